@@ -1,0 +1,218 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+// Every room is one row: its level, what it may import, and which packages it needs. Arrows only point down; the manifest is
+// the list of them, and scripts/check compares it with the imports.
+//
+// SLUICE_ROOMS=NodeEngine,UpgradePlan swift test   builds those rooms, what they need and their tests, and nothing else.
+
+enum Need {
+    case room(String)
+    case product(String, package: String)
+}
+
+struct Room {
+    enum Kind { case library, cLibrary, executable, testSupport, tests }
+
+    var name: String
+    var kind: Kind = .library
+    var needs: [Need] = []
+    var exclude: [String] = []
+}
+
+func lib(_ name: String, _ needs: Need...) -> Room {
+    Room(name: name, needs: needs, exclude: ["README.md"])
+}
+
+func tests(_ name: String, _ needs: Need..., exclude: [String] = []) -> Room {
+    Room(name: "\(name)Tests", kind: .tests, needs: [.room(name)] + needs, exclude: exclude)
+}
+
+let logging = Need.product("Logging", package: "swift-log")
+let metrics = Need.product("Metrics", package: "swift-metrics")
+let lifecycle = Need.product("ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments = Need.product("ArgumentParser", package: "swift-argument-parser")
+let yams = Need.product("Yams", package: "Yams")
+
+let rooms: [Room] = [
+    // 0: nouns, and the C libraries
+    lib("UpgradeModel"),
+    Room(name: "CPostgres", kind: .cLibrary),
+    Room(name: "CPgQuery", kind: .cLibrary),
+    Room(name: "CCurl", kind: .cLibrary),
+    Room(name: "CLibcrypto", kind: .cLibrary),
+
+    // 1: formats, ports and clients
+    lib("ContentDigest", .room("UpgradeModel"), .room("CLibcrypto")),
+    lib("UpgradePlan", .room("UpgradeModel"), yams),
+    lib("ControlAPI", .room("UpgradeModel")),
+    lib("RunStore", .room("UpgradeModel")),
+    lib("PostgresClient", .room("CPostgres")),
+    lib("CurlClient", .room("CCurl")),
+    lib("WriteGate", .room("UpgradeModel")),
+
+    // 2: engines, and what talks to one kind of thing
+    lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
+    lib("NodeEngine", .room("UpgradeModel")),
+    lib("Releases", .room("UpgradeModel"), .room("ContentDigest")),
+    lib(
+        "SchemaUpgrade", .room("UpgradeModel"), .room("ContentDigest"), .room("PostgresClient"),
+        .room("CPgQuery")),
+    lib("SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .product("GRDB", package: "GRDB.swift")),
+
+    // 3: shells
+    lib(
+        "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"), .room("RunStore"),
+        .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"), logging,
+        metrics),
+    lib(
+        "NodeAgent", .room("UpgradeModel"), .room("ControlAPI"), .room("NodeEngine"), .room("CurlClient"),
+        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), yams, logging, lifecycle, arguments,
+        .product("Subprocess", package: "swift-subprocess")),
+
+    // 4: what the outside sees
+    lib(
+        "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"), .room("RunStore"),
+        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradePlan"), .room("Releases"),
+        .room("UpgradeEngine"), logging, metrics, lifecycle, arguments,
+        .product("Hummingbird", package: "hummingbird"),
+        .product("HummingbirdTLS", package: "hummingbird")),
+    lib(
+        "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"), .room("UpgradeEngine"),
+        .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
+
+    // 5: entry points
+    Room(
+        name: "sluice", kind: .executable,
+        needs: [.room("Operator"), .room("ControlServer"), arguments]),
+    Room(name: "sluice-agent", kind: .executable, needs: [.room("NodeAgent")]),
+
+    // Tests
+    Room(name: "PostgresTestSupport", kind: .testSupport),
+    Room(name: "NginxTestSupport", kind: .testSupport),
+    tests("UpgradeModel"),
+    tests("ContentDigest"),
+    tests("UpgradePlan"),
+    tests("ControlAPI"),
+    tests("PostgresClient", .room("PostgresTestSupport")),
+    tests("CurlClient"),
+    tests("WriteGate", .room("NginxTestSupport"), .room("UpgradeModel")),
+    tests("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
+    tests("NodeEngine", .room("UpgradeModel")),
+    tests("Releases", .room("ContentDigest"), .room("UpgradeModel")),
+    tests(
+        "SchemaUpgrade", .room("PostgresTestSupport"), .room("PostgresClient"), .room("UpgradeModel"),
+        .room("ContentDigest")),
+    tests("SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .product("GRDB", package: "GRDB.swift")),
+    tests("Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine")),
+    tests(
+        "NodeAgent", .room("NginxTestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
+        .room("ControlAPI")),
+    tests(
+        "ControlServer", .room("UpgradeModel"), .room("ControlAPI"), .room("RunStore"), .room("Coordinator"),
+        .room("CurlClient")),
+    tests("Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"), .room("UpgradeEngine")),
+    Room(name: "EndToEndTests", kind: .tests, needs: []),
+]
+
+// Which rooms this build has: all, or those named in SLUICE_ROOMS with everything beneath them and their tests.
+
+func closure(of names: [String]) -> [Room] {
+    var wanted = Set(names)
+    var pending = names
+    let byName = Dictionary(uniqueKeysWithValues: rooms.map { ($0.name, $0) })
+    for name in names where byName["\(name)Tests"] != nil {
+        wanted.insert("\(name)Tests")
+        pending.append("\(name)Tests")
+    }
+    while let name = pending.popLast() {
+        for case .room(let needed) in byName[name]?.needs ?? [] where wanted.insert(needed).inserted {
+            pending.append(needed)
+        }
+    }
+    return rooms.filter { wanted.contains($0.name) }
+}
+
+let selected: [Room]
+if let names = Context.environment["SLUICE_ROOMS"], !names.isEmpty {
+    selected = closure(of: names.split(separator: ",").map(String.init))
+} else {
+    selected = rooms
+}
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+]
+
+let linked: [String: [LinkerSetting]] = [
+    "CPostgres": [.linkedLibrary("pq")],
+    "CPgQuery": [.linkedLibrary("pg_query")],
+    "CCurl": [.linkedLibrary("curl")],
+    "CLibcrypto": [.linkedLibrary("crypto")],
+]
+
+func target(_ room: Room) -> Target {
+    let dependencies = room.needs.map { need -> Target.Dependency in
+        switch need {
+        case .room(let name): .target(name: name)
+        case .product(let name, let package): .product(name: name, package: package)
+        }
+    }
+    switch room.kind {
+    case .library:
+        return .target(
+            name: room.name, dependencies: dependencies, exclude: room.exclude,
+            swiftSettings: swiftSettings)
+    case .cLibrary:
+        return .target(
+            name: room.name, dependencies: dependencies, exclude: ["README.md"],
+            linkerSettings: linked[room.name] ?? [])
+    case .executable:
+        return .executableTarget(name: room.name, dependencies: dependencies, swiftSettings: swiftSettings)
+    case .testSupport:
+        return .target(
+            name: room.name, dependencies: dependencies, path: "Tests/\(room.name)",
+            swiftSettings: swiftSettings)
+    case .tests:
+        return .testTarget(
+            name: room.name, dependencies: dependencies, exclude: room.exclude, swiftSettings: swiftSettings)
+    }
+}
+
+// A package is fetched only when a selected room needs a product of it.
+
+let packages: [(name: String, dependency: Package.Dependency)] = [
+    ("hummingbird", .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: [])),
+    ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0")),
+    ("Yams", .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2")),
+    ("swift-argument-parser", .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2")),
+    ("swift-log", .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2")),
+    ("swift-metrics", .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0")),
+    (
+        "swift-service-lifecycle",
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0")
+    ),
+    (
+        "swift-subprocess",
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: [])
+    ),
+]
+
+let neededPackages = Set(
+    selected.flatMap(\.needs).compactMap { need -> String? in
+        if case .product(_, let package) = need { package } else { nil }
+    })
+
+let package = Package(
+    name: "sluice",
+    dependencies: packages.filter { neededPackages.contains($0.name) }.map(\.dependency),
+    targets: selected.map(target)
+)
