@@ -94,7 +94,7 @@ let rooms: [Room] = [
     Room(name: "NginxTestSupport", kind: .testSupport),
     tests("UpgradeModel"),
     tests("ContentDigest"),
-    tests("UpgradePlan"),
+    tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
     tests("ControlAPI"),
     tests("PostgresClient", .room("PostgresTestSupport")),
     tests("CurlClient"),

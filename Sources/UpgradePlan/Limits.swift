@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// The range of every number and span of a plan.
+///
+/// The initialisers of `Plan` hold to them, and `PlanDocument` reports what lies outside.
+enum Limits {
+    static let nodes = 1...10_000
+    static let failureBudget = 0...10_000
+    static let consecutive = 1...100
+    static let held = 1...100_000
+    static let keepReleases = 2...100
+    static let hold = Span.milliseconds(100)...Span.minutes(5)
+    static let retryAfter = Span.seconds(1)...Span.minutes(60)
+    static let lease = Span.seconds(1)...Span.minutes(10)
+    static let lockTimeout = Span.milliseconds(10)...Span.minutes(5)
+    static let bake = Span.zero...Span.minutes(1440)
+    static let deadline = Span.milliseconds(100)...Span.minutes(1440)
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// The name of an environment variable of the coordinator that holds a secret: `env:DATABASE_URL`.
+///
+/// A plan is stored, shown and signed, so it names a secret and never holds one.
+public struct EnvironmentReference: Hashable, Sendable, CustomStringConvertible {
+    /// The variable's name: `A-Z a-z 0-9 _`, not beginning with a digit, at most 128 characters.
+    public let name: String
+
+    /// - Returns: `nil` unless the text is the name of an environment variable.
+    public init?(name: String) {
+        let bytes = name.utf8
+        guard (1...128).contains(bytes.count), let first = bytes.first,
+            !(48...57).contains(first),
+            bytes.allSatisfy({ byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                    || byte == 95
+            })
+        else { return nil }
+        self.name = name
+    }
+
+    /// Reads `env:NAME`.
+    ///
+    /// - Returns: `nil` for anything else.
+    public init?(text: String) {
+        guard text.hasPrefix("env:") else { return nil }
+        self.init(name: String(text.dropFirst(4)))
+    }
+
+    /// `env:NAME`
+    public var description: String { "env:\(name)" }
+}
+
+extension Plan {
+    /// The database that is fenced for the write window and migrated in it.
+    public struct Database: Hashable, Sendable {
+        /// Where the URL of a direct connection (never a pooler's) is found.
+        public let url: EnvironmentReference
+        /// The directory of the migrations, relative to the plan's own.
+        public let migrations: String
+        /// How long one attempt of a statement may wait for a lock before it is tried again.
+        public let lockTimeout: Span
+        /// How long one statement of a migration may run; `nil` leaves it to the phase's deadline.
+        public let statementTimeout: Span?
+
+        public init(
+            url: EnvironmentReference, migrations: String, lockTimeout: Span = .seconds(2),
+            statementTimeout: Span? = nil
+        ) {
+            precondition(!migrations.isEmpty, "migrations need a path")
+            precondition(Limits.lockTimeout.contains(lockTimeout), "lockTimeout out of range")
+            if let statementTimeout {
+                precondition(
+                    Limits.deadline.contains(statementTimeout), "statementTimeout out of range")
+            }
+            self.url = url
+            self.migrations = migrations
+            self.lockTimeout = lockTimeout
+            self.statementTimeout = statementTimeout
+        }
+    }
+}

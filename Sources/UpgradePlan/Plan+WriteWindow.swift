@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+extension Plan {
+    /// What becomes of write requests during the write window.
+    public struct Writes: Hashable, Sendable {
+        public let admission: Admission
+        /// What a refused client is told to wait: whole seconds, in `Retry-After`.
+        public let retryAfter: Span
+
+        public init(
+            admission: Admission = .hold(atMost: 1000, for: .seconds(15)),
+            retryAfter: Span = .seconds(5)
+        ) {
+            if case .hold(let count, let span) = admission {
+                precondition(Limits.held.contains(count), "held writes out of range")
+                precondition(Limits.hold.contains(span), "hold out of range")
+            }
+            precondition(Limits.retryAfter.contains(retryAfter), "retryAfter out of range")
+            precondition(retryAfter.milliseconds % 1000 == 0, "Retry-After has whole seconds")
+            self.admission = admission
+            self.retryAfter = retryAfter
+        }
+    }
+
+    /// How a closed gate answers a write request.
+    public enum Admission: Hashable, Sendable {
+        /// Let it wait, then pass it on in order. What exceeds either limit is refused.
+        ///
+        /// The count is for each node.
+        case hold(atMost: Int, for: Span)
+        /// Answer 503 with `Retry-After` and this text at once.
+        case refuse(message: String)
+    }
+
+    /// What becomes of read requests between the migration and the flip of their node.
+    public enum Reads: Hashable, Sendable {
+        /// The old code survives the migration: it goes on reading.
+        case serve
+        /// The old code does not survive it: reads wait on each node until that node has flipped.
+        ///
+        /// The count is for each node; what exceeds either limit is refused.
+        case hold(for: Span, atMost: Int)
+    }
+
+    /// How the last writers before the migration are waited for.
+    public struct Drain: Hashable, Sendable {
+        /// How long writers may take to end by themselves.
+        public let timeout: Span
+        /// What happens to those that have not.
+        public let stragglers: Stragglers
+
+        public init(timeout: Span = .seconds(10), stragglers: Stragglers = .terminate) {
+            precondition(Limits.deadline.contains(timeout), "drain timeout out of range")
+            self.timeout = timeout
+            self.stragglers = stragglers
+        }
+    }
+
+    /// What happens to writers that have not ended when the drain's time is over.
+    public enum Stragglers: String, Hashable, Sendable, CaseIterable {
+        /// End their transactions; their clients see an error.
+        case terminate
+        /// Leave them alone: open the gates again and end the run as a failure.
+        case turnBack = "turn-back"
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// What an operator wants: which fleet goes to which release, and how.
+///
+/// A plan cannot be wrong: `PlanDocument` makes one only from a document without errors, and every
+/// initialiser here treats a value outside its range as a fault of the caller. What is stored and
+/// signed is the text; a `Plan` is always parsed from it again. Every key is described in
+/// `plans/reference.yaml`.
+public struct Plan: Hashable, Sendable {
+    /// The fleet that a run of this plan holds; no other run may touch it meanwhile.
+    public let fleet: FleetName
+    /// Which nodes of the fleet are upgraded.
+    public let selection: NodeSelection
+    public let release: Release
+    /// The database that is fenced and migrated; `nil` when the release changes files only.
+    public let database: Database?
+    public let writes: Writes
+    public let reads: Reads
+    public let drain: Drain
+    public let rollout: Rollout
+    /// The phases that wait for an operator's approval before they begin, in the order of a run.
+    public let approvals: [Phase]
+    /// Actions beside the phases, in the order of the document.
+    public let hooks: [Hook]
+    public let deadlines: Deadlines
+    public let onFailure: OnFailure
+    /// How long a node keeps its gate closed without contact before the migration has begun.
+    public let lease: Span
+    /// How many releases stay on a node's disk after `finish`, the active one included.
+    public let keepReleases: Int
+
+    public init(
+        fleet: FleetName,
+        selection: NodeSelection,
+        release: Release,
+        database: Database? = nil,
+        writes: Writes = Writes(),
+        reads: Reads = .serve,
+        drain: Drain = Drain(),
+        rollout: Rollout,
+        approvals: [Phase] = [],
+        hooks: [Hook] = [],
+        deadlines: Deadlines = Deadlines(),
+        onFailure: OnFailure = .rollback,
+        lease: Span = .seconds(30),
+        keepReleases: Int = 3
+    ) {
+        precondition(
+            !approvals.contains(.preflight), "nothing is approved before preflight")
+        precondition(Limits.lease.contains(lease), "lease out of range")
+        precondition(Limits.keepReleases.contains(keepReleases), "keepReleases out of range")
+        self.fleet = fleet
+        self.selection = selection.normalized()
+        self.release = release
+        self.database = database
+        self.writes = writes
+        self.reads = reads
+        self.drain = drain
+        self.rollout = rollout
+        self.approvals = Set(approvals).sorted()
+        self.hooks = hooks
+        self.deadlines = deadlines
+        self.onFailure = onFailure
+        self.lease = lease
+        self.keepReleases = keepReleases
+    }
+}
+
+extension Plan {
+    /// The release to bring in, and the one it replaces.
+    public struct Release: Hashable, Sendable {
+        /// The name of the new release; must equal the name in the bundle's manifest.
+        public let name: ReleaseName
+        /// The release that each node must be on before the run; `nil` lets each be on its own.
+        public let expected: ReleaseName?
+        /// The bundle's directory, relative to the plan's own.
+        public let bundle: String
+
+        public init(name: ReleaseName, expected: ReleaseName? = nil, bundle: String) {
+            precondition(name != expected, "a release cannot replace itself")
+            precondition(!bundle.isEmpty, "a bundle needs a path")
+            self.name = name
+            self.expected = expected
+            self.bundle = bundle
+        }
+    }
+
+    /// What a failure before the point of no return leads to.
+    public enum OnFailure: String, Hashable, Sendable, CaseIterable {
+        /// Undo what was done, in reverse order.
+        case rollback
+        /// Stay as it is and wait for an operator. In the write window, writes stay closed.
+        case pause
+    }
+}
