@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// A run to start: all that it needs, by value or by digest. Blobs are uploaded first.
+public struct StartRun: Hashable, Codable, Sendable {
+    /// Made by the operator's side; the same identifier twice starts one run.
+    public var request: String
+    /// The plan as written. The coordinator validates it again.
+    public var plan: String
+    /// The plan's file name, for messages.
+    public var planFile: String
+    /// The manifest of the release's bundle, as a blob; every file it names is a blob too.
+    public var manifest: Digest
+    /// The migration files, by name, in order.
+    public var migrations: [MigrationFile]
+
+    public init(request: String, plan: String, planFile: String, manifest: Digest, migrations: [MigrationFile]) {
+        self.request = request
+        self.plan = plan
+        self.planFile = planFile
+        self.manifest = manifest
+        self.migrations = migrations
+    }
+}
+
+/// One migration file by value.
+public struct MigrationFile: Hashable, Codable, Sendable {
+    public var name: String
+    public var text: String
+
+    public init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
+}
+
+/// What an operator asks of a run.
+public struct RunRequest: Hashable, Codable, Sendable {
+    /// Made by the operator's side; the same identifier twice is one request.
+    public var request: String
+    public var verb: RequestVerb
+    /// For the journal: why.
+    public var reason: String?
+
+    public init(request: String, verb: RequestVerb, reason: String? = nil) {
+        self.request = request
+        self.verb = verb
+        self.reason = reason
+    }
+}
+
+/// A row of the list of runs.
+public struct RunSummary: Hashable, Codable, Sendable {
+    public var run: RunIdentifier
+    public var fleet: FleetName
+    public var release: ReleaseName
+    public var createdAt: Instant
+    public var state: RunState
+    public var phase: Phase
+    public var startedBy: OperatorName
+
+    public init(
+        run: RunIdentifier, fleet: FleetName, release: ReleaseName, createdAt: Instant, state: RunState,
+        phase: Phase, startedBy: OperatorName
+    ) {
+        self.run = run
+        self.fleet = fleet
+        self.release = release
+        self.createdAt = createdAt
+        self.state = state
+        self.phase = phase
+        self.startedBy = startedBy
+    }
+}
+
+/// A run as an operator watches it.
+public struct RunView: Hashable, Codable, Sendable {
+    public var summary: RunSummary
+    /// The number of stored events.
+    public var version: Int64
+    public var now: Instant
+    /// The step in hand, for people: `close the gates`.
+    public var step: String
+    /// Why the run turned back, waits or paused.
+    public var reason: String?
+    /// What to do next, when a person has to.
+    public var advice: String?
+    /// Batch in hand and how many there are; 0 before the rollout.
+    public var batch: Int
+    public var batches: Int
+    /// When the write window began and ended.
+    public var windowOpened: Instant?
+    public var windowClosed: Instant?
+    /// What the database does now, for people.
+    public var database: String?
+    public var nodes: [NodeRow]
+
+    public init(
+        summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?, advice: String?,
+        batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
+        nodes: [NodeRow]
+    ) {
+        self.summary = summary
+        self.version = version
+        self.now = now
+        self.step = step
+        self.reason = reason
+        self.advice = advice
+        self.batch = batch
+        self.batches = batches
+        self.windowOpened = windowOpened
+        self.windowClosed = windowClosed
+        self.database = database
+        self.nodes = nodes
+    }
+}
+
+/// One node of a run in a table.
+public struct NodeRow: Hashable, Codable, Sendable {
+    public enum Standing: String, Codable, Sendable {
+        /// Taking part.
+        case member
+        /// Kept out of service, see `reason`.
+        case quarantined
+    }
+
+    public var name: NodeName
+    public var standing: Standing
+    /// Whether the step in hand is reached on this node; `nil` when the step does not name it.
+    public var reached: Bool?
+    public var batch: Int?
+    public var reason: String?
+    /// Milliseconds since the last status; `nil` when there was none under this coordinator.
+    public var lastSeen: Span?
+    public var status: NodeStatus?
+
+    public init(
+        name: NodeName, standing: Standing, reached: Bool?, batch: Int?, reason: String?, lastSeen: Span?,
+        status: NodeStatus?
+    ) {
+        self.name = name
+        self.standing = standing
+        self.reached = reached
+        self.batch = batch
+        self.reason = reason
+        self.lastSeen = lastSeen
+        self.status = status
+    }
+}
+
+/// A node as the inventory has it.
+public struct NodeView: Hashable, Codable, Sendable {
+    public var name: NodeName
+    public var labels: [String: String]
+    public var run: RunIdentifier?
+    public var lastSeen: Span?
+    public var status: NodeStatus?
+
+    public init(
+        name: NodeName, labels: [String: String], run: RunIdentifier?, lastSeen: Span?, status: NodeStatus?
+    ) {
+        self.name = name
+        self.labels = labels
+        self.run = run
+        self.lastSeen = lastSeen
+        self.status = status
+    }
+}

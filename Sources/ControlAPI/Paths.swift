@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// The version of the protocol, sent in the header `Sluice-Protocol`. A coordinator refuses one that it does not know.
+public let protocolVersion = 1
+
+/// Every path of the coordinator's API. The node's name is never in a path: it comes from the token.
+public enum Path {
+    public static let health = "/healthz"
+    public static let metrics = "/metrics"
+    /// GET: long-poll for the next directive, see `DirectiveQuery`.
+    public static let directive = "/v1/node/directive"
+    /// POST: a `NodeStatus`; answered with a `StatusReceipt`.
+    public static let status = "/v1/node/status"
+    /// GET: a `[NodeView]`.
+    public static let nodes = "/v1/nodes"
+    /// POST: a `StartRun`, answered 201 with a `RunView`. GET: a `[RunSummary]`, newest first.
+    public static let runs = "/v1/runs"
+    /// GET (with `Range`), HEAD, and PUT for operators.
+    public static func blob(_ digest: Digest) -> String { "/v1/blobs/\(digest)" }
+    /// GET: a `RunView`.
+    public static func run(_ run: RunIdentifier) -> String { "/v1/runs/\(run)" }
+    /// POST: a `RunRequest`, answered 202 with a `RunView`.
+    public static func requests(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/requests" }
+    /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry`, until the run has ended.
+    public static func stream(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/stream" }
+    /// GET: a `RunJournal`.
+    public static func journal(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/journal" }
+}
+
+/// What every reader and queue allows at most.
+public enum Limits {
+    /// Bytes of a request body other than a blob.
+    public static let body = 4 * 1024 * 1024
+    /// Bytes of a status.
+    public static let status = 256 * 1024
+    /// Bytes of one blob.
+    public static let blob: Int64 = 2 * 1024 * 1024 * 1024
+    /// Nodes in a run.
+    public static let nodes = 10_000
+    /// Tasks, failures and staged releases in one status.
+    public static let statusEntries = 256
+    /// Bytes of any text in a status.
+    public static let text = 8192
+    /// Event streams open at once.
+    public static let streams = 256
+    /// How long a directive is waited for at most.
+    public static let longPoll = Span.seconds(55)
+    /// Migrations in one run, and bytes of all of them.
+    public static let migrations = 1000
+    public static let migrationBytes = 8 * 1024 * 1024
+}
