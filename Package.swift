@@ -60,7 +60,9 @@ let rooms: [Room] = [
     lib(
         "SchemaUpgrade", .room("UpgradeModel"), .room("ContentDigest"), .room("PostgresClient"),
         .room("CPgQuery")),
-    lib("SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .product("GRDB", package: "GRDB.swift")),
+    lib(
+        "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
+        .product("GRDB", package: "GRDB.swift")),
 
     // 3: shells
     lib(
@@ -105,7 +107,9 @@ let rooms: [Room] = [
     tests(
         "SchemaUpgrade", .room("PostgresTestSupport"), .room("PostgresClient"), .room("UpgradeModel"),
         .room("ContentDigest")),
-    tests("SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .product("GRDB", package: "GRDB.swift")),
+    tests(
+        "SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .room("ContentDigest"),
+        .product("GRDB", package: "GRDB.swift")),
     tests("Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine")),
     tests(
         "NodeAgent", .room("NginxTestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
