@@ -43,6 +43,7 @@ let rooms: [Room] = [
     Room(name: "CPgQuery", kind: .cLibrary),
     Room(name: "CCurl", kind: .cLibrary),
     Room(name: "CLibcrypto", kind: .cLibrary),
+    Room(name: "CEpoll", kind: .cLibrary),
 
     // 1: formats, ports and clients
     lib("ContentDigest", .room("UpgradeModel"), .room("CLibcrypto")),
@@ -51,7 +52,7 @@ let rooms: [Room] = [
     lib("RunStore", .room("UpgradeModel")),
     lib("PostgresClient", .room("CPostgres")),
     lib("CurlClient", .room("CCurl")),
-    lib("WriteGate", .room("UpgradeModel")),
+    lib("WriteGate", .room("UpgradeModel"), .room("CEpoll")),
 
     // 2: engines, and what talks to one kind of thing
     lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
