@@ -1,1 +1,183 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Glibc
+import Synchronization
+
+/// The admission of one node's requests: writes are admitted, held or refused, reads pass or are held.
+///
+/// A proxy asks it before it passes a request on, and reports the end of each write. It is a thread of its own that sleeps
+/// until something happens. What it was set to survives the process: flag files tell the proxy, `mode.json` the next gate.
+public final class WriteGate: Sendable {
+    private let configuration: GateConfiguration
+    private let files: GateFiles
+    private let mailbox: Mailbox
+    private let lock: Descriptor
+    private let ended = DispatchSemaphore(value: 0)
+    private let current: Mutex<Current>
+
+    private struct Current {
+        var setting: GateSetting
+        var isStarted = false
+        var isStopped = false
+    }
+
+    /// Starts answering, in the state that `mode.json` in the runtime directory says: closed when an agent was killed while
+    /// closed, open when there is none.
+    ///
+    /// - Parameter onChange: called on the gate's thread when the setting has changed, when the last write in flight of a
+    ///   closed gate has ended, and at most every 100 ms while the number of held requests changes. It must return soon and
+    ///   must not call ``set(_:)`` or ``stop()``.
+    /// - Throws: when another process serves the directory, or a socket or flag cannot be made.
+    public init(
+        _ configuration: GateConfiguration,
+        onChange: @escaping @Sendable (GateObservation) -> Void = { _ in }
+    ) throws(GateError) {
+        self.configuration = configuration
+        files = GateFiles(directory: configuration.runtimeDirectory)
+        try files.prepare()
+        lock = try Sockets.lock(configuration.runtimeDirectory)
+        Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
+        let setting = files.storedSetting()
+        // A crash may have come between the mode and the flags.
+        try files.raise(setting.flags)
+        let admission = Admission(setting, configuration: configuration)
+        mailbox = try Mailbox(admission.counts)
+        current = Mutex(Current(setting: setting))
+        let mode = configuration.socketMode
+        let group = configuration.socketGroup
+        let completions = try Sockets.datagrams(at: configuration.completionSocket, mode: mode, group: group)
+        var listeners = [try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)]
+        if let loopback = configuration.loopback { listeners.append(try Sockets.listen(on: loopback)) }
+        let loop = try GateLoop(
+            configuration, admission: admission, mailbox: mailbox, listeners: listeners,
+            completions: completions, onChange: onChange)
+        try start(loop)
+        current.withLock { $0.isStarted = true }
+        try? files.lower(Array(Set(GateFiles.Flag.admission).subtracting(setting.flags)))
+    }
+
+    deinit { stop() }
+
+    /// Changes what the gate does; returns when the new setting decides about every request.
+    ///
+    /// Closing is durable first: flags and mode are on disk before the first request is held, and when they cannot be
+    /// written nothing changes. Opening comes first, and the flags go after it. Held requests are answered in the order of
+    /// their arrival. Setting the same again does nothing.
+    ///
+    /// It blocks for a few `fsync`s: call it where blocking is allowed.
+    ///
+    /// - Throws: `flagNotWritten` (the gate is as it was), `flagNotRemoved` (the gate is as asked, a flag file is left),
+    ///   `stopped`.
+    public func set(_ setting: GateSetting) throws(GateError) {
+        try current.withLock { (current) throws(GateError) in
+            guard !current.isStopped else { throw stopped }
+            guard setting != current.setting else { return }
+            let strictest = setting.stricter(than: current.setting)
+            if strictest != current.setting {
+                try files.store(strictest)
+                try files.raise(strictest.flags)
+            }
+            let done = DispatchSemaphore(value: 0)
+            guard mailbox.send(.set(setting, done: done)) else { throw stopped }
+            done.wait()
+            current.setting = setting
+            if strictest != setting {
+                try files.store(setting)
+                try files.lower(strictest.flags.filter { !setting.flags.contains($0) })
+            }
+        }
+    }
+
+    /// Puts the node in or out of the load balancer, durably: a flag that the proxy's health page obeys.
+    public func setService(_ service: GateService) throws(GateError) {
+        switch service {
+        case .in: try files.lower([.outOfService])
+        case .out: try files.raise([.outOfService])
+        }
+    }
+
+    /// Whether the load balancer may send requests here, as the flag file says.
+    public var service: GateService { files.isRaised(.outOfService) ? .out : .in }
+
+    /// What the gate sees now. Cheap, from any thread.
+    public func observe() -> GateObservation { mailbox.observation }
+
+    /// Calls back once, on the gate's thread, when the gate is closed and no admitted write is under way: at once when that
+    /// is so already.
+    ///
+    /// The action must return soon and must not call ``set(_:)`` or ``stop()``. It is dropped when the gate is stopped.
+    public func whenDrained(_ action: @escaping @Sendable (GateObservation) -> Void) {
+        _ = mailbox.send(.whenDrained(action))
+    }
+
+    /// Ends the gate's thread and removes its sockets; the flags stay, so a proxy goes on as it was told.
+    ///
+    /// Held requests lose their connection, and the proxy answers them by the flags.
+    public func stop() {
+        let isFirst = current.withLock { current in
+            defer { current.isStopped = true }
+            return current.isStarted && !current.isStopped
+        }
+        guard isFirst, mailbox.send(.stop) else { return }
+        ended.wait()
+        unlink(configuration.admissionSocket)
+        unlink(configuration.completionSocket)
+    }
+
+    private var stopped: GateError {
+        GateError(.stopped, "the gate has been stopped", advice: "start a new one")
+    }
+
+    private func start(_ loop: GateLoop) throws(GateError) {
+        let errand = Errand(loop: loop, ended: ended)
+        var thread = pthread_t()
+        // SAFETY: the thread takes over the one reference to the errand; nothing else has one.
+        let raw = Unmanaged.passRetained(errand).toOpaque()
+        let result = pthread_create(&thread, nil, gateThread, raw)
+        guard result == 0 else {
+            Unmanaged<Errand>.fromOpaque(raw).release()
+            throw GateError(
+                .socket, "cannot start the gate's thread: \(String(cString: strerror(result)))",
+                advice: "raise the limit of processes and threads (systemd: TasksMax)")
+        }
+        pthread_detach(thread)
+    }
+}
+
+/// What the gate's thread is handed when it starts.
+private final class Errand {
+    let loop: GateLoop
+    let ended: DispatchSemaphore
+
+    init(loop: GateLoop, ended: DispatchSemaphore) {
+        self.loop = loop
+        self.ended = ended
+    }
+}
+
+private func gateThread(_ raw: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let raw else { return nil }
+    let errand = Unmanaged<Errand>.fromOpaque(raw).takeRetainedValue()
+    errand.loop.run()
+    errand.ended.signal()
+    return nil
+}
+
+extension GateSetting {
+    /// The flags that a proxy must find while this setting is in force.
+    var flags: [GateFiles.Flag] {
+        (writes.isOpen ? [] : [.readOnly]) + (reads == .pass ? [] : [.holdReads])
+    }
+
+    /// What is durable while one setting takes the place of another: closed to whatever either of them is closed to.
+    func stricter(than other: GateSetting) -> GateSetting {
+        GateSetting(
+            writes: writes.isOpen ? other.writes : writes, reads: reads == .pass ? other.reads : reads)
+    }
+}
+
+extension GateFiles.Flag {
+    /// The flags that a setting raises.
+    static let admission: [GateFiles.Flag] = [.readOnly, .holdReads]
+}

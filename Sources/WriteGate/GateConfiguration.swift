@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// Where the gate listens and what its limits are.
+public struct GateConfiguration: Hashable, Sendable {
+    /// Holds the sockets and the flag files. Made when absent, mode 0755. A proxy snippet names the same directory.
+    public var runtimeDirectory: String
+    /// A loopback address on which the gate answers as well, for proxies that cannot use a unix socket.
+    public var loopback: Loopback?
+    /// Requests whose method says the opposite of what they do.
+    public var routes: GateRoutes
+    /// Permission bits of the two sockets. A proxy's workers need to write to them.
+    public var socketMode: UInt32
+    /// The group of the two sockets, such as that of the proxy's workers; `nil` leaves the group of the process.
+    public var socketGroup: UInt32?
+    /// No request is held for longer, whatever the setting says. Must be shorter than the `proxy_read_timeout` of the
+    /// proxy's admission location (120 s in the snippet).
+    public var longestHold: Span
+    /// A write in flight whose completion has not been seen for so long is counted as unknown.
+    public var inFlightAtMost: Span
+    /// How many writes are tracked at once; beyond it the oldest is counted as unknown.
+    public var trackedAtMost: Int
+    /// Connections beyond it are closed at once, which a proxy takes for an absent agent.
+    public var connectionsAtMost: Int
+    /// How long a request may take to arrive once its first byte has.
+    public var requestTimeout: Span
+    /// How long a kept-alive connection may be idle.
+    public var idleTimeout: Span
+
+    public init(
+        runtimeDirectory: String = "/run/sluice", loopback: Loopback? = nil, routes: GateRoutes = GateRoutes(),
+        socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil, longestHold: Span = .seconds(110),
+        inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536, connectionsAtMost: Int = 8192,
+        requestTimeout: Span = .seconds(5), idleTimeout: Span = .seconds(90)
+    ) {
+        self.runtimeDirectory = runtimeDirectory
+        self.loopback = loopback
+        self.routes = routes
+        self.socketMode = socketMode
+        self.socketGroup = socketGroup
+        self.longestHold = longestHold
+        self.inFlightAtMost = inFlightAtMost
+        self.trackedAtMost = trackedAtMost
+        self.connectionsAtMost = connectionsAtMost
+        self.requestTimeout = requestTimeout
+        self.idleTimeout = idleTimeout
+    }
+
+    /// An IPv4 loopback address: 127.0.0.0/8 and nothing else, since a node opens no port to the network.
+    public struct Loopback: Hashable, Sendable {
+        /// The last three numbers of `127.x.y.z`, and the port.
+        public let address: UInt32
+        public let port: UInt16
+
+        /// Reads `127.0.0.1:9747`.
+        ///
+        /// - Returns: `nil` for anything that is not a loopback address with a port from 1 to 65535.
+        public init?(_ text: String) {
+            let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count == 2, let port = UInt16(parts[1]), port > 0 else { return nil }
+            let numbers = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+                .map { UInt8($0) }
+            guard numbers.count == 4, numbers[0] == 127 else { return nil }
+            var address: UInt32 = 0
+            for number in numbers {
+                guard let number else { return nil }
+                address = address << 8 | UInt32(number)
+            }
+            self.address = address
+            self.port = port
+        }
+    }
+
+    /// Where the proxy asks: `gate.sock`.
+    public var admissionSocket: String { runtimeDirectory + "/gate.sock" }
+    /// Where the proxy reports completions: `writes.sock`, datagrams.
+    public var completionSocket: String { runtimeDirectory + "/writes.sock" }
+
+    /// The longest request line with headers that is read.
+    static let requestBytesAtMost = 16_384
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import UpgradeModel
+
+/// The flag files in the runtime directory: what a proxy obeys when the agent is gone.
+///
+/// A flag is there before the gate closes and until after it has opened, so at any instant of a crash the proxy errs on the
+/// closed side.
+struct GateFiles: Sendable {
+    enum Flag: String, CaseIterable, Sendable {
+        case readOnly = "read-only"
+        case holdReads = "hold-reads"
+        case outOfService = "out-of-service"
+    }
+
+    let directory: String
+
+    /// Makes the directory when it is absent.
+    func prepare() throws(GateError) {
+        guard mkdir(directory, 0o755) != 0, errno != EEXIST else { return }
+        throw GateError(
+            .flagNotWritten, "cannot make the runtime directory \(directory): \(errorText())",
+            advice: "make it (systemd: RuntimeDirectory=sluice) or name another one")
+    }
+
+    func isRaised(_ flag: Flag) -> Bool { access(path(flag.rawValue), F_OK) == 0 }
+
+    /// Makes flags exist, durably, in one go. Those that exist are left alone.
+    func raise(_ flags: [Flag]) throws(GateError) {
+        let missing = flags.filter { !isRaised($0) }
+        for flag in missing { try write(Array("raised by sluice-agent\n".utf8), to: flag.rawValue) }
+        if !missing.isEmpty { try syncDirectory() }
+    }
+
+    /// Makes flags vanish, durably.
+    func lower(_ flags: [Flag]) throws(GateError) {
+        var removed = false
+        for flag in flags {
+            if unlink(path(flag.rawValue)) == 0 {
+                removed = true
+            } else if errno != ENOENT {
+                throw GateError(
+                    .flagNotRemoved, "cannot remove \(path(flag.rawValue)): \(errorText())",
+                    advice: "remove it by hand: without an agent the proxy obeys it")
+            }
+        }
+        if removed { try syncDirectory() }
+    }
+
+    func store(_ setting: GateSetting) throws(GateError) {
+        try write(ModeFile(setting).encoded, to: "mode.json")
+        try syncDirectory()
+    }
+
+    /// The setting to start with.
+    ///
+    /// A mode that cannot be read, and a flag without a mode, are taken for read-only: opening is somebody's decision,
+    /// never the result of damage.
+    func storedSetting() -> GateSetting {
+        let caution = GateSetting(writes: .refuse(GateRefusal(retryAfter: .seconds(5))))
+        switch read("mode.json", atMost: 65_536) {
+        case .absent: return isRaised(.readOnly) || isRaised(.holdReads) ? caution : .open
+        case .unreadable: return caution
+        case .bytes(let bytes): return ModeFile.decode(bytes)?.setting ?? caution
+        }
+    }
+
+    private func path(_ name: String) -> String { "\(directory)/\(name)" }
+}
+
+extension GateFiles {
+    /// Temporary file, fsync, rename: the name holds the old content or the new one, never a part.
+    private func write(_ bytes: [UInt8], to name: String) throws(GateError) {
+        let temporary = path(".\(name).new")
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        guard descriptor >= 0 else { throw notWritten(name) }
+        // The proxy's workers run as another user, whatever the umask of the agent.
+        var failed = fchmod(descriptor, 0o644) != 0
+        var rest = bytes[...]
+        while !failed, !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if count > 0 { rest = rest.dropFirst(count) } else { failed = errno != EINTR }
+        }
+        failed = failed || fsync(descriptor) != 0
+        let error = failed ? notWritten(name) : nil
+        close(descriptor)
+        if let error { throw error }
+        guard rename(temporary, path(name)) == 0 else { throw notWritten(name) }
+    }
+
+    private func syncDirectory() throws(GateError) {
+        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw notWritten("") }
+        let error = fsync(descriptor) == 0 ? nil : notWritten("")
+        close(descriptor)
+        if let error { throw error }
+    }
+
+    private func notWritten(_ name: String) -> GateError {
+        GateError(
+            .flagNotWritten, "cannot write \(path(name)) durably: \(errorText())",
+            advice: "free space in \(directory) or correct its permissions; the gate has not closed")
+    }
+
+    private enum Content {
+        case absent, unreadable
+        case bytes([UInt8])
+    }
+
+    private func read(_ name: String, atMost limit: Int) -> Content {
+        let descriptor = open(path(name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return errno == ENOENT ? .absent : .unreadable }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: limit)
+        var filled = 0
+        while filled < limit {
+            let count = bytes.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress.map { $0 + filled }, limit - filled)
+            }
+            if count == 0 { return .bytes(Array(bytes[..<filled])) }
+            if count > 0 { filled += count } else if errno != EINTR { return .unreadable }
+        }
+        return .unreadable
+    }
+}
+
+/// What the last failed system call says.
+func errorText() -> String { String(cString: strerror(errno)) }

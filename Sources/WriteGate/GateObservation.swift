@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// What the gate sees: its setting in force, what waits, what is under way, and totals since it started.
+public struct GateObservation: Hashable, Sendable {
+    /// The setting that decides about requests now.
+    public var setting: GateSetting
+    /// Writes admitted by this process whose completion has not been seen. Writes that a proxy admitted while no agent
+    /// ran are not in it: the count informs, the census decides.
+    public var writesInFlight: Int
+    public var writesHeld: Int
+    public var readsHeld: Int
+    public var totals: GateTotals
+    /// How long the request that has waited longest has waited.
+    public var oldestHeld: Span?
+    /// How long ago the oldest write in flight was admitted.
+    public var oldestInFlight: Span?
+
+    /// The gate is closed to writes and no admitted write is under way.
+    public var isDrained: Bool { !setting.writes.isOpen && writesInFlight == 0 }
+}
+
+/// Counts since the gate started. They only rise.
+public struct GateTotals: Hashable, Sendable {
+    /// Writes admitted, at once or after a hold.
+    public var admitted = 0
+    /// Reads that asked and were let through.
+    public var readsAdmitted = 0
+    /// Requests refused because the gate was set to refuse.
+    public var refused = 0
+    /// Requests refused because as many as allowed were waiting.
+    public var overflowed = 0
+    /// Requests refused because they had waited as long as allowed.
+    public var expired = 0
+    /// Held requests whose client went away.
+    public var abandoned = 0
+    /// Writes whose completion the proxy reported. Stays 0 while `admitted` rises when the proxy's `access_log` line is
+    /// missing: then the count of writes in flight means nothing.
+    public var completed = 0
+    /// Writes in flight that were given up after ``GateConfiguration/inFlightAtMost``: their completion was lost.
+    public var unknown = 0
+
+    public init() {}
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Glibc
+import Synchronization
+
+/// How other threads speak to the gate's thread: a list of commands, and a pair of sockets that wakes it.
+final class Mailbox: Sendable {
+    enum Command: Sendable {
+        /// Make the setting decide, answer those it concerns, then signal.
+        case set(GateSetting, done: DispatchSemaphore)
+        /// Call back, once, when the gate is closed and nothing is under way.
+        case whenDrained(@Sendable (GateObservation) -> Void)
+        case stop
+    }
+
+    private struct State {
+        var commands: [Command] = []
+        var counts: Admission.Counts
+        var isClosed = false
+    }
+
+    /// Readable when there are commands.
+    let wakeUp: Descriptor
+    private let ring: Descriptor
+    private let state: Mutex<State>
+
+    init(_ counts: Admission.Counts) throws(GateError) {
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, Sockets.plainType(SOCK_STREAM), 0, &ends) == 0 else {
+            throw GateError(
+                .socket, "cannot make a pair of sockets: \(errorText())", advice: "raise the limit of open files")
+        }
+        wakeUp = Descriptor(ends[0])
+        ring = Descriptor(ends[1])
+        state = Mutex(State(counts: counts))
+    }
+
+    /// - Returns: false when the gate's thread has ended and nobody will read the command.
+    func send(_ command: Command) -> Bool {
+        let accepted = state.withLock { state in
+            guard !state.isClosed else { return false }
+            state.commands.append(command)
+            return true
+        }
+        // A full socket wakes as well as one more byte would.
+        if accepted { _ = [UInt8(1)].withUnsafeBytes { write(ring.number, $0.baseAddress, 1) } }
+        return accepted
+    }
+
+    func receive() -> [Command] {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        while read(wakeUp.number, &bytes, bytes.count) == bytes.count {}
+        return state.withLock { state in
+            defer { state.commands = [] }
+            return state.commands
+        }
+    }
+
+    /// The gate's thread ends: what is left is handed back, and nothing more is accepted.
+    func close() -> [Command] {
+        state.withLock { state in
+            state.isClosed = true
+            defer { state.commands = [] }
+            return state.commands
+        }
+    }
+
+    func publish(_ counts: Admission.Counts) { state.withLock { $0.counts = counts } }
+
+    var observation: GateObservation {
+        state.withLock { $0.counts }.observation(at: bootClock())
+    }
+}

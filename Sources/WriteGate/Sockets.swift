@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import UpgradeModel
+
+/// A descriptor that is closed when nobody holds it any more.
+final class Descriptor: Sendable {
+    let number: Int32
+    init(_ number: Int32) { self.number = number }
+    deinit { close(number) }
+}
+
+enum Sockets {
+    /// Listens on a unix socket that takes the place of whatever is at the path, without a moment in which nothing is.
+    static func listen(at path: String, mode: UInt32, group: UInt32?) throws(GateError) -> Descriptor {
+        let descriptor = try unixSocket(SOCK_STREAM, at: path, mode: mode, group: group)
+        // A unix socket whose backlog is full refuses at once; the kernel cuts this to net.core.somaxconn.
+        guard Glibc.listen(descriptor.number, 8192) == 0 else { throw failed("listen on \(path)") }
+        try moveIntoPlace(path)
+        return descriptor
+    }
+
+    /// Receives datagrams on a unix socket.
+    static func datagrams(at path: String, mode: UInt32, group: UInt32?) throws(GateError) -> Descriptor {
+        let descriptor = try unixSocket(SOCK_DGRAM, at: path, mode: mode, group: group)
+        try moveIntoPlace(path)
+        return descriptor
+    }
+
+    static func listen(on loopback: GateConfiguration.Loopback) throws(GateError) -> Descriptor {
+        let number = socket(AF_INET, plainType(SOCK_STREAM), 0)
+        guard number >= 0 else { throw failed("make a TCP socket") }
+        let descriptor = Descriptor(number)
+        var yes: Int32 = 1
+        setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = loopback.port.bigEndian
+        address.sin_addr.s_addr = loopback.address.bigEndian
+        // SAFETY: the pointer to the address lives as long as the call, and the length is that of the structure.
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard bound == 0, Glibc.listen(number, 1024) == 0 else {
+            throw failed("listen on loopback port \(loopback.port)")
+        }
+        return descriptor
+    }
+
+    /// Lets one process at a time serve a runtime directory. The kernel lets go when the process ends, however it ends.
+    static func lock(_ directory: String) throws(GateError) -> Descriptor {
+        let path = directory + "/gate.lock"
+        let number = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw failed("open \(path)") }
+        let descriptor = Descriptor(number)
+        guard flock(number, LOCK_EX | LOCK_NB) == 0 else {
+            throw GateError(
+                .alreadyRunning, "another process serves the gate in \(directory)",
+                advice: "stop it, or give this agent a runtime directory of its own")
+        }
+        return descriptor
+    }
+
+    /// Raises the soft limit of open files, within the hard one, to what the gate may need.
+    static func allowOpenFiles(_ count: Int) {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0,
+            limit.rlim_cur < rlim_t(count)
+        else { return }
+        limit.rlim_cur = min(limit.rlim_max, rlim_t(count))
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    private static func unixSocket(
+        _ type: __socket_type, at path: String, mode: UInt32, group: UInt32?
+    ) throws(GateError) -> Descriptor {
+        let temporary = path + ".new"
+        guard var address = unixAddress(temporary) else {
+            throw GateError(
+                .socket, "\(path) is too long for a unix socket",
+                advice: "name a runtime directory of at most 90 bytes")
+        }
+        let number = socket(AF_UNIX, plainType(type), 0)
+        guard number >= 0 else { throw failed("make a unix socket") }
+        let descriptor = Descriptor(number)
+        unlink(temporary)
+        // SAFETY: the pointer to the address lives as long as the call, and the length is that of the structure.
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard bound == 0 else { throw failed("bind \(path)") }
+        if let group, chown(temporary, uid_t.max, group) != 0 {
+            throw failed("give \(path) to group \(group)")
+        }
+        guard chmod(temporary, mode) == 0 else { throw failed("set the permissions of \(path)") }
+        return descriptor
+    }
+
+    private static func moveIntoPlace(_ path: String) throws(GateError) {
+        guard rename(path + ".new", path) == 0 else { throw failed("move \(path) into place") }
+    }
+
+    /// Non-blocking, and closed in the actions that the agent runs.
+    static func plainType(_ type: __socket_type) -> Int32 {
+        Int32(type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+    }
+
+    private static func failed(_ what: String) -> GateError {
+        GateError(
+            .socket, "cannot \(what): \(errorText())",
+            advice: "see whether another program uses it and whether the agent may write there")
+    }
+}
+
+/// - Returns: `nil` when the path does not fit.
+func unixAddress(_ path: String) -> sockaddr_un? {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else { return nil }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    return address
+}
+
+/// The boot clock: it goes on while the machine sleeps and does not jump.
+func bootClock() -> Instant {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Instant(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
+}
