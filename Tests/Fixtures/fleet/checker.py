@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the clients saw, compared with each other and with the database: each claim becomes a line with its figure."""
+
+import collections
+import dataclasses
+import datetime
+import json
+import statistics
+
+
+@dataclasses.dataclass
+class Claim:
+    """One line of the table: what is claimed, what was measured, what it should be."""
+
+    text: str
+    measured: str
+    target: str
+    holds: bool
+    details: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Window:
+    """What the run's report says of its write window; instants are seconds since 1970."""
+
+    old_release: str
+    new_release: str
+    census_transaction: int
+    fence_lsn: str
+    lift_began_at: float
+    lift_ended_at: float
+
+
+def notes_of(directory, prefix):
+    """Every complete line of the clients' files; a client that was ended may have left half a line at the end."""
+    found = []
+    for path in sorted(directory.glob("%s-*.ndjson" % prefix)):
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                if line.endswith("\n"):
+                    found.append(json.loads(line))
+    return found
+
+
+# Readers
+
+
+def reads(directory):
+    """No read failed, was mixed, or had an asset of another release."""
+    notes = notes_of(directory, "reader") + notes_of(directory, "tabs")
+    failed = [note for note in notes if "problem" in note]
+    slowest = max((note["ended"] - note["began"] for note in notes), default=0)
+    median = statistics.median(note["ended"] - note["began"] for note in notes) if notes else 0
+    return Claim(
+        "reads failed through the load balancer",
+        "%d of %d (median %.0f ms, slowest %.0f ms)" % (len(failed), len(notes), median * 1000, slowest * 1000),
+        "0", not failed and len(notes) > 0, [json.dumps(note) for note in failed[:10]])
+
+
+def stale_pages(directory, window):
+    """No page of the old release began after the lift; and the caches were really in use, before and after."""
+    notes = [note for note in notes_of(directory, "reader") if note["kind"] != "asset" and note["status"] == 200]
+    late = [note for note in notes if note["began"] > window.lift_ended_at]
+    stale = [note for note in late if note["release"] != window.new_release]
+    hits = sum(1 for note in late if note["cache"] == "HIT")
+    earlier = sum(1 for note in notes if note["cache"] == "HIT" and note["release"] == window.old_release)
+    return Claim(
+        "pages of the old release after the lift",
+        "%d of %d (%d from a cache; before: %d)" % (len(stale), len(late), hits, earlier),
+        "0", not stale and hits > 0 and earlier > 0, [json.dumps(note) for note in stale[:10]])
+
+
+def old_assets(directory, window):
+    """Tabs that were opened on the old release still got their assets after the lift."""
+    late = [note for note in notes_of(directory, "tabs") if note["kind"] == "asset"
+            and note["of"] == window.old_release and note["began"] > window.lift_ended_at]
+    failed = [note for note in late if "problem" in note]
+    return Claim(
+        "assets missing for pages loaded before the flip",
+        "%d of %d fetched after the lift" % (len(failed), len(late)), "0", not failed and len(late) > 0,
+        [json.dumps(note) for note in failed[:10]])
+
+
+# Writers
+
+
+def acknowledged(directory):
+    """The ledger: every write that was acknowledged, by table and key."""
+    found = collections.defaultdict(dict)
+    for note in notes_of(directory, "writer") + notes_of(directory, "sneaky"):
+        if note["outcome"] == "acknowledged":
+            found[note["table"]][note["key"]] = note
+    return found
+
+
+def writes(directory, postgres):
+    """The ledger against the database: nothing lost, nothing twice, every name as it was written."""
+    ledger = acknowledged(directory)
+    lost, twice, garbled = [], [], []
+    columns = {row[0] for row in postgres.query(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'public.entry'::regclass AND attnum > 0 AND NOT attisdropped")}
+    author = "author" if "author" in columns else (
+        "CASE family_name WHEN '' THEN given_name ELSE given_name || ' ' || family_name END")
+    stored = {
+        "entry": postgres.query("SELECT request_id::text, %s FROM public.entry" % author),
+        "visit": postgres.query("SELECT request_id::text, how FROM public.visit")}
+    for table, rows in stored.items():
+        count = collections.Counter(key for key, _ in rows)
+        names = dict(rows)
+        for key, note in ledger[table].items():
+            if count[key] == 0:
+                lost.append(note)
+            elif table == "entry" and names[key] != note["author"]:
+                garbled.append({**note, "stored": names[key]})
+        twice += [key for key, number in count.items() if number > 1]
+    total = sum(len(keys) for keys in ledger.values())
+    return [
+        Claim("acknowledged writes lost", "%d of %d" % (len(lost), total), "0",
+              not lost and len(ledger["entry"]) > 0, [json.dumps(note) for note in lost[:10]]),
+        Claim("writes stored twice", str(len(twice)), "0", not twice, twice[:10]),
+        Claim("names changed on the way", str(len(garbled)), "0", not garbled,
+              [json.dumps(note, ensure_ascii=False) for note in garbled[:10]]),
+    ]
+
+
+def refused(directory, policy):
+    """`hold`: no write was refused. `refuse`: refused with 503 and Retry-After, and with nothing else."""
+    notes = notes_of(directory, "writer")
+    turned_away = [note for note in notes if note["outcome"] == "refused"]
+    by_fence = [note for note in turned_away if note["by"] != "gate"]
+    wrong = [note for note in notes if note["outcome"] in ("unknown", "rejected")]
+    longest = max((note["ended"] - note["began"] for note in notes), default=0)
+    if policy == "hold":
+        bad = turned_away + wrong
+        return Claim("writes refused or failed while held",
+                     "%d of %d attempts (longest wait %.0f ms)" % (len(bad), len(notes), longest * 1000), "0", not bad,
+                     [json.dumps(note) for note in bad[:10]])
+    return Claim("answers to writes other than 303 and 503 with Retry-After",
+                 "%d (%d refused, of them %d by the fence)" % (len(wrong), len(turned_away), len(by_fence)), "0",
+                 not wrong and len(turned_away) > 0, [json.dumps(note) for note in wrong[:10]])
+
+
+# The database
+
+
+def prepare_proof(postgres):
+    """From now on the database keeps what every transaction changed, in the order of their commits."""
+    postgres.query("SELECT pg_create_logical_replication_slot('proof', 'test_decoding')")
+
+
+@dataclasses.dataclass
+class Transaction:
+    number: int
+    lsn: int
+    committed_at: float
+    tables: collections.Counter
+
+    def is_ours(self):
+        """Whether it wrote to Sluice's own tables, which no application may."""
+        return any(table.startswith("sluice.") for table in self.tables)
+
+    def application_tables(self):
+        return sorted(table for table in self.tables if not table.startswith("sluice."))
+
+
+def transactions(postgres):
+    """Every transaction that committed since `prepare_proof`, read out of the write-ahead log."""
+    found, tables = [], collections.Counter()
+    rows = postgres.query(
+        "SELECT lsn - '0/0'::pg_lsn, xid::text, data FROM pg_logical_slot_peek_changes('proof', NULL, NULL,"
+        " 'include-timestamp', 'on', 'skip-empty-xacts', 'off')")
+    for lsn, number, data in rows:
+        if data.startswith("BEGIN"):
+            tables = collections.Counter()
+        elif data.startswith("table "):
+            tables[data[len("table "):].split(": ", 1)[0]] += 1
+        elif data.startswith("COMMIT"):
+            instant = datetime.datetime.fromisoformat(_seconds(data.split("(at ", 1)[1].rstrip(")")))
+            found.append(Transaction(int(number), int(lsn), instant.timestamp(), tables))
+    return found
+
+
+def _seconds(text):
+    """PostgreSQL shortens the zone (`+00`) and the fraction, which Python 3.11 reads only in full."""
+    return text + ":00" if text[-3] in "+-" else text
+
+
+def _position(lsn):
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def commits_in_window(postgres, directory, window):
+    """Between census and lift the log holds no commit that changed an application's table, but for the migration."""
+    closed = _position(window.fence_lsn)
+    every = transactions(postgres)
+    inside = [each for each in every if each.lsn > closed and each.committed_at < window.lift_began_at]
+    foreign = [each for each in inside if each.application_tables() and not each.is_ours()]
+    ours = sum(1 for each in inside if each.is_ours())
+    census_at = max((each.committed_at for each in every if each.lsn <= closed), default=0)
+    sneaks = notes_of(directory, "sneaky")
+    tried = [note for note in sneaks if census_at < note["ended"] and note["began"] < window.lift_began_at]
+    techniques = {note["how"] for note in tried}
+    return Claim(
+        "write commits between census and lift",
+        "%d of %d transactions in the log (%d of Sluice, %d without rows); %d attempts by %d techniques" % (
+            len(foreign), len(inside), ours, sum(1 for each in inside if not each.tables), len(tried), len(techniques)),
+        "0", not foreign and bool(inside),
+        ["transaction %d at %.3f wrote %s" % (each.number, each.committed_at, each.application_tables())
+         for each in foreign[:10]])
+
+
+def print_table(claims, write=print):
+    width = max(len(claim.text) for claim in claims)
+    measured = max(len(claim.measured) for claim in claims)
+    for claim in claims:
+        write("  %-*s  %-*s  target %-12s %s" % (
+            width, claim.text, measured, claim.measured, claim.target, "ok" if claim.holds else "FAIL"))
+        if not claim.holds:
+            for detail in claim.details:
+                write("      %s" % detail)
+    return all(claim.holds for claim in claims)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a fleet together below one temporary directory and takes it apart again, whatever happened between."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+from balancer import Balancer
+from node import GUESTBOOK, Node
+from ports import BALANCER, NODES, Ports
+from postgres import Postgres
+from processes import Processes
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Fleet:
+    """PostgreSQL, nodes on v1, a load balancer. `with Fleet() as fleet:` is the whole of its life."""
+
+    def __init__(self, entries=2000, nodes=3, keep=False):
+        self.entries = entries
+        self.keep = keep
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sluice-fleet."))
+        # PostgreSQL runs under another account and has to reach its own directory.
+        self.directory.chmod(0o711)
+        self.processes = Processes()
+        ports = self._ports = Ports()
+        self.postgres = Postgres(self.directory / "postgres", ports.take(), self.processes)
+        web = ports.take()
+        self.nodes = [
+            Node("web-%d" % number, address, web, self.directory / ("web-%d" % number), self.processes)
+            for number, address in enumerate(NODES[:nodes], start=1)]
+        self.balancer = Balancer(BALANCER, web, self.directory / "balancer", self.nodes, self.processes)
+        self.notes = self.directory / "clients"
+        self.notes.mkdir()
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        self.postgres.create()
+        self.postgres.run_file(GUESTBOOK / "migrations" / "0001_entries.up.sql")
+        self.postgres.seed(self.entries)
+        for node in self.nodes:
+            node.create(self.postgres.url("guestbook_app"))
+            node.install(GUESTBOOK / "v1", "v1")
+            node.start_application("v1")
+            node.activate("v1", 1)
+        self.before_nginx()
+        for node in self.nodes:
+            node.start_nginx()
+        self.balancer.start()
+
+    def before_nginx(self):
+        """For those who add something to the nodes."""
+
+    def stop(self):
+        """Ends everything that this fleet started, by recorded pid, and removes its directory."""
+        if self.keep:
+            return
+        for name in list(self.processes.names()):
+            if name.startswith("client "):
+                self.processes.stop(name)
+        for node in self.nodes:
+            for release in node.running_applications():
+                try:
+                    node.stop_application(release)
+                except (RuntimeError, OSError) as error:
+                    print("fleet: %s" % error, file=sys.stderr)
+        self.processes.stop_all()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    # Clients
+
+    def start_client(self, kind, rate, threads=2, seconds=600, seed=1):
+        environment = {"PATH": os.environ["PATH"]}
+        command = ["/usr/bin/python3", "-s", "-E", HERE / "clients.py", kind, "--out", self.notes, "--rate", rate,
+                   "--threads", threads, "--seconds", seconds, "--seed", seed]
+        if kind == "sneaky":
+            environment["FLEET_PASSWORDS"] = json.dumps(self.postgres.passwords)
+            command += ["--port", self.postgres.port]
+        else:
+            command += ["--url", self.balancer.url()]
+        self.processes.start("client %s" % kind, command, self.directory / ("%s.log" % kind), environment)
+
+    def start_clients(self, sneaky=True):
+        self.start_client("reader", rate=6)
+        self.start_client("writer", rate=8)
+        self.start_client("tabs", rate=4, threads=1)
+        if sneaky:
+            self.start_client("sneaky", rate=6)
+
+    def stop_clients(self):
+        """Lets each finish what it is doing, and says whether each ended as it should."""
+        names = [name for name in self.processes.names() if name.startswith("client ")]
+        for name in names:
+            self.processes.send(name, signal.SIGTERM)
+        for name in names:
+            code = self.processes.wait(name, patience=60.0)
+            if code != 0:
+                log = (self.directory / ("%s.log" % name.split()[1])).read_text()
+                raise RuntimeError("%s ended with %s:\n%s" % (name, code, log[-2000:]))
+
+
+def interrupt_on_signals():
+    """SIGTERM and SIGHUP end a fleet in order, as Ctrl-C does."""
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One web node below one directory: its nginx, its guestbook, its agent."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+
+from processes import wait_until
+
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent
+REPOSITORY = FIXTURES.parent.parent
+GUESTBOOK = FIXTURES / "guestbook"
+
+
+class Node:
+    """The layout of a node, the same on a real one with `/` for the root.
+
+    app/releases/<release>      a release's files
+    app/activations/<n>-<release>/{files,app.sock}   what can be current
+    app/current                 the activation that is served; replacing this one link flips everything
+    app/assets                  the hashed assets of the last releases
+    run/app/<release>.sock      where a release listens
+    run/sluice                  the agent's sockets, flags and mode.json
+    """
+
+    def __init__(self, name, address, port, directory, processes):
+        self.name = name
+        self.address = address
+        self.port = port
+        self.root = pathlib.Path(directory)
+        self.processes = processes
+        self.app = self.root / "app"
+        self.run = self.root / "run"
+        self.faults = self.root / "faults"
+        self.environment_file = self.root / "etc" / "guestbook.env"
+
+    # What a node is made of
+
+    def create(self, database_url):
+        for folder in ["etc", "app/releases", "app/activations", "app/assets", "run/app", "run/sluice", "state",
+                       "nginx/cache", "nginx/temporary", "faults"]:
+            (self.root / folder).mkdir(parents=True)
+        self.environment_file.write_text(
+            "GUESTBOOK_DSN='%s'\nGUESTBOOK_RUN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
+                database_url, self.run / "app", self.run / "sluice" / "mode.json", self.faults))
+        self.environment_file.chmod(0o600)
+        (self.root / "etc" / "nginx.conf").write_text(self.nginx_configuration())
+
+    def install(self, bundle, release):
+        """Puts a release on the node as it was before Sluice came: files, assets, a socket, nothing current."""
+        target = self.app / "releases" / release
+        shutil.copytree(bundle, target)
+        for asset in sorted((target / "static" / "assets").iterdir()):
+            shutil.copy2(asset, self.app / "assets" / asset.name)
+
+    def activate(self, release, generation):
+        """Makes a release current by hand: one rename."""
+        activation = self.app / "activations" / ("%d-%s" % (generation, release))
+        if not activation.exists():
+            activation.mkdir()
+            (activation / "files").symlink_to(self.app / "releases" / release)
+            (activation / "app.sock").symlink_to(self.socket(release))
+        fresh = self.app / ".current"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(pathlib.Path("activations") / activation.name)
+        os.replace(fresh, self.app / "current")
+
+    def active_release(self):
+        """The release that is current on disk, or nothing."""
+        try:
+            return pathlib.Path(os.readlink(self.app / "current" / "files")).name
+        except OSError:
+            return None
+
+    def socket(self, release):
+        return self.run / "app" / ("%s.sock" % release)
+
+    # The application
+
+    def start_application(self, release):
+        self._action("start-app", release)
+
+    def stop_application(self, release):
+        self._action("stop-app", release)
+
+    def running_applications(self):
+        """The releases whose processes live, by their pid files."""
+        running = []
+        for pidfile in sorted((self.run / "app").glob("*.pid")):
+            try:
+                pid = int(pidfile.read_text())
+                command = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes()
+            except (OSError, ValueError):
+                continue
+            if str(self.run).encode() in command:
+                running.append(pidfile.stem)
+        return running
+
+    def _action(self, name, release):
+        environment = {
+            "SLUICE_RELEASE": release, "SLUICE_RELEASE_DIR": str(self.app / "releases" / release),
+            "SLUICE_SOCKET": str(self.socket(release))}
+        result = subprocess.run(
+            [GUESTBOOK / "bin" / name, self.environment_file], env=environment, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=60)
+        if result.returncode != 0:
+            raise RuntimeError("%s: %s %s failed:\n%s" % (self.name, name, release, result.stdout.decode()))
+
+    # nginx
+
+    def start_nginx(self):
+        # Names the log before the configuration is read, which would otherwise be the distribution's.
+        process = self.processes.start(
+            "nginx %s" % self.name,
+            ["/usr/sbin/nginx", "-p", self.root / "nginx", "-e", self.root / "nginx" / "error.log",
+             "-c", self.root / "etc" / "nginx.conf"],
+            self.root / "nginx" / "output.log")
+        wait_until("nginx of %s listens (log: %s)" % (self.name, self.root / "nginx" / "error.log"),
+                   lambda: self._listens(), alive=process)
+
+    def url(self, path="/"):
+        return "http://%s:%d%s" % (self.address, self.port, path)
+
+    def get(self, path, timeout=10.0):
+        """Status, headers and body of a page of this node, whatever the status."""
+        try:
+            with urllib.request.urlopen(self.url(path), timeout=timeout) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers, error.read()
+
+    def mode(self):
+        """What the agent wrote for whoever only watches a file."""
+        try:
+            return json.loads((self.run / "sluice" / "mode.json").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def gate_is_open(self):
+        """No flag of the gate on disk: neither for writes nor for reads."""
+        return not any((self.run / "sluice" / flag).exists() for flag in ["read-only", "hold-reads"])
+
+    def _listens(self):
+        try:
+            self.get("/livez", timeout=2.0)
+            return True
+        except OSError:
+            return False
+
+    def nginx_configuration(self):
+        account = "user root;\n" if os.geteuid() == 0 else ""
+        temporary = self.root / "nginx" / "temporary"
+        return f"""{account}daemon off;
+worker_processes 1;
+pid {self.root}/nginx/nginx.pid;
+error_log {self.root}/nginx/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    types {{ text/css css; text/javascript js; }}
+    default_type application/octet-stream;
+    client_body_temp_path {temporary}/body;
+    proxy_temp_path {temporary}/proxy;
+    fastcgi_temp_path {temporary}/fastcgi;
+    uwsgi_temp_path {temporary}/uwsgi;
+    scgi_temp_path {temporary}/scgi;
+    proxy_cache_path {self.root}/nginx/cache keys_zone=pages:2m max_size=64m;
+    access_log off;
+{self.gate_outside()}
+    server {{
+        listen {self.address}:{self.port};
+{self.gate_inside()}
+        # Assets have their digest in their name: the pool keeps those of the last releases, and nothing ever changes.
+        location /assets/ {{
+            auth_request off;
+            root {self.app};
+            add_header Cache-Control "public, max-age=31536000, immutable";
+            add_header X-Node {self.name} always;
+        }}
+
+        location / {{
+            # The path behind `current` names the activation: pages of another one are never found again.
+            root {self.app}/current;
+            proxy_cache pages;
+            proxy_cache_key "$realpath_root $request_uri";
+            proxy_cache_lock on;
+            proxy_pass http://unix:{self.app}/current/app.sock:;
+            proxy_set_header Host $http_host;
+            proxy_next_upstream off;
+            add_header X-Cache $upstream_cache_status always;
+            add_header X-Node {self.name} always;
+        }}
+    }}
+}}
+"""
+
+    def gate_outside(self):
+        """What the gate needs in `http`."""
+        return f"""
+    map $request_method $sluice_write {{ default 1; GET 0; HEAD 0; OPTIONS 0; }}
+    log_format sluice '$request_id $request_method $status';
+"""
+
+    def gate_inside(self):
+        """What the gate needs in `server`."""
+        run = self.run / "sluice"
+        return f"""
+        auth_request /_sluice/admit;
+        error_page 403 = @sluice_read_only;
+        location = /_sluice/admit {{
+            internal; auth_request off;
+            if ($sluice_write = 0) {{ return 204; }}
+            proxy_pass http://unix:{run}/gate.sock:/admit;
+            proxy_pass_request_body off; proxy_set_header Content-Length "";
+            proxy_read_timeout 120s;
+            error_page 502 504 =204 @sluice_agent_down;
+        }}
+        location @sluice_agent_down {{ internal; if (-f {run}/read-only) {{ return 403; }} return 204; }}
+        location @sluice_read_only {{ internal; auth_request off; add_header Retry-After 5 always; return 503; }}
+"""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes that a fleet started: each by name, each by its recorded pid, all of them ended in the end."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Processes:
+    def __init__(self):
+        self._running = {}
+        self._end_with = {}
+
+    def start(self, name, command, log, environment=None, user=None, directory=None, end_with=signal.SIGTERM):
+        """Starts a command in its own session; it is told to end when this process dies, however that happens.
+
+        Only the main thread may start one: the kernel takes the end of the thread that started it for the end of us.
+        """
+        options = {}
+        self._end_with[name] = end_with
+
+        def die_with_parent():
+            _libc.prctl(_PR_SET_PDEATHSIG, end_with, 0, 0, 0)
+
+        if user and os.geteuid() == 0:
+            options = {"user": user, "group": user, "extra_groups": []}
+        with open(log, "ab") as output:
+            process = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=environment, cwd=directory, start_new_session=True, preexec_fn=die_with_parent, **options)
+        self._running[name] = process
+        return process
+
+    def __getitem__(self, name):
+        return self._running[name]
+
+    def __contains__(self, name):
+        return name in self._running
+
+    def is_running(self, name):
+        return name in self._running and self._running[name].poll() is None
+
+    def names(self):
+        return list(self._running)
+
+    def send(self, name, number):
+        """Signals a process that still runs: until `poll` has reaped it, its pid cannot belong to another."""
+        process = self._running[name]
+        if process.poll() is None:
+            process.send_signal(number)
+
+    def stop(self, name, patience=10.0):
+        process = self._running.pop(name, None)
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(self._end_with[name])
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def wait(self, name, patience):
+        """Waits for a process that was told to end, and returns its exit code."""
+        process = self._running.pop(name)
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def kill(self, name):
+        """kill -9, and wait until it is gone."""
+        process = self._running.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop_all(self):
+        """In reverse order of their start."""
+        for name in reversed(self.names()):
+            self.stop(name)
+
+
+def wait_until(what, condition, deadline=30.0, every=0.05, alive=None):
+    """Polls until the condition holds; says what was waited for when it does not, or when a process died meanwhile."""
+    end = time.monotonic() + deadline
+    while True:
+        value = condition()
+        if value:
+            return value
+        if alive is not None and alive.poll() is not None:
+            raise RuntimeError("%s: the process ended with %s" % (what, alive.returncode))
+        if time.monotonic() > end:
+            raise TimeoutError("%s: not so after %.0f s" % (what, deadline))
+        time.sleep(every)
+
+
+def resident_kilobytes(pid):
+    with open("/proc/%d/status" % pid) as status:
+        for line in status:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0
+
+
+def processor_seconds(pid):
+    with open("/proc/%d/stat" % pid) as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS public.entry_created_at;
