@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// What a node's engine hears.
+public enum NodeInput: Hashable, Sendable {
+    /// A directive has come. It also counts as contact.
+    case directive(Directive)
+    /// The coordinator has answered, with or without news.
+    case contact
+    /// What is on the host, as far as it can change without the engine.
+    case surveyed(HostFacts)
+    /// What the gate does and has in hand.
+    case gate(GateObservation)
+    /// The work in hand has ended.
+    case ended(NodeWork, WorkResult)
+    /// A person opens the gate on this node against the coordinator's word.
+    case breakGlass(reason: String)
+    case mendGlass
+    case time
+}
+
+/// What is on the host.
+public struct HostFacts: Hashable, Sendable {
+    /// Every release on disk, complete and verified.
+    public var staged: [ReleaseReference]
+    public var current: CurrentRelease?
+    /// Bytes free where releases are kept.
+    public var diskFree: Int64
+
+    public init(staged: [ReleaseReference], current: CurrentRelease?, diskFree: Int64) {
+        self.staged = staged
+        self.current = current
+        self.diskFree = diskFree
+    }
+}
+
+/// The release that the `current` link points to.
+public struct CurrentRelease: Hashable, Sendable {
+    public var release: ReleaseReference
+    public var generation: CacheGeneration
+
+    public init(release: ReleaseReference, generation: CacheGeneration) {
+        self.release = release
+        self.generation = generation
+    }
+}
+
+/// One piece of work; a node does one at a time.
+public enum NodeWork: Hashable, Sendable {
+    /// Fetch and verify a release beside the active one.
+    case stage(ReleaseReference)
+    /// Flip to a release under a generation.
+    case activate(ActivationPlan)
+    case run(NodeTask)
+    /// A task was begun by an agent that died: find out how it ended without beginning it again blindly.
+    case resolve(NodeTask)
+    case probe(HealthGoal)
+    case unstage(ReleaseReference)
+    case prune(keep: Int)
+}
+
+/// How a piece of work ended.
+public enum WorkResult: Hashable, Sendable {
+    case done(HostFacts?)
+    /// For `run` and `resolve`.
+    case task(TaskOutcome)
+    /// For `probe`.
+    case probed(isGood: Bool, detail: String)
+    /// Will not get better by itself: reported, and not tried again under this directive.
+    case failed(String)
+    /// May get better by itself, like a coordinator that does not answer: tried again after a while.
+    case hindered(String)
+}
+
+/// What the gate should do. Carried out at once, and durable before it is in force.
+public struct GateTarget: Hashable, Sendable {
+    public var writes: WriteAdmission
+    /// `nil`: reads pass.
+    public var reads: HoldLimits?
+
+    public init(writes: WriteAdmission, reads: HoldLimits?) {
+        self.writes = writes
+        self.reads = reads
+    }
+
+    public static let open = GateTarget(writes: .open, reads: nil)
+}
+
+/// Everything that follows from one input. Journal first, then the gate and the work, then report.
+public struct NodeReady: Hashable, Sendable {
+    public var journal: [NodeRecord] = []
+    public var gate: GateTarget?
+    public var service: Service?
+    public var work: NodeWork?
+    /// End the work in hand as soon as possible: it is not asked for any more.
+    public var cancelsWork = false
+    /// Send a status now.
+    public var report = false
+    /// For the log, loudly.
+    public var alarms: [String] = []
+    /// When `time` should be put in next, at the latest.
+    public var wakeAt: Instant?
+
+    public init() {}
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// A fact of a node that survives its agent. Journaled before the effect that it announces.
+public enum NodeRecord: Hashable, Sendable {
+    /// The directive that counts from now on; never one of a lower epoch or revision.
+    case accepted(Directive)
+    /// About to flip to a release under a new cache generation.
+    case activationPlanned(ActivationPlan)
+    case taskStarted(TaskIdentity)
+    case taskEnded(TaskOutcome)
+    /// A person opened the gate against the coordinator's word.
+    case glassBroken(reason: String, at: Instant)
+    case glassMended(at: Instant)
+}
+
+/// One flip: which identity got which generation and release.
+public struct ActivationPlan: Hashable, Codable, Sendable {
+    public var identity: ActivationIdentity
+    public var release: ReleaseReference
+    public var generation: CacheGeneration
+
+    public init(identity: ActivationIdentity, release: ReleaseReference, generation: CacheGeneration) {
+        self.identity = identity
+        self.release = release
+        self.generation = generation
+    }
+}
+
+/// What a node remembers: the fold of its records.
+public struct NodeMemory: Hashable, Sendable {
+    public private(set) var directive: Directive?
+    public private(set) var activation: ActivationPlan?
+    /// Tasks of the directives so far; only those of the latest directive are kept.
+    public private(set) var tasks: [TaskIdentity: TaskOutcome] = [:]
+    public private(set) var brokenGlass: String?
+
+    public init() {}
+
+    public mutating func apply(_ record: NodeRecord) {
+        switch record {
+        case .accepted(let directive):
+            self.directive = directive
+            let wanted = Set(directive.tasks.map(\.identity))
+            tasks = tasks.filter { wanted.contains($0.key) }
+        case .activationPlanned(let plan): activation = plan
+        case .taskStarted(let identity):
+            tasks[identity] = TaskOutcome(identity: identity, state: .running)
+        case .taskEnded(let outcome): tasks[outcome.identity] = outcome
+        case .glassBroken(let reason, _): brokenGlass = reason
+        case .glassMended: brokenGlass = nil
+        }
+    }
+
+    /// The records that fold to this memory: what a compacted journal begins with.
+    public func records(at now: Instant) -> [NodeRecord] {
+        var records: [NodeRecord] = []
+        if let directive { records.append(.accepted(directive)) }
+        if let activation { records.append(.activationPlanned(activation)) }
+        for outcome in tasks.values.sorted(by: { $0.identity < $1.identity }) {
+            records.append(
+                outcome.state == .running ? .taskStarted(outcome.identity) : .taskEnded(outcome))
+        }
+        if let brokenGlass { records.append(.glassBroken(reason: brokenGlass, at: now)) }
+        return records
+    }
+}
+
+extension NodeRecord: Codable {
+    private enum Keys: String, CodingKey { case type, version, directive, plan, task, outcome, reason, at }
+
+    private static let currentVersion = 1
+
+    public var type: String {
+        switch self {
+        case .accepted: "accepted"
+        case .activationPlanned: "activation-planned"
+        case .taskStarted: "task-started"
+        case .taskEnded: "task-ended"
+        case .glassBroken: "glass-broken"
+        case .glassMended: "glass-mended"
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Keys.self)
+        try container.encode(type, forKey: .type)
+        try container.encode(NodeRecord.currentVersion, forKey: .version)
+        switch self {
+        case .accepted(let directive): try container.encode(directive, forKey: .directive)
+        case .activationPlanned(let plan): try container.encode(plan, forKey: .plan)
+        case .taskStarted(let identity): try container.encode(identity, forKey: .task)
+        case .taskEnded(let outcome): try container.encode(outcome, forKey: .outcome)
+        case .glassBroken(let reason, let at):
+            try container.encode(reason, forKey: .reason)
+            try container.encode(at, forKey: .at)
+        case .glassMended(let at): try container.encode(at, forKey: .at)
+        }
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Keys.self)
+        let type = try container.decode(String.self, forKey: .type)
+        let version = try container.decode(Int.self, forKey: .version)
+        guard version == NodeRecord.currentVersion else {
+            throw DecodingError.dataCorruptedError(
+                forKey: .version, in: container,
+                debugDescription: "record \(type) has version \(version), this program knows 1")
+        }
+        switch type {
+        case "accepted": self = .accepted(try container.decode(Directive.self, forKey: .directive))
+        case "activation-planned":
+            self = .activationPlanned(try container.decode(ActivationPlan.self, forKey: .plan))
+        case "task-started": self = .taskStarted(try container.decode(TaskIdentity.self, forKey: .task))
+        case "task-ended": self = .taskEnded(try container.decode(TaskOutcome.self, forKey: .outcome))
+        case "glass-broken":
+            self = .glassBroken(
+                reason: try container.decode(String.self, forKey: .reason),
+                at: try container.decode(Instant.self, forKey: .at))
+        case "glass-mended": self = .glassMended(at: try container.decode(Instant.self, forKey: .at))
+        default:
+            throw DecodingError.dataCorruptedError(
+                forKey: .type, in: container, debugDescription: "no such record: \(type)")
+        }
+    }
+}

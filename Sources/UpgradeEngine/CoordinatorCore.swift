@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import RunStore
+public import UpgradeModel
+public import UpgradePlan
+
+/// All runs of one coordinator under one epoch: puts inputs into runs, and says what to store, tell and wait for.
+public struct CoordinatorCore: Sendable {
+    public let epoch: Epoch
+    /// The latest run of each fleet; an ended one still says what its nodes should be.
+    public private(set) var runs: [FleetName: Run] = [:]
+    /// The last directive of each node.
+    public private(set) var directives: [NodeName: Directive] = [:]
+    /// The last status of each node under this leader, and when it came.
+    public private(set) var statuses: [NodeName: Seen] = [:]
+    public private(set) var inventory: [NodeName: NodeRecord]
+    private var fleets: [NodeName: FleetName] = [:]
+    private var revision: Int64 = 0
+
+    public struct Seen: Hashable, Sendable {
+        public var status: NodeStatus
+        public var at: Instant
+    }
+
+    /// - Parameter runs: the latest run of each fleet, folded, and every run that has not ended.
+    public init(epoch: Epoch, inventory: [NodeRecord], runs: [Run]) {
+        self.epoch = epoch
+        self.inventory = Dictionary(inventory.map { ($0.name, $0) }) { $1 }
+        for run in runs.sorted(by: { $0.createdAt < $1.createdAt }) { adopt(run) }
+        for node in self.inventory.keys.sorted() { _ = renewDirective(of: node) }
+    }
+
+    /// Folds a run from its stored events.
+    ///
+    /// - Returns: `nil` when they do not begin with a `created` whose plan this program understands.
+    public static func fold(_ events: [RecordedEvent]) -> Run? {
+        guard let first = events.first, case .created(let created) = first.event,
+            var run = Run(created, at: first.at)
+        else { return nil }
+        for event in events.dropFirst() { run.apply(event) }
+        return run
+    }
+
+    public func run(_ identifier: RunIdentifier) -> Run? {
+        runs.values.first { $0.identifier == identifier }
+    }
+
+    /// The run that a node takes its directive from.
+    public func run(of node: NodeName) -> Run? { fleets[node].flatMap { runs[$0] } }
+
+    private mutating func adopt(_ run: Run) {
+        runs[run.fleet] = run
+        for node in run.members.keys { fleets[node] = run.fleet }
+    }
+}
+
+/// What a coordinator hears.
+public enum CoreInput: Sendable {
+    case start(RunCreated)
+    case request(RunIdentifier, RequestVerb, RequestMark)
+    case status(NodeName, NodeStatus)
+    case databaseEnded(RunIdentifier, DatabaseTaskFact, DatabaseOutcome)
+    case time
+    /// Put in once, first: what the last leader had in flight is lost.
+    case leadershipTaken
+    /// The inventory has changed.
+    case inventory([NodeRecord])
+}
+
+extension CoordinatorCore {
+    /// Takes an input in and returns everything that follows from it.
+    ///
+    /// - Throws: `Refusal`, with nothing changed.
+    public mutating func step(_ input: CoreInput, at now: Instant) throws(Refusal) -> Ready {
+        var ready = Ready()
+        switch input {
+        case .start(let created):
+            try start(created, at: now, &ready)
+        case .request(let identifier, let verb, let mark):
+            guard let run = run(identifier) else { throw .noSuchRun(identifier) }
+            try put(.request(verb, mark), into: run.fleet, at: now, &ready)
+        case .status(let node, let status):
+            try take(status, from: node, at: now, &ready)
+        case .databaseEnded(let identifier, let task, let outcome):
+            guard let run = run(identifier) else { break }
+            try put(.databaseEnded(task, outcome), into: run.fleet, at: now, &ready)
+        case .time:
+            for fleet in runs.keys.sorted() { try put(.time, into: fleet, at: now, &ready) }
+        case .leadershipTaken:
+            for fleet in runs.keys.sorted() { try put(.leadershipTaken, into: fleet, at: now, &ready) }
+        case .inventory(let records):
+            inventory = Dictionary(records.map { ($0.name, $0) }) { $1 }
+            for node in inventory.keys.sorted() where directives[node] == nil {
+                renewDirective(of: node).map { ready.directives[node] = $0 }
+            }
+        }
+        ready.wakeAt = runs.values.compactMap(\.nextDeadline).min()
+        return ready
+    }
+
+    // MARK: Starting
+
+    private mutating func start(_ created: RunCreated, at now: Instant, _ ready: inout Ready) throws(Refusal) {
+        if let held = runs[created.fleet], !held.isEnded {
+            if held.created.request == created.request { return }
+            throw .fleetHeld(created.fleet, by: held.identifier, since: held.createdAt)
+        }
+        guard !created.nodes.isEmpty else { throw .noNodes }
+        for node in created.nodes {
+            guard inventory[node] != nil else { throw .unknownNode(node) }
+            if let other = run(of: node), !other.isEnded { throw .nodeHeld(node, by: other.identifier) }
+        }
+        guard let run = Run(created, at: now) else { throw .invalidPlan }
+        adopt(run)
+        ready.appends.append(
+            RunAppend(
+                run: run.identifier, expectedVersion: 0, epoch: epoch, at: now, events: [.created(created)],
+                claim: .take(created.fleet)))
+        settle(created.fleet, at: now, &ready)
+    }
+
+    /// The nodes that a selection means now, sorted.
+    public func nodes(selectedBy selection: NodeSelection) -> [NodeName] {
+        switch selection {
+        case .names(let names): names
+        case .labels:
+            inventory.values.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name).sorted()
+        }
+    }
+
+    // MARK: Statuses
+
+    private mutating func take(
+        _ status: NodeStatus, from node: NodeName, at now: Instant, _ ready: inout Ready
+    ) throws(Refusal) {
+        if let last = statuses[node]?.status, last.boot == status.boot, last.sequence >= status.sequence {
+            return
+        }
+        statuses[node] = Seen(status: status, at: now)
+        guard let fleet = fleets[node] ?? fleetJoined(by: node), let run = runs[fleet] else { return }
+        ready.changed.insert(run.identifier)
+        if run.members[node] == nil {
+            try put(.nodeAppeared(node), into: fleet, at: now, &ready)
+        } else if isCurrent(status, of: node) {
+            try put(.status(node, status), into: fleet, at: now, &ready)
+        }
+    }
+
+    /// The fleet of a run in progress that selects a node by label.
+    private func fleetJoined(by node: NodeName) -> FleetName? {
+        guard let record = inventory[node] else { return nil }
+        return runs.values
+            .filter { !$0.isEnded && $0.plan.selection.selects(node, labels: record.labels) }
+            .map(\.fleet).min()
+    }
+
+    /// Whether a status was observed under the node's present directive.
+    private func isCurrent(_ status: NodeStatus, of node: NodeName) -> Bool {
+        guard let directive = directives[node] else { return false }
+        return status.epoch == directive.epoch && status.revision == directive.revision
+    }
+
+    // MARK: Runs
+
+    private mutating func put(
+        _ input: RunInput, into fleet: FleetName, at now: Instant, _ ready: inout Ready
+    ) throws(Refusal) {
+        guard let run = runs[fleet] else { return }
+        let events = try run.decide(input, at: now)
+        if events.isEmpty, case .status = input { return }
+        record(events, in: fleet, at: now, &ready)
+        settle(fleet, at: now, &ready)
+    }
+
+    /// Goes on until nothing more follows: consequences, new directives, and what is known of nodes whose directive stays.
+    private mutating func settle(_ fleet: FleetName, at now: Instant, _ ready: inout Ready) {
+        while let run = runs[fleet] {
+            let consequences = run.consequences(at: now)
+            if !consequences.isEmpty {
+                record(consequences, in: fleet, at: now, &ready)
+                continue
+            }
+            renewDirectives(of: fleet, &ready)
+            let known = factsKnown(in: fleet, at: now)
+            if known.isEmpty { return }
+            record(known, in: fleet, at: now, &ready)
+        }
+    }
+
+    /// What the last statuses say of the step in hand, where they were observed under the present directive.
+    private func factsKnown(in fleet: FleetName, at now: Instant) -> [RunEvent] {
+        guard let run = runs[fleet], let pending = run.current?.pending else { return [] }
+        var facts: [RunEvent] = []
+        for node in pending.sorted() {
+            guard let seen = statuses[node], isCurrent(seen.status, of: node),
+                let events = try? run.decide(.status(node, seen.status), at: now), !events.isEmpty
+            else { continue }
+            // A failure changes what the others are asked, so it is taken in by itself.
+            let isFailure = events.contains { if case .nodeFailed = $0 { true } else { false } }
+            if isFailure { return facts.isEmpty ? events : facts }
+            facts += events
+        }
+        return facts
+    }
+
+    private mutating func record(
+        _ events: [RunEvent], in fleet: FleetName, at now: Instant, _ ready: inout Ready
+    ) {
+        guard !events.isEmpty, let before = runs[fleet] else { return }
+        let version = before.version
+        for event in events { runs[fleet]?.apply(RecordedEvent(at: now, epoch: epoch, event: event)) }
+        for case .nodeJoined(let fact) in events { fleets[fact.node] = fleet }
+        let ends = events.contains { if case .ended = $0 { true } else { false } }
+        ready.changed.insert(before.identifier)
+        if let last = ready.appends.indices.last, ready.appends[last].run == before.identifier {
+            ready.appends[last].events += events
+            if ends { ready.appends[last].claim = .release(fleet) }
+        } else {
+            ready.appends.append(
+                RunAppend(
+                    run: before.identifier, expectedVersion: version, epoch: epoch, at: now, events: events,
+                    claim: ends ? .release(fleet) : nil))
+        }
+        if events.contains(where: \.mayChangeDirectives) { renewDirectives(of: fleet, &ready) }
+    }
+
+    // MARK: Directives
+
+    private mutating func renewDirectives(of fleet: FleetName, _ ready: inout Ready) {
+        guard let run = runs[fleet] else { return }
+        for node in run.members.keys.sorted() {
+            renewDirective(of: node).map { ready.directives[node] = $0 }
+        }
+    }
+
+    /// - Returns: the new directive when what is asked of the node has changed.
+    private mutating func renewDirective(of node: NodeName) -> Directive? {
+        var directive =
+            run(of: node)?.directive(for: node) ?? Directive(epoch: epoch, revision: 0)
+        directive.epoch = epoch
+        if let last = directives[node], last.asksTheSame(as: directive) { return nil }
+        revision += 1
+        directive.revision = revision
+        directives[node] = directive
+        return directive
+    }
+}
+
+extension RunEvent {
+    /// Whether what is asked of a node can differ after it.
+    var mayChangeDirectives: Bool {
+        switch self {
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded, .paused,
+            .resumed, .approved, .aborted, .drainCutShort:
+            false
+        case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried, .turnedBack,
+            .stopped, .ended:
+            true
+        }
+    }
+}

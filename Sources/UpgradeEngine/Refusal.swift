@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// Why a request is not carried out. A value, not a failure: nothing has changed.
+public enum Refusal: Error, Hashable, Sendable {
+    case noSuchRun(RunIdentifier)
+    /// Another run has the fleet.
+    case fleetHeld(FleetName, by: RunIdentifier, since: Instant)
+    /// A node takes part in another run.
+    case nodeHeld(NodeName, by: RunIdentifier)
+    /// The plan names a node that the inventory does not have.
+    case unknownNode(NodeName)
+    /// The plan's labels select no node.
+    case noNodes
+    /// The plan's text is not a plan.
+    case invalidPlan
+    case ended(RunState)
+    case alreadyTurningBack
+    case pastPointOfNoReturn
+    case notPaused
+    case alreadyPaused
+    /// The run waits for a person already; pausing means nothing.
+    case notGoing
+    case nothingToApprove
+    case nothingToRetry
+
+    /// A stable word for programs.
+    public var code: String {
+        switch self {
+        case .noSuchRun: "not-found"
+        case .fleetHeld: "fleet-held"
+        case .nodeHeld: "node-held"
+        case .unknownNode: "unknown-node"
+        case .noNodes: "no-nodes"
+        case .invalidPlan: "invalid-plan"
+        case .ended: "run-ended"
+        case .alreadyTurningBack: "already-turning-back"
+        case .pastPointOfNoReturn: "past-point-of-no-return"
+        case .notPaused: "not-paused"
+        case .alreadyPaused: "already-paused"
+        case .notGoing: "not-going"
+        case .nothingToApprove: "nothing-to-approve"
+        case .nothingToRetry: "nothing-to-retry"
+        }
+    }
+
+    public var message: String {
+        switch self {
+        case .noSuchRun(let run): "there is no run \(run)"
+        case .fleetHeld(let fleet, let run, _): "the fleet \(fleet) is held by run \(run)"
+        case .nodeHeld(let node, let run): "the node \(node) takes part in run \(run)"
+        case .unknownNode(let node): "the plan names the node \(node), which the inventory does not have"
+        case .noNodes: "the plan's labels select no node"
+        case .invalidPlan: "the plan is not valid"
+        case .ended(let state): "the run has ended: \(state.rawValue)"
+        case .alreadyTurningBack: "the run is turning back already"
+        case .pastPointOfNoReturn: "the run is past the point of no return"
+        case .notPaused: "the run is not paused"
+        case .alreadyPaused: "the run is paused already"
+        case .notGoing: "the run waits for a person"
+        case .nothingToApprove: "no phase waits for approval"
+        case .nothingToRetry: "no step has failed"
+        }
+    }
+
+    public var advice: String {
+        switch self {
+        case .noSuchRun: "see `sluice status` for the runs there are"
+        case .fleetHeld(_, let run, _): "watch it with `sluice status \(run) --watch`, or stop it with `sluice abort \(run)`"
+        case .nodeHeld(_, let run): "wait for that run to end: `sluice status \(run) --watch`"
+        case .unknownNode(let node): "give it a token: `sluice token create --node \(node)`; see `sluice nodes`"
+        case .noNodes: "compare the plan's labels with `sluice nodes`"
+        case .invalidPlan: "see `sluice validate PLAN`"
+        case .ended: "start a new run with `sluice apply PLAN`"
+        case .alreadyTurningBack: "watch it with `sluice status --watch`"
+        case .pastPointOfNoReturn: "writers use the new schema already: go on, or apply a plan that goes back to the old release"
+        case .notPaused: "nothing to resume; see `sluice status`"
+        case .alreadyPaused: "go on with `sluice resume`"
+        case .notGoing: "go on with `sluice retry`, or go back with `sluice rollback`"
+        case .nothingToApprove: "see `sluice status` for what the run waits for"
+        case .nothingToRetry: "see `sluice status` for what the run does"
+        }
+    }
+}

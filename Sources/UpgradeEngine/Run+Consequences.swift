@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+import UpgradePlan
+
+extension Run {
+    /// What follows from the facts so far, at this time; empty when nothing does. Applied, it is asked again until it is empty.
+    public func consequences(at now: Instant) -> [RunEvent] {
+        guard standing == .going || standing == .paused else { return [] }
+        guard let current else { return begin(0) }
+        if isComplete(current, at: now) { return begin(current.index + 1) }
+        if case .database(let kind) = current.step { return databaseConsequences(kind, at: now) }
+        return []
+    }
+
+    /// When `time` should be put in next, at the latest.
+    public var nextDeadline: Instant? {
+        guard standing == .going || standing == .paused, let current else { return nil }
+        if isComplete(current, at: current.beganAt) { return nil }
+        switch current.step {
+        case .approval: return nil
+        case .bake: return current.beganAt + plan.rollout.bake
+        case .nodes, .hook: return current.beganAt + allowance(of: current)
+        case .database:
+            if database.inFlight == nil, database.failures > 0 { return nextAttemptAt }
+            return direction == .forward && !isPastPointOfNoReturn
+                ? current.beganAt + allowance(of: current) : nil
+        }
+    }
+
+    /// How long the step in hand may take.
+    func allowance(of current: Current) -> Span {
+        switch current.step {
+        // The task ends its own stragglers at the same time; this is the last resort behind it.
+        case .database(.census): plan.drain.timeout + .seconds(10)
+        default: plan.deadline(of: current.planned.phase)
+        }
+    }
+
+    private func begin(_ index: Int) -> [RunEvent] {
+        guard standing == .going else { return [] }
+        // A task of the way forward may still be at work: its end is awaited before anything is undone.
+        if direction == .back, database.inFlight != nil { return [] }
+        guard itinerary.indices.contains(index) else { return [.ended(Ended(outcome: outcome))] }
+        let planned = itinerary[index]
+        let began = StepBegan(
+            direction: direction, index: index, phase: planned.phase, step: planned.step)
+        if case .nodes = planned.step, named(by: planned.step).isEmpty {
+            return [.stopped(Stopped(reason: "no node is named by \(planned.step.title)", advice: "roll back"))]
+        }
+        return [.stepBegan(began)]
+    }
+
+    private var outcome: Ended.Outcome {
+        if direction == .forward { return .done }
+        let touching = begun.subtracting([.nodes(.present), .database(.preflight)]).contains { step in
+            if case .approval = step { return false }
+            return true
+        }
+        return touching ? .rolledBack : .refused
+    }
+
+    private func isComplete(_ current: Current, at now: Instant) -> Bool {
+        switch current.step {
+        case .approval(let phase): approvals.contains(phase)
+        case .nodes, .hook: current.pending.isEmpty
+        case .database: current.isDatabaseDone
+        case .bake: now >= current.beganAt + plan.rollout.bake
+        }
+    }
+
+    private func databaseConsequences(_ kind: DatabaseTask.Kind, at now: Instant) -> [RunEvent] {
+        guard database.inFlight == nil else { return [] }
+        if database.failures == 0 || now >= nextAttemptAt {
+            return [
+                .databaseTaskStarted(
+                    DatabaseTaskFact(kind: kind, attempt: (database.attempts[kind] ?? 0) + 1))
+            ]
+        }
+        return []
+    }
+
+    /// Attempts that follow a failure wait 250 ms, then twice as long each time.
+    private var nextAttemptAt: Instant {
+        let wait = Span.milliseconds(250 << Int64(min(database.failures, 7) - 1))
+        return (database.lastEndedAt ?? createdAt) + wait
+    }
+}

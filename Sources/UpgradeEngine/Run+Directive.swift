@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+import UpgradePlan
+
+extension Run {
+    /// What a node should be, now. Epoch and revision are the caller's.
+    ///
+    /// - Returns: `nil` for a node that is not of this run.
+    public func directive(for node: NodeName) -> Directive? {
+        guard let member = members[node] else { return nil }
+        var directive = Directive(
+            epoch: .zero, revision: 0, run: identifier, lease: Lease(duration: plan.lease, onExpiry: expiry))
+        if isEnded {
+            end(&directive, node, member)
+        } else if direction == .back {
+            goBack(&directive, node, member)
+        } else if member.quarantine != nil {
+            quarantine(&directive, member)
+        } else {
+            goForward(&directive, node, member)
+        }
+        return directive
+    }
+
+    private var expiry: Lease.Expiry {
+        isClosed && begun.contains(.nodes(.braced)) ? .keep : .open
+    }
+
+    /// Whether the gates are to be closed now.
+    private var isClosed: Bool {
+        guard begun.contains(.nodes(.closed)), !begun.contains(.nodes(.opened)) else { return false }
+        return !isEnded && !begunBack.contains(.nodes(.opened))
+    }
+
+    // MARK: Forward
+
+    private func goForward(_ directive: inout Directive, _ node: NodeName, _ member: Member) {
+        if isClosed {
+            directive.writes = admission
+            if begun.contains(.nodes(.braced)), let hold = readHold {
+                directive.reads = ReadAdmission(hold: hold, until: forwardActivation)
+            }
+        }
+        if begun.contains(.nodes(.staged)) { directive.stage = created.release }
+        let batch = member.batch ?? 0
+        let isUpgrading = begun.contains(.nodes(.upgraded(batch: batch)))
+        if begun.contains(.nodes(.staged)), !begun.contains(.nodes(.opened)) {
+            directive.tasks += warmTasks
+        }
+        if isUpgrading {
+            directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
+            directive.tasks += member.batch == nil ? extraTasks : upgradeTasks(batch)
+            directive.health = member.batch == nil ? extraHealth : upgradeHealth(batch)
+        }
+        if begun.contains(.nodes(.verified)) { directive.health = verifyHealth }
+        if begun.contains(.nodes(.opened)) { directive.health = nil }
+        if begun.contains(.nodes(.retired)) {
+            directive.tasks = retireTasks(of: node)
+            directive.keepReleases = plan.keepReleases
+        }
+        if case .hook(let index)? = current?.step { directive.tasks.append(hookTask(index)) }
+    }
+
+    /// Kept out of service and read-only, and upgraded like the others as soon as the schema is there.
+    private func quarantine(_ directive: inout Directive, _ member: Member) {
+        directive.service = .out
+        directive.writes = .refuse(
+            retryAfter: plan.writes.retryAfter, message: "this node is being upgraded; try again")
+        if begun.contains(.nodes(.staged)) {
+            directive.stage = created.release
+            directive.tasks += warmTasks
+        }
+        if begun.contains(.nodes(.upgraded(batch: 0))) {
+            directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
+            directive.tasks += extraTasks
+            directive.health = extraHealth
+        }
+    }
+
+    // MARK: Back
+
+    private func goBack(_ directive: inout Directive, _ node: NodeName, _ member: Member) {
+        let steps = itinerary.map(\.step)
+        func isPast(_ step: Step) -> Bool {
+            guard let place = steps.firstIndex(of: step) else { return true }
+            return (current?.index ?? -1) > place
+        }
+        if isClosed { directive.writes = admission }
+        if !isPast(.database(.revertMigrate)), steps.contains(.nodes(.readsHeld)), let hold = readHold {
+            directive.reads = ReadAdmission(hold: hold)
+        }
+        if begunBack.contains(.nodes(.reactivated)), let old = member.surveyed?.release {
+            directive.active = ActivationGoal(release: old, identity: backActivation)
+            if isClosed, let hold = readHold {
+                directive.reads = ReadAdmission(hold: hold, until: backActivation)
+            }
+        } else if steps.contains(.nodes(.reactivated)), !isPast(.nodes(.reactivated)) {
+            keepForward(&directive, member)
+        }
+        if begunBack.contains(.nodes(.unstaged)) {
+            directive.tasks = unstageTasks
+            directive.unstage = created.release
+        } else if steps.contains(.nodes(.unstaged)) {
+            directive.stage = created.release
+        }
+        if member.hasJoined { directive.service = .out }
+    }
+
+    /// Until the old schema is back, an upgraded node goes on with what it serves.
+    private func keepForward(_ directive: inout Directive, _ member: Member) {
+        guard let batch = member.batch, begun.contains(.nodes(.upgraded(batch: batch))) else { return }
+        directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
+    }
+
+    // MARK: Ended
+
+    private func end(_ directive: inout Directive, _ node: NodeName, _ member: Member) {
+        if direction == .back {
+            if begunBack.contains(.nodes(.reactivated)), let old = member.surveyed?.release {
+                directive.active = ActivationGoal(release: old, identity: backActivation)
+            }
+            if begun.contains(.nodes(.staged)) {
+                directive.tasks = unstageTasks
+                directive.unstage = created.release
+            }
+            if member.hasJoined { directive.service = .out }
+        } else if member.quarantine != nil {
+            quarantine(&directive, member)
+        } else {
+            directive.stage = created.release
+            directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
+            directive.tasks = retireTasks(of: node)
+            directive.keepReleases = plan.keepReleases
+        }
+    }
+}
+
+// MARK: - What the plan says, as goals
+
+extension Run {
+    var forwardActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).forward") }
+    var backActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).back") }
+
+    var admission: WriteAdmission {
+        switch plan.writes.admission {
+        case .hold(let atMost, let duration):
+            .hold(HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter))
+        case .refuse(let message): .refuse(retryAfter: plan.writes.retryAfter, message: message)
+        }
+    }
+
+    /// The limits of held reads; `nil` when the old code survives the migration.
+    var readHold: HoldLimits? {
+        guard plan.database != nil, case .hold(let duration, let atMost) = plan.reads else { return nil }
+        return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
+    }
+
+    var warmTasks: [NodeTask] {
+        actions(plan.rollout.warm, at: .nodes(.staged), .beforeActivation, release: created.release)
+    }
+
+    func upgradeTasks(_ batch: Int) -> [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: batch))) }
+
+    /// For a node that is upgraded by itself, outside the batches.
+    var extraTasks: [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: 0))) }
+    var extraHealth: HealthGoal { upgradeHealth(0) }
+
+    private func upgradeTasks(at step: Step) -> [NodeTask] {
+        actions(plan.rollout.actions, at: step, .afterActivation, release: created.release)
+            + plan.rollout.caches.map { cache in
+                NodeTask(
+                    identity: identity("flush", cache.rawValue, at: step), kind: .flush,
+                    name: cache.rawValue, moment: .afterActivation, release: created.release)
+            }
+    }
+
+    /// Stops the old application after the lift: the release that this node served before.
+    func retireTasks(of node: NodeName) -> [NodeTask] {
+        guard let old = members[node]?.surveyed?.release, old != created.release else { return [] }
+        return actions(plan.rollout.retire, at: .nodes(.retired), .afterActivation, release: old)
+    }
+
+    /// Stops the new application on the way back.
+    var unstageTasks: [NodeTask] {
+        actions(plan.rollout.retire, at: .nodes(.unstaged), .afterActivation, release: created.release)
+    }
+
+    func hookTask(_ index: Int) -> NodeTask {
+        let action = plan.hooks[index].action.rawValue
+        return NodeTask(
+            identity: identity("hook\(index)", action, at: .hook(index)), kind: .action, name: action,
+            moment: .afterActivation, release: created.release)
+    }
+
+    func upgradeHealth(_ batch: Int) -> HealthGoal {
+        health("upgrade", at: .nodes(.upgraded(batch: batch)))
+    }
+
+    var verifyHealth: HealthGoal { health("verify", at: .nodes(.verified)) }
+
+    private func health(_ word: String, at step: Step) -> HealthGoal {
+        HealthGoal(
+            identity: identity(word, "health", at: step), check: plan.rollout.health.check,
+            release: created.release.name, consecutive: plan.rollout.health.consecutive)
+    }
+
+    private func actions(
+        _ names: [ActionName], at step: Step, _ moment: NodeTask.Moment, release: ReleaseReference?
+    ) -> [NodeTask] {
+        names.map { name in
+            NodeTask(
+                identity: identity("action", name.rawValue, at: step), kind: .action, name: name.rawValue,
+                moment: moment, release: release)
+        }
+    }
+
+    private func identity(_ word: String, _ name: String, at step: Step) -> TaskIdentity {
+        let place = step.description.split(separator: ":").joined(separator: ".")
+        return TaskIdentity(rawValue: "\(identifier)/\(place)/\(word)/\(name)/\(attempt(at: step))")
+    }
+}

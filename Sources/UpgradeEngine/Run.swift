@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+public import UpgradePlan
+
+/// One run of a plan: a value, rebuilt by folding its events.
+///
+/// It remembers nothing that is in flight. What each node should be (`directive`) and what the database needs (`databaseCommand`) are
+/// computed from the facts so far; restarting is folding, then asking again.
+public struct Run: Sendable {
+    public let created: RunCreated
+    public let plan: Plan
+    public let createdAt: Instant
+    /// The rollout's batches: canary first.
+    public let batches: [[NodeName]]
+
+    /// How many events have been applied.
+    public internal(set) var version: Int64 = 1
+    public internal(set) var standing: Standing = .going
+    public internal(set) var direction: Direction = .forward
+    /// The steps of the direction in hand.
+    public internal(set) var itinerary: [PlannedStep]
+    /// The step in hand; `nil` before the first has begun.
+    public internal(set) var current: Current?
+    /// Every forward step that has begun, whether it ended or not.
+    public internal(set) var begun: Set<Step> = []
+    /// Every step of the way back that has begun.
+    public internal(set) var begunBack: Set<Step> = []
+    public internal(set) var members: [NodeName: Member]
+    public internal(set) var database = DatabaseProgress()
+    public internal(set) var approvals: Set<Phase> = []
+    /// How often each step has been tried again at a person's request.
+    public internal(set) var retries: [Step: Int] = [:]
+    /// Identifiers of the requests that were accepted, so that each counts once.
+    public internal(set) var requests: Set<String> = []
+    /// Why the run turned back or was aborted.
+    public internal(set) var reason: String?
+    /// When the gates began to close, and when the last one had opened.
+    public internal(set) var windowOpened: Instant?
+    public internal(set) var windowClosed: Instant?
+
+    /// Whether the run goes on by itself.
+    public enum Standing: Hashable, Sendable {
+        case going
+        /// No new step begins until `resumed`; the step in hand goes on.
+        case paused
+        /// Waits for a person: `retry`, `rollback` or `abort`.
+        case stopped(Stopped)
+        case ended(Ended.Outcome)
+    }
+
+    /// The step in hand and how far it is.
+    public struct Current: Hashable, Sendable {
+        public var index: Int
+        public var planned: PlannedStep
+        public var beganAt: Instant
+        /// The nodes that the step still waits for.
+        public var pending: Set<NodeName>
+        /// The nodes that failed it, and why.
+        public var failed: [NodeName: String]
+        /// For a database step: done.
+        public var isDatabaseDone: Bool
+
+        public var step: Step { planned.step }
+    }
+
+    /// A node of the run.
+    public struct Member: Hashable, Sendable {
+        /// What it served before the run touched it.
+        public var surveyed: ActiveRelease?
+        /// Why it is kept out of service; `nil` while it takes part.
+        public var quarantine: String?
+        /// Its batch in the rollout; `nil` for one that joined during the run.
+        public var batch: Int?
+        /// It appeared during the run.
+        public var hasJoined: Bool
+    }
+
+    /// What the database has been asked and has answered.
+    public struct DatabaseProgress: Hashable, Sendable {
+        /// The task whose end is not known yet.
+        public var inFlight: DatabaseTaskFact?
+        /// How often each kind has been started.
+        public var attempts: [DatabaseTask.Kind: Int] = [:]
+        /// Failures in a row of the kind in hand, and when the last one was.
+        public var failures = 0
+        public var lastFailure: DatabaseFailure?
+        public var lastEndedAt: Instant?
+        public var census: CensusProof?
+    }
+
+    /// - Returns: `nil` when the plan's text does not give a plan any more: the journal is not of this program.
+    public init?(_ created: RunCreated, at createdAt: Instant) {
+        guard let plan = PlanDocument.parse(text: created.plan, file: created.planFile).plan,
+            let batches = try? plan.rollout.batches(of: created.nodes)
+        else { return nil }
+        self.created = created
+        self.plan = plan
+        self.createdAt = createdAt
+        self.batches = batches
+        itinerary = Itinerary.forward(plan, batches: batches.count)
+        members = [:]
+        for (index, batch) in batches.enumerated() {
+            for node in batch { members[node] = Member(batch: index, hasJoined: false) }
+        }
+        requests = [created.request]
+    }
+}
+
+extension Run {
+    public var identifier: RunIdentifier { created.run }
+    public var fleet: FleetName { created.fleet }
+
+    /// The phase in hand; on the way back, the phase that is being undone.
+    public var phase: Phase { current?.planned.phase ?? .preflight }
+
+    public var state: RunState {
+        switch standing {
+        case .ended(.done): return .done
+        case .ended(.rolledBack): return .rolledBack
+        case .ended(.refused): return .refused
+        case .stopped: return .waiting
+        case .paused: return .paused
+        case .going:
+            if direction == .back { return .rollingBack }
+            if case .approval(let phase)? = current?.step, !approvals.contains(phase) {
+                return .awaitingApproval
+            }
+            return .running
+        }
+    }
+
+    public var isEnded: Bool { state.isEnded }
+
+    /// Whether nothing is undone any more, because application writes may have happened on the new schema.
+    public var isPastPointOfNoReturn: Bool {
+        begun.contains(.database(.lowerFence)) || begun.contains(.nodes(.opened))
+    }
+
+    /// The members that take part, sorted.
+    public var participants: [NodeName] {
+        members.filter { $0.value.quarantine == nil }.keys.sorted()
+    }
+
+    public var quarantined: [NodeName] {
+        members.filter { $0.value.quarantine != nil }.keys.sorted()
+    }
+
+    /// The batch in hand, counted from 1; 0 before the rollout.
+    public var batchInHand: Int {
+        batches.indices.reversed().first { begun.contains(.nodes(.upgraded(batch: $0))) }.map { $0 + 1 } ?? 0
+    }
+
+    /// The nodes that a step names, whether they take part or not.
+    func named(by step: Step) -> [NodeName] {
+        switch step {
+        case .approval, .database, .bake: []
+        case .nodes(.upgraded(let batch)): batches.indices.contains(batch) ? batches[batch] : []
+        case .nodes: members.keys.sorted()
+        case .hook(let index): targets(of: index)
+        }
+    }
+
+    private func targets(of hook: Int) -> [NodeName] {
+        switch plan.hooks[hook].target {
+        case .everyNode: participants
+        case .oneNode: Array(participants.prefix(1))
+        case .node(let name): [name]
+        }
+    }
+
+    /// Counts from 1: which attempt of a step this is. Part of the identity of what is done once.
+    func attempt(at step: Step) -> Int { 1 + (retries[step] ?? 0) }
+}

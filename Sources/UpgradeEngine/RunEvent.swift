@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// A fact of a run. The only thing that is stored; a run is folded from them.
+public enum RunEvent: Hashable, Sendable {
+    case created(RunCreated)
+    case stepBegan(StepBegan)
+    /// What a node was before the run touched it.
+    case nodeSurveyed(NodeSurveyed)
+    /// A node is what the step in hand asks for.
+    case nodeReached(NodeFact)
+    /// A node failed the step in hand.
+    case nodeFailed(NodeTrouble)
+    /// A node is kept out of service, and the run goes on without it.
+    case nodeQuarantined(NodeTrouble)
+    /// A quarantined node is what it should be, and takes part again.
+    case nodeReadmitted(NodeFact)
+    /// A node that the plan selects appeared during the run; it is quarantined until it is upgraded.
+    case nodeJoined(NodeFact)
+    /// The drain's time was over with write requests still in flight on these nodes; the census ends their transactions.
+    case drainCutShort(DrainCutShort)
+    case databaseTaskStarted(DatabaseTaskFact)
+    case databaseTaskEnded(DatabaseTaskEnded)
+    case approved(Approved)
+    case paused(RequestMark)
+    case resumed(RequestMark)
+    case aborted(RequestMark)
+    case retried(RequestMark)
+    /// From here on, what was done is undone in reverse order.
+    case turnedBack(TurnedBack)
+    /// Stopped, waiting for a person.
+    case stopped(Stopped)
+    case ended(Ended)
+}
+
+/// An event with the time and the leader that stored it.
+public struct RecordedEvent: Hashable, Sendable {
+    public var at: Instant
+    public var epoch: Epoch
+    public var event: RunEvent
+
+    public init(at: Instant, epoch: Epoch, event: RunEvent) {
+        self.at = at
+        self.epoch = epoch
+        self.event = event
+    }
+}
+
+public struct RunCreated: Hashable, Codable, Sendable {
+    public var run: RunIdentifier
+    public var fleet: FleetName
+    /// The plan as written; it is parsed again whenever the run is folded.
+    public var plan: String
+    public var planFile: String
+    /// SHA-256 over plan, manifest and migrations: what was approved is what is executed.
+    public var digest: Digest
+    public var release: ReleaseReference
+    /// Migration files in order, as blobs.
+    public var migrations: [MigrationReference]
+    /// The nodes that the plan selected when the run was created, sorted.
+    public var nodes: [NodeName]
+    public var by: OperatorName
+    /// The operator's own identifier of the request, so that the same request twice is one run.
+    public var request: String
+
+    public init(
+        run: RunIdentifier, fleet: FleetName, plan: String, planFile: String, digest: Digest,
+        release: ReleaseReference, migrations: [MigrationReference], nodes: [NodeName], by: OperatorName,
+        request: String
+    ) {
+        self.run = run
+        self.fleet = fleet
+        self.plan = plan
+        self.planFile = planFile
+        self.digest = digest
+        self.release = release
+        self.migrations = migrations
+        self.nodes = nodes
+        self.by = by
+        self.request = request
+    }
+}
+
+public struct MigrationReference: Hashable, Codable, Sendable {
+    public var name: String
+    public var digest: Digest
+
+    public init(name: String, digest: Digest) {
+        self.name = name
+        self.digest = digest
+    }
+}
+
+public enum Direction: String, Codable, Sendable { case forward, back }
+
+public struct StepBegan: Hashable, Codable, Sendable {
+    public var direction: Direction
+    public var index: Int
+    public var phase: Phase
+    public var step: Step
+}
+
+public struct NodeSurveyed: Hashable, Codable, Sendable {
+    public var node: NodeName
+    public var active: ActiveRelease?
+    public var agentVersion: String
+}
+
+public struct NodeFact: Hashable, Codable, Sendable {
+    public var node: NodeName
+}
+
+public struct NodeTrouble: Hashable, Codable, Sendable {
+    public var node: NodeName
+    public var reason: String
+}
+
+public struct DrainCutShort: Hashable, Codable, Sendable {
+    public var nodes: [NodeName]
+}
+
+public struct DatabaseTaskFact: Hashable, Codable, Sendable {
+    public var kind: DatabaseTask.Kind
+    public var attempt: Int
+}
+
+public struct DatabaseTaskEnded: Hashable, Codable, Sendable {
+    public enum Result: String, Codable, Sendable {
+        case done, failed
+        /// The leader that performed it is gone; the next attempt finds out.
+        case lost
+    }
+
+    public var kind: DatabaseTask.Kind
+    public var attempt: Int
+    public var result: Result
+    public var report: DatabaseReport?
+    public var failure: DatabaseFailure?
+}
+
+/// Who asked, and by which request.
+public struct RequestMark: Hashable, Codable, Sendable {
+    public var request: String
+    public var by: OperatorName
+    public var reason: String?
+
+    public init(request: String, by: OperatorName, reason: String?) {
+        self.request = request
+        self.by = by
+        self.reason = reason
+    }
+}
+
+public struct Approved: Hashable, Codable, Sendable {
+    public var phase: Phase
+    public var mark: RequestMark
+}
+
+public struct TurnedBack: Hashable, Codable, Sendable {
+    public var reason: String
+    /// Who asked for it; `nil` when the plan's policy did.
+    public var mark: RequestMark?
+}
+
+public struct Stopped: Hashable, Codable, Sendable {
+    public var reason: String
+    public var advice: String
+}
+
+public struct Ended: Hashable, Codable, Sendable {
+    public enum Outcome: String, Codable, Sendable {
+        case done
+        case rolledBack = "rolled-back"
+        case refused
+    }
+
+    public var outcome: Outcome
+}
