@@ -59,15 +59,15 @@ struct Admission {
     mutating func ask(
         _ ticket: Ticket, _ kind: RequestKind, _ request: RequestIdentifier?, at now: Instant
     ) -> Answer? {
-        switch (kind, setting.writes, setting.reads) {
-        case (.write, .open, _), (.read, _, .pass):
+        switch (kind, setting.writes, setting.readHold) {
+        case (.write, .open, _), (.read, _, nil):
             return admit(kind, request, at: now)
-        case (.write, .refuse(let refusal), _):
+        case (.write, .refuse(let retryAfter, let message), _):
             totals.refused += 1
-            return .refuse(.readOnly, retryAfter: refusal.retryAfter, message: refusal.message)
+            return .refuse(.readOnly, retryAfter: retryAfter, message: message)
         case (.write, .hold(let hold), _):
             return join(.write, hold, ticket, request, at: now)
-        case (.read, _, .hold(let hold)):
+        case (.read, _, let hold?):
             return join(.read, hold, ticket, request, at: now)
         }
     }
@@ -76,18 +76,18 @@ struct Admission {
     mutating func set(_ new: GateSetting, at now: Instant) -> [Reply] {
         setting = new
         var replies: [Reply] = []
-        switch new.reads {
-        case .pass: replies += release(.read, at: now)
-        case .hold(let hold): replies += trim(.read, to: hold)
+        if let hold = new.readHold {
+            replies += trim(.read, to: hold)
+        } else {
+            replies += release(.read, at: now)
         }
         switch new.writes {
         case .open:
             replies += release(.write, at: now)
         case .hold(let hold):
             replies += trim(.write, to: hold)
-        case .refuse(let refusal):
-            let answer = Answer.refuse(
-                .readOnly, retryAfter: refusal.retryAfter, message: refusal.message)
+        case .refuse(let retryAfter, let message):
+            let answer = Answer.refuse(.readOnly, retryAfter: retryAfter, message: message)
             replies += writes.inOrder.map { ($0.key, answer) }
             totals.refused += writes.count
             clear(.write)
@@ -180,14 +180,13 @@ extension Admission {
         }
     }
 
-    private func hold(on kind: RequestKind) -> GateHold? {
-        switch (kind, setting.writes, setting.reads) {
-        case (.write, .hold(let hold), _), (.read, _, .hold(let hold)): hold
-        default: nil
-        }
+    private func hold(on kind: RequestKind) -> HoldLimits? {
+        if kind == .read { return setting.readHold }
+        if case .hold(let hold) = setting.writes { return hold }
+        return nil
     }
 
-    private func span(of hold: GateHold) -> Span { min(hold.duration, longestHold) }
+    private func span(of hold: HoldLimits) -> Span { min(hold.duration, longestHold) }
 
     private mutating func admit(
         _ kind: RequestKind, _ request: RequestIdentifier?, at now: Instant
@@ -207,7 +206,7 @@ extension Admission {
     }
 
     private mutating func join(
-        _ kind: RequestKind, _ hold: GateHold, _ ticket: Ticket, _ request: RequestIdentifier?,
+        _ kind: RequestKind, _ hold: HoldLimits, _ ticket: Ticket, _ request: RequestIdentifier?,
         at now: Instant
     ) -> Answer? {
         guard self[kind].count < hold.atMost else {
@@ -226,7 +225,7 @@ extension Admission {
     }
 
     /// Refuses the newest of those beyond a limit that has been lowered.
-    private mutating func trim(_ kind: RequestKind, to hold: GateHold) -> [Reply] {
+    private mutating func trim(_ kind: RequestKind, to hold: HoldLimits) -> [Reply] {
         let beyond = self[kind].inOrder.dropFirst(max(0, hold.atMost))
         for (ticket, held) in beyond {
             self[kind].remove(ticket)
@@ -236,7 +235,7 @@ extension Admission {
         return beyond.map { ($0.key, .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")) }
     }
 
-    private mutating func expire(_ kind: RequestKind, _ hold: GateHold, at now: Instant) -> [Reply] {
+    private mutating func expire(_ kind: RequestKind, _ hold: HoldLimits, at now: Instant) -> [Reply] {
         var replies: [Reply] = []
         while let (ticket, held) = self[kind].first, held.arrival + span(of: hold) <= now {
             self[kind].remove(ticket)

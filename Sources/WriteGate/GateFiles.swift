@@ -58,7 +58,7 @@ struct GateFiles: Sendable {
     /// A mode that cannot be read, and a flag without a mode, are taken for read-only: opening is somebody's decision,
     /// never the result of damage.
     func storedSetting() -> GateSetting {
-        let caution = GateSetting(writes: .refuse(GateRefusal(retryAfter: .seconds(5))))
+        let caution = GateSetting(writes: .refuse(retryAfter: .seconds(5), message: ""))
         switch read("mode.json", atMost: 65_536) {
         case .absent: return isRaised(.readOnly) || isRaised(.holdReads) ? caution : .open
         case .unreadable: return caution

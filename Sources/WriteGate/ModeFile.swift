@@ -26,19 +26,16 @@ struct ModeFile: Codable, Hashable {
 
     init(_ setting: GateSetting) {
         readOnly = !setting.writes.isOpen
-        readsHeld = setting.reads != .pass
+        readsHeld = setting.readHold != nil
         message = ""
         switch setting.writes {
         case .open: writes = Rule(kind: "open")
         case .hold(let hold): writes = Rule(hold)
-        case .refuse(let refusal):
-            writes = Rule(kind: "refuse", retryAfterMilliseconds: refusal.retryAfter.milliseconds)
-            message = refusal.message
+        case .refuse(let retryAfter, let message):
+            writes = Rule(kind: "refuse", retryAfterMilliseconds: retryAfter.milliseconds)
+            self.message = message
         }
-        switch setting.reads {
-        case .pass: reads = Rule(kind: "pass")
-        case .hold(let hold): reads = Rule(hold)
-        }
+        reads = setting.readHold.map { Rule($0) } ?? Rule(kind: "pass")
         let retryAfter = writes.retryAfterMilliseconds ?? reads.retryAfterMilliseconds ?? 0
         retryAfterSeconds = (retryAfter + 999) / 1000
     }
@@ -46,7 +43,7 @@ struct ModeFile: Codable, Hashable {
     /// - Returns: `nil` when the file is of another version or its values make no setting.
     var setting: GateSetting? {
         guard version == 1 else { return nil }
-        let writes: GateWrites
+        let writes: WriteAdmission
         switch self.writes.kind {
         case "open": writes = .open
         case "hold":
@@ -54,14 +51,14 @@ struct ModeFile: Codable, Hashable {
             writes = .hold(hold)
         case "refuse":
             guard let retryAfter = self.writes.retryAfterMilliseconds else { return nil }
-            writes = .refuse(GateRefusal(retryAfter: Span(milliseconds: retryAfter), message: message))
+            writes = .refuse(retryAfter: Span(milliseconds: retryAfter), message: message)
         default: return nil
         }
         switch self.reads.kind {
-        case "pass": return GateSetting(writes: writes, reads: .pass)
+        case "pass": return GateSetting(writes: writes)
         case "hold":
             guard let hold = self.reads.hold else { return nil }
-            return GateSetting(writes: writes, reads: .hold(hold))
+            return GateSetting(writes: writes, readHold: hold)
         default: return nil
         }
     }
@@ -80,15 +77,15 @@ struct ModeFile: Codable, Hashable {
 }
 
 extension ModeFile.Rule {
-    fileprivate init(_ hold: GateHold) {
+    fileprivate init(_ hold: HoldLimits) {
         self.init(
             kind: "hold", atMost: hold.atMost, forMilliseconds: hold.duration.milliseconds,
             retryAfterMilliseconds: hold.retryAfter.milliseconds)
     }
 
-    fileprivate var hold: GateHold? {
+    fileprivate var hold: HoldLimits? {
         guard let atMost, let forMilliseconds, let retryAfterMilliseconds else { return nil }
-        return GateHold(
+        return HoldLimits(
             atMost: atMost, duration: Span(milliseconds: forMilliseconds),
             retryAfter: Span(milliseconds: retryAfterMilliseconds))
     }

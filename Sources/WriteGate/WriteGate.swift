@@ -3,6 +3,7 @@
 import Dispatch
 import Glibc
 import Synchronization
+public import UpgradeModel
 
 /// The admission of one node's requests: writes are admitted, held or refused, reads pass or are held.
 ///
@@ -90,7 +91,7 @@ public final class WriteGate: Sendable {
     }
 
     /// Puts the node in or out of the load balancer, durably: a flag that the proxy's health page obeys.
-    public func setService(_ service: GateService) throws(GateError) {
+    public func setService(_ service: Service) throws(GateError) {
         switch service {
         case .in: try files.lower([.outOfService])
         case .out: try files.raise([.outOfService])
@@ -98,7 +99,7 @@ public final class WriteGate: Sendable {
     }
 
     /// Whether the load balancer may send requests here, as the flag file says.
-    public var service: GateService { files.isRaised(.outOfService) ? .out : .in }
+    public var service: Service { files.isRaised(.outOfService) ? .out : .in }
 
     /// What the gate sees now. Cheap, from any thread.
     public func observe() -> GateObservation { mailbox.observation }
@@ -167,13 +168,12 @@ private func gateThread(_ raw: UnsafeMutableRawPointer?) -> UnsafeMutableRawPoin
 extension GateSetting {
     /// The flags that a proxy must find while this setting is in force.
     var flags: [GateFiles.Flag] {
-        (writes.isOpen ? [] : [.readOnly]) + (reads == .pass ? [] : [.holdReads])
+        (writes.isOpen ? [] : [.readOnly]) + (readHold == nil ? [] : [.holdReads])
     }
 
     /// What is durable while one setting takes the place of another: closed to whatever either of them is closed to.
     func stricter(than other: GateSetting) -> GateSetting {
-        GateSetting(
-            writes: writes.isOpen ? other.writes : writes, reads: reads == .pass ? other.reads : reads)
+        GateSetting(writes: writes.isOpen ? other.writes : writes, readHold: readHold ?? other.readHold)
     }
 }
 
