@@ -14,7 +14,7 @@ enum Need {
 }
 
 struct Room {
-    enum Kind { case library, cLibrary, executable, testSupport, tests }
+    enum Kind { case library, cLibrary, executable, testSupport, testProgram, tests }
 
     var name: String
     var kind: Kind = .library
@@ -110,7 +110,10 @@ let rooms: [Room] = [
         .room("ContentDigest")),
     tests(
         "SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .room("ContentDigest"),
-        .product("GRDB", package: "GRDB.swift")),
+        .room("StoreWriter"), .product("GRDB", package: "GRDB.swift")),
+    Room(
+        name: "StoreWriter", kind: .testProgram,
+        needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
     tests("Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine")),
     tests(
         "NodeAgent", .room("NginxTestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
@@ -184,6 +187,10 @@ func target(_ room: Room) -> Target {
         return .executableTarget(name: room.name, dependencies: dependencies, swiftSettings: swiftSettings)
     case .testSupport:
         return .target(
+            name: room.name, dependencies: dependencies, path: "Tests/\(room.name)",
+            swiftSettings: swiftSettings)
+    case .testProgram:
+        return .executableTarget(
             name: room.name, dependencies: dependencies, path: "Tests/\(room.name)",
             swiftSettings: swiftSettings)
     case .tests:

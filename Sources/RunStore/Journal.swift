@@ -102,7 +102,8 @@ public protocol Journal: Sendable {
     /// Stores the events, and the claim, in one transaction; durable when it returns.
     func append(_ append: JournalAppend) async throws(StoreFailure)
     /// All events of a run after a version, in order, at most `limit`.
-    func events(of run: RunIdentifier, after version: Int64, limit: Int) async throws(StoreFailure) -> [StoredEvent]
+    func events(of run: RunIdentifier, after version: Int64, limit: Int) async throws(StoreFailure)
+        -> [StoredEvent]
     /// The newest runs first.
     func runs(limit: Int) async throws(StoreFailure) -> [RunRecord]
     /// Which runs have a fleet now, sorted by fleet.

@@ -1,1 +1,129 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+public import RunStore
+import Synchronization
+import UpgradeModel
+
+/// The journal and the registry in one SQLite file, `DIRECTORY/sluice.db`.
+///
+/// One connection, one writer at a time, every commit synced. A full disk, an I/O error or damage is remembered: everything after
+/// it is refused with the same failure, because what a failed sync has left behind can't be known by trying again.
+public final class SQLiteRunStore: Sendable {
+    /// How much of the file is examined when it is opened.
+    public enum Examination: Sendable {
+        /// Pages, and the chain of every run: for the coordinator.
+        case full
+        /// Nothing but the header: for a command that adds a token.
+        case none
+    }
+
+    /// The most appends that wait for one commit.
+    static let waitingLimit = 4096
+    /// How long a lock of another process (`sluice token`, a backup) is waited for, in seconds.
+    static let busyTimeout = 10.0
+
+    let database: DatabaseQueue
+    let path: String
+    let waiting = Mutex<[WaitingAppend]>([])
+    private let fault = Mutex<StoreFailure?>(nil)
+
+    /// Opens the store, and makes it when it is not there.
+    ///
+    /// - Parameter maximumPages: a limit on the file's size in pages of 4 KiB, for tests of a full disk.
+    /// - Throws: `.corrupt` when the examination finds damage; nothing is changed then.
+    public convenience init(
+        directory: String, examine: Examination = .full, maximumPages: Int? = nil
+    ) async throws(StoreFailure) {
+        try makeDirectory(directory)
+        try self.init(path: "\(directory)/sluice.db", maximumPages: maximumPages)
+        try await perform { db in try prepareSchema(of: db) }
+        if examine == .full {
+            let path = path
+            try await perform { db in try examineFile(at: path, db) }
+        }
+        try syncDirectory(directory)
+    }
+
+    private init(path: String, maximumPages: Int?) throws(StoreFailure) {
+        self.path = path
+        var configuration = Configuration()
+        configuration.label = "sluice.journal"
+        configuration.busyMode = .timeout(Self.busyTimeout)
+        configuration.maximumReaderCount = 1
+        configuration.prepareDatabase { db in
+            try setDurability(of: db)
+            if let maximumPages { try db.execute(sql: "PRAGMA max_page_count = \(maximumPages)") }
+        }
+        do {
+            database = try DatabaseQueue(path: path, configuration: configuration)
+        } catch {
+            throw StoreFailure(error, path: path)
+        }
+    }
+
+    /// Closes the file once what is under way has ended. Everything afterwards is refused.
+    public func close() async {
+        _ = remember(.io("\(path) has been closed"))
+        try? await withCheckedContinuation { continuation in
+            database.asyncWriteWithoutTransaction { _ in
+                continuation.resume(returning: Result<Void, any Error>.success(()))
+            }
+        }.get()
+        try? database.close()
+    }
+
+    /// Runs on the connection's own queue, never on the shared pool.
+    ///
+    /// Not cancelled with the calling task: a commit is waited for to its end, so that its outcome is known.
+    func perform<Value: Sendable>(
+        _ work: @escaping @Sendable (Database) throws -> Value
+    ) async throws(StoreFailure) -> Value {
+        let result: Result<Value, StoreFailure> = await withCheckedContinuation { continuation in
+            database.asyncWriteWithoutTransaction { db in
+                continuation.resume(returning: self.guarded { try work(db) })
+            }
+        }
+        return try result.get()
+    }
+
+    /// Refuses after a fault, and remembers one.
+    func guarded<Value>(_ work: () throws -> Value) -> Result<Value, StoreFailure> {
+        if let fault = fault.withLock({ $0 }) { return .failure(fault) }
+        do {
+            return .success(try work())
+        } catch {
+            return .failure(remember(StoreFailure(error, path: path)))
+        }
+    }
+
+    private func remember(_ failure: StoreFailure) -> StoreFailure {
+        guard failure.stopsTheStore else { return failure }
+        return fault.withLock { fault in
+            fault = fault ?? failure
+            return failure
+        }
+    }
+
+    /// The failure that stopped the store, if any; `/healthz` tells it.
+    public var stoppedBy: StoreFailure? { fault.withLock { $0 } }
+}
+
+/// A rollback journal that is truncated and synced at each commit.
+///
+/// Not WAL: the SQLite of Debian 12 (3.40.1) has the WAL-reset bug of 3.7.0 to 3.51.2. `EXTRA` is `FULL` and syncs the directory as
+/// well when a journal file is removed. What the pragmas answer is checked: SQLite keeps silent about a mode it did not take.
+/// Source: sqlite.org/pragma.html#pragma_synchronous.
+private func setDurability(of db: Database) throws {
+    let mode = try String.fetchOne(db, sql: "PRAGMA journal_mode = TRUNCATE")
+    guard mode == "truncate" else {
+        throw StoreFailure.io(
+            "SQLite took journal_mode \(mode ?? "none") where TRUNCATE was asked for")
+    }
+    try db.execute(sql: "PRAGMA synchronous = EXTRA")
+    let level = try Int.fetchOne(db, sql: "PRAGMA synchronous")
+    guard level == 3 else {
+        throw StoreFailure.io(
+            "SQLite took synchronous \(level ?? -1) where EXTRA (3) was asked for")
+    }
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+import Synchronization
+
+/// A journal and a registry that live as long as the process: for tests and for the simulator.
+///
+/// Keeps every rule of the ports, so that what passes here is refused on a disk as well. Nothing survives the process, but the
+/// object may outlive the coordinator that used it, which is how a restart is tested.
+public final class InMemoryRunStore: Journal, Registry {
+    struct Token {
+        var identity: Identity
+    }
+
+    struct State {
+        var epoch = Epoch.zero
+        var leader: (serial: Int, holder: String)?
+        var leases = 0
+        var events: [RunIdentifier: [StoredEvent]] = [:]
+        /// In the order in which the runs were created.
+        var runs: [(run: RunIdentifier, fleet: FleetName, createdAt: Instant)] = []
+        var claims: [FleetName: FleetClaim] = [:]
+        var tokens: [Digest: Token] = [:]
+        var nodes: [NodeName: NodeRecord] = [:]
+    }
+
+    let state = Mutex(State())
+
+    public init() {}
+
+    // MARK: Journal
+
+    public func append(_ append: JournalAppend) async throws(StoreFailure) {
+        let result: Result<Void, StoreFailure> = state.withLock { state in
+            do throws(StoreFailure) {
+                try Self.store(append, in: &state)
+                return .success(())
+            } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+
+    private static func store(_ append: JournalAppend, in state: inout State) throws(StoreFailure) {
+        try refuseWrongEpoch(append.epoch, current: state.epoch)
+        let version = Int64(state.events[append.run]?.count ?? 0)
+        guard version == append.expectedVersion else {
+            throw .conflict(run: append.run, expected: append.expectedVersion, actual: version)
+        }
+        let isKnown = state.events[append.run] != nil
+        switch append.claim {
+        case .take(let fleet):
+            if let held = state.claims[fleet], held.run != append.run { throw .fleetHeld(held) }
+            state.claims[fleet] =
+                state.claims[fleet] ?? FleetClaim(fleet: fleet, run: append.run, since: append.at)
+            if !isKnown { state.runs.append((append.run, fleet, append.at)) }
+        case .release(let fleet):
+            if let held = state.claims[fleet], held.run != append.run { throw .fleetHeld(held) }
+            guard isKnown else { throw .notFound("run \(append.run)") }
+            state.claims[fleet] = nil
+        case nil:
+            guard isKnown else { throw .notFound("run \(append.run)") }
+        }
+        for (offset, body) in append.bodies.enumerated() {
+            state.events[append.run, default: []].append(
+                StoredEvent(
+                    run: append.run, version: version + Int64(offset) + 1, epoch: append.epoch,
+                    at: append.at, body: body))
+        }
+        if !isKnown { state.events[append.run, default: []] += [] }
+    }
+
+    public func events(
+        of run: RunIdentifier, after version: Int64, limit: Int
+    ) async throws(StoreFailure) -> [StoredEvent] {
+        state.withLock { state in
+            Array((state.events[run] ?? []).drop { $0.version <= version }.prefix(max(0, limit)))
+        }
+    }
+
+    public func runs(limit: Int) async throws(StoreFailure) -> [RunRecord] {
+        state.withLock { state in
+            state.runs.reversed().prefix(max(0, limit)).map { row in
+                RunRecord(
+                    run: row.run, fleet: row.fleet, createdAt: row.createdAt,
+                    version: Int64(state.events[row.run]?.count ?? 0))
+            }
+        }
+    }
+
+    public func claims() async throws(StoreFailure) -> [FleetClaim] {
+        state.withLock { state in state.claims.values.sorted { $0.fleet < $1.fleet } }
+    }
+
+    public func latestInstant() async throws(StoreFailure) -> Instant? {
+        state.withLock { state in state.events.values.compactMap { $0.map(\.at).max() }.max() }
+    }
+
+    // MARK: Registry
+
+    public func addToken(
+        hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
+    ) async throws(StoreFailure) {
+        state.withLock { state in
+            state.tokens[hash] = Token(identity: identity)
+            guard case .node(let name) = identity else { return }
+            let known = state.nodes[name]?.labels ?? [:]
+            state.nodes[name] = NodeRecord(name: name, labels: labels.isEmpty ? known : labels)
+        }
+    }
+
+    public func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity? {
+        state.withLock { $0.tokens[hash]?.identity }
+    }
+
+    public func revokeTokens(of identity: Identity) async throws(StoreFailure) {
+        state.withLock { state in
+            state.tokens = state.tokens.filter { $0.value.identity != identity }
+            if case .node(let name) = identity { state.nodes[name] = nil }
+        }
+    }
+
+    public func nodes() async throws(StoreFailure) -> [NodeRecord] {
+        state.withLock { state in state.nodes.values.sorted { $0.name < $1.name } }
+    }
+}
+
+/// Refuses an append whose epoch is not the journal's: the first check of every journal.
+///
+/// - Throws: `.superseded` for a lower epoch: a later leader has taken over; `.corrupt` for a higher one: the journal was replaced
+///   by an older copy under a living leader.
+public func refuseWrongEpoch(_ epoch: Epoch, current: Epoch) throws(StoreFailure) {
+    if epoch < current { throw .superseded(by: current) }
+    if epoch > current {
+        throw .corrupt(
+            """
+            the journal is at epoch \(current.rawValue), but this coordinator leads epoch \(epoch.rawValue): an older copy \
+            was put in its place; stop, put the newest copy back, start again
+            """)
+    }
+}

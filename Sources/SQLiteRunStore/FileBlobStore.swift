@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+public import RunStore
+public import UpgradeModel
+
+/// Blobs as files, `DIRECTORY/blobs/ab/abcd…`, named by their digest; unfinished ones in `DIRECTORY/blobs/incoming`.
+///
+/// A name appears when its bytes are verified and synced, never before. Files are only ever added and removed, so a reader needs
+/// no lock. Calls block on threads of this store, not on the shared pool.
+public final class FileBlobStore: BlobStore {
+    /// A blob that nobody asked to keep stays this long, in seconds: its run may be about to start.
+    static let grace = 3600
+    /// The most bytes of one `read`.
+    static let readLimit = 4 * 1024 * 1024
+
+    private let root: String
+    private let reserve: Int64
+    private let lanes = BlockingLanes(count: 4, label: "sluice.blobs")
+
+    /// - Parameter reserve: bytes of the disk that blobs leave free, so that the journal on the same disk can go on.
+    public init(directory: String, reserve: Int64 = 64 * 1024 * 1024) async throws(StoreFailure) {
+        root = "\(directory)/blobs"
+        self.reserve = reserve
+        let incoming = "\(root)/incoming"
+        try await lanes.run(0) { () throws(StoreFailure) in try makeDirectory(incoming) }
+    }
+
+    private func path(of blob: Digest) -> String { "\(root)/\(blob.hexadecimal.prefix(2))/\(blob)" }
+
+    public func size(of blob: Digest) async throws(StoreFailure) -> Int64? {
+        let path = path(of: blob)
+        return try await lanes.run(blob.hashValue) { () throws(StoreFailure) in
+            var status = stat()
+            if stat(path, &status) == 0 { return Int64(status.st_size) }
+            guard errno == ENOENT else { throw systemFailure("inspect", path) }
+            return nil
+        }
+    }
+
+    public func read(_ blob: Digest, offset: Int64, length: Int) async throws(StoreFailure)
+        -> [UInt8]
+    {
+        let path = path(of: blob)
+        guard offset >= 0, length > 0 else { return [] }
+        // Readers of one blob come at the same time from many nodes: spread by place, not by blob.
+        return try await lanes.run(blob.hashValue ^ Int(truncatingIfNeeded: offset >> 16)) {
+            () throws(StoreFailure) in
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else {
+                throw errno == ENOENT ? .notFound("blob \(blob)") : systemFailure("open", path)
+            }
+            defer { _ = Glibc.close(descriptor) }
+            return try readUpTo(min(length, Self.readLimit), at: offset, of: descriptor, path)
+        }
+    }
+
+    public func receive(_ blob: Digest, limit: Int64) async throws(StoreFailure) -> any BlobReceiver
+    {
+        let number = UInt64.random(in: 0 ... .max)
+        let temporary = "\(root)/incoming/\(blob).\(String(number, radix: 36))"
+        let final = path(of: blob)
+        let reserve = reserve
+        let lane = Int(truncatingIfNeeded: number)
+        let descriptor = try await lanes.run(lane) { () throws(StoreFailure) in
+            let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+            guard descriptor >= 0 else { throw systemFailure("make", temporary) }
+            return descriptor
+        }
+        return FileBlobReceiver(
+            blob: blob, limit: limit, reserve: reserve, descriptor: descriptor,
+            temporary: temporary,
+            final: final, lanes: lanes, lane: lane)
+    }
+
+    public func prune(keeping kept: Set<Digest>) async throws(StoreFailure) {
+        let root = root
+        try await lanes.run(0) { () throws(StoreFailure) in
+            for directory in try names(in: root) {
+                for name in try names(in: "\(root)/\(directory)") {
+                    if let blob = Digest(name), kept.contains(blob) { continue }
+                    try removeIfOld("\(root)/\(directory)/\(name)", seconds: Self.grace)
+                }
+            }
+        }
+    }
+}
+
+private func readUpTo(
+    _ length: Int, at offset: Int64, of descriptor: Int32, _ path: String
+) throws(StoreFailure) -> [UInt8] {
+    var number: Int32 = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: length) { buffer, done in
+        done = 0
+        while done < length {
+            // SAFETY: the range is within the capacity asked for above.
+            let count = pread(
+                descriptor, buffer.baseAddress! + done, length - done, off_t(offset) + off_t(done))
+            if count < 0 && errno == EINTR { continue }
+            if count < 0 { number = errno }
+            guard count > 0 else { return }
+            done += count
+        }
+    }
+    guard number == 0 else { throw systemFailure("read", path, number) }
+    return bytes
+}
+
+private func names(in directory: String) throws(StoreFailure) -> [String] {
+    guard let stream = opendir(directory) else { throw systemFailure("open", directory) }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if !name.hasPrefix(".") { names.append(name) }
+    }
+    return names.sorted()
+}
+
+private func removeIfOld(_ path: String, seconds: Int) throws(StoreFailure) {
+    var status = stat()
+    guard stat(path, &status) == 0 else {
+        if errno == ENOENT { return }
+        throw systemFailure("inspect", path)
+    }
+    guard time(nil) - status.st_mtim.tv_sec > seconds else { return }
+    guard unlink(path) == 0 || errno == ENOENT else { throw systemFailure("remove", path) }
+}

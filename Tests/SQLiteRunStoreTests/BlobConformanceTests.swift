@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import RunStore
+import Testing
+import UpgradeModel
+
+@Suite("A blob store") struct BlobConformanceTests {
+    @Test("gives back what it received, whole and in ranges", arguments: Implementation.allCases)
+    func givesBack(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+        let digest = Digest.sha256(of: bytes)
+        #expect(try await blobs.size(of: digest) == nil)
+        try await blobs.put(bytes, pieces: 7)
+        #expect(try await blobs.size(of: digest) == 300_000)
+        #expect(try await blobs.read(digest, offset: 0, length: 400_000) == bytes)
+        #expect(
+            try await blobs.read(digest, offset: 299_990, length: 100) == Array(bytes.suffix(10)))
+        #expect(try await blobs.read(digest, offset: 1000, length: 5) == Array(bytes[1000..<1005]))
+        #expect(try await blobs.read(digest, offset: 300_000, length: 5).isEmpty)
+    }
+
+    @Test("has the empty blob once it was received", arguments: Implementation.allCases)
+    func emptyBlob(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        try await blobs.put([], pieces: 1)
+        #expect(try await blobs.size(of: Digest.sha256(of: [])) == 0)
+    }
+
+    @Test(
+        "shows nothing before the end, and nothing of a blob that was given up",
+        arguments: Implementation.allCases)
+    func nothingBeforeTheEnd(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let digest = Digest.sha256(of: "half")
+        let receiver = try await blobs.receive(digest, limit: 100)
+        try await receiver.write(Array("half".utf8))
+        #expect(try await blobs.size(of: digest) == nil)
+        await #expect(throws: StoreFailure.notFound("blob \(digest)")) {
+            try await blobs.read(digest, offset: 0, length: 4)
+        }
+        await receiver.cancel()
+        #expect(try await blobs.size(of: digest) == nil)
+    }
+
+    @Test("refuses bytes with another digest", arguments: Implementation.allCases)
+    func refusesOtherBytes(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let digest = Digest.sha256(of: "wanted")
+        let receiver = try await blobs.receive(digest, limit: 100)
+        try await receiver.write(Array("hostile".utf8))
+        await #expect(throws: StoreFailure.self) { try await receiver.finish() }
+        #expect(try await blobs.size(of: digest) == nil)
+    }
+
+    @Test("refuses more bytes than allowed", arguments: Implementation.allCases)
+    func refusesTooMany(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let digest = Digest.sha256(of: "12345")
+        let receiver = try await blobs.receive(digest, limit: 4)
+        try await receiver.write(Array("1234".utf8))
+        await #expect(throws: StoreFailure.self) { try await receiver.write(Array("5".utf8)) }
+        #expect(try await blobs.size(of: digest) == nil)
+    }
+
+    @Test("takes the same blob twice, also at the same time", arguments: Implementation.allCases)
+    func takesTwice(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let bytes = Array("the same".utf8)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<8 { group.addTask { try await blobs.put(bytes, pieces: 2) } }
+            try await group.waitForAll()
+        }
+        try await blobs.put(bytes, pieces: 1)
+        #expect(try await blobs.read(Digest.sha256(of: bytes), offset: 0, length: 99) == bytes)
+    }
+
+    @Test("keeps what it is asked to keep", arguments: Implementation.allCases)
+    func prunes(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        try await blobs.put(Array("kept".utf8), pieces: 1)
+        try await blobs.prune(keeping: [Digest.sha256(of: "kept")])
+        #expect(try await blobs.size(of: Digest.sha256(of: "kept")) == 4)
+    }
+}
+
+extension BlobStore {
+    func put(_ bytes: [UInt8], pieces: Int) async throws {
+        let receiver = try await receive(Digest.sha256(of: bytes), limit: Int64(bytes.count))
+        let size = max(1, (bytes.count + pieces - 1) / pieces)
+        for start in stride(from: 0, to: bytes.count, by: size) {
+            try await receiver.write(Array(bytes[start..<min(bytes.count, start + size)]))
+        }
+        try await receiver.finish()
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import RunStore
+import Testing
+import UpgradeModel
+
+@Suite("A registry") struct RegistryConformanceTests {
+    private let node = Identity.node(NodeName(unchecked: "web1"))
+    private let person = Identity.operator(OperatorName(unchecked: "ada"))
+    private let now = Instant(milliseconds: 5)
+
+    @Test("knows whose a token is, by its hash", arguments: Implementation.allCases)
+    func knowsTokens(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
+        try await registry.addToken(hash: .sha256(of: "o"), for: person, labels: [:], at: now)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "n")) == node)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "o")) == person)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "x")) == nil)
+    }
+
+    @Test(
+        "keeps an operator apart from a node of the same name", arguments: Implementation.allCases)
+    func keepsKindsApart(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        let namesake = Identity.operator(OperatorName(unchecked: "web1"))
+        try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
+        try await registry.addToken(hash: .sha256(of: "o"), for: namesake, labels: [:], at: now)
+        try await registry.revokeTokens(of: namesake)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "n")) == node)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "o")) == nil)
+        #expect(try await registry.nodes().map(\.name.rawValue) == ["web1"])
+    }
+
+    @Test(
+        "lists nodes by name with their labels; a later token without labels leaves them",
+        arguments: Implementation.allCases)
+    func listsNodes(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        for name in ["web2", "web10", "web1"] {
+            try await registry.addToken(
+                hash: .sha256(of: name), for: .node(NodeName(unchecked: name)),
+                labels: ["role": "web", "name": name], at: now)
+        }
+        try await registry.addToken(hash: .sha256(of: "second"), for: node, labels: [:], at: now)
+        try await registry.addToken(
+            hash: .sha256(of: "third"), for: .node(NodeName(unchecked: "web2")),
+            labels: ["role": "db"], at: now)
+        let nodes = try await registry.nodes()
+        #expect(nodes.map(\.name.rawValue) == ["web1", "web10", "web2"])
+        #expect(nodes[0].labels == ["role": "web", "name": "web1"])
+        #expect(nodes[2].labels == ["role": "db"])
+    }
+
+    @Test("forgets every token of a revoked node, and the node", arguments: Implementation.allCases)
+    func revokes(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        try await registry.addToken(hash: .sha256(of: "1"), for: node, labels: ["a": "b"], at: now)
+        try await registry.addToken(hash: .sha256(of: "2"), for: node, labels: [:], at: now)
+        try await registry.revokeTokens(of: node)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "1")) == nil)
+        #expect(try await registry.identity(ofTokenHash: .sha256(of: "2")) == nil)
+        #expect(try await registry.nodes().isEmpty)
+    }
+}
