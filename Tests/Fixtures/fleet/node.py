@@ -142,7 +142,7 @@ class Node:
 
     def gate_is_open(self):
         """No flag of the gate on disk: neither for writes nor for reads."""
-        return not any((self.run / "sluice" / flag).exists() for flag in ["read-only", "hold-reads"])
+        return not any((self.run / "sluice" / flag).exists() for flag in ["read-only", "hold-reads", "out-of-service"])
 
     def _listens(self):
         try:
@@ -186,6 +186,8 @@ http {{
             root {self.app}/current;
             proxy_cache pages;
             proxy_cache_key "$realpath_root $request_uri";
+            # Only what says X-Accel-Expires is kept; Cache-Control is for browsers.
+            proxy_ignore_headers Cache-Control Expires;
             proxy_cache_lock on;
             proxy_pass http://unix:{self.app}/current/app.sock:;
             proxy_set_header Host $http_host;
@@ -212,8 +214,11 @@ http {{
         error_page 403 = @sluice_read_only;
         location = /_sluice/admit {{
             internal; auth_request off;
-            if ($sluice_write = 0) {{ return 204; }}
+            set $sluice_ask $sluice_write;
+            if (-f {run}/hold-reads) {{ set $sluice_ask 1; }}
+            if ($sluice_ask = 0) {{ return 204; }}
             proxy_pass http://unix:{run}/gate.sock:/admit;
+            proxy_set_header X-Original-Method $request_method;
             proxy_pass_request_body off; proxy_set_header Content-Length "";
             proxy_read_timeout 120s;
             error_page 502 504 =204 @sluice_agent_down;

@@ -90,7 +90,7 @@ class Postgres:
         connection = self.connect(user=user, autocommit=True, database=database)
         try:
             with connection.cursor() as cursor:
-                cursor.execute(statement, values)
+                cursor.execute(statement, values or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()

@@ -60,7 +60,7 @@ def nodes(fleet):
     for node in fleet.nodes:
         lines.append("%s: current %s, running %s, gate %s, mode %s" % (
             node.name, node.active_release(), ",".join(node.running_applications()),
-            "open" if node.gate_is_open() else "closed", (node.mode() or {}).get("writes", "open")))
+            "open" if node.gate_is_open() else "closed", "read-only" if (node.mode() or {}).get("readOnly") else "open"))
     return "\n".join(lines) + "\n"
 
 

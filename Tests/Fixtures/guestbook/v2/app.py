@@ -143,7 +143,7 @@ def mode():
     try:
         return flask.Response(pathlib.Path(MODE_FILE).read_bytes(), mimetype="application/json")
     except OSError:
-        return {"writes": "open"}
+        return {"readOnly": False}
 
 
 @application.errorhandler(psycopg2.errors.ReadOnlySqlTransaction)
