@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load balancer in front of the nodes: a plain nginx that knows nothing of Sluice."""
+"""The load balancer in front of the nodes: a plain nginx that knows nothing of Sluice, as `agents/nginx/load-balancer.conf`."""
 
 import os
 import pathlib
@@ -37,7 +37,7 @@ class Balancer:
 
     def configuration(self):
         account = "user root;\n" if os.geteuid() == 0 else ""
-        servers = "\n".join("        server %s:%d;" % (node.address, node.port) for node in self.nodes)
+        servers = "\n".join("        server %s:%d max_fails=2 fail_timeout=5s;" % (node.address, node.port) for node in self.nodes)
         return f"""{account}daemon off;
 worker_processes 1;
 pid {self.root}/nginx.pid;
@@ -50,19 +50,31 @@ http {{
     fastcgi_temp_path {self.root}/temporary/fastcgi;
     uwsgi_temp_path {self.root}/temporary/uwsgi;
     scgi_temp_path {self.root}/temporary/scgi;
-    upstream nodes {{
+    upstream reads {{
 {servers}
         keepalive 32;
     }}
+    upstream writes {{
+{servers}
+        keepalive 32;
+    }}
+    map $request_method $is_write {{ default 1; GET 0; HEAD 0; OPTIONS 0; }}
     server {{
         listen {self.address}:{self.port};
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        # Longer than a node's admission: a request that is held is not a node that hangs.
+        proxy_read_timeout 150s;
         location / {{
-            proxy_pass http://nodes;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            # A write may wait at a node's gate for as long as its plan says; it is never sent to a second node.
-            proxy_read_timeout 60s;
+            error_page 418 = @write;
+            if ($is_write) {{ return 418; }}
+            proxy_pass http://reads;
+            proxy_next_upstream error timeout http_502 http_503 http_504;
+        }}
+        # A write that has been sent may have been done: it never goes to a second node.
+        location @write {{
+            proxy_pass http://writes;
             proxy_next_upstream error timeout;
         }}
     }}

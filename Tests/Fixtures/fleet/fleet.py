@@ -100,7 +100,8 @@ class Fleet:
         self.start_client("writer", rate=8)
         self.start_client("tabs", rate=4, threads=1)
         if sneaky:
-            self.start_client("sneaky", rate=6)
+            # A thread for each technique, so that a short window is tried by all of them.
+            self.start_client("sneaky", rate=8, threads=9)
 
     def stop_clients(self):
         """Lets each finish what it is doing, and says whether each ended as it should."""

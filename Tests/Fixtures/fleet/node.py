@@ -41,14 +41,14 @@ class Node:
     # What a node is made of
 
     def create(self, database_url):
-        for folder in ["etc", "app/releases", "app/activations", "app/assets", "run/app", "run/sluice", "state",
+        for folder in ["etc/nginx", "app/releases", "app/activations", "app/assets", "run/app", "run/sluice", "state",
                        "nginx/cache", "nginx/temporary", "faults"]:
             (self.root / folder).mkdir(parents=True)
         self.environment_file.write_text(
             "GUESTBOOK_DSN='%s'\nGUESTBOOK_RUN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
                 database_url, self.run / "app", self.run / "sluice" / "mode.json", self.faults))
         self.environment_file.chmod(0o600)
-        (self.root / "etc" / "nginx.conf").write_text(self.nginx_configuration())
+        self.write_nginx_configuration()
 
     def install(self, bundle, release):
         """Puts a release on the node as it was before Sluice came: files, assets, a socket, nothing current."""
@@ -151,6 +151,17 @@ class Node:
         except OSError:
             return False
 
+    def write_nginx_configuration(self):
+        """nginx as a node has it, with the snippets of `agents/nginx` as they are but for their paths."""
+        for snippet in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf"]:
+            text = (REPOSITORY / "agents" / "nginx" / snippet).read_text()
+            text = text.replace("/run/sluice", str(self.run / "sluice"))
+            text = text.replace("/etc/nginx/sluice/", "%s/etc/nginx/" % self.root)
+            if snippet == "sluice-routes.conf":
+                text = text.rstrip().removesuffix("}") + '    "~^POST /preview\\z" read;\n}\n'
+            (self.root / "etc" / "nginx" / snippet).write_text(text)
+        (self.root / "etc" / "nginx.conf").write_text(self.nginx_configuration())
+
     def nginx_configuration(self):
         account = "user root;\n" if os.geteuid() == 0 else ""
         temporary = self.root / "nginx" / "temporary"
@@ -168,11 +179,12 @@ http {{
     uwsgi_temp_path {temporary}/uwsgi;
     scgi_temp_path {temporary}/scgi;
     proxy_cache_path {self.root}/nginx/cache keys_zone=pages:2m max_size=64m;
-    access_log off;
-{self.gate_outside()}
+    include {self.root}/etc/nginx/sluice-http.conf;
     server {{
         listen {self.address}:{self.port};
-{self.gate_inside()}
+        include {self.root}/etc/nginx/sluice-server.conf;
+        open_file_cache off;
+
         # Assets have their digest in their name: the pool keeps those of the last releases, and nothing ever changes.
         location /assets/ {{
             auth_request off;
@@ -189,7 +201,10 @@ http {{
             # Only what says X-Accel-Expires is kept; Cache-Control is for browsers.
             proxy_ignore_headers Cache-Control Expires;
             proxy_cache_lock on;
-            proxy_pass http://unix:{self.app}/current/app.sock:;
+            # Resolved anew at each connection, through the link; no `keepalive`, which would stay with the old release.
+            proxy_pass http://unix:{self.app}/current/app.sock;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_next_upstream off;
             add_header X-Cache $upstream_cache_status always;
@@ -197,32 +212,4 @@ http {{
         }}
     }}
 }}
-"""
-
-    def gate_outside(self):
-        """What the gate needs in `http`."""
-        return f"""
-    map $request_method $sluice_write {{ default 1; GET 0; HEAD 0; OPTIONS 0; }}
-    log_format sluice '$request_id $request_method $status';
-"""
-
-    def gate_inside(self):
-        """What the gate needs in `server`."""
-        run = self.run / "sluice"
-        return f"""
-        auth_request /_sluice/admit;
-        error_page 403 = @sluice_read_only;
-        location = /_sluice/admit {{
-            internal; auth_request off;
-            set $sluice_ask $sluice_write;
-            if (-f {run}/hold-reads) {{ set $sluice_ask 1; }}
-            if ($sluice_ask = 0) {{ return 204; }}
-            proxy_pass http://unix:{run}/gate.sock:/admit;
-            proxy_set_header X-Original-Method $request_method;
-            proxy_pass_request_body off; proxy_set_header Content-Length "";
-            proxy_read_timeout 120s;
-            error_page 502 504 =204 @sluice_agent_down;
-        }}
-        location @sluice_agent_down {{ internal; if (-f {run}/read-only) {{ return 403; }} return 204; }}
-        location @sluice_read_only {{ internal; auth_request off; add_header Retry-After 5 always; return 503; }}
 """

@@ -46,6 +46,8 @@ class Gate(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 class _Question(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def address_string(self):
         return "nginx"
 
@@ -53,12 +55,11 @@ class _Question(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        method = self.headers.get("X-Original-Method", self.command)
-        event = self.server.reads if method in ("GET", "HEAD") else self.server.writes
+        # nginx asks with GET, whatever the client's method.
+        event = self.server.reads if self.headers["X-Sluice-Kind"] == "read" else self.server.writes
         self.send_response(204 if event.wait(60) else 403)
         self.end_headers()
 
-    do_POST = do_HEAD = do_GET
 
 
 FENCE_UP = """
