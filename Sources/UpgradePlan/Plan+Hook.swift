@@ -8,6 +8,7 @@ extension Plan {
     /// A hook that fails fails its phase. A hook before `lift` is inside the write window, one after it
     /// is past the point of no return.
     public struct Hook: Hashable, Sendable {
+        /// On which side of its phase a hook runs.
         public enum Moment: String, Hashable, Sendable, CaseIterable {
             /// Once the phase before has ended, before anything of this one.
             case before
@@ -31,6 +32,7 @@ extension Plan {
         public init(
             _ moment: Moment, _ phase: Phase, action: ActionName, target: Target = .everyNode
         ) {
+            precondition(moment != .before || phase != .preflight, "no hook runs before preflight")
             self.moment = moment
             self.phase = phase
             self.action = action

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// The diagnostics of one document, collected while it is read.
+struct Findings {
+    /// More than a person reads at once; what exceeds it is counted only.
+    static let limit = 200
+
+    let file: String
+    private(set) var list: [Diagnostic] = []
+    private var omitted = 0
+
+    /// How many there have been, shown or not.
+    var count: Int { list.count + omitted }
+
+    init(file: String) { self.file = file }
+
+    func place(line: Int, column: Int) -> Diagnostic.Place {
+        Diagnostic.Place(file: file, line: line, column: column)
+    }
+
+    mutating func error(
+        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+    ) {
+        add(Diagnostic(.error, code: code, at: place, message, advice: advice))
+    }
+
+    mutating func warning(
+        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+    ) {
+        add(Diagnostic(.warning, code: code, at: place, message, advice: advice))
+    }
+
+    private mutating func add(_ diagnostic: Diagnostic) {
+        if list.count < Findings.limit { list.append(diagnostic) } else { omitted += 1 }
+    }
+
+    /// In the order of the text, each once, with a last line when there were too many.
+    func finished() -> [Diagnostic] {
+        func isBefore(_ left: Diagnostic, _ right: Diagnostic) -> Bool {
+            let places = [left.place, right.place].map { ($0?.line ?? 0, $0?.column ?? 0) }
+            return places[0] == places[1]
+                ? (left.code, left.message) < (right.code, right.message) : places[0] < places[1]
+        }
+        var sorted: [Diagnostic] = []
+        for diagnostic in list.sorted(by: isBefore) where diagnostic != sorted.last {
+            sorted.append(diagnostic)
+        }
+        if omitted > 0, let place = sorted.last?.place {
+            sorted.append(
+                Diagnostic(
+                    .error, code: "too-many", at: place, "\(omitted) more findings are not shown",
+                    advice: "correct these first"))
+        }
+        return sorted
+    }
+}
+
+/// A piece of the document for a message: short, on one line, and never a secret.
+func quoted(_ text: String) -> String {
+    if Secret.isIn(text) { return "the value (not shown: it looks like a secret)" }
+    let safe = String(
+        text.prefix(40).unicodeScalars.map {
+            $0.properties.generalCategory == .control ? " " : Character($0)
+        })
+    return text.count > 40 ? "`\(safe)…`" : "`\(safe)`"
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// Makes the plan from values that were found to be without error.
+struct PlanBuilder {
+    let values: PlanValues
+
+    /// - Returns: `nil` when a value is missing after all: a fault of the table or of the checks.
+    func build() -> Plan? {
+        guard let fleet = values.name("fleet", as: FleetName.self), let selection, let release,
+            let writes, let reads, let drain, let rollout, let deadlines,
+            let approvals = values.list("approvals"), let hooks = values.sections("hooks"),
+            let onFailure = values.text("on_failure").flatMap(Plan.OnFailure.init),
+            let lease = values.span("lease"), let keepReleases = values.count("keep_releases"),
+            values.isPresent("database") == (database != nil)
+        else { return nil }
+        return Plan(
+            fleet: fleet, selection: selection, release: release, database: database,
+            writes: writes, reads: reads, drain: drain, rollout: rollout,
+            approvals: approvals.compactMap { Phase(rawValue: $0.text) },
+            hooks: hooks.compactMap(hook), deadlines: deadlines, onFailure: onFailure,
+            lease: lease, keepReleases: keepReleases)
+    }
+
+    private var selection: NodeSelection? {
+        if let names = values.names("nodes.names", as: NodeName.self) { return .names(names) }
+        return values.labels("nodes.labels").map(NodeSelection.labels)
+    }
+
+    private var release: Plan.Release? {
+        guard let name = values.name("release.name", as: ReleaseName.self),
+            let bundle = values.text("release.bundle")
+        else { return nil }
+        return Plan.Release(name: name, expected: values.name("release.expected"), bundle: bundle)
+    }
+
+    private var database: Plan.Database? {
+        guard values.isPresent("database"),
+            let url = values.text("database.url").flatMap(EnvironmentReference.init(text:)),
+            let migrations = values.text("database.migrations"),
+            let lockTimeout = values.span("database.lock_timeout")
+        else { return nil }
+        return Plan.Database(
+            url: url, migrations: migrations, lockTimeout: lockTimeout,
+            statementTimeout: values.span("database.statement_timeout"))
+    }
+
+    private var writes: Plan.Writes? {
+        guard let retryAfter = values.span("writes.retry_after") else { return nil }
+        if values.text("writes.admission") == "refuse" {
+            return values.text("writes.message").map {
+                Plan.Writes(admission: .refuse(message: $0), retryAfter: retryAfter)
+            }
+        }
+        guard let span = values.span("writes.hold_for"),
+            let count = values.count("writes.hold_at_most")
+        else { return nil }
+        return Plan.Writes(admission: .hold(atMost: count, for: span), retryAfter: retryAfter)
+    }
+
+    private var reads: Plan.Reads? {
+        guard values.text("reads.while_migrating") == "hold" else { return .serve }
+        guard let span = values.span("reads.hold_for"),
+            let count = values.count("reads.hold_at_most")
+        else { return nil }
+        return .hold(for: span, atMost: count)
+    }
+
+    private var drain: Plan.Drain? {
+        guard let timeout = values.span("drain.timeout"),
+            let stragglers = values.text("drain.stragglers").flatMap(Plan.Stragglers.init)
+        else { return nil }
+        return Plan.Drain(timeout: timeout, stragglers: stragglers)
+    }
+
+    private var rollout: Plan.Rollout? {
+        guard let health,
+            let warm: [ActionName] = values.names("rollout.warm"),
+            let canary = values.count("rollout.canary"),
+            let batches = values.sizes("rollout.batches"),
+            let failureBudget = values.count("rollout.failure_budget"),
+            let actions: [ActionName] = values.names("rollout.actions"),
+            let caches: [CacheName] = values.names("rollout.caches"),
+            let retire: [ActionName] = values.names("rollout.retire"),
+            let bake = values.span("rollout.bake")
+        else { return nil }
+        return Plan.Rollout(
+            health: health, warm: warm, canary: canary, batches: batches,
+            maxUnavailable: values.sizes("rollout.max_unavailable")?.first,
+            failureBudget: failureBudget, actions: actions, caches: caches, retire: retire,
+            bake: bake)
+    }
+
+    private var health: Plan.Health? {
+        guard let check = values.name("rollout.health.check", as: HealthCheckName.self),
+            let deadline = values.span("rollout.health.deadline"),
+            let consecutive = values.count("rollout.health.consecutive")
+        else { return nil }
+        return Plan.Health(check: check, deadline: deadline, consecutive: consecutive)
+    }
+
+    private var deadlines: Plan.Deadlines? {
+        guard let preflight = values.span("deadlines.preflight"),
+            let stage = values.span("deadlines.stage"),
+            let readOnly = values.span("deadlines.read-only"),
+            let migrate = values.span("deadlines.migrate"),
+            let verify = values.span("deadlines.verify"),
+            let lift = values.span("deadlines.lift"),
+            let finish = values.span("deadlines.finish")
+        else { return nil }
+        return Plan.Deadlines(
+            preflight: preflight, stage: stage, readOnly: readOnly, migrate: migrate,
+            verify: verify, lift: lift, finish: finish)
+    }
+
+    private func hook(_ hook: PlanValues) -> Plan.Hook? {
+        let moment: Plan.Hook.Moment = hook.isPresent("before") ? .before : .after
+        guard let phase = hook.text(moment.rawValue).flatMap(Phase.init(rawValue:)),
+            let action = hook.name("run", as: ActionName.self)
+        else { return nil }
+        let target: Plan.Hook.Target =
+            if let node = hook.name("node", as: NodeName.self) {
+                .node(node)
+            } else {
+                hook.text("where") == "one-node" ? .oneNode : .everyNode
+            }
+        return Plan.Hook(moment, phase, action: action, target: target)
+    }
+}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// What the keys of one plan say together: contradictions (errors) and what is probably not meant
+/// (warnings). Each check asks only for what it needs, so that it works beside other errors.
+struct PlanChecks {
+    let values: PlanValues
+    private(set) var findings: Findings
+
+    init(values: PlanValues, findings: Findings) {
+        self.values = values
+        self.findings = findings
+    }
+
+    mutating func run() {
+        checkSelection()
+        checkRelease()
+        checkWrites()
+        checkReads()
+        checkDatabase()
+        checkRollout()
+        checkFailureBudget()
+        checkApprovals()
+        for hook in values.sections("hooks") ?? [] { check(hook: hook) }
+    }
+
+    // MARK: What is upgraded
+
+    private mutating func checkSelection() {
+        guard values.isGiven("nodes") else { return }
+        let forms = ["nodes.names", "nodes.labels"].filter(values.isPresent)
+        if forms.count == 2 {
+            findings.error(
+                "exclusive", at: values.place(of: "nodes.labels"),
+                "nodes are selected by `names` and by `labels`", advice: "keep one of them")
+        }
+        let isEmpty =
+            values.list("nodes.names")?.isEmpty ?? values.labels("nodes.labels")?.isEmpty
+            ?? forms.isEmpty
+        if isEmpty, !forms.contains(where: { values.isFaulty($0) }) {
+            findings.error(
+                "empty-selection", at: values.place(of: forms.first ?? "nodes"),
+                "the plan selects no node; an empty selection is an error, never all",
+                advice: "write `names: [web-1, web-2]`, or `labels:` with at least one label")
+        }
+    }
+
+    private mutating func checkRelease() {
+        guard let name = values.text("release.name"), name == values.text("release.expected") else {
+            return
+        }
+        findings.error(
+            "same-release", at: values.place(of: "release.expected"),
+            "`expected` is the new release itself",
+            advice: "write the name of the release that the nodes are on now")
+    }
+
+    // MARK: The write window
+
+    private mutating func checkWrites() {
+        if let after = values.span("writes.retry_after"), after.milliseconds % 1000 != 0 {
+            findings.error(
+                "range", at: values.place(of: "writes.retry_after"),
+                "`Retry-After` has whole seconds, not \(after)", advice: "write such as `5s`")
+        }
+        switch values.text("writes.admission") {
+        case "hold":
+            warnOfNoEffect(["writes.message"], because: "writes are held, not refused")
+            checkHold()
+        case "refuse":
+            warnOfNoEffect(
+                ["writes.hold_for", "writes.hold_at_most"], because: "writes are refused, not held")
+        default: break
+        }
+    }
+
+    private mutating func checkHold() {
+        guard let hold = values.span("writes.hold_for") else { return }
+        let place = values.place(of: "writes.hold_for")
+        if hold > .seconds(60) {
+            findings.warning(
+                "long-hold", at: place,
+                "writes are held for \(hold), and browsers and proxies rarely wait longer than 60s",
+                advice: "shorten `writes.hold_for`, or raise the proxies' timeouts above it")
+        }
+        for path in ["drain.timeout", "rollout.bake"] {
+            guard let other = values.span(path), other > hold else { continue }
+            findings.warning(
+                "short-hold", at: values.place(of: path),
+                "`\(path)` (\(other)) lies in the write window, and a write is held for \(hold) only",
+                advice: "shorten it or lengthen `writes.hold_for`; beyond it writes get a 503")
+        }
+    }
+
+    private mutating func checkReads() {
+        switch values.text("reads.while_migrating") {
+        case "serve":
+            warnOfNoEffect(
+                ["reads.hold_for", "reads.hold_at_most"], because: "reads are served, not held")
+        case "hold" where !values.isPresent("database"):
+            findings.warning(
+                "no-effect", at: values.place(of: "reads.while_migrating"),
+                "reads are held for a migration, and the plan has no database",
+                advice: "remove `reads`, or add `database`")
+        default: break
+        }
+    }
+
+    private mutating func checkDatabase() {
+        guard values.isPresent("database") else {
+            warnOfNoEffect(["deadlines.migrate"], because: "the plan has no database")
+            return
+        }
+        guard let deadline = values.span("deadlines.migrate") else { return }
+        for path in ["database.lock_timeout", "database.statement_timeout"] {
+            guard let timeout = values.span(path), timeout > deadline else { continue }
+            findings.warning(
+                "no-effect", at: values.place(of: path),
+                "the deadline of migrate (\(deadline)) ends before this timeout (\(timeout))",
+                advice: "shorten it, or lengthen `deadlines.migrate`")
+        }
+    }
+
+    // MARK: The rollout
+
+    private var selectedCount: Int? { values.list("nodes.names")?.count }
+
+    private mutating func checkRollout() {
+        guard case .nodes(let most)? = values.sizes("rollout.max_unavailable")?.first else {
+            return
+        }
+        if let canary = values.count("rollout.canary"), canary > most {
+            findings.warning(
+                "cut", at: values.place(of: "rollout.canary"),
+                "a canary of \(canary) is cut to `max_unavailable`, \(most)",
+                advice: "lower one or raise the other")
+        }
+        for case .nodes(let size) in values.sizes("rollout.batches") ?? [] where size > most {
+            findings.warning(
+                "cut", at: values.place(of: "rollout.batches"),
+                "a batch of \(size) is cut to `max_unavailable`, \(most)",
+                advice: "lower one or raise the other")
+        }
+    }
+
+    private mutating func checkFailureBudget() {
+        guard let budget = values.count("rollout.failure_budget"), budget > 0 else { return }
+        let place = values.place(of: "rollout.failure_budget")
+        if let count = selectedCount, count > 0, budget >= count {
+            findings.error(
+                "failure-budget", at: place,
+                "with \(count) selected, every node may fail and the run still go on",
+                advice: "write less than \(count)")
+        }
+        if case .nodes(let most)? = values.sizes("rollout.max_unavailable")?.first, budget > most {
+            findings.warning(
+                "failure-budget", at: place,
+                "failed nodes are out of service as well, and \(budget) are more than"
+                    + " `max_unavailable`, \(most)",
+                advice: "lower `failure_budget` or raise `max_unavailable`")
+        }
+    }
+
+    // MARK: People and hooks
+
+    private mutating func checkApprovals() {
+        for item in values.list("approvals") ?? [] {
+            guard let phase = Phase(rawValue: item.text) else { continue }
+            if phase == .preflight {
+                findings.error(
+                    "approval", at: item.place,
+                    "a run begins with preflight: nothing to approve yet",
+                    advice: "write `stage`, to look at what preflight found")
+            } else if phase.isInWriteWindow, phase != .readOnly {
+                findings.warning(
+                    "approval", at: item.place,
+                    "the run waits for a person before \(phase), with writes closed meanwhile",
+                    advice: "ask before the window (`read-only`), unless this wait is meant")
+            }
+        }
+    }
+
+    private mutating func check(hook: PlanValues) {
+        let moments = ["before", "after"].filter(hook.isPresent)
+        if moments.count != 1 {
+            findings.error(
+                "hook", at: hook.place,
+                moments.isEmpty ? "this hook has no phase" : "this hook has two phases",
+                advice:
+                    "write one of `before: PHASE` and `after: PHASE`; two hooks may name one action"
+            )
+        }
+        if hook.text("before") == Phase.preflight.rawValue {
+            findings.error(
+                "hook", at: hook.place(of: "before"),
+                "nothing runs on a node before preflight has looked at it",
+                advice: "write `before: stage`")
+        }
+        if hook.isPresent("where"), hook.isPresent("node") {
+            findings.error(
+                "exclusive", at: hook.place(of: "node"),
+                "this hook has `where` and `node`", advice: "keep one of them")
+        }
+        if let node = hook.text("node"), let names = values.list("nodes.names"),
+            !names.isEmpty, !names.contains(where: { $0.text == node })
+        {
+            findings.error(
+                "hook", at: hook.place(of: "node"), "\(quoted(node)) is not selected by this plan",
+                advice: nearest(to: node, among: names.map(\.text)).map { "did you mean `\($0)`?" }
+                    ?? "write a name of `nodes.names`")
+        }
+    }
+
+    private mutating func warnOfNoEffect(_ paths: [String], because reason: String) {
+        for path in paths where values.isGiven(path) {
+            findings.warning(
+                "no-effect", at: values.place(of: path), "`\(path)` has no effect: \(reason)",
+                advice: "remove it")
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// A plan as it was written, which may be wrong, with everything that was found about it.
+///
+/// Reading goes on past every error that leaves something to read, so that one look shows them all.
+/// Anchors, aliases, tags, keys given twice, more than 1 MiB, more than 64 levels, an empty selection
+/// and secrets written in clear are refused.
+public struct PlanDocument: Sendable {
+    /// The file's name as it is shown in diagnostics.
+    public let file: String
+    /// What the document says; `nil` when there is an error.
+    public let plan: Plan?
+    /// Errors and warnings in the order of the text, each with its place and with what to write instead.
+    public let diagnostics: [Diagnostic]
+
+    /// Reads a plan from the text of a file.
+    ///
+    /// - Parameter file: the name to show in diagnostics, as the operator gave it.
+    public static func parse(text: String, file: String) -> PlanDocument {
+        var findings = Findings(file: file)
+        let values = values(of: text, findings: &findings)
+        let hasErrors = findings.list.contains { $0.severity == .error }
+        let plan = hasErrors ? nil : values.flatMap { PlanBuilder(values: $0).build() }
+        if plan == nil && !hasErrors {
+            // A fault of the checks; a text from outside must not be able to stop a coordinator.
+            findings.error(
+                "internal", at: findings.place(line: 1, column: 1),
+                "no plan could be made although nothing was found to be wrong",
+                advice: "compare it with `plans/reference.yaml`, and report this text as a bug")
+        }
+        return PlanDocument(file: file, plan: plan, diagnostics: findings.finished())
+    }
+
+    /// Reads a plan from the bytes of a file, which must be UTF-8.
+    public static func parse(bytes: some Collection<UInt8>, file: String) -> PlanDocument {
+        guard bytes.count <= SourceText.maximumBytes,
+            let text = String(validating: bytes, as: UTF8.self)
+        else {
+            var findings = Findings(file: file)
+            let place = findings.place(line: 1, column: 1)
+            if bytes.count > SourceText.maximumBytes {
+                findings.refuseSize(bytes.count)
+            } else {
+                findings.error(
+                    "encoding", at: place, "the plan is not UTF-8 text",
+                    advice: "save it as UTF-8")
+            }
+            return PlanDocument(file: file, plan: nil, diagnostics: findings.finished())
+        }
+        return parse(text: text, file: file)
+    }
+
+    private static func values(of text: String, findings: inout Findings) -> PlanValues? {
+        guard let source = SourceText(text, findings: &findings),
+            let tree = YAMLTree.compose(source, findings: &findings)
+        else { return nil }
+        var checker = KeyChecker(findings: findings)
+        let values = checker.check(plan: tree)
+        findings = checker.findings
+        guard let values else { return nil }
+        var checks = PlanChecks(values: values, findings: findings)
+        checks.run()
+        findings = checks.findings
+        return values
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// The text of a document, with what can be said of it before it is read as YAML.
+///
+/// These checks come first because the YAML library resolves aliases by itself: a text of a few lines
+/// can expand without end, or nest deeper than a stack.
+struct SourceText {
+    static let maximumBytes = 1_048_576
+    /// Bounds on what makes structure; the limit of 64 levels is checked on the structure itself.
+    static let maximumBrackets = 1000
+    static let maximumIndentation = 256
+
+    let text: String
+    private let lines: [Line]
+
+    private struct Line {
+        /// From 1.
+        var number: Int
+        var scalars: [Unicode.Scalar]
+    }
+
+    /// - Returns: `nil` when the text must not be handed to the YAML library; `findings` says why.
+    init?(_ text: String, findings: inout Findings) {
+        guard text.utf8.count <= SourceText.maximumBytes else {
+            findings.refuseSize(text.utf8.count)
+            return nil
+        }
+        self.text = text.hasPrefix("\u{FEFF}") ? String(text.unicodeScalars.dropFirst()) : text
+        lines = SourceText.lines(of: self.text)
+        findSecrets(&findings)
+        let isReadable = findControlCharacters(&findings)
+        let isBounded = findDepth(&findings)
+        let isPlain = findAliases(&findings)
+        guard isReadable && isBounded && isPlain else { return nil }
+    }
+
+    /// The character at a place, `nil` outside the text.
+    func scalar(at place: Diagnostic.Place) -> Unicode.Scalar? {
+        guard lines.indices.contains(place.line - 1) else { return nil }
+        let scalars = lines[place.line - 1].scalars
+        return scalars.indices.contains(place.column - 1) ? scalars[place.column - 1] : nil
+    }
+
+    /// Lines as libyaml counts them: also at NEL, LS and PS.
+    private static func lines(of text: String) -> [Line] {
+        var lines: [Line] = [Line(number: 1, scalars: [])]
+        var previous: Unicode.Scalar = " "
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\n" where previous == "\r": break
+            case "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}":
+                lines.append(Line(number: lines.count + 1, scalars: []))
+            default: lines[lines.count - 1].scalars.append(scalar)
+            }
+            previous = scalar
+        }
+        return lines
+    }
+
+    private func findSecrets(_ findings: inout Findings) {
+        for line in lines {
+            for offset in Secret.offsets(in: line.scalars) {
+                findings.error(
+                    "secret-in-clear",
+                    at: findings.place(line: line.number, column: offset + 1),
+                    "a secret is written in clear here, and a plan is stored and shown",
+                    advice: "put it into an environment variable of the coordinator and write"
+                        + " `env:NAME`; if this plan has been shared, change the secret")
+            }
+        }
+    }
+
+    private func findControlCharacters(_ findings: inout Findings) -> Bool {
+        var isClean = true
+        for line in lines {
+            for (offset, scalar) in line.scalars.enumerated()
+            where scalar != "\t" && scalar.properties.generalCategory == .control
+                || scalar.value & 0xFFFE == 0xFFFE
+            {
+                isClean = false
+                findings.error(
+                    "control-character",
+                    at: findings.place(line: line.number, column: offset + 1),
+                    "the character U+\(hexadecimal(scalar)) cannot be part of a plan",
+                    advice: "remove it; a plan is plain UTF-8 text")
+            }
+        }
+        return isClean
+    }
+
+    private func findDepth(_ findings: inout Findings) -> Bool {
+        var brackets = 0
+        for line in lines {
+            let prefix = line.scalars.prefix { " -?:\t".unicodeScalars.contains($0) }.count
+            brackets += line.scalars.count { $0 == "[" || $0 == "{" }
+            let isDeep = prefix > SourceText.maximumIndentation
+            guard isDeep || brackets > SourceText.maximumBrackets else { continue }
+            findings.error(
+                "too-deep", at: findings.place(line: line.number, column: 1),
+                isDeep
+                    ? "this line begins after \(prefix) columns; a plan nests 64 levels at most"
+                    : "the plan has more than \(SourceText.maximumBrackets) opening brackets",
+                advice: "write it flatter; `plans/reference.yaml` shows every key")
+            return false
+        }
+        return true
+    }
+
+    /// Refuses each alias whose anchor exists, so that the library has none to resolve.
+    ///
+    /// It looks at names alone, not at quotes: whatever the library would take for a pair is one here.
+    /// An anchor without an alias, or the reverse, is harmless and found later, in the structure.
+    private func findAliases(_ findings: inout Findings) -> Bool {
+        let anchors = marks(with: "&")
+        let aliases = marks(with: "*")
+        let names = Set(anchors.map(\.name)).intersection(aliases.map(\.name))
+        for mark in anchors + aliases where names.contains(mark.name) {
+            findings.refuseAlias(at: findings.place(line: mark.line, column: mark.column))
+        }
+        return names.isEmpty
+    }
+
+    private func marks(
+        with indicator: Unicode.Scalar
+    ) -> [(name: String, line: Int, column: Int)] {
+        lines.flatMap { line in
+            line.scalars.indices.compactMap { index in
+                guard line.scalars[index] == indicator else { return nil }
+                let name = line.scalars[(index + 1)...].prefix {
+                    $0.isASCII
+                        && ($0.properties.isAlphabetic
+                            || "0123456789_-".unicodeScalars.contains($0))
+                }
+                guard !name.isEmpty else { return nil }
+                return (String(String.UnicodeScalarView(name)), line.number, index + 1)
+            }
+        }
+    }
+}
+
+private func hexadecimal(_ scalar: Unicode.Scalar) -> String {
+    let digits = String(scalar.value, radix: 16, uppercase: true)
+    return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+}
+
+extension Findings {
+    mutating func refuseSize(_ count: Int) {
+        error(
+            "too-large", at: place(line: 1, column: 1),
+            "the plan has \(count) bytes; at most \(SourceText.maximumBytes) are read",
+            advice: "keep data out of the plan: name files and environment variables")
+    }
+
+    mutating func refuseAlias(at place: Diagnostic.Place) {
+        error(
+            "alias", at: place, "anchors and aliases (`&` and `*` before a name) are not read",
+            advice: "write the value out at each place where it is meant")
+    }
+}

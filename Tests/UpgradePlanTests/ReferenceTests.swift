@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import UpgradeModel
+
+@testable import UpgradePlan
+
+/// `plans/reference.yaml` is the documentation of the keys and must not drift from the validator.
+@Suite struct ReferenceTests {
+    @Test func theReferenceIsAPlanWithoutAnyFinding() throws {
+        let document = PlanDocument.parse(text: try Files.plan("reference.yaml"), file: "r")
+        #expect(document.diagnostics == [])
+        #expect(document.plan != nil)
+    }
+
+    @Test func theReferenceHasEveryKeyOfTheValidatorAndNoOther() throws {
+        let written = try keys().map(\.path)
+        #expect(Set(written) == Set(PlanKeys.paths.map(\.path)))
+    }
+
+    @Test func everyKeyOfTheReferenceStatesItsTypeRangeAndDefault() throws {
+        let table = Dictionary(uniqueKeysWithValues: PlanKeys.paths.map { ($0.path, $0.key) })
+        for key in try keys() where !key.isRepeated {
+            #expect(key.annotation == table[key.path]?.annotation, "\(key.path)")
+        }
+    }
+
+    @Test func everyKeyOfTheReferenceIsExplainedInWords() throws {
+        for key in try keys() where !key.isRepeated {
+            #expect(key.explanation.count > 10, "\(key.path)")
+        }
+    }
+
+    @Test("the alternatives behind # are keys with values that validate")
+    func alternatives() throws {
+        let lines = try Files.plan("reference.yaml").split(
+            separator: "\n", omittingEmptySubsequences: false
+        ).map(String.init)
+        let all = lines.map { $0.contains(#/^ *#[a-z_]+: /#) ? $0.replacing("#", with: "") : $0 }
+        #expect(lines != all)
+        let document = PlanDocument.parse(text: all.joined(separator: "\n"), file: "r")
+        #expect(Set(document.diagnostics.map(\.code)) == ["exclusive", "no-effect"])
+    }
+
+    @Test func everyDefaultIsTheOneOfThePlanItself() {
+        let document = PlanDocument.parse(text: minimal(), file: "p")
+        let names = ["web-1", "web-2", "web-3"].map(NodeName.init(unchecked:))
+        let plan = Plan(
+            fleet: FleetName(unchecked: "guestbook"), selection: .names(names),
+            release: .init(name: ReleaseName(unchecked: "v2"), bundle: "../bundle"),
+            rollout: .init(health: .init(check: HealthCheckName(unchecked: "page"))))
+        #expect(document.plan == plan)
+        #expect(document.diagnostics == [])
+    }
+
+    @Test func everyDefaultOfTheTableIsOfItsKind() {
+        let values = PlanValues(place: .init(file: "p", line: 1, column: 1), prefix: "")
+        for (path, key) in PlanKeys.paths where !path.hasPrefix("hooks.") {
+            if case .standard = key.presence { #expect(values.value(path) != nil, "\(path)") }
+        }
+    }
+
+    // MARK: Reading the reference
+
+    private struct Key {
+        var path: String
+        var explanation: String
+        var annotation: String
+        var isRepeated: Bool
+    }
+
+    /// Every key of the reference with the comment above it, those behind a `#` included.
+    private func keys() throws -> [Key] {
+        var sections: [(indent: Int, name: String)] = []
+        var comment: [String] = []
+        var keys: [Key] = []
+        for line in try Files.plan("reference.yaml").split(separator: "\n") {
+            let parts = line.firstMatch(of: /^( *)(- |#)?([a-z_-]+):/)
+            guard let parts, !line.contains(#/^ *# /#) else {
+                let text = line.drop { $0 == " " || $0 == "#" }
+                comment = line.isEmpty ? [] : comment + [String(text)]
+                continue
+            }
+            let indent = parts.1.count + (parts.2 == "- " ? 2 : 0)
+            sections.removeAll { $0.indent >= indent }
+            let name = String(parts.3)
+            let path = (sections.map(\.name) + [name]).joined(separator: ".")
+            sections.append((indent, name))
+            // Labels are the operator's own words.
+            if path.hasPrefix("nodes.labels.") { continue }
+            keys.append(
+                Key(
+                    path: path, explanation: comment.dropLast().joined(separator: " "),
+                    annotation: comment.last ?? "", isRepeated: keys.contains { $0.path == path }))
+            comment = []
+        }
+        return keys
+    }
+}
