@@ -7,7 +7,9 @@ public let protocolVersion = 1
 
 /// Every path of the coordinator's API. The node's name is never in a path: it comes from the token.
 public enum Path {
+    /// GET, without a token: a `Health`; 200 when it is ok, 503 otherwise.
     public static let health = "/healthz"
+    /// GET: Prometheus text; from loopback without a token, otherwise for operators.
     public static let metrics = "/metrics"
     /// GET: long-poll for the next directive, see `DirectiveQuery`.
     public static let directive = "/v1/node/directive"
@@ -25,7 +27,7 @@ public enum Path {
     public static func requests(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/requests" }
     /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry`, until the run has ended.
     public static func stream(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/stream" }
-    /// GET: a `RunJournal`.
+    /// GET: a `RunJournal`, `?after=VERSION` for the next part of a long one.
     public static func journal(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/journal" }
 }
 
@@ -43,6 +45,8 @@ public enum Limits {
     public static let statusEntries = 256
     /// Bytes of any text in a status.
     public static let text = 8192
+    /// Entries in one `RunJournal`.
+    public static let journalEntries = 2000
     /// Event streams open at once.
     public static let streams = 256
     /// How long a directive is waited for at most.

@@ -30,10 +30,12 @@ public final class InMemoryRunStore: Journal, Registry {
 
     // MARK: Journal
 
-    public func append(_ append: JournalAppend) async throws(StoreFailure) {
+    public func append(_ appends: [JournalAppend]) async throws(StoreFailure) {
         let result: Result<Void, StoreFailure> = state.withLock { state in
+            var changed = state
             do throws(StoreFailure) {
-                try Self.store(append, in: &state)
+                for append in appends { try Self.store(append, in: &changed) }
+                state = changed
                 return .success(())
             } catch {
                 return .failure(error)

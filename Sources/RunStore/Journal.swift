@@ -21,7 +21,9 @@ public struct StoredEvent: Hashable, Sendable {
     }
 }
 
-/// Events to store, all or none of them, durable when `append` returns.
+/// Events of one run to store, all or none of them, durable when `append` returns.
+///
+/// The first append of a run takes a fleet; without that it is refused as `notFound`.
 public struct JournalAppend: Hashable, Sendable {
     public enum Claim: Hashable, Sendable {
         /// The fleet is this run's from now on; refused when another run has it.
@@ -99,8 +101,8 @@ public enum StoreFailure: Error, Hashable, Sendable {
 
 /// The events of all runs.
 public protocol Journal: Sendable {
-    /// Stores the events, and the claim, in one transaction; durable when it returns.
-    func append(_ append: JournalAppend) async throws(StoreFailure)
+    /// Stores all of them, or none, in this order and in one transaction; durable when it returns.
+    func append(_ appends: [JournalAppend]) async throws(StoreFailure)
     /// All events of a run after a version, in order, at most `limit`.
     func events(of run: RunIdentifier, after version: Int64, limit: Int) async throws(StoreFailure)
         -> [StoredEvent]
@@ -110,4 +112,11 @@ public protocol Journal: Sendable {
     func claims() async throws(StoreFailure) -> [FleetClaim]
     /// The latest instant of any stored event: the steady clock starts no earlier.
     func latestInstant() async throws(StoreFailure) -> Instant?
+}
+
+extension Journal {
+    /// Stores the events, and the claim, in one transaction; durable when it returns.
+    public func append(_ append: JournalAppend) async throws(StoreFailure) {
+        try await self.append([append])
+    }
 }

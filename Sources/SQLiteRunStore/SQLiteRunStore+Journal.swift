@@ -6,19 +6,19 @@ public import RunStore
 import Synchronization
 public import UpgradeModel
 
-/// An append and whoever waits for it.
+/// Appends that belong together, and whoever waits for them.
 struct WaitingAppend: Sendable {
-    var append: JournalAppend
+    var appends: [JournalAppend]
     var continuation: CheckedContinuation<Result<Void, StoreFailure>, Never>
 }
 
 extension SQLiteRunStore: Journal {
     /// Stores the events; appends that wait at the same time share one commit, because a commit costs three syncs.
-    public func append(_ append: JournalAppend) async throws(StoreFailure) {
+    public func append(_ appends: [JournalAppend]) async throws(StoreFailure) {
         let result = await withCheckedContinuation { continuation in
             let count = waiting.withLock { waiting in
                 guard waiting.count < Self.waitingLimit else { return -1 }
-                waiting.append(WaitingAppend(append: append, continuation: continuation))
+                waiting.append(WaitingAppend(appends: appends, continuation: continuation))
                 return waiting.count
             }
             if count < 0 {
@@ -39,7 +39,7 @@ extension SQLiteRunStore: Journal {
         var outcomes: [Result<Void, StoreFailure>] = []
         let committed = guarded {
             try db.inTransaction(.immediate) {
-                for item in batch { outcomes.append(try store(item.append, in: db)) }
+                for item in batch { outcomes.append(try storeTogether(item.appends, in: db)) }
                 return .commit
             }
         }
@@ -49,18 +49,28 @@ extension SQLiteRunStore: Journal {
         for (item, outcome) in zip(batch, outcomes) { item.continuation.resume(returning: outcome) }
     }
 
-    /// A refusal is found before anything is written, so that it leaves the transaction of the others as it is.
-    private func store(_ append: JournalAppend, in db: Database) throws -> Result<
-        Void, StoreFailure
-    > {
-        let row: (version: Int64, chain: EventChain)?
+    /// A refusal undoes what belongs to it, and leaves the transaction of the others as it is.
+    private func storeTogether(
+        _ appends: [JournalAppend], in db: Database
+    ) throws -> Result<Void, StoreFailure> {
         do {
-            row = try check(append, in: db)
+            // A single append is refused before anything of it is written.
+            if appends.count == 1 {
+                try store(appends[0], in: db)
+            } else {
+                try db.inSavepoint {
+                    for append in appends { try store(append, in: db) }
+                    return .commit
+                }
+            }
+            return .success(())
         } catch let failure as StoreFailure where !failure.stopsTheStore {
             return .failure(failure)
         }
-        try write(append, after: row, in: db)
-        return .success(())
+    }
+
+    private func store(_ append: JournalAppend, in db: Database) throws {
+        try write(append, after: try check(append, in: db), in: db)
     }
 
     /// - Returns: the run's row; `nil` for a new run.

@@ -147,6 +147,31 @@ import UpgradeModel
         #expect(try await stores.journal.runs(limit: 9).isEmpty)
     }
 
+    @Test(
+        "stores appends that belong together all or none, in their order",
+        arguments: Implementation.allCases)
+    func allOrNone(_ implementation: Implementation) async throws {
+        let stores = try await implementation.open()
+        let epoch = try await stores.lease().keepingLead(of: "one")
+        let journal = stores.journal
+        try await journal.append([
+            JournalAppend(run1, after: 0, epoch: epoch, ["a"], claim: .take(web)),
+            JournalAppend(run1, after: 1, epoch: epoch, ["b"], claim: .release(web)),
+            JournalAppend(run2, after: 0, epoch: epoch, ["c"], claim: .take(web)),
+        ])
+        #expect(try await journal.claims().map(\.run) == [run2])
+        await #expect(throws: StoreFailure.conflict(run: run1, expected: 9, actual: 2)) {
+            try await journal.append([
+                JournalAppend(run2, after: 1, epoch: epoch, ["x"], claim: .release(web)),
+                JournalAppend(run1, after: 9, epoch: epoch, ["y"]),
+            ])
+        }
+        #expect(try await journal.claims().map(\.run) == [run2])
+        #expect(try await journal.events(of: run2, after: 0, limit: 9).map(\.text) == ["c"])
+        try await journal.append(JournalAppend(run2, after: 1, epoch: epoch, ["d"]))
+        #expect(try await journal.events(of: run2, after: 0, limit: 9).map(\.text) == ["c", "d"])
+    }
+
     @Test("lists runs with the newest first", arguments: Implementation.allCases)
     func listsRuns(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
