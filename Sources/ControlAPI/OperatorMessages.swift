@@ -168,43 +168,6 @@ public struct NodeView: Hashable, Codable, Sendable {
     }
 }
 
-/// One stored event of a run, as an operator reads it.
-public struct JournalEntry: Hashable, Codable, Sendable {
-    /// Counts from 1 within the run.
-    public var version: Int64
-    public var epoch: Epoch
-    public var at: Instant
-    /// The event's stable word: `step-began`.
-    public var type: String
-    /// What happened, for people, in one line.
-    public var text: String
-    /// The event as stored: JSON, which `RunEvent` decodes.
-    public var body: String
-
-    public init(version: Int64, epoch: Epoch, at: Instant, type: String, text: String, body: String) {
-        self.version = version
-        self.epoch = epoch
-        self.at = at
-        self.type = type
-        self.text = text
-        self.body = body
-    }
-}
-
-/// The events of a run in order, at most `Limits.journalEntries` of them.
-public struct RunJournal: Hashable, Codable, Sendable {
-    public var run: RunIdentifier
-    public var entries: [JournalEntry]
-    /// Ask again with `?after=` this version; `nil` when these are all there are.
-    public var next: Int64?
-
-    public init(run: RunIdentifier, entries: [JournalEntry], next: Int64? = nil) {
-        self.run = run
-        self.entries = entries
-        self.next = next
-    }
-}
-
 /// The answer of `/healthz`.
 public struct Health: Hashable, Codable, Sendable {
     /// Whether this coordinator leads and its store takes events.

@@ -25,9 +25,9 @@ public enum Path {
     public static func run(_ run: RunIdentifier) -> String { "/v1/runs/\(run)" }
     /// POST: a `RunRequest`, answered 202 with a `RunView`.
     public static func requests(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/requests" }
-    /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry`, until the run has ended.
+    /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry` (UpgradeEngine), until the run has ended.
     public static func stream(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/stream" }
-    /// GET: a `RunJournal`, `?after=VERSION` for the next part of a long one.
+    /// GET: a `RunJournal`, `?after=VERSION` for what follows; fewer than `Limits.journalEntries` entries are the last.
     public static func journal(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/journal" }
 }
 
