@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeEngine
+import UpgradeModel
+
+/// A database that does what it is asked, except for what a scenario makes go wrong.
+struct FakeDatabase {
+    /// Kinds that fail, and how often.
+    var failing: [DatabaseTask.Kind: Int] = [:]
+    /// Kinds that never end by themselves.
+    var hanging: Set<DatabaseTask.Kind> = []
+    private(set) var isFenced = false
+    private(set) var isMigrated = false
+    private(set) var isExpanded = false
+    private(set) var isContracted = false
+    private(set) var migrations = 0
+
+    mutating func perform(_ task: DatabaseTaskFact) -> DatabaseOutcome? {
+        if hanging.contains(task.kind) { return nil }
+        if let left = failing[task.kind], left > 0 {
+            failing[task.kind] = left - 1
+            return .failed(DatabaseFailure(code: "sql", "0003_split_name.up.sql: relation does not exist"))
+        }
+        switch task.kind {
+        case .preflight, .census: break
+        case .expand: isExpanded = true
+        case .raiseFence: isFenced = true
+        case .migrate:
+            if !isMigrated { migrations += 1 }
+            isMigrated = true
+        case .lowerFence: isFenced = false
+        case .contract: isContracted = true
+        case .revertMigrate: isMigrated = false
+        case .revertExpand: isExpanded = false
+        }
+        return .done(DatabaseReport())
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// A node that does what its directive asks, at once, except for what a scenario makes go wrong.
+struct FakeNode {
+    let name: NodeName
+    /// It does not answer.
+    var isLost = false
+    var isUnhealthy = false
+    /// Write requests that never end.
+    var stuckWrites = 0
+    var failingTask: String?
+    var failingGoal: NodeFailure.Goal?
+    var active: ActiveRelease
+    var staged: [ReleaseReference]
+    private(set) var directive: Directive?
+    private(set) var generation: Int64 = 1
+    private var sequence: Int64 = 0
+
+    init(_ name: NodeName, serves release: ReleaseReference) {
+        self.name = name
+        active = ActiveRelease(release: release, identity: nil, cacheGeneration: CacheGeneration(rawValue: 1))
+        staged = [release]
+    }
+
+    mutating func take(_ new: Directive) {
+        if let directive, !new.isNewer(than: directive) { return }
+        directive = new
+        if let stage = new.stage, !staged.contains(stage), failingGoal != .stage { staged.append(stage) }
+        if let goal = new.active, failingGoal != .activate, active.identity != goal.identity {
+            generation += 1
+            active = ActiveRelease(
+                release: goal.release, identity: goal.identity,
+                cacheGeneration: CacheGeneration(rawValue: generation))
+        }
+        if let unstage = new.unstage, active.release != unstage { staged.removeAll { $0 == unstage } }
+    }
+
+    mutating func status() -> NodeStatus {
+        sequence += 1
+        let directive = directive ?? Directive(epoch: .zero, revision: 0)
+        return NodeStatus(
+            epoch: directive.epoch, revision: directive.revision, boot: "boot", sequence: sequence,
+            agentVersion: "1", gate: gate(directive), lease: directive.lease.onExpiry, staged: staged,
+            staging: nil, active: active, service: directive.service,
+            tasks: directive.tasks.map { task in
+                task.name == failingTask
+                    ? TaskOutcome(identity: task.identity, state: .failed, output: "exit 1")
+                    : TaskOutcome(identity: task.identity, state: .done)
+            },
+            health: directive.health.map {
+                HealthObservation(
+                    identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
+            },
+            failures: failures(directive), diskFree: 1 << 30)
+    }
+
+    private func gate(_ directive: Directive) -> GateObservation {
+        let isHolding = directive.reads.hold != nil && directive.reads.until != active.identity
+            || directive.reads.hold != nil && directive.reads.until == nil
+        return GateObservation(
+            writes: directive.writes.kind, readsHeld: isHolding,
+            writesInFlight: directive.writes.isOpen ? 3 + stuckWrites : stuckWrites)
+    }
+
+    private func failures(_ directive: Directive) -> [NodeFailure] {
+        switch failingGoal {
+        case .stage where directive.stage != nil:
+            [NodeFailure(goal: .stage, message: "blob has another digest")]
+        case .activate where directive.active != nil:
+            [NodeFailure(goal: .activate, message: "disk full")]
+        default: []
+        }
+    }
+}

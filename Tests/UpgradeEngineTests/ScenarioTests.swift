@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+import UpgradeEngine
+import UpgradeModel
+
+/// Runs told as transcripts under Tests/Scenarios. `SLUICE_REGENERATE=1 swift test` writes them anew; review them as a diff.
+@Suite struct ScenarioTests {
+    static func plan(
+        onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
+        approvals: String = "[]", reads: String = "hold", batches: String = "1"
+    ) -> String {
+        """
+        fleet: guestbook
+        nodes:
+          labels: {role: web}
+        release: {name: v2, expected: v1, bundle: ../v2}
+        database: {url: env:URL, migrations: ../migrations}
+        reads: {while_migrating: \(reads)}
+        drain: {timeout: 5s, stragglers: \(stragglers)}
+        rollout:
+          warm: [start-app]
+          canary: 1
+          batches: \(batches)
+          failure_budget: \(budget)
+          health: {check: page, deadline: 30s, consecutive: 1}
+          actions: [reload]
+          caches: [pages]
+          retire: [stop-app]
+        approvals: \(approvals)
+        on_failure: \(onFailure)
+        """
+    }
+
+    @Test func theStraightRunEndsDone() throws {
+        var world = ScenarioWorld()
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try compare(world, "straight-run")
+    }
+
+    @Test func aPlanWithoutReadsHeldNeverHoldsThem() throws {
+        var world = ScenarioWorld()
+        world.start(Self.plan(reads: "serve"))
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(!world.text.contains("reads hold"))
+    }
+
+    @Test(arguments: ["web-1", "web-2"]) func aNodeThatIsNotHealthyAfterActivationTurnsTheRunBack(
+        name: String
+    ) throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: name)]?.isUnhealthy = true
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try compare(world, name == "web-1" ? "canary-unhealthy" : "second-batch-unhealthy")
+    }
+
+    @Test func anActionThatFailsOnTheCanaryTurnsTheRunBack() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.failingTask = "reload"
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try compare(world, "canary-action-fails")
+    }
+
+    @Test(arguments: ["terminate", "turn-back"]) func aDrainThatTakesTooLongFollowsItsPolicy(
+        stragglers: String
+    ) throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-2")]?.stuckWrites = 1
+        world.start(Self.plan(stragglers: stragglers))
+        world.settle()
+        #expect(world.theRun.state == (stragglers == "terminate" ? .done : .rolledBack))
+        try compare(world, "drain-timeout-\(stragglers)")
+    }
+
+    @Test(arguments: DatabaseTask.Kind.allCases.filter { $0 != .revertMigrate && $0 != .revertExpand })
+    func aDatabaseTaskThatFailsOnceBringsEverythingBackOrIsTriedAgain(kind: DatabaseTask.Kind) throws {
+        var world = ScenarioWorld()
+        world.database.failing = [kind: 1]
+        world.start(Self.plan())
+        world.settle()
+        let expected: RunState =
+            switch kind {
+            case .preflight: .refused
+            case .lowerFence, .contract: .done
+            default: .rolledBack
+            }
+        #expect(world.theRun.state == expected)
+        try compare(world, "database/\(kind.rawValue)-fails")
+    }
+
+    @Test func aRollbackThatFailsStopsReadOnlyAndCanBeTriedAgain() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.database.failing = [.revertMigrate: 5]
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        #expect(world.core.directives.values.allSatisfy { !$0.writes.isOpen })
+        world.request(.retry)
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try compare(world, "rollback-fails")
+    }
+
+    @Test(arguments: Phase.allCases) func aNodeLostInAnyPhaseEndsTheRunWithEverythingBackOrDone(
+        phase: Phase
+    ) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { world in
+            world.note("web-2 is lost")
+            world.nodes[NodeName(unchecked: "web-2")]?.isLost = true
+        }
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.isEnded)
+        try compare(world, "node-lost/in-\(phase)")
+    }
+
+    @Test(arguments: Phase.allCases) func aNodeLostWithinTheBudgetIsQuarantinedAndReadmitted(
+        phase: Phase
+    ) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { world in world.nodes[NodeName(unchecked: "web-2")]?.isLost = true }
+        world.start(Self.plan(budget: 1))
+        world.settle()
+        #expect(world.theRun.state == .done)
+        world.nodes[NodeName(unchecked: "web-2")]?.isLost = false
+        world.note("web-2 is back")
+        let status = world.nodes[NodeName(unchecked: "web-2")]!
+        var back = status
+        if let directive = world.core.directives[back.name] { back.take(directive) }
+        world.nodes[back.name] = back
+        var reporting = back
+        world.put(.status(back.name, reporting.status()))
+        world.settle()
+        #expect(world.theRun.quarantined.isEmpty)
+        #expect(world.core.directives[back.name]?.service == .in)
+        try compare(world, "node-lost-within-budget/in-\(phase)")
+    }
+
+    @Test(arguments: Phase.allCases) func aNodeThatJoinsInAnyPhaseIsUpgradedAsAnExtraBatch(
+        phase: Phase
+    ) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { $0.join("web-9") }
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.theRun.quarantined.isEmpty)
+        #expect(world.nodes[NodeName(unchecked: "web-9")]?.active.release == ScenarioWorld.new)
+        try compare(world, "node-joins/in-\(phase)")
+    }
+
+    @Test(arguments: Phase.allCases, [RequestVerb.abort, .rollback]) func aRunTurnsBackWhenAsked(
+        phase: Phase, verb: RequestVerb
+    ) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { $0.request(verb) }
+        world.start(Self.plan())
+        world.settle()
+        let expected: RunState =
+            switch phase {
+            case .preflight: .refused
+            case .lift, .finish: .done
+            default: .rolledBack
+            }
+        #expect(world.theRun.state == expected)
+        try compare(world, "\(verb.rawValue)/in-\(phase)")
+    }
+
+    @Test(arguments: Phase.allCases) func aPausedRunBeginsNothingUntilItIsResumed(phase: Phase) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { $0.request(.pause) }
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .paused)
+        #expect(world.theRun.phase == phase)
+        world.request(.resume)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try compare(world, "pause/in-\(phase)")
+    }
+
+    @Test(arguments: Phase.allCases.filter { $0 != .preflight }) func aPhaseWaitsForItsApproval(
+        phase: Phase
+    ) throws {
+        var world = ScenarioWorld()
+        world.start(Self.plan(approvals: "[\(phase)]"))
+        world.settle()
+        #expect(world.theRun.state == .awaitingApproval)
+        world.request(.approve)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try compare(world, "approve/in-\(phase)")
+    }
+
+    @Test(arguments: ["staged", "migrate", "upgraded"]) func aFailedStepThatPausesCanBeTriedAgain(
+        step: String
+    ) throws {
+        var world = ScenarioWorld()
+        let canary = NodeName(unchecked: "web-1")
+        switch step {
+        case "staged": world.nodes[canary]?.failingTask = "start-app"
+        case "migrate": world.database.failing = [.migrate: 1]
+        default: world.nodes[canary]?.failingTask = "reload"
+        }
+        world.start(Self.plan(onFailure: "pause"))
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        world.nodes[canary]?.failingTask = nil
+        world.note("put right")
+        world.request(.retry)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try compare(world, "retry/after-\(step)")
+    }
+
+    @Test(arguments: Phase.allCases) func aNewLeaderInAnyPhaseBringsTheRunToItsEnd(phase: Phase) throws {
+        var world = ScenarioWorld()
+        world.on(phase) { $0.restart() }
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try compare(world, "new-leader/in-\(phase)")
+    }
+
+    @Test func aMigrationThatHangsIsCancelledAtItsDeadlineAndUndone() throws {
+        var world = ScenarioWorld()
+        world.database.hanging = [.migrate]
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try compare(world, "migration-hangs")
+    }
+
+    // MARK: Comparing
+
+    private func compare(_ world: ScenarioWorld, _ name: String) throws {
+        #expect(world.violations == [])
+        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let file = folder.appending(path: "Scenarios/\(name).txt")
+        if ProcessInfo.processInfo.environment["SLUICE_REGENERATE"] != nil {
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try world.text.write(to: file, atomically: true, encoding: .utf8)
+        }
+        let expected = try String(contentsOf: file, encoding: .utf8)
+        #expect(world.text == expected, "the transcript \(name) differs; regenerate and review the diff")
+    }
+}

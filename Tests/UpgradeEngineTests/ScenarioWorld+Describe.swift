@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeEngine
+import UpgradeModel
+
+extension ScenarioWorld {
+    static func describe(_ event: RunEvent) -> String {
+        switch event {
+        case .created: "created"
+        case .stepBegan(let began): "\(began.direction.rawValue) \(began.phase): \(began.step.title)"
+        case .nodeSurveyed(let survey):
+            "\(survey.node) was on \(survey.active?.release.name.rawValue ?? "nothing")"
+        case .nodeReached(let fact): "\(fact.node) reached it"
+        case .nodeFailed(let trouble): "\(trouble.node) failed: \(trouble.reason)"
+        case .nodeQuarantined(let trouble): "\(trouble.node) quarantined: \(trouble.reason)"
+        case .nodeReadmitted(let fact): "\(fact.node) readmitted"
+        case .nodeJoined(let fact): "\(fact.node) joined"
+        case .drainCutShort(let cut):
+            "drain cut short on \(cut.nodes.map(\.rawValue).joined(separator: ", "))"
+        case .databaseTaskStarted(let task): "database task \(task.kind.rawValue) \(task.attempt) started"
+        case .databaseTaskEnded(let ended):
+            "database task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
+        case .approved(let approved): "\(approved.mark.by) approved \(approved.phase)"
+        case .paused(let mark): "\(mark.by) paused"
+        case .resumed(let mark): "\(mark.by) resumed"
+        case .aborted(let mark): "\(mark.by) aborted"
+        case .retried(let mark): "\(mark.by) retried"
+        case .turnedBack(let turned): "turned back: \(turned.reason)"
+        case .stopped(let stopped): "stopped: \(stopped.reason); \(stopped.advice)"
+        case .ended(let ended): "ended: \(ended.outcome.rawValue)"
+        }
+    }
+
+    static func describe(_ directive: Directive) -> String {
+        var words = ["writes \(directive.writes.kind.rawValue)"]
+        if directive.reads.hold != nil {
+            words.append("reads hold" + (directive.reads.until.map { " until \($0)" } ?? ""))
+        }
+        if directive.lease.onExpiry == .keep { words.append("keep") }
+        if let stage = directive.stage { words.append("stage \(stage.name)") }
+        if let unstage = directive.unstage { words.append("unstage \(unstage.name)") }
+        if let active = directive.active { words.append("active \(active.release.name) as \(active.identity)") }
+        if directive.service == .out { words.append("out of service") }
+        for task in directive.tasks { words.append("\(task.kind.rawValue) \(task.name)") }
+        if let health = directive.health { words.append("health \(health.identity)") }
+        if let keep = directive.keepReleases { words.append("keep \(keep) releases") }
+        return words.joined(separator: ", ")
+    }
+}

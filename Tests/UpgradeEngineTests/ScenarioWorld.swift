@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import RunStore
+import Testing
+import UpgradeEngine
+import UpgradeModel
+
+/// A coordinator's core with fake nodes and a fake database, in virtual time; writes down all that happens.
+struct ScenarioWorld {
+    var core: CoordinatorCore
+    var nodes: [NodeName: FakeNode] = [:]
+    var database = FakeDatabase()
+    private(set) var now = Instant(milliseconds: 1_000_000)
+    private(set) var transcript: [String] = []
+    private(set) var violations: [String] = []
+    private(set) var journal: [RecordedEvent] = []
+    /// What happens once when a phase has begun, before anything else.
+    private var triggers: [(phase: Phase, direction: Direction, act: (inout ScenarioWorld) -> Void)] = []
+    private var pending: [Message] = []
+    private var started: DatabaseTaskFact?
+    private var cancelled: DatabaseTaskFact?
+    private var wakeAt: Instant?
+    private var requests = 0
+
+    enum Message {
+        case directive(NodeName)
+        case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
+    }
+
+    static let run = RunIdentifier(unchecked: "r1")
+    static let old = reference("v1")
+    static let new = reference("v2")
+
+    static func reference(_ name: String) -> ReleaseReference {
+        ReleaseReference(
+            name: ReleaseName(unchecked: name), manifest: Digest(bytes: (0..<32).map { _ in name.utf8.last! }))
+    }
+
+    init(nodes count: Int = 3) {
+        let names = (1...count).map { NodeName(unchecked: "web-\($0)") }
+        let inventory = names.map { NodeRecord(name: $0, labels: ["role": "web"]) }
+        core = CoordinatorCore(epoch: Epoch(rawValue: 1), inventory: inventory, runs: [])
+        for name in names { nodes[name] = FakeNode(name, serves: ScenarioWorld.old) }
+    }
+
+    mutating func on(
+        _ phase: Phase, _ direction: Direction = .forward, _ act: @escaping (inout ScenarioWorld) -> Void
+    ) {
+        triggers.append((phase, direction, act))
+    }
+
+    var theRun: Run { core.run(ScenarioWorld.run)! }
+
+    // MARK: Inputs
+
+    mutating func start(_ plan: String) {
+        for name in nodes.keys.sorted() { pending.append(.directive(name)) }
+        put(
+            .start(
+                RunCreated(
+                    run: ScenarioWorld.run, fleet: FleetName(unchecked: "guestbook"), plan: plan,
+                    planFile: "plan.yaml", digest: ScenarioWorld.new.manifest, release: ScenarioWorld.new,
+                    migrations: [], nodes: nodes.keys.sorted(), by: OperatorName(unchecked: "alice"),
+                    request: "q0")))
+    }
+
+    mutating func request(_ verb: RequestVerb) {
+        requests += 1
+        put(
+            .request(
+                ScenarioWorld.run, verb,
+                RequestMark(request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
+    }
+
+    mutating func join(_ name: String) {
+        let name = NodeName(unchecked: name)
+        nodes[name] = FakeNode(name, serves: ScenarioWorld.old)
+        write("+ \(name) appears")
+        put(
+            .inventory(
+                nodes.keys.sorted().map { NodeRecord(name: $0, labels: ["role": "web"]) }))
+        let status = nodes[name]!.status()
+        put(.status(name, status))
+    }
+
+    /// A new leader: the core folded anew from the journal under the next epoch.
+    mutating func restart() {
+        let epoch = core.epoch.next
+        write("+ a new leader, epoch \(epoch.rawValue)")
+        let folded = CoordinatorCore.fold(journal)
+        core = CoordinatorCore(
+            epoch: epoch, inventory: Array(core.inventory.values), runs: folded.map { [$0] } ?? [])
+        started = nil
+        cancelled = nil
+        pending = nodes.keys.sorted().map(Message.directive)
+        put(.leadershipTaken)
+    }
+
+    mutating func note(_ line: String) { write("+ \(line)") }
+
+    // MARK: Running
+
+    /// Goes on until nothing is left to do and nothing will come by time.
+    mutating func settle(steps limit: Int = 4000) {
+        for _ in 0..<limit {
+            if !pending.isEmpty {
+                deliver(pending.removeFirst())
+            } else if let wake = wakeAt, !theRun.isEnded {
+                now = max(now, wake)
+                write("@ \(now.milliseconds - 1_000_000) ms")
+                put(.time)
+            } else {
+                break
+            }
+        }
+        if !pending.isEmpty { violations.append("not settled after \(limit) steps") }
+        checkEnd()
+    }
+
+    private mutating func deliver(_ message: Message) {
+        switch message {
+        case .directive(let name):
+            guard var node = nodes[name], !node.isLost, let directive = core.directives[name] else { return }
+            node.take(directive)
+            let status = node.status()
+            nodes[name] = node
+            put(.status(name, status))
+        case .databaseEnded(let task, let outcome):
+            if started == task { started = nil }
+            put(.databaseEnded(ScenarioWorld.run, task, outcome))
+        }
+    }
+
+    mutating func put(_ input: CoreInput) {
+        do {
+            let ready = try core.step(input, at: now)
+            take(ready)
+        } catch {
+            write("  refused: \(error.message)")
+        }
+    }
+
+    private mutating func take(_ ready: Ready) {
+        wakeAt = ready.wakeAt
+        var begun: [StepBegan] = []
+        for append in ready.appends {
+            for event in append.events {
+                journal.append(RecordedEvent(at: append.at, epoch: append.epoch, event: event))
+                write("  \(ScenarioWorld.describe(event))")
+                if case .stepBegan(let began) = event { begun.append(began) }
+            }
+        }
+        for (name, directive) in ready.directives.sorted(by: { $0.key < $1.key }) {
+            write("    \(name): \(ScenarioWorld.describe(directive))")
+            if directive.writes.isOpen, database.isFenced, nodes[name]?.isLost == false,
+                directive.run != nil
+            {
+                violations.append("\(name) opens while the fence is up")
+            }
+            pending.append(.directive(name))
+        }
+        runDatabase()
+        fire(begun)
+    }
+
+    private mutating func fire(_ begun: [StepBegan]) {
+        for began in begun {
+            while let index = triggers.firstIndex(where: {
+                $0.phase == began.phase && $0.direction == began.direction
+            }) {
+                let trigger = triggers.remove(at: index)
+                trigger.act(&self)
+            }
+        }
+    }
+
+    private mutating func runDatabase() {
+        guard let command = core.run(ScenarioWorld.run)?.databaseCommand else { return }
+        switch command {
+        case .perform(let task):
+            guard started != task else { return }
+            started = task
+            check(task)
+            if let outcome = database.perform(task) { pending.append(.databaseEnded(task, outcome)) }
+        case .cancel(let task):
+            guard cancelled != task else { return }
+            cancelled = task
+            write("    database: cancel \(task.kind.rawValue)")
+            pending.append(
+                .databaseEnded(task, .failed(DatabaseFailure(code: "cancelled", "cancelled"))))
+        }
+    }
+
+    // MARK: Checking
+
+    private mutating func check(_ task: DatabaseTaskFact) {
+        write("    database: \(task.kind.rawValue) \(task.attempt)")
+        guard task.kind == .migrate else { return }
+        if !database.isFenced { violations.append("migrates without a fence") }
+        for name in theRun.participants where nodes[name]?.directive?.lease.onExpiry != .keep {
+            violations.append("migrates before \(name) keeps its gate closed")
+        }
+    }
+
+    private mutating func checkEnd() {
+        let run = theRun
+        guard run.isEnded else { return }
+        let isDone = run.state == .done
+        if database.isFenced { violations.append("ended with the fence up") }
+        if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
+        if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
+        if isDone, database.migrations != 1 { violations.append("migrated \(database.migrations) times") }
+        for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
+            let member = run.members[name]
+            guard let directive = core.directives[name], member?.quarantine == nil else { continue }
+            if !directive.writes.isOpen { violations.append("\(name) ended closed") }
+            if directive.reads != .pass { violations.append("\(name) ended with reads held") }
+            if directive.service != .in { violations.append("\(name) ended out of service") }
+            let wanted = isDone ? ScenarioWorld.new : ScenarioWorld.old
+            if node.active.release != wanted { violations.append("\(name) serves \(node.active.release.name)") }
+        }
+    }
+
+    private mutating func write(_ line: String) { transcript.append(line) }
+
+    var text: String { transcript.joined(separator: "\n") + "\nstate: \(theRun.state.rawValue)\n" }
+}
