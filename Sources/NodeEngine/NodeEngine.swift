@@ -15,6 +15,7 @@ public struct NodeEngine: Sendable {
     public private(set) var work: NodeWork?
     /// What the gate was last told.
     private var gateTold: GateTarget?
+    private var serviceTold: Service?
     private var lastContact: Instant
     private var hasLeaseExpired = false
     private var failures: [NodeFailure.Goal: NodeFailure] = [:]
@@ -24,6 +25,10 @@ public struct NodeEngine: Sendable {
     private var hasPruned = false
     private var lastReport: NodeStatus?
     private var lastReportAt: Instant
+    /// A status has been asked for and not been taken yet.
+    private var isReportAsked = false
+    /// The gate or the service could not be set; set again then.
+    private var effectsRetryAt: Instant?
     private let identity: AgentIdentity
 
     private struct Health: Hashable {
@@ -47,8 +52,12 @@ public struct NodeEngine: Sendable {
 
     private var sequence: Int64 = 0
 
-    /// The time between statuses when nothing happens.
+    /// The time between statuses when nothing happens; less under a lease that would run out between two.
     public static let heartbeat = Span.seconds(5)
+    /// The time between statuses in which only numbers of a closed gate differ.
+    public static let counterInterval = Span.milliseconds(250)
+    /// The time after which a gate or a flag that could not be set is set again.
+    public static let effectPatience = Span.seconds(1)
     /// The time between two questions of a health check.
     public static let probeInterval = Span.milliseconds(100)
     /// The time after the first hindrance; doubled with each one in a row, up to 64 times.
@@ -65,6 +74,7 @@ public struct NodeEngine: Sendable {
         self.host = host
         self.gate = gate
         self.service = service
+        serviceTold = service
         self.identity = identity
         lastContact = now
         lastReportAt = now
@@ -74,10 +84,13 @@ public struct NodeEngine: Sendable {
         var ready = NodeReady()
         take(input, at: now, &ready)
         watchLease(at: now, &ready)
+        forgetEffects(at: now)
         setGate(&ready)
         setService(&ready)
-        if work == nil { begin(at: now, &ready) } else { ready.cancelsWork = !isWorkWanted }
+        if work == nil { begin(at: now, &ready) }
+        ready.cancelsWork = work.map { !isWanted($0) } ?? false
         ready.report = ready.report || isReportDue(at: now)
+        isReportAsked = isReportAsked || ready.report
         ready.wakeAt = nextWake(at: now)
         return ready
     }
@@ -89,6 +102,7 @@ public struct NodeEngine: Sendable {
         status.sequence = sequence
         lastReport = status
         lastReportAt = now
+        isReportAsked = false
         return status
     }
 }
@@ -112,9 +126,15 @@ extension NodeEngine {
             host = facts
         case .gate(let observation):
             gate = observation
+        case .effected(let goal, let failure):
+            failures[goal] = failure.map { NodeFailure(goal: goal, message: String($0.prefix(2048))) }
+            if failure != nil { effectsRetryAt = now + NodeEngine.effectPatience }
+            if goal == .service, failure == nil, let serviceTold { service = serviceTold }
         case .ended(let ended, let result):
             guard ended == work else { return }
             work = nil
+            // A hindrance of what nobody asks for any more keeps nothing waiting.
+            if case .hindered = result, !isWanted(ended) { return }
             end(ended, result, at: now, &ready)
         case .breakGlass(let reason):
             record(.glassBroken(reason: reason, at: now), &ready)
@@ -135,7 +155,7 @@ extension NodeEngine {
         }
         lastContact = now
         hasLeaseExpired = false
-        failures = [:]
+        failures = failures.filter { $0.key == .gate || $0.key == .service }
         hindrances = 0
         hinderedUntil = nil
         hasPruned = false
@@ -164,12 +184,24 @@ extension NodeEngine {
             asked.nextAt = isGood ? now : now + NodeEngine.probeInterval
             health = asked
         case .failed(let message):
-            guard let goal = ended.goal else { return }
-            failures[goal] = NodeFailure(goal: goal, message: String(message.prefix(2048)))
+            switch ended {
+            case .run(let task), .resolve(let task):
+                let outcome = TaskOutcome(identity: task.identity, state: .failed, output: message)
+                end(ended, .task(outcome), at: now, &ready)
+            case .probe: end(ended, .probed(isGood: false, detail: message), at: now, &ready)
+            case .stage: fail(.stage, message)
+            case .activate: fail(.activate, message)
+            case .unstage: fail(.unstage, message)
+            case .prune: fail(.prune, message)
+            }
         case .hindered:
             hinderedUntil = now + Span(milliseconds: NodeEngine.patience.milliseconds << Int64(min(hindrances, 6)))
             hindrances += 1
         }
+    }
+
+    private mutating func fail(_ goal: NodeFailure.Goal, _ message: String) {
+        failures[goal] = NodeFailure(goal: goal, message: String(message.prefix(2048)))
     }
 }
 
@@ -202,6 +234,14 @@ extension NodeEngine {
         return activeIdentity == until ? nil : reads.hold
     }
 
+    /// An effect that failed is asked for again once its time has come.
+    private mutating func forgetEffects(at now: Instant) {
+        guard let retry = effectsRetryAt, now >= retry else { return }
+        effectsRetryAt = nil
+        if failures[.gate] != nil { gateTold = nil }
+        if failures[.service] != nil { serviceTold = nil }
+    }
+
     private mutating func setGate(_ ready: inout NodeReady) {
         guard let directive = memory.directive else { return }
         let mayOpen = hasLeaseExpired && directive.lease.onExpiry == .open
@@ -213,8 +253,8 @@ extension NodeEngine {
     }
 
     private mutating func setService(_ ready: inout NodeReady) {
-        guard let wanted = memory.directive?.service, wanted != service else { return }
-        service = wanted
+        guard let wanted = memory.directive?.service, wanted != serviceTold else { return }
+        serviceTold = wanted
         ready.service = wanted
     }
 
@@ -271,11 +311,11 @@ extension NodeEngine {
     }
 
     /// Whether the work in hand still leads to what is asked. An action is never cut off: its timeout bounds it.
-    private var isWorkWanted: Bool {
+    private func isWanted(_ work: NodeWork) -> Bool {
         switch work {
         case .stage(let release): memory.directive?.stage == release
         case .probe(let goal): memory.directive?.health == goal
-        case .activate, .run, .resolve, .unstage, .prune, nil: true
+        case .activate, .run, .resolve, .unstage, .prune: true
         }
     }
 
@@ -304,19 +344,6 @@ extension NodeEngine {
         let highest = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
         return .activate(
             ActivationPlan(identity: goal.identity, release: goal.release, generation: highest.next))
-    }
-}
-
-extension NodeWork {
-    /// The goal that its failure is reported under.
-    var goal: NodeFailure.Goal? {
-        switch self {
-        case .stage: .stage
-        case .activate: .activate
-        case .unstage: .unstage
-        case .prune: .prune
-        case .run, .resolve, .probe: nil
-        }
     }
 }
 
@@ -353,11 +380,24 @@ extension NodeEngine {
 
     private func isReportDue(at now: Instant) -> Bool {
         guard let lastReport else { return true }
-        return now >= lastReportAt + NodeEngine.heartbeat || !observe().saysTheSame(as: lastReport)
+        return now >= nextReportAt || !observe().saysTheSame(as: lastReport)
     }
 
-    private func nextWake(at now: Instant) -> Instant {
-        var wakes = [lastReportAt + NodeEngine.heartbeat]
+    /// When a status is due though a coordinator would conclude nothing new from it.
+    private var nextReportAt: Instant {
+        var pause = NodeEngine.heartbeat
+        if let directive = memory.directive, gateWanted != .open {
+            pause = min(pause, Span(milliseconds: directive.lease.duration.milliseconds / 3))
+        }
+        let isBusy = !gate.isIdle || !(lastReport?.gate.isIdle ?? true)
+        if isBusy, gate != lastReport?.gate { pause = min(pause, NodeEngine.counterInterval) }
+        return lastReportAt + pause
+    }
+
+    private func nextWake(at now: Instant) -> Instant? {
+        var wakes: [Instant] = []
+        if !isReportAsked { wakes.append(nextReportAt) }
+        if let effectsRetryAt { wakes.append(effectsRetryAt) }
         if let directive = memory.directive, !hasLeaseExpired, gateWanted != .open {
             wakes.append(lastContact + directive.lease.duration)
         }
@@ -365,7 +405,14 @@ extension NodeEngine {
             if let hinderedUntil, hinderedUntil > now { wakes.append(hinderedUntil) }
             if let health, !health.isHealthy, health.nextAt > now { wakes.append(health.nextAt) }
         }
-        return wakes.min() ?? now
+        return wakes.min()
+    }
+}
+
+extension GateObservation {
+    /// Open, and nobody waits: what comes and goes then is nobody's concern.
+    fileprivate var isIdle: Bool {
+        writes == .open && !readsHeld && writesWaiting == 0 && readsWaiting == 0
     }
 }
 
@@ -381,6 +428,6 @@ extension NodeStatus {
         let wasDrained = other.gate.writesInFlight == 0
         mine.gate = other.gate
         return mine == other && gate.writes == other.gate.writes && gate.readsHeld == other.gate.readsHeld
-            && isDrained == wasDrained
+            && gate.readsSettled == other.gate.readsSettled && isDrained == wasDrained
     }
 }

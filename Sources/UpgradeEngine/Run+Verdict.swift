@@ -33,8 +33,7 @@ extension Run {
         case .drained:
             return closedVerdict(status).and(status.gate.writesInFlight == 0)
         case .braced:
-            let isHolding = readHold == nil || status.gate.readsHeld
-            return closedVerdict(status).and(status.lease == .keep && isHolding)
+            return closedVerdict(status).and(status.lease == .keep && isHoldingReads(status))
         case .upgraded(let batch):
             return upgradeVerdict(status, health: upgradeHealth(batch), tasks: upgradeTasks(batch))
         case .verified:
@@ -46,7 +45,7 @@ extension Run {
             if let failure = status.failure(of: .prune) { return .failed(failure) }
             return verdict(onTasks: retireTasks(of: node), in: status)
         case .readsHeld:
-            return Verdict.reached.and(status.gate.readsHeld)
+            return Verdict.reached.and(isHoldingReads(status))
         case .reactivated:
             if let failure = status.failure(of: .activate) { return .failed(failure) }
             return Verdict.reached.and(isReactivated(node, status))
@@ -77,6 +76,11 @@ extension Run {
             return .failed("it serves \(found), and the plan expects \(expected)")
         }
         return Verdict.reached.and(status.gate.writes == .open)
+    }
+
+    /// Whether no request that reads is in an application's hands, where the plan asks for that.
+    private func isHoldingReads(_ status: NodeStatus) -> Bool {
+        readHold == nil || (status.gate.readsHeld && status.gate.readsSettled)
     }
 
     private func closedVerdict(_ status: NodeStatus) -> Verdict {

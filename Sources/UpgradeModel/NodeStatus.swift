@@ -56,6 +56,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
 public struct GateObservation: Hashable, Codable, Sendable {
     public var writes: WriteAdmission.Kind
     public var readsHeld: Bool
+    /// While reads are held: whether those admitted before have left the application, or the wait for them is over.
+    public var readsSettled: Bool
     /// Write requests admitted and not known to be completed.
     public var writesInFlight: Int
     /// Write requests waiting at the gate now.
@@ -75,12 +77,14 @@ public struct GateObservation: Hashable, Codable, Sendable {
     public var openedAt: Instant?
 
     public init(
-        writes: WriteAdmission.Kind = .open, readsHeld: Bool = false, writesInFlight: Int = 0,
+        writes: WriteAdmission.Kind = .open, readsHeld: Bool = false, readsSettled: Bool = false,
+        writesInFlight: Int = 0,
         writesWaiting: Int = 0, readsWaiting: Int = 0, writesRefused: Int = 0, readsRefused: Int = 0,
         writesReleased: Int = 0, longestWait: Span = .zero, closedAt: Instant? = nil, openedAt: Instant? = nil
     ) {
         self.writes = writes
         self.readsHeld = readsHeld
+        self.readsSettled = readsSettled
         self.writesInFlight = writesInFlight
         self.writesWaiting = writesWaiting
         self.readsWaiting = readsWaiting

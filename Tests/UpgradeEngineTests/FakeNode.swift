@@ -60,7 +60,7 @@ struct FakeNode {
         let isHolding = directive.reads.hold != nil && directive.reads.until != active.identity
             || directive.reads.hold != nil && directive.reads.until == nil
         return GateObservation(
-            writes: directive.writes.kind, readsHeld: isHolding,
+            writes: directive.writes.kind, readsHeld: isHolding, readsSettled: isHolding,
             writesInFlight: directive.writes.isOpen ? 3 + stuckWrites : stuckWrites)
     }
 

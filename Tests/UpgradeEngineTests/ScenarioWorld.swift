@@ -21,6 +21,9 @@ struct ScenarioWorld {
     private var cancelled: DatabaseTaskFact?
     private var wakeAt: Instant?
     private var requests = 0
+    /// What goes wrong at random; `nil` in a told scenario.
+    var disturbance: Disturbance?
+    private var stale: [NodeName: FakeNode] = [:]
 
     enum Message {
         case directive(NodeName)
@@ -104,7 +107,10 @@ struct ScenarioWorld {
     mutating func settle(steps limit: Int = 4000) {
         for _ in 0..<limit {
             if !pending.isEmpty {
-                deliver(pending.removeFirst())
+                deliver(pending.remove(at: disturbance?.pick(of: pending.count) ?? 0))
+                disturb()
+            } else if heartbeatMatters() {
+                continue
             } else if let wake = wakeAt, !theRun.isEnded {
                 now = max(now, wake)
                 write("@ \(now.milliseconds - 1_000_000) ms")
@@ -115,6 +121,33 @@ struct ScenarioWorld {
         }
         if !pending.isEmpty { violations.append("not settled after \(limit) steps") }
         checkEnd()
+    }
+
+    /// Where messages get lost, every node asks again and reports in the end. - Returns: whether anything came of it.
+    private mutating func heartbeatMatters() -> Bool {
+        guard disturbance != nil, !theRun.isEnded else { return false }
+        let before = journal.count
+        for name in nodes.keys.sorted() { deliver(.directive(name)) }
+        return journal.count != before || !pending.isEmpty
+    }
+
+    private mutating func disturb() {
+        guard var source = disturbance else { return }
+        let disturbed = source.next(nodes: nodes.keys.sorted())
+        disturbance = source
+        switch disturbed {
+        case nil: break
+        case .loseMessage: if !pending.isEmpty, case .directive = pending[0] { pending.removeFirst() }
+        case .repeatMessage: if let first = pending.first, case .directive = first { pending.append(first) }
+        case .newLeader: restart()
+        case .nodeLost(let name): nodes[name]?.isLost = true
+        case .nodesBack: for name in nodes.keys { nodes[name]?.isLost = false }
+        case .databaseFails(let kind): database.failing[kind] = 1
+        case .request(let verb): request(verb)
+        case .staleStatus(let name):
+            if var copy = stale[name] { put(.status(name, copy.status())) }
+            stale[name] = nodes[name]
+        }
     }
 
     private mutating func deliver(_ message: Message) {

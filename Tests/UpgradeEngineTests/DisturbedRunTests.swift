@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import UpgradeEngine
+import UpgradeModel
+
+@Suite struct DisturbedRunTests {
+    /// Losses, repeats, reordering, new leaders, lost nodes, database failures and requests at random: no invariant is violated, and
+    /// once they stop the run has ended or waits for a person.
+    @Test(arguments: 0..<20) func aDisturbedRunViolatesNothingAndComesToAnEnd(group: UInt64) {
+        for seed in group * 50..<group * 50 + 50 {
+            var world = ScenarioWorld()
+            world.start(
+                ScenarioTests.plan(
+                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
+                    reads: seed % 3 == 0 ? "serve" : "hold"))
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            for _ in 0..<8 where !world.theRun.isEnded {
+                // Faults have stopped: what waits for a person gets one.
+                switch world.theRun.state {
+                case .paused: world.request(.resume)
+                case .waiting: world.request(.retry)
+                case .awaitingApproval: world.request(.approve)
+                case .running, .rollingBack, .done, .rolledBack, .refused: break
+                }
+                world.settle()
+            }
+            #expect(world.theRun.isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
+            #expect(world.violations == [], "seed \(seed)")
+        }
+    }
+
+    @Test func theSameSeedGivesTheSameRun() {
+        func text(_ seed: UInt64) -> String {
+            var world = ScenarioWorld()
+            world.start(ScenarioTests.plan(budget: 1))
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            return world.text
+        }
+        for seed in UInt64(0)..<20 { #expect(text(seed) == text(seed)) }
+    }
+
+    /// The checks can fail: a database that forgets to take the fence down is noticed.
+    @Test func foldingTheJournalAtEveryVersionGivesTheSameRun() throws {
+        var world = ScenarioWorld()
+        world.start(ScenarioTests.plan())
+        world.settle()
+        var live = try #require(CoordinatorCore.fold(Array(world.journal.prefix(1))))
+        for (index, event) in world.journal.dropFirst().enumerated() {
+            live.apply(event)
+            let folded = try #require(CoordinatorCore.fold(Array(world.journal.prefix(index + 2))))
+            #expect(folded.version == live.version)
+            #expect(folded.current == live.current)
+            #expect(folded.members == live.members)
+            #expect(folded.databaseCommand == live.databaseCommand)
+        }
+    }
+}

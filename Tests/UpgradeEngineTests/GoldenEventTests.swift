@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+import UpgradeModel
+
+@testable import UpgradeEngine
+
+/// What has been stored once is decoded for ever. `SLUICE_REGENERATE=1` adds a shape; it never changes one that was released.
+@Suite struct GoldenEventTests {
+    static let node = NodeName(unchecked: "web-1")
+    static let mark = RequestMark(request: "q1", by: OperatorName(unchecked: "alice"), reason: "lunch")
+    static let digest = Digest(bytes: (0..<32).map { UInt8($0) })
+    static let reference = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: digest)
+
+    static let samples: [RunEvent] = [
+        .created(
+            RunCreated(
+                run: RunIdentifier(unchecked: "20261122-180000-1"), fleet: FleetName(unchecked: "guestbook"),
+                plan: "fleet: guestbook\n", planFile: "plan.yaml", digest: digest, release: reference,
+                migrations: [MigrationReference(name: "0001_init.up.sql", digest: digest)], nodes: [node],
+                by: OperatorName(unchecked: "alice"), request: "q0")),
+        .stepBegan(
+            StepBegan(direction: .forward, index: 7, phase: .rollout, step: .nodes(.upgraded(batch: 2)))),
+        .nodeSurveyed(
+            NodeSurveyed(
+                node: node,
+                active: ActiveRelease(
+                    release: reference, identity: ActivationIdentity(unchecked: "r0.forward"),
+                    cacheGeneration: CacheGeneration(rawValue: 4)), agentVersion: "1.0.0")),
+        .nodeReached(NodeFact(node: node)),
+        .nodeFailed(NodeTrouble(node: node, reason: "disk full")),
+        .nodeQuarantined(NodeTrouble(node: node, reason: "disk full")),
+        .nodeReadmitted(NodeFact(node: node)),
+        .nodeJoined(NodeFact(node: node)),
+        .drainCutShort(DrainCutShort(nodes: [node])),
+        .databaseTaskStarted(DatabaseTaskFact(kind: .migrate, attempt: 2)),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(
+                kind: .census, attempt: 1, result: .done,
+                report: DatabaseReport(
+                    lines: ["no writer is left"], duration: .milliseconds(7),
+                    census: CensusProof(
+                        transaction: "755", fenceLSN: "0/1A2B3C", stored: digest, ended: ["app idle 3 s"]),
+                    warnings: [Diagnostic(.warning, code: "pooler", "a pooler is between", advice: "go direct")],
+                    versions: ["0002"]))),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(
+                kind: .migrate, attempt: 1, result: .failed,
+                failure: DatabaseFailure(
+                    code: "sql", "0003_split.up.sql:4: division by zero", advice: "mend it",
+                    effect: .unknown))),
+        .approved(Approved(phase: .lift, mark: mark)),
+        .paused(mark), .resumed(mark), .aborted(mark), .retried(mark),
+        .turnedBack(TurnedBack(reason: "canary failed", mark: mark)),
+        .stopped(Stopped(reason: "no down-migration", advice: "write one")),
+        .ended(Ended(outcome: .rolledBack)),
+    ]
+
+    private var file: URL {
+        URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appending(path: "Fixtures/events-v1.ndjson")
+    }
+
+    @Test func everyStoredEventOfVersionOneDecodesToWhatItWas() throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if ProcessInfo.processInfo.environment["SLUICE_REGENERATE"] != nil {
+            let lines = try Self.samples.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
+            try (lines.joined(separator: "\n") + "\n").write(to: file, atomically: true, encoding: .utf8)
+        }
+        let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+        let decoded = try lines.map { try JSONDecoder().decode(RunEvent.self, from: Data($0.utf8)) }
+        #expect(decoded == Self.samples)
+        let encoded = try decoded.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
+        #expect(encoded == lines.map(String.init))
+    }
+
+    @Test func anEventOfALaterVersionIsRefusedAndNotGuessed() {
+        let later = #"{"type":"node-reached","version":2,"node":"web-1"}"#
+        #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(RunEvent.self, from: Data(later.utf8))
+        }
+    }
+
+    @Test(arguments: [
+        Step.approval(.lift), .hook(3), .nodes(.present), .nodes(.staged), .nodes(.closed), .nodes(.drained),
+        .nodes(.braced), .nodes(.upgraded(batch: 12)), .nodes(.verified), .nodes(.opened), .nodes(.retired),
+        .nodes(.readsHeld), .nodes(.reactivated), .nodes(.unstaged), .database(.revertExpand), .bake(batch: 1),
+    ]) func everyStepReadsBackFromItsText(step: Step) {
+        #expect(Step(step.description) == step)
+    }
+}
