@@ -28,7 +28,7 @@ public struct Plan: Hashable, Sendable {
     public let onFailure: OnFailure
     /// How long a node keeps its gate closed without contact before the migration has begun.
     public let lease: Span
-    /// How many releases stay on a node's disk after `finish`, the active one included.
+    /// How many releases stay on a node's disk after `finish` besides the active one.
     public let keepReleases: Int
 
     public init(

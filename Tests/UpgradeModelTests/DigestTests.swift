@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+import UpgradeModel
+
+@Suite struct DigestTests {
+    @Test func bytesAndDigitsAreTheSameDigest() {
+        let digest = Digest(bytes: (0..<32).map { UInt8($0 * 8) })
+        #expect(digest.hexadecimal.hasPrefix("0008101820"))
+        #expect(digest.hexadecimal.hasSuffix("e8f0f8"))
+        #expect(Digest(digest.hexadecimal) == digest)
+        #expect(digest.short == "000810182028")
+    }
+
+    @Test(arguments: [
+        "", String(repeating: "0", count: 63), String(repeating: "0", count: 65),
+        String(repeating: "A", count: 64), String(repeating: "g", count: 64),
+        String(repeating: "0", count: 63) + "٣", "0x" + String(repeating: "0", count: 62),
+    ])
+    func whatIsNotExactlySixtyFourLowerCaseDigitsIsRefused(_ text: String) {
+        #expect(Digest(text) == nil)
+        #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(Digest.self, from: JSONEncoder().encode(text))
+        }
+    }
+}
