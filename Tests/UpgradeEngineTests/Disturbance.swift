@@ -32,6 +32,8 @@ struct Disturbance {
         return state % bound
     }
 
+    mutating func end() { left = 0 }
+
     mutating func pick(of count: Int) -> Int { Int(draw(UInt64(count))) }
 
     mutating func next(nodes: [NodeName]) -> Fault? {

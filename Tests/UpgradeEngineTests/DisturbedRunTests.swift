@@ -16,6 +16,7 @@ import UpgradeModel
                     reads: seed % 3 == 0 ? "serve" : "hold"))
             world.disturbance = Disturbance(seed: seed)
             world.settle()
+            world.endDisturbance()
             for _ in 0..<8 where !world.theRun.isEnded {
                 // Faults have stopped: what waits for a person gets one.
                 switch world.theRun.state {
@@ -26,7 +27,8 @@ import UpgradeModel
                 }
                 world.settle()
             }
-            #expect(world.theRun.isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
+            let isEnded = world.theRun.isEnded
+            #expect(isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
             #expect(world.violations == [], "seed \(seed)")
         }
     }

@@ -131,6 +131,12 @@ struct ScenarioWorld {
         return journal.count != before || !pending.isEmpty
     }
 
+    /// No fault from here on, and every node is back.
+    mutating func endDisturbance() {
+        disturbance?.end()
+        for name in nodes.keys { nodes[name]?.isLost = false }
+    }
+
     private mutating func disturb() {
         guard var source = disturbance else { return }
         let disturbed = source.next(nodes: nodes.keys.sorted())
