@@ -59,6 +59,10 @@ struct Admission {
     mutating func ask(
         _ ticket: Ticket, _ kind: RequestKind, _ request: RequestIdentifier?, at now: Instant
     ) -> Answer? {
+        if kind == .write, let request, inFlight[request] != nil {
+            // Asked again after an internal redirect or a retry of the proxy: it has been admitted and is counted.
+            return .admit
+        }
         switch (kind, setting.writes, setting.readHold) {
         case (.write, .open, _), (.read, _, nil):
             return admit(kind, request, at: now)
@@ -152,7 +156,7 @@ struct Admission {
             oldestInFlight: inFlight.first?.value)
     }
 
-    /// What an observation is made of, with instants where an observation has ages.
+    /// What a snapshot is made of, with instants where a snapshot has ages.
     struct Counts: Sendable {
         var setting: GateSetting
         var totals: GateTotals
@@ -162,8 +166,8 @@ struct Admission {
         var oldestHeld: Instant?
         var oldestInFlight: Instant?
 
-        func observation(at now: Instant) -> GateObservation {
-            GateObservation(
+        func snapshot(at now: Instant) -> GateSnapshot {
+            GateSnapshot(
                 setting: setting, writesInFlight: writesInFlight, writesHeld: writesHeld,
                 readsHeld: readsHeld, totals: totals, oldestHeld: oldestHeld.map { now - $0 },
                 oldestInFlight: oldestInFlight.map { now - $0 })

@@ -11,7 +11,7 @@ import UpgradeModel
 final class GateLoop {
     private let configuration: GateConfiguration
     private let mailbox: Mailbox
-    private let onChange: @Sendable (GateObservation) -> Void
+    private let onChange: @Sendable (GateSnapshot) -> Void
     private let poll: Descriptor
     private let listeners: [Descriptor]
     private let completions: Descriptor
@@ -24,12 +24,12 @@ final class GateLoop {
     private var partial = Line<Ticket, Instant>()
     private var lastSerial: UInt64 = 0
     private var isRunning = true
-    private var awaitingDrain: [@Sendable (GateObservation) -> Void] = []
+    private var awaitingDrain: [@Sendable (GateSnapshot) -> Void] = []
     private var notifier = Notifier()
 
     init(
         _ configuration: GateConfiguration, admission: Admission, mailbox: Mailbox, listeners: [Descriptor],
-        completions: Descriptor, onChange: @escaping @Sendable (GateObservation) -> Void
+        completions: Descriptor, onChange: @escaping @Sendable (GateSnapshot) -> Void
     ) throws(GateError) {
         self.configuration = configuration
         self.admission = admission
@@ -265,9 +265,9 @@ extension GateLoop {
         if isDrained, !awaitingDrain.isEmpty {
             let actions = awaitingDrain
             awaitingDrain = []
-            for action in actions { action(counts.observation(at: now)) }
+            for action in actions { action(counts.snapshot(at: now)) }
         }
-        if notifier.isDue(counts, at: now) { onChange(counts.observation(at: now)) }
+        if notifier.isDue(counts, at: now) { onChange(counts.snapshot(at: now)) }
     }
 }
 

@@ -10,7 +10,7 @@ final class Mailbox: Sendable {
         /// Make the setting decide, answer those it concerns, then signal.
         case set(GateSetting, done: DispatchSemaphore)
         /// Call back, once, when the gate is closed and nothing is under way.
-        case whenDrained(@Sendable (GateObservation) -> Void)
+        case whenDrained(@Sendable (GateSnapshot) -> Void)
         case stop
     }
 
@@ -68,7 +68,7 @@ final class Mailbox: Sendable {
 
     func publish(_ counts: Admission.Counts) { state.withLock { $0.counts = counts } }
 
-    var observation: GateObservation {
-        state.withLock { $0.counts }.observation(at: bootClock())
+    var snapshot: GateSnapshot {
+        state.withLock { $0.counts }.snapshot(at: bootClock())
     }
 }

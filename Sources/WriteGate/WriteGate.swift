@@ -32,7 +32,7 @@ public final class WriteGate: Sendable {
     /// - Throws: when another process serves the directory, or a socket or flag cannot be made.
     public init(
         _ configuration: GateConfiguration,
-        onChange: @escaping @Sendable (GateObservation) -> Void = { _ in }
+        onChange: @escaping @Sendable (GateSnapshot) -> Void = { _ in }
     ) throws(GateError) {
         self.configuration = configuration
         files = GateFiles(directory: configuration.runtimeDirectory)
@@ -102,13 +102,13 @@ public final class WriteGate: Sendable {
     public var service: Service { files.isRaised(.outOfService) ? .out : .in }
 
     /// What the gate sees now. Cheap, from any thread.
-    public func observe() -> GateObservation { mailbox.observation }
+    public func observe() -> GateSnapshot { mailbox.snapshot }
 
     /// Calls back once, on the gate's thread, when the gate is closed and no admitted write is under way: at once when that
     /// is so already.
     ///
     /// The action must return soon and must not call ``set(_:)`` or ``stop()``. It is dropped when the gate is stopped.
-    public func whenDrained(_ action: @escaping @Sendable (GateObservation) -> Void) {
+    public func whenDrained(_ action: @escaping @Sendable (GateSnapshot) -> Void) {
         _ = mailbox.send(.whenDrained(action))
     }
 
@@ -124,6 +124,7 @@ public final class WriteGate: Sendable {
         ended.wait()
         unlink(configuration.admissionSocket)
         unlink(configuration.completionSocket)
+        flock(lock.number, LOCK_UN)
     }
 
     private var stopped: GateError {

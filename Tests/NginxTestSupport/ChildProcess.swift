@@ -8,14 +8,20 @@ public final class ChildProcess: Sendable {
     public let identifier: Int32
     private let isReaped = Mutex(false)
 
-    /// - Parameter output: where standard output and standard error go.
-    public init(_ arguments: [String], output: String) throws {
+    /// - Parameters:
+    ///   - output: the file to which standard error goes, and standard output unless it has a descriptor.
+    ///   - standardInput: a descriptor to read from; otherwise there is nothing to read.
+    public init(
+        _ arguments: [String], output: String, standardInput: Int32? = nil, standardOutput: Int32? = nil
+    ) throws {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        if let standardInput { posix_spawn_file_actions_adddup2(&actions, standardInput, 0) }
+        if let standardOutput { posix_spawn_file_actions_adddup2(&actions, standardOutput, 1) }
         var identifier: pid_t = 0
         let words = arguments.map { strdup($0) } + [nil]
         defer { words.forEach { free($0) } }

@@ -36,6 +36,7 @@ public final class PrivateNginx: Sendable {
                 uwsgi_temp_path \(prefix)/temp/uwsgi;
                 scgi_temp_path \(prefix)/temp/scgi;
                 access_log off;
+                client_max_body_size 32m;
             \(http)
             }
 

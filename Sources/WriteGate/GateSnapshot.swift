@@ -3,7 +3,7 @@
 public import UpgradeModel
 
 /// What the gate sees: its setting in force, what waits, what is under way, and totals since it started.
-public struct GateObservation: Hashable, Sendable {
+public struct GateSnapshot: Hashable, Sendable {
     /// The setting that decides about requests now.
     public var setting: GateSetting
     /// Writes admitted by this process whose completion has not been seen. Writes that a proxy admitted while no agent

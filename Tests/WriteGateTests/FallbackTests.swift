@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import NginxTestSupport
+import Testing
+import UpgradeModel
+import WriteGate
+
+/// What happens when there is no agent, and when it comes back.
+@Suite(.timeLimit(.minutes(3)))
+struct FallbackTests {
+    @Test func withoutAnAgentAndWithoutAFlagWritesAreAdmitted() async throws {
+        let node = try await GateNode()
+        #expect(try await node.client.post("/entries").status == 200)
+        #expect(node.application.writes.count == 1)
+    }
+
+    @Test func withoutAnAgentTheReadOnlyFlagRefusesWritesAndNotReads() async throws {
+        let node = try await GateNode()
+        try node.directory.write("", to: "run/read-only")
+        let response = try await node.client.post("/entries")
+        #expect(response.status == 503)
+        #expect(response.headers["retry-after"] == "5")
+        #expect(response.headers["x-sluice-refused"] == "agent-gone")
+        #expect(try await node.client.get("/").status == 200)
+        #expect(node.application.writes.isEmpty)
+    }
+
+    @Test(arguments: [(["hold-reads"], "GET"), (["read-only", "hold-reads"], "POST")])
+    func withoutAnAgentTheHoldReadsFlagRefusesReads(flags: [String], method: String) async throws {
+        let node = try await GateNode()
+        for flag in flags { try node.directory.write("", to: "run/\(flag)") }
+        let response = try await node.client.send(method, "/page")
+        #expect(response.status == 503)
+        #expect(response.headers["retry-after"] == "5")
+        #expect(node.application.requests.isEmpty)
+        for flag in flags { try FileManager.default.removeItem(atPath: node.runtime + "/\(flag)") }
+        #expect(try await node.client.send(method, "/page").status == 200)
+    }
+
+    @Test func aKilledAgentThatWasClosedStaysClosedAndStartsClosed() async throws {
+        let node = try await GateNode()
+        let first = try GateProcess(node)
+        #expect(try first.say("hold") == "hold 0 0 0")
+        first.kill()
+        #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")
+
+        let second = try GateProcess(node)
+        #expect(second.greeting == "ready hold")
+        let held = try node.client.start("POST", "/entries", body: "x")
+        #expect(try await eventually { try second.say("observe") == "observe 1 0 0" })
+        #expect(try second.say("open").hasPrefix("open 0 0 "))
+        #expect(try held.response().status == 200)
+        second.kill()
+        #expect(try await node.client.post("/entries").status == 200)
+        #expect(try GateProcess(node).greeting == "ready open")
+    }
+
+    @Test func aWriteHeldByAnAgentThatIsKilledIsRefusedAndNeverReachesTheApplication() async throws {
+        let node = try await GateNode()
+        let process = try GateProcess(node)
+        _ = try process.say("hold")
+        let held = try node.client.start("POST", "/entries", body: "x")
+        #expect(try await eventually { try process.say("observe") == "observe 1 0 0" })
+        process.kill()
+        #expect(try held.response().status == 503)
+        #expect(node.application.requests.isEmpty)
+    }
+
+    @Test func anAgentThatIsStoppedWithoutBeingKilledDoesNotOpenTheGate() async throws {
+        let node = try await GateNode(edit: {
+            $0.replacingOccurrences(of: "proxy_read_timeout    120s", with: "proxy_read_timeout 1s")
+        })
+        let process = try GateProcess(node)
+        _ = try process.say("hold")
+        process.signal(SIGSTOP)
+        #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")
+        process.signal(SIGCONT)
+        #expect(node.application.requests.isEmpty)
+    }
+
+    @Test func theFlagsAreThereBeforeTheGateClosesAndGoAfterItHasOpened() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        #expect(!directory.exists("run/read-only"))
+        try gate.set(.holdAll)
+        #expect(directory.exists("run/read-only") && directory.exists("run/hold-reads"))
+        #expect(directory.read("run/mode.json")?.contains("\"readOnly\" : true") == true)
+        try gate.set(.hold())
+        #expect(directory.exists("run/read-only") && !directory.exists("run/hold-reads"))
+        try gate.set(.open)
+        #expect(!directory.exists("run/read-only"))
+        #expect(directory.read("run/mode.json")?.contains("\"readOnly\" : false") == true)
+    }
+
+    @Test func aFlagThatCannotBeWrittenLeavesTheGateAsItWas() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        try FileManager.default.createDirectory(
+            atPath: directory.path + "/run/.read-only.new", withIntermediateDirectories: true)
+        let error = #expect(throws: GateError.self) { try gate.set(.refuse) }
+        #expect(error?.code == .flagNotWritten)
+        #expect(gate.observe().setting == .open)
+    }
+
+    @Test(arguments: ["", "{", "{\"version\": 2}", "null"])
+    func aModeThatCannotBeReadStartsClosed(text: String) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(text, to: "run/mode.json")
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        #expect(gate.observe().setting.writes.kind == .refuse)
+        #expect(directory.exists("run/read-only"))
+    }
+
+    @Test(arguments: [GateSetting.open, .hold(), .refuse, .holdAll])
+    func aSettingIsTakenUpByTheNextGate(setting: GateSetting) throws {
+        let directory = try TemporaryDirectory()
+        let configuration = GateConfiguration(runtimeDirectory: directory.path + "/run")
+        let first = try WriteGate(configuration)
+        try first.set(setting)
+        first.stop()
+        #expect(throws: GateError.self) { try first.set(.open) }
+        let second = try WriteGate(configuration)
+        #expect(second.observe().setting == setting)
+    }
+
+    @Test func twoGatesDoNotServeOneDirectory() throws {
+        let directory = try TemporaryDirectory()
+        let configuration = GateConfiguration(runtimeDirectory: directory.path + "/run")
+        let first = try WriteGate(configuration)
+        let error = #expect(throws: GateError.self) { try WriteGate(configuration) }
+        #expect(error?.code == .alreadyRunning)
+        #expect(first.observe().setting == .open)
+    }
+
+    @Test func theHealthPageSaysWhetherTheNodeIsInService() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate()
+        #expect(try await node.client.get("/_sluice/health").status == 200)
+        try gate.setService(.out)
+        #expect(gate.service == .out)
+        #expect(try await node.client.get("/_sluice/health").status == 503)
+        #expect(try await node.client.get("/").status == 200)
+        try gate.setService(.in)
+        #expect(try await node.client.get("/_sluice/health").status == 200)
+    }
+
+    @Test func aForbiddenPageOfTheApplicationStaysForbidden() async throws {
+        let node = try await GateNode(reply: { _ in .init(status: 403, body: "not yours") })
+        let gate = try node.gate()
+        let response = try await node.client.post("/entries")
+        #expect(response.status == 403)
+        #expect(response.body == "not yours")
+        // A directory without an index is nginx's own 403.
+        let listing = try await node.client.get("/static/")
+        #expect(listing.status == 403)
+        #expect(listing.headers["retry-after"] == nil)
+        gate.stop()
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import NginxTestSupport
+import UpgradeModel
+import WriteGate
+
+/// One node: the shipped snippets in a real nginx, a directory laid out as on a node, an application, and a gate.
+final class GateNode: Sendable {
+    let directory: TemporaryDirectory
+    let nginx: PrivateNginx
+    let application: RecordingApplication
+
+    var runtime: String { directory.path + "/run" }
+    var client: HTTPClient { nginx.client() }
+
+    /// - Parameters:
+    ///   - routes: lines of the routes map, in place of the shipped, empty one.
+    ///   - server: what stands in for the shipped example site's own lines, for tests of hazards.
+    init(
+        routes: GateRoutes? = nil, workers: Int = 1, extra: String = "",
+        edit: (String) -> String = { $0 },
+        reply: (@Sendable (RecordingApplication.Request) -> RecordingApplication.Reply)? = nil
+    ) async throws {
+        directory = try TemporaryDirectory()
+        let path = directory.path
+        let address = privateLoopbackAddress()
+        for part in ["run", "cache", "app/assets-pool/assets", "app/activations/1-v1/files/static"] {
+            try FileManager.default.createDirectory(atPath: "\(path)/\(part)", withIntermediateDirectories: true)
+        }
+        application = try RecordingApplication(
+            at: "\(path)/app/activations/1-v1/app.sock", name: "v1", reply: reply)
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(path)/app/current", withDestinationPath: "activations/1-v1")
+        func localised(_ name: String) throws -> String {
+            try String(contentsOfFile: "\(nginxSnippets)/\(name)", encoding: .utf8)
+                .replacingOccurrences(of: "/run/sluice", with: "\(path)/run")
+                .replacingOccurrences(of: "/etc/nginx/sluice", with: "\(path)/snippets")
+                .replacingOccurrences(of: "/srv/guestbook", with: "\(path)/app")
+                .replacingOccurrences(of: "/var/cache/nginx/guestbook", with: "\(path)/cache/pages")
+                .replacingOccurrences(of: "/var/log/nginx", with: path)
+                .replacingOccurrences(of: "listen 127.0.0.1:80;", with: "listen \(address):8080;")
+        }
+        for name in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf"] {
+            try directory.write(edit(localised(name)), to: "snippets/\(name)")
+        }
+        if let routes { try directory.write(routes.nginxMap, to: "snippets/sluice-routes.conf") }
+        nginx = try await PrivateNginx(
+            in: path, address: address, workers: workers,
+            http: "include \(path)/snippets/sluice-http.conf;\n" + edit(localised("site.conf")) + extra)
+    }
+
+    func gate(
+        _ setting: GateSetting? = nil, longestHold: Span = .seconds(110), inFlightAtMost: Span = .minutes(10),
+        onChange: @escaping @Sendable (GateSnapshot) -> Void = { _ in }
+    ) throws -> WriteGate {
+        let gate = try WriteGate(
+            GateConfiguration(
+                runtimeDirectory: runtime, longestHold: longestHold, inFlightAtMost: inFlightAtMost),
+            onChange: onChange)
+        if let setting { try gate.set(setting) }
+        return gate
+    }
+
+    /// Makes a second release on disk, with an application on its own socket, and does not activate it.
+    func release(_ activation: String, name: String) throws -> RecordingApplication {
+        let path = "\(directory.path)/app/activations/\(activation)"
+        try FileManager.default.createDirectory(atPath: path + "/files/static", withIntermediateDirectories: true)
+        return try RecordingApplication(at: path + "/app.sock", name: name)
+    }
+
+    /// Moves `current` by one rename, as the agent does.
+    func flip(to activation: String) throws {
+        let temporary = "\(directory.path)/app/.current.new"
+        try FileManager.default.createSymbolicLink(
+            atPath: temporary, withDestinationPath: "activations/\(activation)")
+        guard rename(temporary, "\(directory.path)/app/current") == 0 else {
+            throw TestSupportFailure("rename: \(errno)")
+        }
+    }
+}
+
+extension GateSetting {
+    static func hold(
+        _ atMost: Int = 100, for duration: Span = .seconds(60), retryAfter: Span = .seconds(7)
+    ) -> GateSetting {
+        GateSetting(writes: .hold(HoldLimits(atMost: atMost, duration: duration, retryAfter: retryAfter)))
+    }
+
+    static let refuse = GateSetting(writes: .refuse(retryAfter: .milliseconds(6500), message: "Back at noon."))
+
+    static let holdAll: GateSetting = {
+        var setting = GateSetting.hold()
+        setting.readHold = HoldLimits(atMost: 100, duration: .seconds(60), retryAfter: .seconds(3))
+        return setting
+    }()
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NginxTestSupport
+import Testing
+import UpgradeModel
+import WriteGate
+
+@Suite(.timeLimit(.minutes(3)))
+struct HoldTests {
+    @Test func aHeldWriteGoesThroughWithItsBodyOnceTheGateOpens() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        let body = String(repeating: "guestbook ", count: 500_000)  // more than sockets take
+        async let response = node.client.post("/entries", body)
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        #expect(node.application.requests.isEmpty)
+        try gate.set(.open)
+        #expect(try await response.status == 200)
+        let isWhole = node.application.writes.map(\.body) == [body]
+        #expect(isWhole)
+    }
+
+    @Test func aWriteHeldPastItsTimeIsAnswered503WithRetryAfterAndNeverReachesTheApplication() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold(for: .milliseconds(200)))
+        let response = try await node.client.post("/entries")
+        #expect(response.status == 503)
+        #expect(response.headers["retry-after"] == "7")
+        #expect(response.headers["x-sluice-refused"] == "hold-expired")
+        #expect(response.headers["cache-control"] == "no-store")
+        #expect(gate.observe().totals.expired == 1)
+        try gate.set(.open)
+        #expect(try await node.client.get("/").status == 200)
+        #expect(node.application.writes.isEmpty)
+    }
+
+    @Test func theConfiguredLongestHoldCapsTheOneAskedFor() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold(for: .minutes(50)), longestHold: .milliseconds(200))
+        let response = try await node.client.post("/entries")
+        #expect(response.headers["x-sluice-refused"] == "hold-expired")
+        gate.stop()
+    }
+
+    @Test func oneWriteMoreThanAllowedIsRefusedAtOnce() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold(3))
+        let held = try (0..<3).map { try node.client.start("POST", "/entries/\($0)", body: "x") }
+        #expect(await eventually { gate.observe().writesHeld == 3 })
+        let response = try await node.client.post("/entries/3")
+        #expect(response.status == 503)
+        #expect(response.headers["x-sluice-refused"] == "hold-full")
+        #expect(response.headers["retry-after"] == "7")
+        try gate.set(.open)
+        for request in held { #expect(try request.response().status == 200) }
+        #expect(node.application.writes.count == 3)
+    }
+
+    @Test func heldWritesReachTheApplicationInTheOrderOfTheirArrival() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        var held: [StartedRequest] = []
+        for turn in 0..<40 {
+            held.append(try node.client.start("POST", "/entries/\(turn)", body: "x"))
+            #expect(await eventually { gate.observe().writesHeld == turn + 1 })
+        }
+        try gate.set(.open)
+        for request in held { #expect(try request.response().status == 200) }
+        #expect(node.application.writes.map(\.target) == (0..<40).map { "/entries/\($0)" })
+    }
+
+    @Test func aRefusedWriteGets503WithRetryAfterAndTheMessage() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.refuse)
+        let response = try await node.client.post("/entries")
+        #expect(response.status == 503)
+        #expect(response.headers["retry-after"] == "7")
+        #expect(response.headers["x-sluice-refused"] == "read-only")
+        #expect(response.body == "Back at noon.\n")
+        #expect(gate.observe().totals.refused == 1)
+        #expect(node.application.requests.isEmpty)
+    }
+
+    @Test func heldWritesAreRefusedWhenTheGateIsSetToRefuse() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        let held = try node.client.start("POST", "/entries", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        try gate.set(.refuse)
+        #expect(try held.response().status == 503)
+        #expect(gate.observe().writesHeld == 0)
+        #expect(node.application.requests.isEmpty)
+    }
+
+    @Test func readsDoNotNoticeAClosedGate() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        let held = try node.client.start("POST", "/entries", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        for _ in 0..<20 { #expect(try await node.client.get("/").status == 200) }
+        #expect(try await node.client.send("HEAD", "/").status == 200)
+        #expect(gate.observe().totals.readsAdmitted == 0)
+        held.hangUp()
+    }
+
+    @Test(arguments: [5, 60_000])
+    func aClientThatGoesAwayWhileHeldIsForgotten(bodySize: Int) async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        let body = String(repeating: "x", count: bodySize)
+        let held = try node.client.start("POST", "/entries", body: body)
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        held.hangUp()
+        #expect(await eventually { gate.observe().writesHeld == 0 })
+        #expect(gate.observe().totals.abandoned == 1)
+        try gate.set(.open)
+        #expect(try await node.client.get("/").status == 200)
+        #expect(node.application.writes.isEmpty)
+        #expect(gate.observe().writesInFlight == 0)
+    }
+
+    @Test func readsAreHeldAndGoThroughWhenReleased() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.holdAll)
+        let read = try node.client.start("GET", "/page")
+        let write = try node.client.start("POST", "/entries", body: "x")
+        #expect(await eventually { gate.observe().readsHeld == 1 && gate.observe().writesHeld == 1 })
+        #expect(node.application.requests.isEmpty)
+        try gate.set(.hold())
+        #expect(try read.response().status == 200)
+        #expect(gate.observe().writesHeld == 1)
+        #expect(node.application.requests.map(\.method) == ["GET"])
+        try gate.set(.open)
+        #expect(try write.response().status == 200)
+    }
+
+    @Test func aReadHeldPastItsTimeIsAnswered503() async throws {
+        let node = try await GateNode()
+        var setting = GateSetting.hold()
+        setting.readHold = HoldLimits(atMost: 10, duration: .milliseconds(150), retryAfter: .seconds(3))
+        let gate = try node.gate(setting)
+        let response = try await node.client.get("/page")
+        #expect(response.status == 503)
+        #expect(response.headers["retry-after"] == "3")
+        gate.stop()
+        #expect(node.application.requests.isEmpty)
+    }
+}
