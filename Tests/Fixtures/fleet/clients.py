@@ -341,6 +341,7 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="of PostgreSQL, for sneaky")
     parser.add_argument("--rate", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--without", action="append", default=[], choices=sorted(TECHNIQUES), help="sneaky leaves it out")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
@@ -352,7 +353,10 @@ def main():
         chance = random.Random("%d %s %d" % (arguments.seed, arguments.kind, number))
         extra = ()
         if arguments.kind == "sneaky":
-            extra = (sorted(TECHNIQUES)[number::arguments.threads],)
+            names = [name for name in sorted(TECHNIQUES) if name not in arguments.without]
+            extra = (names[number::arguments.threads],)
+            if not extra[0]:
+                continue
         client = {"reader": reader, "writer": writer, "tabs": tabs, "sneaky": sneaky}[arguments.kind]
         threads.append(threading.Thread(target=client, args=(arguments, notes, chance, *extra)))
     for thread in threads:

@@ -42,6 +42,7 @@ class Fleet:
         try:
             self.start()
         except BaseException:
+            self.keep = False
             self.stop()
             raise
         return self
@@ -51,7 +52,7 @@ class Fleet:
 
     def start(self):
         self.postgres.create()
-        self.postgres.run_file(GUESTBOOK / "migrations" / "0001_entries.up.sql")
+        self.postgres.run_file(GUESTBOOK / "schema.sql")
         self.postgres.seed(self.entries)
         for node in self.nodes:
             node.create(self.postgres.url("guestbook_app"))
@@ -84,24 +85,30 @@ class Fleet:
 
     # Clients
 
-    def start_client(self, kind, rate, threads=2, seconds=600, seed=1):
+    def start_client(self, kind, rate, threads=2, seconds=600, seed=1, without=()):
         environment = {"PATH": os.environ["PATH"]}
         command = ["/usr/bin/python3", "-s", "-E", HERE / "clients.py", kind, "--out", self.notes, "--rate", rate,
                    "--threads", threads, "--seconds", seconds, "--seed", seed]
         if kind == "sneaky":
             environment["FLEET_PASSWORDS"] = json.dumps(self.postgres.passwords)
             command += ["--port", self.postgres.port]
+            for technique in without:
+                command += ["--without", technique]
         else:
             command += ["--url", self.balancer.url()]
         self.processes.start("client %s" % kind, command, self.directory / ("%s.log" % kind), environment)
 
-    def start_clients(self, sneaky=True):
+    def start_clients(self, stragglers=True):
+        """Readers, writers, tabs, and those who try to write around the gates.
+
+        `stragglers`: some of these also keep transactions open for a second and more, so that every drain has to end some.
+        """
         self.start_client("reader", rate=6)
         self.start_client("writer", rate=8)
         self.start_client("tabs", rate=4, threads=1)
-        if sneaky:
-            # A thread for each technique, so that a short window is tried by all of them.
-            self.start_client("sneaky", rate=8, threads=9)
+        # A thread for each technique, so that a short window is tried by all of them.
+        self.start_client(
+            "sneaky", rate=8, threads=9, without=[] if stragglers else ["open_transaction", "late_writer"])
 
     def stop_clients(self):
         """Lets each finish what it is doing, and says whether each ended as it should."""

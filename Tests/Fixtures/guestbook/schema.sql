@@ -1,5 +1,4 @@
--- sluice: switch
--- The schema of v1. `author` is the last column, so that 0003's way back can put it where it was.
+-- What v1 was installed with, before Sluice came. `author` is the last column, so that 0003's way back puts it where it was.
 CREATE TABLE public.entry (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     request_id uuid NOT NULL UNIQUE,

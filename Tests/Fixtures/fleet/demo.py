@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/demo: upgrades a real fleet under load, proves the figures, and fails when one of them is not met."""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+import checker
+import faults
+import state
+from checker import Claim
+from fleet import interrupt_on_signals
+from sluice import PLAN, SluiceFleet
+
+WINDOW_TARGET_MS = 250
+RESIDENT_TARGET_MB = 25
+IDLE_TARGET_PERCENT = 1.0
+
+
+class Demo:
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.binaries = arguments.binaries
+        # With --json the one object at the end is all that stands on the standard output.
+        self.say = (lambda text="": print(text, file=sys.stderr, flush=True)) if arguments.json else (
+            lambda text="": print(text, flush=True))
+
+    def fleet(self):
+        started = time.monotonic()
+        fleet = SluiceFleet(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep)
+        fleet.__enter__()
+        self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
+            len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
+            time.monotonic() - started))
+        return Closing(fleet)
+
+    # The main job
+
+    def upgrade(self, policy="hold"):
+        with self.fleet() as fleet:
+            resident, idle = fleet.agents_figures(seconds=4)
+            checker.prepare_proof(fleet.postgres)
+            before = state.snapshot(fleet)
+            fleet.start_clients()
+            time.sleep(4)
+            plan = PLAN if policy == "hold" else fleet.variant("refuse", replace=REFUSE)
+            self.say("\nsluice apply %s" % plan)
+            code, run = fleet.apply(plan, say=self.say)
+            time.sleep(4)
+            fleet.stop_clients()
+            self.report(fleet, run)
+
+            journal = fleet.journal(run)
+            claims = [Claim("the run is done", "exit code %d, %s" % (code, journal.outcome()), "0, done",
+                            code == 0 and journal.outcome() == "done", journal.reasons())]
+            claims += self.claims_of_clients(fleet, policy)
+            window = journal.proof("v1", "v2")
+            if window is not None:
+                claims += [
+                    checker.commits_in_window(fleet.postgres, fleet.notes, window),
+                    checker.old_assets(fleet.notes, window), checker.stale_pages(fleet.notes, window)]
+            claims += self.claims_of_new_state(fleet, before)
+            resident = max(resident, fleet.agents_figures(seconds=0.1)[0])
+            claims += [
+                Claim("agent: resident memory", "%.1f MB" % resident, "<= %d MB" % RESIDENT_TARGET_MB,
+                      resident <= RESIDENT_TARGET_MB),
+                Claim("agent: processor when idle", "%.2f %%" % idle, "about 0 %", idle <= IDLE_TARGET_PERCENT)]
+            self.window_parts(journal)
+            return claims
+
+    def claims_of_clients(self, fleet, policy="hold"):
+        return [checker.reads(fleet.notes), *checker.writes(fleet.notes, fleet.postgres),
+                checker.refused(fleet.notes, policy)]
+
+    def claims_of_new_state(self, fleet, before):
+        """Every node serves v2 and nothing else, gates are open, the fence has left nothing behind."""
+        wrong = []
+        for node in fleet.nodes:
+            status, headers, _ = node.get("/healthz")
+            if (node.active_release(), headers.get("X-Release"), status) != ("v2", "v2", 200) or not node.gate_is_open():
+                wrong.append("%s: current %s, answers %s as %s, gate %s" % (
+                    node.name, node.active_release(), status, headers.get("X-Release"),
+                    "open" if node.gate_is_open() else "closed"))
+            if node.running_applications() != ["v2"]:
+                wrong.append("%s: still runs %s" % (node.name, node.running_applications()))
+        rights = state.differences({"rights": before["rights"]}, {"rights": state.rights(fleet.postgres)})
+        return [
+            Claim("nodes not on v2 alone with an open gate", str(len(wrong)), "0", not wrong, wrong),
+            Claim("rights, roles and triggers changed by the fence", str(len(rights.get("rights", []))), "0", not rights,
+                  rights.get("rights", []))]
+
+    def report(self, fleet, run):
+        _, lines = fleet.operator("report", run)
+        self.say()
+        for line in lines:
+            self.say("  " + line)
+        if self.arguments.html:
+            fleet.operator("report", run, "--html", self.arguments.html)
+            self.say("  the same as a page: %s" % self.arguments.html)
+
+    def window_parts(self, journal):
+        window = journal.write_window()
+        if window is None:
+            return
+        self.say("\nThe write window: %.0f ms, of them %.0f ms of migration; step by step:" % (
+            window * 1000, journal.migration_time() * 1000))
+        for step, seconds in journal.window_parts():
+            self.say("  %-28s %6.0f ms" % (step, seconds * 1000))
+
+    # Failures
+
+    def fail(self, fault):
+        with self.fleet() as fleet:
+            checker.prepare_proof(fleet.postgres)
+            self.say("Injected: %s" % fault.text)
+            plan = fault.prepare(fleet)
+            before = state.snapshot(fleet)
+            fleet.start_clients()
+            time.sleep(2)
+            self.say("\nsluice apply %s" % plan)
+            code, run = fleet.apply(plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say)
+            time.sleep(2)
+            fleet.stop_clients()
+            after = state.snapshot(fleet)
+            fault.remove(fleet)
+
+            journal = fleet.journal(run) if run else None
+            outcome = journal.outcome() if journal else "no run"
+            claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s" % (code, outcome),
+                            "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes,
+                            journal.reasons() if journal else [])]
+            claims += self.claims_of_clients(fleet)
+            if code in (faults.DONE, faults.WAITING):
+                window = journal.proof("v1", "v2")
+                if window is not None:
+                    claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, window))
+                if code == faults.DONE:
+                    claims += self.claims_of_new_state(fleet, before)
+            else:
+                for part, lines in sorted({**dict.fromkeys(before, []), **state.differences(before, after)}.items()):
+                    claims.append(Claim("%s: lines that differ from before" % part, str(len(lines)), "0", not lines, lines))
+            return claims
+
+    # The write window, many times
+
+    def windows(self, runs):
+        """Each run on a fleet of its own, so that each begins from the same state."""
+        figures, claims = [], []
+        for number in range(1, runs + 1):
+            with self.fleet() as fleet:
+                fleet.start_clients(stragglers=False)
+                time.sleep(1.5)
+                code, run = fleet.apply(PLAN, say=lambda text: None)
+                time.sleep(1)
+                fleet.stop_clients()
+                journal = fleet.journal(run)
+                if code != 0 or journal.write_window() is None:
+                    return [Claim("run %d is done" % number, "exit code %d" % code, "0", False, journal.reasons())]
+                window, migration = journal.write_window() * 1000, journal.migration_time() * 1000
+                figures.append(window - migration)
+                self.say("run %2d: write window %.0f ms, migration %.0f ms, the difference %.0f ms: %s" % (
+                    number, window, migration, window - migration, ", ".join(
+                        "%s %.0f" % (step, seconds * 1000) for step, seconds in journal.window_parts())))
+                claims = merge(claims, [
+                    claim for claim in self.claims_of_clients(fleet)])
+        median, largest = statistics.median(figures), max(figures)
+        return [
+            Claim("write window minus migration, %d runs" % runs, "median %.0f ms, maximum %.0f ms" % (median, largest),
+                  "<= %d ms" % WINDOW_TARGET_MS, median <= WINDOW_TARGET_MS)] + claims
+
+
+def merge(earlier, later):
+    """The same claims over several runs: those that fell stay, the last figures stand for the others."""
+    fallen = {claim.text: claim for claim in earlier if not claim.holds}
+    return [fallen.get(claim.text, claim) for claim in later]
+
+
+# The demo's plan with writes refused instead of held.
+REFUSE = [("  admission: hold\n  hold_for: 15s\n  hold_at_most: 1000\n", "  admission: refuse\n")]
+
+
+class Closing:
+    """Ends the fleet in the end, whatever happened; with --keep says what still runs instead."""
+
+    def __init__(self, fleet):
+        self._fleet = fleet
+
+    def __enter__(self):
+        return self._fleet
+
+    def __exit__(self, *_):
+        if self._fleet.keep:
+            print("\nStill running, until Ctrl-C:\n  export SLUICE_COORDINATOR=%s SLUICE_TOKEN=%s\n  %s" % (
+                self._fleet.coordinator_url, self._fleet.operator_token, self._fleet.balancer.url()), flush=True)
+            self._fleet.keep = False
+            try:
+                while True:
+                    time.sleep(3600)
+            except KeyboardInterrupt:
+                pass
+        self._fleet.stop()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--fail", choices=faults.PHASES, metavar="PHASE", help="inject a failure there and show the way back")
+    what.add_argument("--kill", choices=faults.VICTIMS, help="kill -9 it, in the phase of --in")
+    what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
+    what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
+    parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
+    parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
+    parser.add_argument("--html", metavar="FILE", type=pathlib.Path, help="also write the run's report there")
+    parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (standard: 2000)")
+    parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
+    return parser.parse_args()
+
+
+def main():
+    chosen = arguments()
+    interrupt_on_signals()
+    demo = Demo(chosen)
+    try:
+        if chosen.fail:
+            claims = demo.fail(faults.failing(chosen.fail))
+        elif chosen.kill:
+            claims = demo.fail(faults.killing(chosen.kill, chosen.phase))
+        elif chosen.runs:
+            claims = demo.windows(chosen.runs)
+        else:
+            claims = demo.upgrade("refuse" if chosen.refuse else "hold")
+    except KeyboardInterrupt:
+        return 130
+    except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:
+        print("demo: %s" % error, file=sys.stderr)
+        return 1
+    demo.say()
+    good = checker.print_table(claims, demo.say)
+    if chosen.json:
+        print(json.dumps({"ok": good, "claims": [dataclasses.asdict(claim) for claim in claims]}, ensure_ascii=False))
+    demo.say("\n%s" % ("Everything is as it should be." if good else "NOT everything is as it should be."))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

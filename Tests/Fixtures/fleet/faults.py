@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ways to make a run fail, one for each phase, and ways to kill what drives it.
+
+A fault prepares the fleet and the plan, may act when a stored event arrives, and is taken away in the end. It says which
+exit codes of `sluice apply` are right.
+"""
+
+import shutil
+import time
+
+from node import GUESTBOOK
+
+PHASES = ["preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift", "finish"]
+
+DONE, REFUSED, ROLLED_BACK, WAITING = 0, 3, 4, 5
+
+
+class Fault:
+    """Nothing is wrong."""
+
+    text = "nothing"
+    codes = (DONE,)
+
+    def __init__(self, phase=None):
+        self.phase = phase
+
+    def prepare(self, fleet):
+        """Returns the plan to apply."""
+        return fleet.variant("plan")
+
+    def on_fact(self, fleet, body):
+        """Called with each stored event."""
+
+    def remove(self, fleet):
+        """Takes away what is not the run's to undo."""
+
+
+class RoleThatCannotBeFenced(Fault):
+    text = "the application's role may create roles, which no fence covers"
+    codes = (REFUSED,)
+
+    def prepare(self, fleet):
+        fleet.postgres.query("ALTER ROLE guestbook_app CREATEROLE")
+        return super().prepare(fleet)
+
+    def remove(self, fleet):
+        fleet.postgres.query("ALTER ROLE guestbook_app NOCREATEROLE")
+
+
+class FileFault(Fault):
+    """A file that the guestbook's scripts and its health page look for."""
+
+    codes = (ROLLED_BACK,)
+
+    def __init__(self, phase, text, node, name, codes=(ROLLED_BACK,)):
+        super().__init__(phase)
+        self.text, self.node, self.name, self.codes = text, node, name, codes
+
+    def prepare(self, fleet):
+        (fleet.nodes[self.node].faults / self.name).touch()
+        return super().prepare(fleet)
+
+    def remove(self, fleet):
+        (fleet.nodes[self.node].faults / self.name).unlink(missing_ok=True)
+
+
+class HookFault(FileFault):
+    """A hook after the phase's own work fails on one node: everything that the phase did has to be undone."""
+
+    def __init__(self, phase):
+        super().__init__(phase, "a hook after %s fails on web-2" % phase, 1, "smoke-test")
+
+    def prepare(self, fleet):
+        super().prepare(fleet)
+        return fleet.variant(
+            "hook", append="\nhooks:\n  - after: %s\n    run: smoke-test\n    where: every-node\n" % self.phase)
+
+
+class Straggler(Fault):
+    text = "a transaction does not end, and the plan says turn-back"
+    codes = (ROLLED_BACK,)
+
+    def prepare(self, fleet):
+        self.connection = None
+        return fleet.variant("turn-back", replace=[("stragglers: terminate", "stragglers: turn-back"),
+                                                   ("timeout: 5s", "timeout: 1s")])
+
+    def on_fact(self, fleet, body):
+        # After `expand`, whose index would wait for it, and before the fence.
+        if self.connection is None and body["type"] == "step-began" and body["phase"] == "read-only":
+            self.connection = fleet.postgres.connect("guestbook_app")
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM visit")
+
+    def remove(self, fleet):
+        if self.connection is not None:
+            self.connection.close()
+
+
+class BrokenMigration(Fault):
+    text = "the last statement of the switch migration fails"
+    codes = (ROLLED_BACK,)
+
+    def prepare(self, fleet):
+        broken = fleet.plans / "broken-migrations"
+        shutil.copytree(GUESTBOOK / "migrations", broken)
+        with open(broken / "0003_split_author.up.sql", "a") as file:
+            file.write("\nSELECT 1 / (count(*) - count(*)) FROM public.entry;\n")
+        return fleet.variant("broken", replace=[(str(GUESTBOOK / "migrations"), str(broken))])
+
+
+class Kill(Fault):
+    """kill -9, as soon as the phase has begun; started again half a second later, as systemd would do."""
+
+    codes = (DONE, REFUSED, ROLLED_BACK)
+
+    def __init__(self, victim, phase):
+        super().__init__(phase)
+        self.victim = victim
+        self.text = "kill -9 of the %s in %s" % (victim, phase)
+        self.killed = False
+
+    def on_fact(self, fleet, body):
+        if self.killed or body["type"] != "step-began" or body["phase"] != self.phase or body["direction"] != "forward":
+            return
+        self.killed = True
+        if self.victim == "coordinator":
+            fleet.kill_coordinator()
+            time.sleep(0.5)
+            fleet.start_coordinator()
+        elif self.victim == "agent":
+            node = fleet.nodes[1]
+            fleet.kill_agent(node)
+            time.sleep(0.5)
+            fleet.start_agent(node)
+        else:
+            fleet.postgres.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'postgres' AND pid <> pg_backend_pid() AND application_name LIKE 'sluice%'")
+
+
+VICTIMS = ["coordinator", "agent", "migration"]
+
+
+class SlowMigrationKill(Kill):
+    """The migrating connection is ended while it migrates, for which the migration has to take its time."""
+
+    def prepare(self, fleet):
+        slow = fleet.plans / "slow-migrations"
+        shutil.copytree(GUESTBOOK / "migrations", slow)
+        path = slow / "0003_split_author.up.sql"
+        path.write_text(path.read_text() + "\nSELECT pg_sleep(1);\n")
+        return fleet.variant("slow", replace=[(str(GUESTBOOK / "migrations"), str(slow))])
+
+    def on_fact(self, fleet, body):
+        if body["type"] == "database-task-started" and body["kind"] == "migrate" and not self.killed:
+            time.sleep(0.3)
+            super().on_fact(fleet, {"type": "step-began", "phase": self.phase, "direction": "forward"})
+
+
+def failing(phase):
+    """The fault that stands for a failure in that phase."""
+    return {
+        "preflight": lambda: RoleThatCannotBeFenced("preflight"),
+        "stage": lambda: FileFault("stage", "the new release does not start on web-2", 1, "start-v2"),
+        "read-only": lambda: HookFault("read-only"),
+        "drain": lambda: Straggler("drain"),
+        "migrate": lambda: BrokenMigration("migrate"),
+        "rollout": lambda: FileFault("rollout", "the new release is not healthy on web-2, in the second batch", 1,
+                                     "health-v2"),
+        "verify": lambda: HookFault("verify"),
+        # From here on nothing goes back by itself.
+        "lift": lambda: Kill("coordinator", "lift"),
+        "finish": lambda: FileFault("finish", "the old release does not stop on web-2", 1, "stop-v1", (DONE, WAITING)),
+    }[phase]()
+
+
+def killing(victim, phase):
+    if victim == "migration" and phase == "migrate":
+        return SlowMigrationKill(victim, phase)
+    return Kill(victim, phase)

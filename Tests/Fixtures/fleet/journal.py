@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run's journal says in figures: the phases, the write window, the proof of the census."""
+
+import dataclasses
+import json
+
+from checker import Window
+
+
+@dataclasses.dataclass
+class Fact:
+    """One stored event; `at` in seconds since 1970."""
+
+    at: float
+    type: str
+    body: dict
+
+
+class Journal:
+    def __init__(self, entries):
+        self.facts = []
+        for entry in entries:
+            body = json.loads(entry["body"]) if "body" in entry else entry["event"]
+            self.facts.append(Fact(entry["at"] / 1000, body["type"], body))
+
+    def steps(self):
+        """Each step that began: direction, phase, name, when it began and when the next thing began."""
+        began = [fact for fact in self.facts if fact.type in ("step-began", "ended", "stopped")]
+        for fact, following in zip(began, began[1:] + [None]):
+            if fact.type == "step-began":
+                yield (fact.body["direction"], fact.body["phase"], fact.body["step"], fact.at,
+                       following.at if following else self.facts[-1].at)
+
+    def step(self, name, direction="forward"):
+        """When a step began and ended, or nothing when it never began. A step that was tried again counts from its last."""
+        found = [(began, ended) for way, _, step, began, ended in self.steps() if step == name and way == direction]
+        return found[-1] if found else None
+
+    def task(self, kind):
+        """When a database task was started and ended well, and its report."""
+        started = ended = report = None
+        for fact in self.facts:
+            if fact.type == "database-task-started" and fact.body["kind"] == kind:
+                started = fact.at
+            if fact.type == "database-task-ended" and fact.body["kind"] == kind and fact.body["result"] == "done":
+                ended, report = fact.at, fact.body.get("report") or {}
+        return (started, ended, report) if report is not None else None
+
+    def outcome(self):
+        ended = [fact.body["outcome"] for fact in self.facts if fact.type == "ended"]
+        return ended[-1] if ended else "stopped" if self.facts and self.facts[-1].type == "stopped" else "open"
+
+    def reasons(self):
+        return [fact.body["reason"] for fact in self.facts if fact.type in ("turned-back", "stopped")]
+
+    def write_window(self):
+        """Seconds from the first gate that was told to close to the last that said that it is open; nothing without one."""
+        closed = self.step("nodes:closed")
+        opened = self.step("nodes:opened") or self.step("nodes:opened", "back")
+        return opened[1] - closed[0] if closed and opened else None
+
+    def migration_time(self):
+        """Seconds that the switch migrations took in the database, by the database task's own clock."""
+        task = self.task("migrate")
+        return task[2].get("duration", 0) / 1000 if task else 0.0
+
+    def window_parts(self):
+        """Where the write window went: each step in it with its seconds."""
+        closed, opened = self.step("nodes:closed"), self.step("nodes:opened")
+        if not closed or not opened:
+            return []
+        return [(step, ended - began) for way, _, step, began, ended in self.steps()
+                if way == "forward" and began >= closed[0] and ended <= opened[1]]
+
+    def proof(self, old_release, new_release):
+        """The write window as the checker needs it; nothing when the run never got as far as the lift."""
+        census, lift = self.task("census"), self.task("lowerFence")
+        opened = self.step("nodes:opened")
+        if not census or not lift or not opened:
+            return None
+        proof = census[2]["census"]
+        return Window(
+            old_release, new_release, int(proof["transaction"]), proof["fenceLSN"], lift[0], opened[1])

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet with Sluice on it: a coordinator on SQLite, an agent on each node, the operator's commands."""
+
+import json
+import os
+import pathlib
+import subprocess
+import threading
+import time
+import urllib.request
+
+from fleet import Fleet
+from journal import Journal
+from node import GUESTBOOK, REPOSITORY
+from ports import COORDINATOR
+from processes import processor_seconds, resident_kilobytes, wait_until
+
+PLAN = REPOSITORY / "plans" / "guestbook-v2.yaml"
+
+
+class SluiceFleet(Fleet):
+    """A fleet on v1 that is ready for `sluice apply`."""
+
+    def __init__(self, binaries, **options):
+        super().__init__(**options)
+        self.binaries = pathlib.Path(binaries)
+        self.coordinator_port = self._ports.take()
+        self.coordinator_url = "http://%s:%d" % (COORDINATOR, self.coordinator_port)
+        self.data = self.directory / "coordinator"
+        self.plans = self.directory / "plans"
+        self.operator_token = None
+
+    def start(self):
+        super().start()
+        self.data.mkdir()
+        self.plans.mkdir()
+        self.operator_token = self.token("--operator", "demo")
+        for node in self.nodes:
+            token = node.root / "etc" / "token"
+            token.write_text(self.token("--node", node.name, "--label", "role=web") + "\n")
+            token.chmod(0o600)
+            (node.root / "etc" / "agent.yaml").write_text(self.agent_configuration(node))
+        self.start_coordinator()
+        for node in self.nodes:
+            self.start_agent(node)
+        wait_until("every agent has been heard of", self.every_node_is_known)
+
+    # The coordinator
+
+    def token(self, *arguments):
+        result = subprocess.run(
+            [self.binaries / "sluice", "token", "create", "--data", self.data, *arguments], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+        if result.returncode != 0:
+            raise RuntimeError("sluice token create %s: %s" % (" ".join(arguments), result.stderr))
+        return result.stdout.strip().splitlines()[-1]
+
+    def start_coordinator(self):
+        # The coordinator has the database's URL; operators and nodes never see it.
+        environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url()}
+        process = self.processes.start(
+            "coordinator",
+            [self.binaries / "sluice", "coordinator", "--data", self.data, "--listen",
+             "%s:%d" % (COORDINATOR, self.coordinator_port)],
+            self.directory / "coordinator.log", environment)
+        wait_until("the coordinator answers (log: %s)" % (self.directory / "coordinator.log"), self.coordinator_answers,
+                   alive=process)
+
+    def coordinator_answers(self):
+        try:
+            with urllib.request.urlopen(self.coordinator_url + "/healthz", timeout=2.0) as response:
+                return response.status == 200
+        except OSError:
+            return False
+
+    def kill_coordinator(self):
+        self.processes.kill("coordinator")
+
+    # The agents
+
+    def agent_name(self, node):
+        return "agent %s" % node.name
+
+    def start_agent(self, node):
+        return self.processes.start(
+            self.agent_name(node),
+            [self.binaries / "sluice-agent", "run", "--config", node.root / "etc" / "agent.yaml"],
+            node.root / "agent.log")
+
+    def kill_agent(self, node):
+        self.processes.kill(self.agent_name(node))
+
+    def agent_configuration(self, node):
+        guestbook, settings = GUESTBOOK / "bin", node.environment_file
+        raise NotImplementedError
+
+    def every_node_is_known(self):
+        code, lines = self.operator("nodes", "--json")
+        known = [json.loads(line) for line in lines] if code == 0 else []
+        return len([node for node in known if node.get("status")]) == len(self.nodes)
+
+    def agents_figures(self, seconds):
+        """The largest resident memory in MB and the highest processor share in percent, over so many idle seconds."""
+        pids = [self.processes[self.agent_name(node)].pid for node in self.nodes]
+        before = [processor_seconds(pid) for pid in pids]
+        time.sleep(seconds)
+        shares = [(processor_seconds(pid) - used) / seconds * 100 for pid, used in zip(pids, before)]
+        return max(resident_kilobytes(pid) for pid in pids) / 1024, max(shares)
+
+    # The operator
+
+    def operator_environment(self):
+        return {**os.environ, "SLUICE_COORDINATOR": self.coordinator_url, "SLUICE_TOKEN": self.operator_token,
+                "NO_COLOR": "1"}
+
+    def operator(self, *arguments):
+        """Runs a command and returns its exit code and lines."""
+        result = subprocess.run(
+            [self.binaries / "sluice", *[str(argument) for argument in arguments]], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, env=self.operator_environment(), timeout=120)
+        return result.returncode, result.stdout.splitlines()
+
+    def apply(self, plan, on_fact=None, say=print, patience=300.0):
+        """`sluice apply --watch`; calls `on_fact` with each stored event as it arrives. Returns exit code and run."""
+        process = subprocess.Popen(
+            [self.binaries / "sluice", "apply", plan, "--watch", "--yes", "--json"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.operator_environment())
+        run, began = None, None
+        watchdog = threading.Timer(patience, process.kill)
+        watchdog.start()
+        try:
+            for line in process.stdout:
+                try:
+                    message = json.loads(line)
+                except ValueError:
+                    say("  " + line.rstrip())
+                    continue
+                if message["type"] == "started":
+                    run = message["run"]
+                elif message["type"] == "connection":
+                    say("  connection %s" % message["state"])
+                elif message["type"] == "fact":
+                    fact = message["entry"]
+                    body = json.loads(fact["body"]) if "body" in fact else fact["event"]
+                    began = began or fact["at"]
+                    text = sentence(body)
+                    if text:
+                        say("  +%6.3f s  %s" % ((fact["at"] - began) / 1000, text))
+                    if on_fact:
+                        on_fact(body)
+            return process.wait(), run
+        finally:
+            watchdog.cancel()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def journal(self, run):
+        entries, after = [], 0
+        while True:
+            request = urllib.request.Request(
+                "%s/v1/runs/%s/journal?after=%d" % (self.coordinator_url, run, after),
+                headers={"Authorization": "Bearer " + self.operator_token, "Sluice-Protocol": "1"})
+            with urllib.request.urlopen(request, timeout=10.0) as response:
+                part = json.load(response)
+            entries += [entry for entry in part["entries"] if entry["version"] > after]
+            after = part.get("next")
+            if after is None:
+                return Journal(entries)
+
+    def variant(self, name, replace=(), append=""):
+        """The demo's plan with other words in it, and its paths made absolute because it lies elsewhere."""
+        text = PLAN.read_text().replace("../Tests/Fixtures/guestbook", str(GUESTBOOK))
+        for old, new in replace:
+            if old not in text:
+                raise ValueError("%s has no %r" % (PLAN, old))
+            text = text.replace(old, new)
+        path = self.plans / ("%s.yaml" % name)
+        path.write_text(text + append)
+        return path
+
+
+def sentence(body):
+    """A stored event in a few words; nothing for those that are only numbers."""
+    kind = body["type"]
+    if kind == "step-began":
+        return "%s%s: %s" % ("back: " if body["direction"] == "back" else "", body["phase"], body["step"])
+    if kind == "database-task-ended":
+        lines = (body.get("report") or {}).get("lines") or []
+        failure = body.get("failure") or {}
+        return "database: %s %s %s" % (body["kind"], body["result"], failure.get("message") or "; ".join(lines))
+    if kind in ("node-failed", "node-quarantined"):
+        return "%s: %s: %s" % (kind, body["node"], body["reason"])
+    if kind in ("turned-back", "stopped"):
+        return "%s: %s" % (kind, body["reason"])
+    if kind == "ended":
+        return "ended: %s" % body["outcome"]
+    return None
