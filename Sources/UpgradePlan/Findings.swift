@@ -14,6 +14,9 @@ struct Findings {
     /// How many there have been, shown or not.
     var count: Int { list.count + omitted }
 
+    /// Whether more are only counted: then nobody reads what a message costs to find.
+    var isFull: Bool { list.count >= Findings.limit }
+
     init(file: String) { self.file = file }
 
     func place(line: Int, column: Int) -> Diagnostic.Place {
@@ -62,7 +65,7 @@ func quoted(_ text: String) -> String {
     if Secret.isIn(text) { return "the value (not shown: it looks like a secret)" }
     let safe = String(
         text.prefix(40).unicodeScalars.map {
-            $0.properties.generalCategory == .control ? " " : Character($0)
+            isControl($0) ? " " : Character($0)
         })
     return text.count > 40 ? "`\(safe)…`" : "`\(safe)`"
 }

@@ -71,6 +71,10 @@ struct KeyChecker {
                 advice: "remove it: a plan names a secret only by `env:NAME`, as in `database.url`")
             return nil
         }
+        guard !findings.isFull else {
+            findings.error("unknown-key", at: pair.keyPlace, "an unknown key", advice: "remove it")
+            return nil
+        }
         if pair.key == "<<" {
             findings.refuseAlias(at: pair.keyPlace)
             return nil

@@ -80,7 +80,7 @@ extension PlanKey.Kind {
                     code: "range", message: "\(text.count) characters are too many",
                     advice: "write at most \(maximum)"))
         }
-        guard !text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control })
+        guard !text.unicodeScalars.contains(where: isControl)
         else {
             return .failure(
                 Mismatch(

@@ -45,18 +45,20 @@ struct SourceText {
 
     /// Lines as libyaml counts them: also at NEL, LS and PS.
     private static func lines(of text: String) -> [Line] {
-        var lines: [Line] = [Line(number: 1, scalars: [])]
+        var lines: [Line] = []
+        var line: [Unicode.Scalar] = []
         var previous: Unicode.Scalar = " "
         for scalar in text.unicodeScalars {
             switch scalar {
             case "\n" where previous == "\r": break
             case "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}":
-                lines.append(Line(number: lines.count + 1, scalars: []))
-            default: lines[lines.count - 1].scalars.append(scalar)
+                lines.append(Line(number: lines.count + 1, scalars: line))
+                line.removeAll(keepingCapacity: true)
+            default: line.append(scalar)
             }
             previous = scalar
         }
-        return lines
+        return lines + [Line(number: lines.count + 1, scalars: line)]
     }
 
     private func findSecrets(_ findings: inout Findings) {
@@ -76,9 +78,7 @@ struct SourceText {
         var isClean = true
         for line in lines {
             for (offset, scalar) in line.scalars.enumerated()
-            where scalar != "\t" && scalar.properties.generalCategory == .control
-                || scalar.value & 0xFFFE == 0xFFFE
-            {
+            where isControl(scalar) && scalar != "\t" || scalar.value & 0xFFFE == 0xFFFE {
                 isClean = false
                 findings.error(
                     "control-character",
@@ -138,6 +138,11 @@ struct SourceText {
             }
         }
     }
+}
+
+/// Whether a character is of Unicode's category Cc, which never grows.
+func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
 }
 
 private func hexadecimal(_ scalar: Unicode.Scalar) -> String {

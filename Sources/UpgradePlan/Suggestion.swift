@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The candidate that a misspelt word was most likely meant to be, `nil` when none is near.
+///
+/// A long word, or more candidates than a person would read, gets no suggestion: each comparison costs
+/// the product of both lengths, and the word is anybody's.
 func nearest(to word: String, among candidates: [String]) -> String? {
-    guard word.utf8.count <= 64 else { return nil }
+    guard word.utf8.count <= 64, candidates.count <= 200 else { return nil }
     let plain = Array(normalized(word).utf8)
     guard !plain.isEmpty else { return nil }
     let best = candidates.map { ($0, distance(plain, Array(normalized($0).utf8))) }

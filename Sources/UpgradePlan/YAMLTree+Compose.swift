@@ -17,6 +17,8 @@ extension YAMLTree {
 
 private struct Composer {
     private static let maximumRenames = 20
+    /// Each renaming composes the text again; a longer one shows its first double key alone.
+    private static let maximumRenamedBytes = 65_536
 
     let source: SourceText
     /// The source's text, but for keys that are renamed.
@@ -127,7 +129,9 @@ private struct Composer {
     ///
     /// - Returns: `false` when the text there is not simply the key.
     private mutating func rename(_ key: String, at mark: Mark) -> Bool {
-        guard let first = key.unicodeScalars.first else { return false }
+        guard let first = key.unicodeScalars.first,
+            text.utf8.count <= Composer.maximumRenamedBytes
+        else { return false }
         var scalars = text.unicodeScalars
         guard var index = index(of: mark, in: scalars) else { return false }
         var place = place(of: mark)
