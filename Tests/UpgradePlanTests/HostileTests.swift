@@ -19,7 +19,7 @@ import UpgradeModel
     func greatDeal(_ start: String, _ piece: String) {
         var text = start
         var index = 0
-        while text.utf8.count < SourceText.maximumBytes / 4 {
+        while text.utf8.count < SourceText.maximumBytes / 16 {
             text += piece.replacing("@", with: "\(index)")
             index += 1
         }
