@@ -15,6 +15,8 @@ struct AdmissionRequest: Hashable, Sendable {
     /// Absent when the proxy sends none, or hands on one that a client chose; then the write is admitted without being
     /// counted.
     var request: RequestIdentifier?
+    /// The proxy's worker process, when it says which.
+    var worker: ProxyWorker?
     var keepAlive: Bool
 
     /// What is wrong with a question that cannot be answered.
@@ -48,7 +50,7 @@ struct AdmissionRequest: Hashable, Sendable {
         return AdmissionRequest(
             convention: convention, kind: headers.kind(convention, routes),
             request: convention == .authRequest ? headers.request : nil,
-            keepAlive: headers.keepAlive ?? (version == .one))
+            worker: headers.worker, keepAlive: headers.keepAlive ?? (version == .one))
     }
 
     private enum Version {
@@ -80,6 +82,7 @@ struct AdmissionRequest: Hashable, Sendable {
 /// The few headers that matter; a later one of the same name does not override the first.
 private struct Headers {
     var request: RequestIdentifier?
+    var worker: ProxyWorker?
     var keepAlive: Bool?
     private var statedKind: RequestKind?
     private var method: String?
@@ -98,6 +101,7 @@ private struct Headers {
             case "transfer-encoding": throw .hasBody
             case "connection": keepAlive = keepAlive ?? (text(value).lowercased() != "close")
             case "x-request-id": request = request ?? RequestIdentifier(value)
+            case "x-sluice-worker": worker = worker ?? ProxyWorker(value)
             case "x-sluice-kind": statedKind = statedKind ?? RequestKind(rawValue: text(value))
             case "x-original-method", "x-forwarded-method": method = method ?? text(value)
             case "x-original-uri", "x-forwarded-uri": target = target ?? text(value)

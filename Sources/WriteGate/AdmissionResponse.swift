@@ -4,10 +4,15 @@ import UpgradeModel
 
 extension Answer {
     /// The answer as HTTP, in the shape that the proxy's convention asks for.
-    func response(_ convention: AdmissionRequest.Convention, keepAlive: Bool) -> [UInt8] {
+    ///
+    /// - Parameter isPriming: the proxy shall send a datagram ahead of the completion.
+    func response(
+        _ convention: AdmissionRequest.Convention, keepAlive: Bool, isPriming: Bool = false
+    ) -> [UInt8] {
         let connection = keepAlive ? "" : "Connection: close\r\n"
         guard case .refuse(let reason, let retryAfter, let message) = self else {
-            return Array("HTTP/1.1 204 No Content\r\n\(connection)\r\n".utf8)
+            let prime = isPriming ? "X-Sluice-Prime: 1\r\n" : ""
+            return Array("HTTP/1.1 204 No Content\r\n\(connection)\(prime)\r\n".utf8)
         }
         let line = headerText(message)
         let body = convention == .forwardAuth ? (line.isEmpty ? "read-only for the moment\n" : line + "\n") : ""

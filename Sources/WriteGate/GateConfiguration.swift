@@ -14,6 +14,9 @@ public struct GateConfiguration: Hashable, Sendable {
     public var socketMode: UInt32
     /// The group of the two sockets, such as that of the proxy's workers; `nil` leaves the group of the process.
     public var socketGroup: UInt32?
+    /// Sets `net.unix.max_dgram_qlen` to 512 when it is lower and the process may: what systemd does at boot. With the
+    /// kernel's default of 10, completions are lost whenever some writes end at once.
+    public var lengthensDatagramQueue: Bool
     /// No request is held for longer, whatever the setting says. Must be shorter than the `proxy_read_timeout` of the
     /// proxy's admission location (120 s in the snippet).
     public var longestHold: Span
@@ -30,7 +33,8 @@ public struct GateConfiguration: Hashable, Sendable {
 
     public init(
         runtimeDirectory: String = "/run/sluice", loopback: Loopback? = nil, routes: GateRoutes = GateRoutes(),
-        socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil, longestHold: Span = .seconds(110),
+        socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil,
+        lengthensDatagramQueue: Bool = true, longestHold: Span = .seconds(110),
         inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536, connectionsAtMost: Int = 8192,
         requestTimeout: Span = .seconds(5), idleTimeout: Span = .seconds(90)
     ) {
@@ -39,6 +43,7 @@ public struct GateConfiguration: Hashable, Sendable {
         self.routes = routes
         self.socketMode = socketMode
         self.socketGroup = socketGroup
+        self.lengthensDatagramQueue = lengthensDatagramQueue
         self.longestHold = longestHold
         self.inFlightAtMost = inFlightAtMost
         self.trackedAtMost = trackedAtMost

@@ -22,6 +22,7 @@ final class GateLoop {
     private var idle = Line<Ticket, Instant>()
     /// Connections of which a part of a request has arrived.
     private var partial = Line<Ticket, Instant>()
+    private var heard = HeardWorkers()
     private var lastSerial: UInt64 = 0
     private var isRunning = true
     private var awaitingDrain: [@Sendable (GateSnapshot) -> Void] = []
@@ -185,7 +186,9 @@ extension GateLoop {
             guard let connection = asking[reply.ticket], let request = connection.held else { continue }
             connection.held = nil
             connection.lastActive = bootClock()
-            let response = reply.answer.response(request.convention, keepAlive: request.keepAlive)
+            let response = reply.answer.response(
+                request.convention, keepAlive: request.keepAlive,
+                isPriming: request.worker.map { !heard.contains($0) } ?? false)
             let isDelivered = send(response, on: connection)
             if !isDelivered, reply.answer == .admit, let identifier = request.request {
                 admission.undeliverable(identifier)
@@ -225,7 +228,9 @@ extension GateLoop {
                 if count == 0 { continue }
                 return
             }
-            guard case .completed(let request) = CompletionRecord(buffer[..<count]) else { continue }
+            guard let record = CompletionRecord(buffer[..<count]) else { continue }
+            heard.insert(record.worker)
+            guard let request = record.completed else { continue }
             if let ticket = admission.complete(request), let connection = asking[ticket] {
                 connection.held = nil
                 close(connection)

@@ -20,6 +20,20 @@ enum Sockets {
         return descriptor
     }
 
+    /// Lets as many datagrams wait for a unix socket as systemd would (512; the kernel's own default is 10), where that is
+    /// allowed: a sender that finds the queue full loses its datagram. It concerns sockets made afterwards.
+    static func lengthenDatagramQueue() {
+        let path = "/proc/sys/net/unix/max_dgram_qlen"
+        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 16)
+        let count = read(descriptor, &bytes, bytes.count)
+        let digits = bytes.prefix(max(0, count)).prefix(while: { (48...57).contains($0) })
+        guard let length = Int(String(decoding: digits, as: UTF8.self)), length < 512 else { return }
+        _ = Array("512\n".utf8).withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+    }
+
     /// Receives datagrams on a unix socket.
     static func datagrams(at path: String, mode: UInt32, group: UInt32?) throws(GateError) -> Descriptor {
         let descriptor = try unixSocket(SOCK_DGRAM, at: path, mode: mode, group: group)

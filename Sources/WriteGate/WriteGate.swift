@@ -47,6 +47,7 @@ public final class WriteGate: Sendable {
         current = Mutex(Current(setting: setting))
         let mode = configuration.socketMode
         let group = configuration.socketGroup
+        if configuration.lengthensDatagramQueue { Sockets.lengthenDatagramQueue() }
         let completions = try Sockets.datagrams(at: configuration.completionSocket, mode: mode, group: group)
         var listeners = [try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)]
         if let loopback = configuration.loopback { listeners.append(try Sockets.listen(on: loopback)) }
