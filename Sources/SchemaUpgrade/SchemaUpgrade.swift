@@ -1,1 +1,148 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+public import UpgradeModel
+
+/// Performs the database tasks of runs, one at a time, over one session that stays open between them.
+///
+/// Every task looks first at what is already so, and may be asked for again at any time, by this process or by the next. What
+/// changes the database also checks and raises the epoch in the same transaction, so a leader that was replaced changes
+/// nothing: its task fails with `superseded`. When a session is lost, a new one finds out what took effect.
+///
+/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `migrator-shared`,
+/// `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `lock-timeout`, `sql`, `migration-edited`,
+/// `migration-missing`, `migration-out-of-order`, `no-down-migration`.
+public actor SchemaUpgrade {
+    let configuration: Configuration
+    var connection: PostgresConnection?
+    /// What the session found as its own search path; migrations run with it.
+    var searchPath = ""
+    /// The epoch and run that the session's name shows.
+    var announced: String?
+    var isCancelled = false
+    private var isBusy = false
+
+    public init(_ configuration: Configuration) {
+        self.configuration = configuration
+    }
+
+    /// Performs a task to its end. Cancelling the calling task is the same as ``cancel()``.
+    public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
+        guard !isBusy else {
+            return .failed(
+                DatabaseFailure(code: "busy", "another database task is under way", advice: "wait for its outcome"))
+        }
+        isBusy = true
+        isCancelled = false
+        defer { isBusy = false }
+        return await withTaskCancellationHandler {
+            await outcome(of: task)
+        } onCancel: {
+            // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
+            Task { await cancel() }
+        }
+    }
+
+    /// Stops the task under way: its statement is cancelled, its transaction rolled back, and it fails with `cancelled`.
+    public func cancel() async {
+        guard isBusy else { return }
+        isCancelled = true
+        await connection?.cancel()
+    }
+
+    /// Ends the session. The next task opens a new one.
+    public func close() async {
+        await connection?.close()
+        connection = nil
+    }
+
+    private func outcome(of task: DatabaseTask) async -> DatabaseOutcome {
+        let clock = ContinuousClock()
+        for attempt in 1... {
+            do {
+                try await prepareSession(for: task)
+                let began = clock.now
+                var report = try await run(task)
+                report.duration = Span(began.duration(to: clock.now))
+                return .done(report)
+            } catch let error as PostgresError where error.isConnectionLost {
+                await close()
+                if isCancelled { return .failed(cancelled(effect: .unknown)) }
+                switch task.kind {
+                case .preflight, .raiseFence, .census, .lowerFence:
+                    // These look before they do anything, so they are simply begun again.
+                    if attempt < 3 { continue }
+                    return .failed(DatabaseFailure(code: "connection-lost", error.description, effect: .unknown))
+                case .expand, .migrate, .contract, .revertMigrate, .revertExpand:
+                    return await resolve(task, lost: error)
+                }
+            } catch {
+                return .failed(failure(from: error))
+            }
+        }
+        return .failed(DatabaseFailure(code: "connection-lost", "the session was lost", effect: .unknown))
+    }
+
+    private func run(_ task: DatabaseTask) async throws -> DatabaseReport {
+        switch task.kind {
+        case .preflight: try await preflight(task)
+        case .expand: try await apply(.expand, task)
+        case .raiseFence: try await raiseFence(task)
+        case .census: try await census(task)
+        case .migrate: try await migrate(task)
+        case .lowerFence: try await lowerFence(task)
+        case .contract: try await contract(task)
+        case .revertMigrate: try await revert(.switch, task)
+        case .revertExpand: try await revert(.expand, task)
+        }
+    }
+
+    /// The connection of the task under way; `prepareSession` has made it.
+    func open() throws -> PostgresConnection {
+        guard let connection else { throw PostgresError.connectionLost("the session was closed", last: nil) }
+        return connection
+    }
+
+    func cancelled(effect: DatabaseFailure.Effect = .none) -> DatabaseFailure {
+        DatabaseFailure(code: "cancelled", "the task was stopped", effect: effect)
+    }
+
+    /// Fails when the task was told to stop.
+    func checkCancellation() throws {
+        if isCancelled || Task.isCancelled { throw cancelled() }
+    }
+
+    func failure(from error: any Error) -> DatabaseFailure {
+        switch error {
+        case let failure as DatabaseFailure: return failure
+        case is CancellationError: return cancelled()
+        case let error as PostgresError:
+            if case .connectFailed = error {
+                return DatabaseFailure(
+                    code: "unreachable", error.description,
+                    advice: "check that the server runs and that the coordinator may connect to it directly")
+            }
+            if error.sqlState == "57014", isCancelled { return cancelled() }
+            if error.isLockTimeout {
+                return DatabaseFailure(
+                    code: "lock-timeout", "a lock was not to be had in time: \(error.description)",
+                    advice: "look for long transactions in pg_stat_activity, then retry")
+            }
+            return DatabaseFailure(code: "sql", error.description)
+        default: return DatabaseFailure(code: "fault", "\(error)", effect: .unknown)
+        }
+    }
+}
+
+extension PostgresError {
+    /// Lock timeout, and the deadlocks that are ended in favour of everybody else.
+    var isLockTimeout: Bool { ["55P03", "40P01"].contains(sqlState) }
+}
+
+extension Span {
+    init(_ duration: Duration) {
+        self.init(milliseconds: duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000)
+    }
+
+    var duration: Duration { .milliseconds(milliseconds) }
+}

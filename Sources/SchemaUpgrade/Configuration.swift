@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+extension SchemaUpgrade {
+    /// What a plan says about the database, and the limits.
+    public struct Configuration: Sendable {
+        /// What happens to transactions that are older than the fence and do not end in time.
+        public enum StragglerPolicy: Sendable {
+            /// Their sessions are ended, and named in the report.
+            case terminate
+            /// The task fails with `stragglers`, and they live.
+            case turnBack
+        }
+
+        /// The migrator's address: direct, never through a pooler; a superuser that nobody else logs in as.
+        public var address: String
+        public var migrations: MigrationSet
+        public var stragglers: StragglerPolicy
+        /// How long the fence and the census wait for older transactions before ``stragglers`` applies.
+        public var drainTimeout: Span
+        /// How long one statement of a migration, or one trigger of the fence, waits for a lock. Below PostgreSQL's
+        /// `deadlock_timeout` of one second, so that Sluice gives way and not a reader.
+        public var lockTimeout: Span
+        /// How long a transaction that lost such a wait is tried again, with random pauses between.
+        public var lockPatience: Span
+        /// How long a lost server is waited for until it is known what took effect.
+        public var reconnectTimeout: Span
+        /// The role that migrations run as (`SET ROLE`), so that what they create belongs to it. The migrator when `nil`.
+        public var objectOwner: String?
+        /// Also set `default_transaction_read_only` for new sessions while the fence is up.
+        ///
+        /// Off unless asked for: a session that an application opens in the write window keeps the setting after the lift, so
+        /// the writes of a connection pool would go on failing. The fence does not need it.
+        public var readOnlyDefault: Bool
+        /// Superusers whose sessions belong to people or to monitoring. Preflight refuses all other superusers' sessions.
+        public var trustedSuperusers: Set<String>
+
+        public init(
+            address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
+            drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(500),
+            lockPatience: Span = .seconds(15), reconnectTimeout: Span = .seconds(15), objectOwner: String? = nil,
+            readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = []
+        ) {
+            self.address = address
+            self.migrations = migrations
+            self.stragglers = stragglers
+            self.drainTimeout = drainTimeout
+            self.lockTimeout = lockTimeout
+            self.lockPatience = lockPatience
+            self.reconnectTimeout = reconnectTimeout
+            self.objectOwner = objectOwner
+            self.readOnlyDefault = readOnlyDefault
+            self.trustedSuperusers = trustedSuperusers
+        }
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The statements that put a fence up and take it down, apart from those that live as functions in the database.
+enum FenceStatements {
+    /// What everybody but the migrator meets. Keyed on `session_user`, which neither SET ROLE nor SECURITY DEFINER changes;
+    /// written with `OPERATOR(pg_catalog.…)`, because it runs with the search path of whoever writes.
+    static func refusals(migrator: String) -> String {
+        let isStranger = "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
+        let refusal = """
+            RAISE EXCEPTION 'this database is read-only while an upgrade runs'
+                USING ERRCODE = '25006', HINT = 'Try again in a moment.';
+            """
+        return """
+            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $refuse$
+            BEGIN
+                IF \(isStranger) THEN \(refusal) END IF;
+                RETURN NULL;
+            END $refuse$;
+            CREATE OR REPLACE FUNCTION sluice.refuse_change() RETURNS event_trigger LANGUAGE plpgsql AS $refuse$
+            BEGIN
+                IF \(isStranger) THEN \(refusal) END IF;
+            END $refuse$;
+            DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
+            CREATE EVENT TRIGGER \(FenceSchema.eventTrigger) ON ddl_command_start
+                EXECUTE FUNCTION sluice.refuse_change();
+            ALTER EVENT TRIGGER \(FenceSchema.eventTrigger) ENABLE ALWAYS;
+            """
+    }
+
+    /// Lets everybody through at once, without a lock on any table; the triggers themselves go afterwards.
+    static let letThrough = """
+        DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
+        CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
+        BEGIN RETURN NULL; END $pass$;
+        """
+
+    static let removeRefusals = """
+        DROP FUNCTION IF EXISTS sluice.refuse_write();
+        DROP FUNCTION IF EXISTS sluice.refuse_change();
+        """
+
+    /// Memberships in `pg_write_all_data` with their grantor and admin option; the migrator's own stays.
+    static let storeMemberships = """
+        INSERT INTO sluice.stored (kind, object, part, detail, before)
+            SELECT 'membership', m.member, 0, g.rolname,
+                ARRAY[r.rolname, u.rolname, g.rolname, m.admin_option::text]
+            FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid JOIN pg_roles AS u ON u.oid = m.member
+                JOIN pg_roles AS g ON g.oid = m.grantor
+            WHERE r.rolname = 'pg_write_all_data' AND u.rolname <> session_user
+            ON CONFLICT (kind, object, part, detail) DO NOTHING;
+        DO $take$
+        DECLARE r record;
+        BEGIN
+            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' LOOP
+                EXECUTE format('REVOKE %I FROM %I', r.before[1], r.before[2]);
+            END LOOP;
+        END $take$;
+        """
+
+    static let restoreMemberships = """
+        DO $give$
+        DECLARE r record;
+        BEGIN
+            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' ORDER BY object, detail LOOP
+                EXECUTE format('GRANT %I TO %I %s GRANTED BY %I', r.before[1], r.before[2],
+                    CASE WHEN r.before[4]::boolean THEN 'WITH ADMIN OPTION' ELSE '' END, r.before[3]);
+            END LOOP;
+            DELETE FROM sluice.stored WHERE kind = 'membership';
+        END $give$;
+        """
+
+    /// The belt: `default_transaction_read_only` for the database, and again for each role that has a setting of its own.
+    static let storeSettings = """
+        INSERT INTO sluice.stored (kind, object, part, before)
+            SELECT 'setting', r.role, 0, ARRAY(
+                SELECT substr(s, strpos(s, '=') + 1) FROM pg_db_role_setting AS d, unnest(d.setconfig) AS s
+                WHERE d.setrole = r.role AND d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+                    AND s LIKE 'default\\_transaction\\_read\\_only=%')
+            FROM (SELECT 0::oid AS role UNION SELECT d.setrole FROM pg_db_role_setting AS d
+                WHERE d.setrole <> 0 AND array_to_string(d.setconfig, chr(10)) LIKE '%default\\_transaction\\_read\\_only=%'
+                    AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))) AS r
+            WHERE r.role IS DISTINCT FROM (SELECT oid FROM pg_roles WHERE rolname = session_user)
+            ON CONFLICT (kind, object, part, detail) DO NOTHING;
+        DO $set$
+        DECLARE r record;
+        BEGIN
+            FOR r IN SELECT object FROM sluice.stored WHERE kind = 'setting' LOOP
+                EXECUTE format('ALTER %s SET default_transaction_read_only = on', CASE WHEN r.object = 0
+                    THEN format('DATABASE %I', current_database())
+                    ELSE format('ROLE %s IN DATABASE %I', r.object::regrole, current_database()) END);
+            END LOOP;
+        END $set$;
+        """
+
+    static let restoreSettings = """
+        DO $restore$
+        DECLARE r record; target text;
+        BEGIN
+            FOR r IN SELECT object, before FROM sluice.stored WHERE kind = 'setting' LOOP
+                target := CASE WHEN r.object = 0 THEN format('DATABASE %I', current_database())
+                    ELSE format('ROLE %s IN DATABASE %I', r.object::regrole, current_database()) END;
+                IF cardinality(r.before) = 0 THEN
+                    EXECUTE format('ALTER %s RESET default_transaction_read_only', target);
+                ELSE
+                    EXECUTE format('ALTER %s SET default_transaction_read_only = %L', target, r.before[1]);
+                END IF;
+            END LOOP;
+            DELETE FROM sluice.stored WHERE kind = 'setting';
+        END $restore$;
+        """
+
+    /// SHA-256 over everything stored.
+    static let storedDigest = """
+        SELECT encode(sha256(convert_to(coalesce(string_agg(concat_ws(' ', kind, object, part, detail, before::text),
+            chr(10) ORDER BY kind, object, part, detail), ''), 'UTF8')), 'hex') FROM sluice.stored
+        """
+
+    /// The transactions of this database that are under way, as JSON.
+    ///
+    /// By identity, not by comparing clocks: a clock that was set back cannot make an old transaction look young. Sessions that
+    /// do not report what they do (`track_activities = off`) count as being in one.
+    static let transactionsUnderWay = """
+        SELECT coalesce(jsonb_agg(jsonb_build_object('pid', a.pid, 'session', a.backend_start::text,
+            'transaction', coalesce(a.xact_start::text, 'unknown'))), '[]')
+        FROM pg_stat_activity AS a
+        WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+            AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')
+            AND (a.xact_start IS NOT NULL OR a.state = 'disabled')
+        """
+
+
+    /// Role, application, age and the first words of the query; never its values.
+    static let description = """
+        format('role %s, application %s, process %s, %s, %s s old: %s', coalesce(a.usename, '?'),
+            coalesce(nullif(a.application_name, ''), '(none)'), a.pid, coalesce(a.state, a.backend_type),
+            coalesce(round(extract(epoch FROM clock_timestamp() - a.xact_start))::text, '?'),
+            coalesce((regexp_match(a.query, '^\\s*(\\S{1,20}(?:\\s+[A-Za-z_.]{1,40}){0,2})'))[1], '(no query)'))
+        """
+}

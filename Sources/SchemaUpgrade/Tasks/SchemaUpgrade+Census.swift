@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+extension SchemaUpgrade {
+    /// Waits for, or ends, every transaction older than the fence; then lets the database prove that no writer is left.
+    func census(_ task: DatabaseTask) async throws -> DatabaseReport {
+        guard let found = try await fenceState(), found.state == "up" else {
+            throw DatabaseFailure(
+                code: "fence-down", "the fence is not up, so there is nothing to prove", advice: "raise the fence first")
+        }
+        let deadline = deadline(configuration.drainTimeout)
+        repeat {
+            try await waitForOlder(task, until: deadline)
+            // A transaction from before the fence may have created a table or granted a right when it ended. Then those who
+            // began meanwhile may have used it, and are waited for in turn. From now on nobody can do it again.
+        } while try await closeWhatAppeared(task)
+        try await waitForPreparedTransactions(until: deadline)
+
+        let epoch = task.epoch
+        let run = task.run
+        let transaction = try await open().transaction { session in
+            try claim(session, epoch, run)
+            let text = "SELECT pg_current_xact_id()::text"
+            let transaction = try session.query(text)[0].text(0)
+            try session.query("UPDATE sluice.fence SET census_transaction = $1", [transaction])
+            return transaction
+        }
+        try await waitUntilOldest(isPast: transaction, task, until: deadline)
+        return try await report(transaction)
+    }
+
+    private func report(_ transaction: String) async throws -> DatabaseReport {
+        let row = try await open().query(
+            """
+            SELECT pg_current_wal_flush_lsn(), (\(FenceStatements.storedDigest)), array_to_json(ended)
+            FROM sluice.fence
+            """)[0]
+        guard let stored = Digest(row.text(1)) else {
+            throw DatabaseFailure(code: "fault", "the digest of what the fence stored is none: \(row.text(1))")
+        }
+        let ended = try await open().query("SELECT unnest(ended) FROM sluice.fence").map { $0.text(0) }
+        let proof = CensusProof(
+            transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended)
+        return DatabaseReport(
+            lines: ["no writer is left: transaction \(transaction), fence LSN \(proof.fenceLSN)"]
+                + ended.map { "ended: \($0)" },
+            census: proof)
+    }
+
+    private func waitForOlder(_ task: DatabaseTask, until deadline: ContinuousClock.Instant) async throws {
+        while true {
+            try checkCancellation()
+            let left = try await older()
+            if left.isEmpty { return }
+            if ContinuousClock.now >= deadline {
+                try await endStragglers(task, left, until: deadline.advanced(by: .seconds(10)))
+            } else {
+                try await Task.sleep(for: .milliseconds(2))
+            }
+        }
+    }
+
+    /// - Returns: whether there was anything, and so another round is needed.
+    private func closeWhatAppeared(_ task: DatabaseTask) async throws -> Bool {
+        let epoch = task.epoch
+        let run = task.run
+        return try await open().perform { session in
+            let appeared = try session.query(
+                """
+                SELECT WHERE EXISTS (SELECT FROM sluice.unfenced_table) OR EXISTS (SELECT FROM sluice.open_relation)
+                    OR EXISTS (SELECT FROM sluice.open_column) OR EXISTS (SELECT FROM sluice.open_function)
+                """)
+            if appeared.isEmpty { return false }
+            try session.transaction { session in
+                try claim(session, epoch, run)
+                try session.execute(
+                    "SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))")
+            }
+            try session.transaction { session in
+                try claim(session, epoch, run)
+                try session.query("UPDATE sluice.fence SET older = (\(FenceStatements.transactionsUnderWay))")
+            }
+            return true
+        }
+    }
+
+    private func waitForPreparedTransactions(until deadline: ContinuousClock.Instant) async throws {
+        while true {
+            do {
+                try await refusePreparedTransactions()
+                return
+            } catch let failure as DatabaseFailure {
+                try checkCancellation()
+                if ContinuousClock.now >= deadline { throw failure }
+            }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    /// Waits until no transaction of this database is older than the given one.
+    ///
+    /// The oldest running transaction of the snapshot has to have passed it. Transactions that are known to run in other
+    /// databases of the server do not count: they cannot write here.
+    private func waitUntilOldest(
+        isPast transaction: String, _ task: DatabaseTask, until deadline: ContinuousClock.Instant
+    ) async throws {
+        let elsewhere = """
+            SELECT a.backend_xid FROM pg_stat_activity AS a WHERE a.datname <> current_database()
+                AND a.backend_xid IS NOT NULL
+            UNION ALL SELECT p.transaction FROM pg_prepared_xacts AS p WHERE p.database <> current_database()
+            """
+        while true {
+            try checkCancellation()
+            // The list of the others is taken after the snapshot: who is in it runs elsewhere, whatever has ended since.
+            let left = try await open().query(
+                """
+                WITH s AS MATERIALIZED (SELECT pg_current_snapshot() AS now)
+                SELECT x FROM s, pg_snapshot_xip(s.now) AS x WHERE x < $1::xid8
+                    AND x::xid NOT IN (\(elsewhere))
+                """, [transaction])
+            if left.isEmpty { return }
+            if ContinuousClock.now >= deadline {
+                let list = left.map { "'\($0.text(0))'" }.joined(separator: ", ")
+                let holders = try await stragglersWithTransaction(in: list)
+                try await endStragglers(task, holders, until: deadline.advanced(by: .seconds(10)))
+                guard ContinuousClock.now < deadline.advanced(by: .seconds(10)) else {
+                    throw DatabaseFailure(
+                        code: "stragglers", "transactions \(list) are still under way, and no session shows them",
+                        advice: "look into pg_prepared_xacts and pg_stat_activity")
+                }
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    private func stragglersWithTransaction(in list: String) async throws -> [Straggler] {
+        try await open().query(
+            """
+            SELECT a.pid, a.backend_start::text, \(FenceStatements.description) FROM pg_stat_activity AS a
+            WHERE a.backend_xid::text IN (SELECT x::xid8::xid::text FROM unnest(ARRAY[\(list)]) AS x)
+                AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+            """
+        ).map { Straggler(process: $0.text(0), session: $0.text(1), description: $0.text(2)) }
+    }
+}

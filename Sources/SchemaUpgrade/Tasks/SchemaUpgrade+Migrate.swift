@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+/// Applying migrations: all of `switch` in one transaction, each of `expand` and `contract` in its own.
+extension SchemaUpgrade {
+    func ledger() async throws -> Ledger {
+        guard try await isInstalled() else { return Ledger() }
+        return try await Ledger(open().query(Ledger.query))
+    }
+
+    /// The ledger, after it was held against the files.
+    private func checkedLedger() async throws -> Ledger {
+        let ledger = try await ledger()
+        let findings = ledger.findings(configuration.migrations)
+        if let first = findings.first {
+            throw DatabaseFailure(
+                code: first.code, findings.map(\.description).joined(separator: "\n"), advice: first.advice,
+                findings: findings)
+        }
+        return ledger
+    }
+
+    /// Applies the `switch` migrations in one transaction, behind the fence.
+    func migrate(_ task: DatabaseTask) async throws -> DatabaseReport {
+        let before = try await checkedLedger()
+        let pending = before.pending(.switch, configuration.migrations)
+        let known = before.entries(of: .switch, in: task.run)
+        var report = DatabaseReport(
+            lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
+        if pending.isEmpty {
+            if known.isEmpty { report.lines.append("nothing to migrate") }
+            return report
+        }
+        guard let fence = try await fenceState(), fence.state == "up", fence.hasCensus else {
+            throw DatabaseFailure(
+                code: "fence-down", "the fence is not up, or no census has proved that nobody writes",
+                advice: "raise the fence and take the census first")
+        }
+        let steps = pending.map { Step.apply($0, $0.up) }
+        report.lines += try await inOneTransaction(steps, task)
+        report.versions += pending.map(\.version)
+        return report
+    }
+
+    /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
+    func apply(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+        try await install(task)
+        let before = try await checkedLedger()
+        let known = before.entries(of: phase, in: task.run)
+        var report = DatabaseReport(
+            lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
+        for migration in before.pending(phase, configuration.migrations) {
+            let step = Step.apply(migration, migration.up)
+            report.lines += migration.up.isTransactional
+                ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
+            report.versions.append(migration.version)
+        }
+        if report.versions.isEmpty { report.lines.append("nothing to do in phase \(phase.rawValue)") }
+        return report
+    }
+
+    func contract(_ task: DatabaseTask) async throws -> DatabaseReport {
+        let left = try await finishLift(task, until: deadline(configuration.lockPatience))
+        var report = try await apply(.contract, task)
+        if left > 0 { report.lines.append("\(left) tables still have a trigger that lets everything through") }
+        return report
+    }
+
+    /// Undoes what this run has applied of a phase, the last first.
+    func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+        let entries = try await ledger().entries(of: phase, in: task.run).reversed()
+        guard !entries.isEmpty else { return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"]) }
+        var steps: [Step] = []
+        for entry in entries {
+            let migration = configuration.migrations.migrations.first { $0.number == entry.number }
+            guard let migration, migration.digest.hexadecimal == entry.digest else {
+                throw DatabaseFailure(
+                    code: "migration-edited", "\(entry.title) was applied from another file than the one at hand",
+                    advice: "retry with the files of that run")
+            }
+            guard let down = migration.down else {
+                throw DatabaseFailure(
+                    code: "no-down-migration", "\(entry.title) has no down file and cannot be undone",
+                    advice: "go forward, or restore a backup")
+            }
+            steps.append(.undo(migration, down))
+        }
+        if phase == .switch { return DatabaseReport(lines: try await inOneTransaction(steps, task)) }
+        var lines: [String] = []
+        for step in steps {
+            lines += step.script.isTransactional
+                ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
+        }
+        return DatabaseReport(lines: lines)
+    }
+
+    /// Runs the steps and writes the ledger in one transaction, again and again while a lock is not to be had.
+    private func inOneTransaction(_ steps: [Step], _ task: DatabaseTask) async throws -> [String] {
+        let deadline = deadline(configuration.lockPatience)
+        let environment = environment(task)
+        while true {
+            try checkCancellation()
+            do {
+                let lines = try await open().transaction { session in try environment.run(steps, session) }
+                try await resetSession()
+                return lines
+            } catch let failure as StatementFailure where failure.error.isLockTimeout {
+                if ContinuousClock.now >= deadline {
+                    var reason = failure.databaseFailure
+                    let blockers = try await longTransactions()
+                    if !blockers.isEmpty { reason.message += "; under way: " + blockers.joined(separator: "; ") }
+                    throw reason
+                }
+            } catch let failure as StatementFailure {
+                if failure.error.isConnectionLost { throw failure.error }
+                if failure.error.sqlState == "57014", isCancelled { throw cancelled() }
+                throw failure.databaseFailure
+            } catch let error as PostgresError where error.isLockTimeout {
+                if ContinuousClock.now >= deadline { throw error }
+            }
+            try await pause(upTo: 80)
+        }
+    }
+
+    /// Runs statements that cannot be in a transaction, each after a look whether it has taken effect already.
+    private func oneByOne(_ step: Step, _ task: DatabaseTask) async throws -> [String] {
+        let environment = environment(task)
+        let clock = ContinuousClock()
+        let began = clock.now
+        try await open().transaction { session in try claim(session, task.epoch, task.run) }
+        for statement in step.script.statements {
+            let deadline = deadline(configuration.lockPatience)
+            while true {
+                try checkCancellation()
+                do {
+                    try await open().perform { session in try environment.runAlone(statement, session) }
+                    break
+                } catch let failure as StatementFailure {
+                    if failure.error.isConnectionLost { throw failure.error }
+                    if failure.error.sqlState == "57014", isCancelled { throw cancelled(effect: .unknown) }
+                    guard failure.error.isLockTimeout, ContinuousClock.now < deadline else {
+                        throw failure.databaseFailure
+                    }
+                }
+                try await pause(upTo: 80)
+            }
+        }
+        let milliseconds = Span(began.duration(to: clock.now)).milliseconds
+        try await resetSession()
+        return try await open().transaction { session in
+            try claim(session, task.epoch, task.run)
+            return [try environment.record(step, milliseconds, session)]
+        }
+    }
+
+    private func environment(_ task: DatabaseTask) -> MigrationEnvironment {
+        MigrationEnvironment(
+            epoch: task.epoch, run: task.run, searchPath: searchPath, owner: configuration.objectOwner,
+            lockTimeout: configuration.lockTimeout)
+    }
+
+    /// A migration may have changed any setting of the session.
+    private func resetSession() async throws {
+        announced = nil
+        try await open().execute(
+            "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; " + SchemaUpgrade.settings)
+    }
+
+    private func longTransactions() async throws -> [String] {
+        try await open().query(
+            """
+            SELECT \(FenceStatements.description) FROM pg_stat_activity AS a
+            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
+            ORDER BY a.xact_start LIMIT 5
+            """
+        ).map { $0.text(0) }
+    }
+
+    /// Finds out what took effect after the session was lost; the old one is gone by then, whatever it was doing.
+    func resolve(_ task: DatabaseTask, lost error: PostgresError) async -> DatabaseOutcome {
+        let deadline = deadline(configuration.reconnectTimeout)
+        while true {
+            do {
+                try await prepareSession(for: task)
+                return judge(task, try await ledger(), lost: error)
+            } catch let failure as DatabaseFailure {
+                return .failed(failure)
+            } catch {
+                guard ContinuousClock.now < deadline, !isCancelled else {
+                    return .failed(
+                        DatabaseFailure(
+                            code: "unreachable", "the connection was lost, and the server cannot be reached to look",
+                            advice: "the ledger sluice.migration says what took effect", effect: .unknown))
+                }
+            }
+            await close()
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    private func judge(_ task: DatabaseTask, _ ledger: Ledger, lost error: PostgresError) -> DatabaseOutcome {
+        let phase: Migration.Phase =
+            switch task.kind {
+            case .expand, .revertExpand: .expand
+            case .contract: .contract
+            default: .switch
+            }
+        let entries = ledger.entries(of: phase, in: task.run)
+        let isRevert = [.revertMigrate, .revertExpand].contains(task.kind)
+        let isDone = isRevert ? entries.isEmpty : ledger.pending(phase, configuration.migrations).isEmpty
+        if isDone {
+            let titles = entries.map(\.title).joined(separator: ", ")
+            return .done(
+                DatabaseReport(
+                    lines: ["the connection was lost; the ledger says that it took effect: \(titles)"],
+                    versions: isRevert ? [] : entries.map(\.version)))
+        }
+        // Of the online phases a part may have taken effect; those of the window are one transaction.
+        let isWhole = phase == .switch
+        return .failed(
+            DatabaseFailure(
+                code: "connection-lost", error.description,
+                advice: "the ledger says that it did not take effect" + (isWhole ? "" : " as a whole") + "; retry",
+                effect: isWhole || (entries.isEmpty && !isRevert) ? .none : .unknown))
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+/// A session that has to end, or whose transaction has to.
+struct Straggler: Hashable, Sendable {
+    var process: String
+    /// When the session began: a process number alone may come back as somebody else's.
+    var session: String
+    var description: String
+}
+
+extension SchemaUpgrade {
+    /// Those who hold a lock that keeps a table from getting its trigger.
+    func holdersOfUnfencedTables() async throws -> [Straggler] {
+        try await stragglers(
+            """
+            a.pid IN (SELECT l.pid FROM pg_locks AS l WHERE l.granted AND l.relation IN (
+                SELECT oid FROM sluice.unfenced_table) AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+            """)
+    }
+
+    /// Those who have written something that is not committed.
+    func writers() async throws -> [Straggler] { try await stragglers("a.backend_xid IS NOT NULL") }
+
+    /// Those of the stored transactions that have not ended.
+    func older() async throws -> [Straggler] {
+        try await stragglers(
+            """
+            EXISTS (SELECT FROM sluice.fence AS f, jsonb_to_recordset(f.older)
+                    AS o (pid integer, session text, transaction text)
+                WHERE a.pid = o.pid AND a.backend_start::text = o.session
+                    AND coalesce(a.xact_start::text, 'unknown') = o.transaction)
+            """)
+    }
+
+    private func stragglers(_ condition: String) async throws -> [Straggler] {
+        try await open().query(
+            """
+            SELECT a.pid, a.backend_start::text, \(FenceStatements.description) FROM pg_stat_activity AS a
+            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+                AND a.backend_type <> 'autovacuum worker' AND \(condition) ORDER BY a.pid
+            """
+        ).map { Straggler(process: $0.text(0), session: $0.text(1), description: $0.text(2)) }
+    }
+
+    /// Applies the straggler policy: signals all of them, then waits until they are gone; or fails.
+    ///
+    /// - Parameter task: for the record of who was ended, when there is a fence to keep it with.
+    func endStragglers(
+        _ task: DatabaseTask?, _ stragglers: [Straggler], until deadline: ContinuousClock.Instant
+    ) async throws {
+        if stragglers.isEmpty { return }
+        let names = stragglers.map(\.description)
+        guard configuration.stragglers == .terminate else {
+            throw DatabaseFailure(
+                code: "stragglers",
+                "\(names.count) transactions older than the fence did not end within \(configuration.drainTimeout): "
+                    + names.prefix(20).joined(separator: "; "),
+                advice: "end them, or let the plan terminate stragglers, then retry")
+        }
+        let processes = "{\(stragglers.map(\.process).joined(separator: ","))}"
+        let alive = """
+            FROM pg_stat_activity AS a JOIN unnest($1::integer[], $2::text[]) AS s (pid, session)
+                ON a.pid = s.pid AND a.backend_start::text = s.session
+            """
+        let sessions = "{\(stragglers.map { "\"\($0.session)\"" }.joined(separator: ","))}"
+        try await open().query("SELECT pg_terminate_backend(a.pid) \(alive)", [processes, sessions])
+        if task != nil {
+            let list = "ARRAY[\(names.map(quotedLiteral).joined(separator: ", "))]::text[]"
+            try await open().query("UPDATE sluice.fence SET ended = ended || \(list)")
+        }
+        while try await !open().query("SELECT \(alive)", [processes, sessions]).isEmpty {
+            try checkCancellation()
+            guard ContinuousClock.now < deadline else {
+                throw DatabaseFailure(
+                    code: "stragglers", "told to end, but still there: \(names.prefix(20).joined(separator: "; "))",
+                    advice: "look at these processes on the server")
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import PostgresTestSupport
+import SchemaUpgrade
+import Testing
+import UpgradeModel
+
+/// A database with a small application in it, for one test.
+struct Site {
+    let cluster: PostgresCluster
+    let database: String
+    /// A session of the cluster's own superuser, for looking.
+    let observer: PostgresConnection
+
+    var migrator: String { "migrator_\(database)" }
+    var owner: String { "owner_\(database)" }
+    var application: String { "application_\(database)" }
+    var address: String { cluster.address(database, user: migrator) }
+
+    /// Roles, a table with rows, a sequence and a view; more by `schema`, in which `$app` and `$owner` stand for the roles.
+    static func make(_ schema: String = "") async throws -> Site {
+        let cluster = try PostgresCluster.shared.get()
+        let database = try cluster.makeDatabase("site")
+        let observer = try await PostgresConnection.connect(
+            ConnectionOptions(address: cluster.address(database), applicationName: "observer"))
+        let site = Site(cluster: cluster, database: database, observer: observer)
+        try await site.asSuperuser(
+            """
+            CREATE ROLE \(site.migrator) LOGIN SUPERUSER;
+            CREATE ROLE $owner NOLOGIN;
+            CREATE ROLE $app LOGIN;
+            GRANT ALL ON SCHEMA public TO $owner;
+            GRANT USAGE ON SCHEMA public TO $app;
+            SET ROLE $owner;
+            CREATE TABLE entry (id serial PRIMARY KEY, name text NOT NULL);
+            INSERT INTO entry (name) SELECT 'Ada Lovelace ' || n FROM generate_series(1, 10) AS n;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON entry TO $app;
+            GRANT USAGE, SELECT ON SEQUENCE entry_id_seq TO $app;
+            RESET ROLE;
+            """ + schema)
+        return site
+    }
+
+    func named(_ sql: String) -> String {
+        [("$owner", owner), ("$app", application), ("$migrator", migrator), ("$db", database)].reduce(sql) { text, pair in
+            text.split(separator: pair.0, omittingEmptySubsequences: false).joined(separator: pair.1)
+        }
+    }
+
+    @discardableResult
+    func asSuperuser(_ sql: String) async throws -> Rows { try await observer.execute(named(sql)) }
+
+    func connect(as role: String) async throws -> PostgresConnection {
+        try await .connect(
+            ConnectionOptions(address: cluster.address(database, user: named(role)), applicationName: "application"))
+    }
+
+    func upgrade(
+        _ migrations: MigrationSet = .empty,
+        change: (inout SchemaUpgrade.Configuration) -> Void = { _ in }
+    ) -> SchemaUpgrade {
+        var configuration = SchemaUpgrade.Configuration(
+            address: address, migrations: migrations, drainTimeout: .milliseconds(300), lockPatience: .seconds(5),
+            trustedSuperusers: ["postgres"])
+        change(&configuration)
+        return SchemaUpgrade(configuration)
+    }
+
+    /// What must be the same after a fence as before it: one line for each fact.
+    func catalog() async throws -> [String] {
+        try await observer.query(Site.catalogQuery).map { $0.text(0) }
+    }
+
+    func schemaDump() throws -> String {
+        // pg_dump 15.14 and later put a random key into \restrict lines.
+        try cluster.schemaDump(database).split(separator: "\n", omittingEmptySubsequences: false)
+            .filter { !$0.hasPrefix("\\restrict") && !$0.hasPrefix("\\unrestrict") }.joined(separator: "\n")
+    }
+
+    private static let catalogQuery = """
+        WITH own AS (SELECT oid FROM pg_namespace WHERE nspname IN ('sluice', 'pg_toast'))
+        SELECT concat_ws(' ', 'relation', oid, relname, relkind, relowner, relacl::text, relpersistence, relrowsecurity)
+            FROM pg_class WHERE relnamespace NOT IN (SELECT oid FROM own)
+        UNION ALL SELECT concat_ws(' ', 'column', attrelid, attnum, attname, attacl::text, attisdropped)
+            FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
+        UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner, prosecdef, proacl::text, md5(prosrc))
+            FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM own)
+        UNION ALL SELECT concat_ws(' ', 'trigger', t.oid, tgrelid, tgname, tgenabled, tgtype)
+            FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
+        UNION ALL SELECT concat_ws(' ', 'event trigger', oid, evtname, evtenabled) FROM pg_event_trigger
+        UNION ALL SELECT concat_ws(' ', 'membership', roleid, member, grantor, admin_option) FROM pg_auth_members
+            WHERE member IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
+        UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, setrole, setconfig::text) FROM pg_db_role_setting
+            WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+            OR setrole IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
+        UNION ALL SELECT concat_ws(' ', 'role', oid, rolname, rolsuper, rolcreaterole, rolcanlogin) FROM pg_roles
+            WHERE rolname LIKE '%' || current_database()
+        UNION ALL SELECT concat_ws(' ', 'default rights', oid, defaclrole, defaclobjtype, defaclacl::text) FROM pg_default_acl
+        UNION ALL SELECT concat_ws(' ', 'schema', oid, nspname, nspowner, nspacl::text) FROM pg_namespace
+            WHERE oid NOT IN (SELECT oid FROM own) AND nspname !~ '^pg_(toast_)?temp'
+        UNION ALL SELECT concat_ws(' ', 'rights of', dbid, classid, objid, objsubid, refobjid) FROM pg_shdepend
+            WHERE deptype = 'a' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+        UNION ALL SELECT concat_ws(' ', 'initial', objoid, classoid, objsubid, initprivs::text) FROM pg_init_privs
+        UNION ALL SELECT concat_ws(' ', 'large object', oid, lomowner, lomacl::text) FROM pg_largeobject_metadata
+        ORDER BY 1
+        """
+}
+
+extension SchemaUpgrade {
+    /// Performs a task of the run `r1` and expects it to be done.
+    @discardableResult
+    func done(
+        _ kind: DatabaseTask.Kind, epoch: Int64 = 1, run: String = "r1", attempt: Int = 1,
+        _ location: SourceLocation = #_sourceLocation
+    ) async throws -> DatabaseReport {
+        switch await perform(kind, epoch: epoch, run: run, attempt: attempt) {
+        case .done(let report): return report
+        case .failed(let failure):
+            Issue.record("\(kind): \(failure)", sourceLocation: location)
+            throw failure
+        }
+    }
+
+    /// Performs a task and expects it to fail.
+    func failure(
+        _ kind: DatabaseTask.Kind, epoch: Int64 = 1, run: String = "r1",
+        _ location: SourceLocation = #_sourceLocation
+    ) async throws -> DatabaseFailure {
+        switch await perform(kind, epoch: epoch, run: run) {
+        case .failed(let failure): return failure
+        case .done(let report):
+            Issue.record("\(kind) was done: \(report.lines)", sourceLocation: location)
+            throw CancellationError()
+        }
+    }
+
+    func perform(
+        _ kind: DatabaseTask.Kind, epoch: Int64 = 1, run: String = "r1", attempt: Int = 1
+    ) async -> DatabaseOutcome {
+        await perform(
+            DatabaseTask(
+                kind: kind, run: RunIdentifier(unchecked: run), epoch: Epoch(rawValue: epoch), attempt: attempt))
+    }
+}
+
+extension MigrationSet {
+    /// Expand, switch and contract of one release, each with a way back.
+    static func guestbook() throws -> MigrationSet {
+        try read([
+            File(name: "0001_add_flag.up.sql", text: "-- sluice: expand\nALTER TABLE entry ADD COLUMN flag boolean;"),
+            File(name: "0001_add_flag.down.sql", text: "ALTER TABLE entry DROP COLUMN flag;"),
+            File(
+                name: "0002_split_name.up.sql",
+                text: """
+                    ALTER TABLE entry ADD COLUMN first text, ADD COLUMN last text;
+                    UPDATE entry SET first = split_part(name, ' ', 1), last = split_part(name, ' ', 2);
+                    CREATE TABLE person (id serial PRIMARY KEY, name text);
+                    INSERT INTO person (name) SELECT name FROM entry;
+                    """),
+            File(
+                name: "0002_split_name.down.sql",
+                text: "DROP TABLE person; ALTER TABLE entry DROP COLUMN first, DROP COLUMN last;"),
+            File(
+                name: "0003_index.up.sql",
+                text: "-- sluice: contract\nCREATE INDEX CONCURRENTLY entry_last ON entry (last);"),
+        ])
+    }
+}
