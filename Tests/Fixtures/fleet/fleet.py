@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -75,11 +76,10 @@ class Fleet:
             if name.startswith("client "):
                 self.processes.stop(name)
         for node in self.nodes:
-            for release in node.running_applications():
-                try:
-                    node.stop_application(release)
-                except (RuntimeError, OSError) as error:
-                    print("fleet: %s" % error, file=sys.stderr)
+            try:
+                node.stop_applications()
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                print("fleet: %s" % error, file=sys.stderr)
         self.processes.stop_all()
         shutil.rmtree(self.directory, ignore_errors=True)
 

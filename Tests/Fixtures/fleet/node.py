@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One web node below one directory: its nginx, its guestbook, its agent."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -16,15 +17,36 @@ REPOSITORY = FIXTURES.parent.parent
 GUESTBOOK = FIXTURES / "guestbook"
 
 
+ASSETS = "static/assets"
+
+
+def manifest(bundle, release):
+    """The manifest of a bundle, as `Sources/Releases` writes it: its SHA-256 names the release."""
+    entries = []
+    for path in sorted((path for path in bundle.rglob("*") if path.is_file()),
+                       key=lambda path: str(path.relative_to(bundle)).encode()):
+        kind = "x" if path.stat().st_mode & 0o100 else "f"
+        content = path.read_bytes()
+        entries.append((kind, hashlib.sha256(content).hexdigest(), len(content), path.relative_to(bundle)))
+    lines = ["sluice-bundle 1", "release %s" % release, "assets %s" % ASSETS, "entries %d" % len(entries),
+             "size %d" % sum(entry[2] for entry in entries)] + ["%s %s %d %s" % entry for entry in entries]
+    return "".join(line + "\n" for line in lines)
+
+
+def name_of(identifier):
+    """The release's name: `v1` of `v1.3f786850e387`. The guestbook's names have no dot."""
+    return identifier.split(".")[0]
+
+
 class Node:
     """The layout of a node, the same on a real one with `/` for the root.
 
-    app/releases/<release>      a release's files
-    app/activations/<n>-<release>/{files,app.sock}   what can be current
-    app/current                 the activation that is served; replacing this one link flips everything
-    app/assets                  the hashed assets of the last releases
-    run/app/<release>.sock      where a release listens
-    run/sluice                  the agent's sockets, flags and mode.json
+    app/releases/<id>/{manifest,files}       a release; its id is its name and the beginning of the manifest's digest
+    app/activations/<n>-<id>/{files,app.sock,release}   what can be current
+    app/current                              the activation that is served; replacing this one link flips everything
+    app/assets                               the hashed assets of the last releases
+    run/app/<id>.sock                        where a release listens
+    run/sluice                               the agent's sockets, flags and mode.json
     """
 
     def __init__(self, name, address, port, directory, processes):
@@ -37,6 +59,8 @@ class Node:
         self.run = self.root / "run"
         self.faults = self.root / "faults"
         self.environment_file = self.root / "etc" / "guestbook.env"
+        # Those that this harness installed: name to identifier and digest.
+        self._installed = {}
 
     # What a node is made of
 
@@ -45,70 +69,83 @@ class Node:
                        "nginx/cache", "nginx/temporary", "faults"]:
             (self.root / folder).mkdir(parents=True)
         self.environment_file.write_text(
-            "GUESTBOOK_DSN='%s'\nGUESTBOOK_RUN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
-                database_url, self.run / "app", self.run / "sluice" / "mode.json", self.faults))
+            "GUESTBOOK_DSN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
+                database_url, self.run / "sluice" / "mode.json", self.faults))
         self.environment_file.chmod(0o600)
         self.write_nginx_configuration()
 
     def install(self, bundle, release):
-        """Puts a release on the node as it was before Sluice came: files, assets, a socket, nothing current."""
-        target = self.app / "releases" / release
-        shutil.copytree(bundle, target)
-        for asset in sorted((target / "static" / "assets").iterdir()):
+        """Puts a release on the node as if Sluice had staged it: files and assets, nothing current, nothing started."""
+        text = manifest(bundle, release)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self._installed[release] = ("%s.%s" % (release, digest[:12]), digest)
+        target = self.app / "releases" / self.identifier(release)
+        shutil.copytree(bundle, target / "files")
+        (target / "manifest").write_text(text)
+        for asset in sorted((target / "files" / ASSETS).iterdir()):
             shutil.copy2(asset, self.app / "assets" / asset.name)
+
+    def identifier(self, release):
+        return self._installed[release][0]
 
     def activate(self, release, generation):
         """Makes a release current by hand: one rename."""
-        activation = self.app / "activations" / ("%d-%s" % (generation, release))
+        identifier, digest = self._installed[release]
+        activation = self.app / "activations" / ("%d-%s" % (generation, identifier))
         if not activation.exists():
             activation.mkdir()
-            (activation / "files").symlink_to(self.app / "releases" / release)
+            (activation / "files").symlink_to("../../releases/%s/files" % identifier)
             (activation / "app.sock").symlink_to(self.socket(release))
-        fresh = self.app / ".current"
+            (activation / "release").write_text(
+                "sluice-activation 1\ngeneration %d\nrelease %s\nmanifest %s\n" % (generation, release, digest))
+        fresh = self.app / ".current.next"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(pathlib.Path("activations") / activation.name)
+        fresh.symlink_to("activations/%s" % activation.name)
         os.replace(fresh, self.app / "current")
 
     def active_release(self):
-        """The release that is current on disk, or nothing."""
+        """The name of the release that is current on disk, or nothing."""
         try:
-            return pathlib.Path(os.readlink(self.app / "current" / "files")).name
+            return name_of(os.path.basename(os.readlink(self.app / "current")).split("-", 1)[1])
         except OSError:
             return None
 
     def socket(self, release):
-        return self.run / "app" / ("%s.sock" % release)
+        return self.run / "app" / ("%s.sock" % self.identifier(release))
 
     # The application
 
     def start_application(self, release):
-        self._action("start-app", release)
-
-    def stop_application(self, release):
-        self._action("stop-app", release)
+        self._action("start-app", self.identifier(release))
 
     def running_applications(self):
         """The releases whose processes live, by their pid files."""
+        return [name_of(identifier) for identifier in self._running()]
+
+    def stop_applications(self):
+        for identifier in self._running():
+            self._action("stop-app", identifier)
+
+    def _running(self):
         running = []
         for pidfile in sorted((self.run / "app").glob("*.pid")):
             try:
-                pid = int(pidfile.read_text())
-                command = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes()
+                command = pathlib.Path("/proc/%d/cmdline" % int(pidfile.read_text())).read_bytes()
             except (OSError, ValueError):
                 continue
             if str(self.run).encode() in command:
                 running.append(pidfile.stem)
         return running
 
-    def _action(self, name, release):
+    def _action(self, name, identifier):
         environment = {
-            "SLUICE_RELEASE": release, "SLUICE_RELEASE_DIR": str(self.app / "releases" / release),
-            "SLUICE_SOCKET": str(self.socket(release))}
+            "SLUICE_RELEASE": identifier, "SLUICE_RELEASE_DIR": str(self.app / "releases" / identifier / "files"),
+            "SLUICE_SOCKET": str(self.run / "app" / ("%s.sock" % identifier))}
         result = subprocess.run(
             [GUESTBOOK / "bin" / name, self.environment_file], env=environment, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=60)
         if result.returncode != 0:
-            raise RuntimeError("%s: %s %s failed:\n%s" % (self.name, name, release, result.stdout.decode()))
+            raise RuntimeError("%s: %s %s failed:\n%s" % (self.name, name, identifier, result.stdout.decode()))
 
     # nginx
 

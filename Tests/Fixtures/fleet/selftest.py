@@ -86,7 +86,7 @@ class ByHand(Fleet):
             node.install(GUESTBOOK / "v2", "v2")
             node.start_application("v2")
             if fault == "assets pruned":
-                for name in (node.app / "releases/v1/static/assets").iterdir():
+                for name in (GUESTBOOK / "v1/static/assets").iterdir():
                     (node.app / "assets" / name.name).unlink()
 
         if fault != "gate left open":

@@ -91,8 +91,36 @@ class SluiceFleet(Fleet):
         self.processes.kill(self.agent_name(node))
 
     def agent_configuration(self, node):
-        guestbook, settings = GUESTBOOK / "bin", node.environment_file
-        raise NotImplementedError
+        """What /etc/sluice/agent.yaml is on a real node; see agents/agent.yaml."""
+        actions = "".join(
+            '  %s:\n    command: ["%s", "%s"]\n    timeout: 60s\n    repeatable: true\n' % (
+                name, GUESTBOOK / "bin" / name, node.environment_file)
+            for name in ["start-app", "stop-app", "smoke-test"])
+        return f"""node: {node.name}
+coordinator:
+  url: {self.coordinator_url}
+  token: file:{node.root}/etc/token
+directories:
+  app: {node.app}
+  state: {node.root}/state
+  runtime: {node.run}/sluice
+application:
+  socket: "{node.run}/app/{{release}}.sock"
+gate:
+  routes:
+    reading: ["POST /preview"]
+actions:
+{actions}health:
+  page:
+    # Through the proxy, as a user sees it: a page that reads the database, and the release that answers it.
+    address: {node.address}:{node.port}
+    path: /healthz
+    header:
+      name: X-Release
+caches:
+  pages:
+    generation: true
+"""
 
     def every_node_is_known(self):
         code, lines = self.operator("nodes", "--json")
