@@ -136,7 +136,7 @@ class Kill(Fault):
         else:
             fleet.postgres.query(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE usename = 'postgres' AND pid <> pg_backend_pid() AND application_name LIKE 'sluice%'")
+                " WHERE usename = 'sluice_migrator'")
 
 
 VICTIMS = ["coordinator", "agent", "migration"]

@@ -18,7 +18,11 @@ ACCOUNT = "postgres"
 # Who may connect: the application, a script that writes through a group, a person who is a member of the owner, a reader.
 LOGINS = ["guestbook_app", "guestbook_batch", "guestbook_admin", "guestbook_report"]
 
+# Sluice's own role: nobody else uses it. The fence has event triggers, which only a superuser may make.
+MIGRATOR = "sluice_migrator"
+
 ROLES = """
+ALTER ROLE sluice_migrator SUPERUSER;
 CREATE ROLE guestbook_owner NOLOGIN;
 CREATE ROLE guestbook_writers NOLOGIN;
 CREATE ROLE guestbook_reader NOLOGIN;
@@ -42,7 +46,7 @@ class Postgres:
         self.log = self.directory / "postgres.log"
         self.port = port
         self.processes = processes
-        self.passwords = {name: secrets.token_hex(12) for name in ["postgres", *LOGINS]}
+        self.passwords = {name: secrets.token_hex(12) for name in ["postgres", MIGRATOR, *LOGINS]}
 
     def create(self):
         self.directory.mkdir(parents=True)
@@ -57,7 +61,7 @@ class Postgres:
             "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8"])
         secret.unlink()
         self.start()
-        for name in LOGINS:
+        for name in [MIGRATOR, *LOGINS]:
             self.query('CREATE ROLE "%s" LOGIN PASSWORD %%s' % name, (self.passwords[name],), database="postgres")
         self.query(ROLES, database="postgres")
         self.query("CREATE DATABASE guestbook OWNER guestbook_owner", database="postgres")

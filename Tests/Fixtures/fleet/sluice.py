@@ -13,6 +13,7 @@ from fleet import Fleet
 from journal import Journal
 from node import GUESTBOOK, REPOSITORY
 from ports import COORDINATOR
+from postgres import MIGRATOR
 from processes import processor_seconds, resident_kilobytes, wait_until
 
 PLAN = REPOSITORY / "plans" / "guestbook-v2.yaml"
@@ -57,7 +58,7 @@ class SluiceFleet(Fleet):
 
     def start_coordinator(self):
         # The coordinator has the database's URL; operators and nodes never see it.
-        environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url()}
+        environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url(MIGRATOR)}
         process = self.processes.start(
             "coordinator",
             [self.binaries / "sluice", "coordinator", "--data", self.data, "--listen",
