@@ -194,7 +194,10 @@ def commits_in_window(postgres, directory, window):
     """Between census and lift the log holds no commit that changed an application's table, but for the migration."""
     closed = _position(window.fence_lsn)
     every = transactions(postgres)
-    inside = [each for each in every if each.lsn > closed and each.committed_at < window.lift_began_at]
+    # The lift is the first transaction after the census that touches the fence's own row: an order, not two clocks.
+    lift = next((each.lsn for each in every if each.lsn > closed and "sluice.fence" in each.tables), None)
+    inside = [each for each in every if each.lsn > closed
+              and (each.lsn < lift if lift is not None else each.committed_at < window.lift_began_at)]
     foreign = [each for each in inside if each.application_tables() and not each.is_ours()]
     ours = sum(1 for each in inside if each.is_ours())
     census_at = max((each.committed_at for each in every if each.lsn <= closed), default=0)

@@ -81,6 +81,7 @@ class ByHand(Fleet):
         postgres = self.postgres
         postgres.query("CREATE SCHEMA IF NOT EXISTS sluice")
         postgres.query("CREATE TABLE IF NOT EXISTS sluice.migration (version text)")
+        postgres.query("CREATE TABLE IF NOT EXISTS sluice.fence (state text)")
         postgres.run_file(GUESTBOOK / "migrations" / "0002_recent_entries.up.sql")
         for node in self.nodes:
             node.install(GUESTBOOK / "v2", "v2")
@@ -95,8 +96,7 @@ class ByHand(Fleet):
             time.sleep(0.2)
         if fault != "fence forgotten":
             self.raise_fence()
-        census, lsn = postgres.query(
-            "SELECT pg_current_xact_id()::text, pg_current_wal_insert_lsn()::text FROM sluice.migration RIGHT JOIN (SELECT 1) x ON true")[0]
+        census, lsn = postgres.query("SELECT pg_current_xact_id()::text, pg_current_wal_insert_lsn()::text")[0]
         if fault == "fence forgotten":
             time.sleep(2)
         for gate in self.gates:
@@ -110,8 +110,8 @@ class ByHand(Fleet):
                 node.activate("v2", 2)
             gate.open(gate.reads, "hold-reads")
         lift_began = time.time()
-        if fault != "fence forgotten":
-            postgres.query(FENCE_DOWN)
+        postgres.query("BEGIN; INSERT INTO sluice.fence VALUES ('lifting'); %s COMMIT" % (
+            FENCE_DOWN if fault != "fence forgotten" else ""))
         lift_ended = time.time()
         for gate in self.gates:
             gate.open(gate.writes, "read-only")
