@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ContentDigest
+internal import Glibc
+internal import UpgradeModel
+
+/// The calls that the store makes, each with an error that names the call and the path.
+///
+/// Every call that changes something asks `beforeChange` first. The store passes nothing; its tests pass one that fails at the
+/// n-th change and at every later one, which is what `kill -9` looks like from the disk.
+struct FileSystem: Sendable {
+    var beforeChange: (@Sendable (String) throws(ReleaseFailure) -> Void)?
+
+    enum Kind { case file, directory, link, other }
+
+    struct Status {
+        var kind: Kind
+        var size: Int64
+        var mode: UInt32
+        var device: UInt64
+        var inode: UInt64
+        /// Nanoseconds since 1970.
+        var modified: Int64
+    }
+
+    // MARK: - Looking
+
+    /// `nil` when there is nothing; links are not followed.
+    func status(_ path: String) throws(ReleaseFailure) -> Status? {
+        var result = stat()
+        guard lstat(path, &result) == 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw failure("inspect", path)
+        }
+        return Status(result)
+    }
+
+    /// The names in a directory, sorted bytewise, without `.` and `..`; empty when there is no such directory.
+    func names(in directory: String) throws(ReleaseFailure) -> [String] {
+        guard let stream = opendir(directory) else {
+            if errno == ENOENT { return [] }
+            throw failure("list", directory)
+        }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                guard errno == 0 else { throw failure("list", directory) }
+                return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            }
+            let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            guard let name = String(validating: bytes, as: UTF8.self) else {
+                throw ReleaseFailure(
+                    .fileSystem,
+                    "\(directory) has a file whose name is not UTF-8: \(shown(String(decoding: bytes, as: UTF8.self)))"
+                        + "; rename it")
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+    }
+
+    func target(ofLink path: String) throws(ReleaseFailure) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let count = buffer.withUnsafeMutableBytes { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { text in
+                text.baseAddress.map { readlink(path, $0, text.count) } ?? -1
+            }
+        }
+        guard count >= 0 else {
+            if errno == ENOENT { return nil }
+            throw failure("read the link", path)
+        }
+        return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+
+    /// - Throws: also when the file has more bytes than the limit.
+    func read(_ path: String, limit: Int) throws(ReleaseFailure) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { return bytes }
+            guard count > 0 else {
+                if errno == EINTR { continue }
+                throw failure("read", path)
+            }
+            bytes += chunk[..<count]
+            guard bytes.count <= limit else {
+                throw ReleaseFailure(.fileSystem, "\(path) has more than \(limit) bytes")
+            }
+        }
+    }
+
+    /// Digest and size of a regular file; a link is not followed.
+    func digest(_ path: String) throws(ReleaseFailure) -> (digest: Digest, size: Int64) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw ReleaseFailure(.fileSystem, "\(path) is not a regular file")
+        }
+        var hasher = SHA256Hasher()
+        var size: Int64 = 0
+        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 16)
+        defer { chunk.deallocate() }
+        while true {
+            let count = Glibc.read(descriptor, chunk.baseAddress, chunk.count)
+            if count == 0 { return (hasher.finalize(), size) }
+            guard count > 0 else {
+                if errno == EINTR { continue }
+                throw failure("read", path)
+            }
+            hasher.update(UnsafeRawBufferPointer(rebasing: chunk[..<count]))
+            size += Int64(count)
+        }
+    }
+
+    /// What this user may still write, in bytes and in inodes (`nil` when the file system has no fixed number of them).
+    func free(at path: String) throws(ReleaseFailure) -> (bytes: Int64, inodes: Int64?) {
+        var result = statvfs()
+        guard statvfs(path, &result) == 0 else { throw failure("ask for the free space of", path) }
+        let (bytes, overflow) = Int64(clamping: result.f_bavail)
+            .multipliedReportingOverflow(by: Int64(clamping: result.f_frsize))
+        return (
+            overflow ? Int64.max : bytes, result.f_files == 0 ? nil : Int64(clamping: result.f_favail)
+        )
+    }
+
+    // MARK: - Changing
+
+    /// Makes a directory of exactly this mode; one that is there already gets the mode.
+    func makeDirectory(_ path: String, mode: UInt32) throws(ReleaseFailure) {
+        try beforeChange?("mkdir \(path)")
+        guard mkdir(path, mode) == 0 || errno == EEXIST else { throw failure("make the directory", path) }
+        guard try status(path)?.kind == .directory else {
+            throw ReleaseFailure(.fileSystem, "\(path) is in the way: a directory is needed there; move it")
+        }
+        guard chmod(path, mode) == 0 else { throw failure("set the mode of", path) }
+    }
+
+    func setMode(_ path: String, _ mode: UInt32) throws(ReleaseFailure) {
+        try beforeChange?("chmod \(path)")
+        guard chmod(path, mode) == 0 else { throw failure("set the mode of", path) }
+    }
+
+    /// - Returns: false when this file cannot have another link: too many already, or another file system.
+    func link(_ source: String, to path: String) throws(ReleaseFailure) -> Bool {
+        try beforeChange?("link \(path)")
+        if Glibc.link(source, path) == 0 { return true }
+        guard errno == EMLINK || errno == EXDEV || errno == EPERM || errno == EOPNOTSUPP else {
+            throw failure("link \(source) to", path)
+        }
+        return false
+    }
+
+    func symbolicLink(to target: String, at path: String) throws(ReleaseFailure) {
+        try beforeChange?("symlink \(path)")
+        guard symlink(target, path) == 0 else { throw failure("make the link", path) }
+    }
+
+    func rename(_ source: String, to path: String) throws(ReleaseFailure) {
+        try beforeChange?("rename \(path)")
+        guard Glibc.rename(source, path) == 0 else { throw failure("rename \(source) to", path) }
+    }
+
+    /// Nothing there is success.
+    func remove(_ path: String) throws(ReleaseFailure) {
+        try beforeChange?("unlink \(path)")
+        guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+    }
+
+    func removeDirectory(_ path: String) throws(ReleaseFailure) {
+        try beforeChange?("rmdir \(path)")
+        guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove the directory", path) }
+    }
+
+    /// Removes what is there, a directory with everything in it; links are removed, not followed.
+    func removeTree(_ path: String) throws(ReleaseFailure) {
+        guard let status = try status(path) else { return }
+        guard status.kind == .directory else { return try remove(path) }
+        for name in try names(in: path) { try removeTree("\(path)/\(name)") }
+        try removeDirectory(path)
+    }
+
+    /// Writes a new file and brings it to the disk. What is there is replaced in place.
+    func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(ReleaseFailure) {
+        try beforeChange?("write \(path)")
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failure("create", path) }
+        defer { close(descriptor) }
+        var written = 0
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard count >= 0 else {
+                if errno == EINTR { continue }
+                throw failure("write", path)
+            }
+            written += count
+        }
+        guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else { throw failure("sync", path) }
+    }
+
+    /// Copies a file to a new one of this mode and brings it to the disk.
+    func copy(_ source: String, to path: String, mode: UInt32) throws(ReleaseFailure) {
+        try beforeChange?("copy \(path)")
+        let input = open(source, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard input >= 0 else { throw failure("open", source) }
+        defer { close(input) }
+        let output = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard output >= 0 else { throw failure("create", path) }
+        defer { close(output) }
+        while true {
+            let count = sendfile(output, input, nil, 1 << 30)
+            if count == 0 { break }
+            guard count > 0 || errno == EINTR else { throw failure("copy \(source) to", path) }
+        }
+        guard fchmod(output, mode) == 0, fsync(output) == 0 else { throw failure("sync", path) }
+    }
+
+    /// Brings a file's content, or a directory's names, to the disk.
+    func sync(_ path: String) throws(ReleaseFailure) {
+        try beforeChange?("fsync \(path)")
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw failure("sync", path) }
+    }
+
+    func failure(_ call: String, _ path: String) -> ReleaseFailure {
+        let code = errno
+        let advice = code == ENOSPC ? "; make room on this file system" : ""
+        return ReleaseFailure(
+            code == ENOSPC ? .noSpace : .fileSystem,
+            "cannot \(call) \(path): \(String(cString: strerror(code)))\(advice)")
+    }
+}
+
+extension FileSystem.Status {
+    init(_ status: stat) {
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: kind = .file
+        case S_IFDIR: kind = .directory
+        case S_IFLNK: kind = .link
+        default: kind = .other
+        }
+        size = Int64(status.st_size)
+        mode = UInt32(status.st_mode) & 0o7777
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        modified = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)
+    }
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// Where everything is beneath a store's root. `docs/decisions/releases-layout.md` says why.
+struct ReleaseLayout: Sendable {
+    let root: String
+
+    var releases: String { "\(root)/releases" }
+    /// Private (0700), on the same file system, so that leaving it is a rename.
+    var staging: String { "\(root)/staging" }
+    var activations: String { "\(root)/activations" }
+    var assets: String { "\(root)/assets" }
+    var current: String { "\(root)/current" }
+    var nextCurrent: String { "\(root)/.current.next" }
+
+    func release(_ identifier: String) -> String { "\(releases)/\(identifier)" }
+    func manifest(_ identifier: String) -> String { "\(releases)/\(identifier)/manifest" }
+    func files(_ identifier: String) -> String { "\(releases)/\(identifier)/files" }
+
+    /// A blob on its way here.
+    func part(_ digest: Digest) -> String { "\(staging)/\(digest).part" }
+    /// A blob that is complete and was verified.
+    func blob(_ digest: Digest) -> String { "\(staging)/\(digest).blob" }
+    func assembly(_ identifier: String) -> String { "\(staging)/\(identifier).tmp" }
+    /// What has been taken out of its place and is yet to be deleted.
+    func trash(_ name: String) -> String { "\(staging)/\(name).trash" }
+    func nextActivation(_ name: String) -> String { "\(staging)/\(name).activation" }
+}
+
+extension ReleaseReference {
+    /// The name of the release's directory on a node and of its socket: `v2.3f786850e387`.
+    ///
+    /// Name and the first 12 digits of the digest, because two bundles of one name are two releases.
+    public var identifier: String { "\(name).\(manifest.short)" }
+}

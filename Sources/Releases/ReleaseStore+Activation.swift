@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Glibc
+public import UpgradeModel
+
+/// Which release a node serves, since which generation.
+public struct Activation: Hashable, Sendable {
+    public var release: ReleaseReference
+    /// Rises with every activation on this node, back to an old release too; never used for another release.
+    public var generation: CacheGeneration
+    /// The directory with `files`, `app.sock` and `release`.
+    public var directory: String
+
+    public init(release: ReleaseReference, generation: CacheGeneration, directory: String) {
+        self.release = release
+        self.generation = generation
+        self.directory = directory
+    }
+}
+
+extension ReleaseStore {
+    /// What `current` points to; `nil` before the first activation.
+    public func current() throws(ReleaseFailure) -> Activation? {
+        guard let status = try files.status(layout.current) else { return nil }
+        guard status.kind == .link, let target = try files.target(ofLink: layout.current),
+            let name = target.split(separator: "/").last.map(String.init), target == "activations/\(name)",
+            let activation = try activation(named: name)
+        else {
+            throw ReleaseFailure(
+                .damaged,
+                "\(layout.current) is not a link to an activation; move it away and activate a release again")
+        }
+        return activation
+    }
+
+    /// The next generation that nobody has used on this node.
+    public func nextGeneration() throws(ReleaseFailure) -> CacheGeneration {
+        (try activations().map(\.generation).max() ?? .zero).next
+    }
+
+    /// Makes a release the one that `current` points to, with one rename.
+    ///
+    /// Calling it again with the same release and generation changes nothing and returns the same. When this returns the flip
+    /// is on the disk; when it throws or dies, `current` is the old activation or the new one, never anything else.
+    ///
+    /// - Throws: ``ReleaseFailure/Code/notStaged``; ``ReleaseFailure/Code/staleGeneration`` when the generation is below one
+    ///   that this node has had or belongs to another release.
+    public func activate(
+        _ release: ReleaseReference, generation: CacheGeneration
+    ) throws(ReleaseFailure) -> Activation {
+        let activation = try prepareActivation(release, generation: generation)
+        let target = "activations/\(activation.name)"
+        if try files.target(ofLink: layout.current) != target {
+            try files.remove(layout.nextCurrent)
+            try files.symbolicLink(to: target, at: layout.nextCurrent)
+            try files.rename(layout.nextCurrent, to: layout.current)
+        }
+        // Also when the link was right already: the call that made it may have died before this line.
+        try files.sync(layout.root)
+        return activation
+    }
+
+    /// Everything of an activation except the flip, so that the flip in the write window is three system calls.
+    ///
+    /// Optional: `activate` does it when it has not been done.
+    @discardableResult
+    public func prepareActivation(
+        _ release: ReleaseReference, generation: CacheGeneration
+    ) throws(ReleaseFailure) -> Activation {
+        guard try isStaged(release) else { throw notStaged(release) }
+        let all = try activations()
+        let activation = Activation(
+            release: release, generation: generation,
+            directory: "\(layout.activations)/\(generation.rawValue)-\(release.identifier)")
+        let highest = all.map(\.generation).max() ?? .zero
+        guard generation > .zero, generation >= highest else {
+            throw ReleaseFailure(
+                .staleGeneration,
+                "generation \(generation.rawValue) of \(release.identifier) is refused: this node has had "
+                    + "\(highest.rawValue)")
+        }
+        if let other = all.first(where: { $0.generation == generation && $0.release != release }) {
+            throw ReleaseFailure(
+                .staleGeneration,
+                "generation \(generation.rawValue) is that of \(other.release.identifier) already")
+        }
+        if !all.contains(activation) { try makeActivation(activation) }
+        return activation
+    }
+
+    private func makeActivation(_ activation: Activation) throws(ReleaseFailure) {
+        let next = layout.nextActivation(activation.name)
+        try files.removeTree(next)
+        try files.makeDirectory(next, mode: 0o755)
+        try files.symbolicLink(
+            to: "../../releases/\(activation.release.identifier)/files", at: "\(next)/files")
+        try files.symbolicLink(to: socketPath(of: activation.release), at: "\(next)/app.sock")
+        try files.write(activation.record, to: "\(next)/release", mode: 0o444)
+        try files.sync(next)
+        try files.rename(next, to: activation.directory)
+        try files.sync(layout.activations)
+    }
+
+    /// All activations that are kept, the lowest generation first.
+    func activations() throws(ReleaseFailure) -> [Activation] {
+        var all: [Activation] = []
+        for name in try files.names(in: layout.activations) {
+            guard let activation = try activation(named: name) else {
+                throw ReleaseFailure(
+                    .damaged, "\(layout.activations)/\(name) is not an activation; move it away")
+            }
+            all.append(activation)
+        }
+        return all.sorted { $0.generation < $1.generation }
+    }
+
+    private func activation(named name: String) throws(ReleaseFailure) -> Activation? {
+        let directory = "\(layout.activations)/\(name)"
+        guard try files.status("\(directory)/release")?.kind == .file else { return nil }
+        let record = try files.read("\(directory)/release", limit: 4096)
+        guard let activation = Activation(record: record, directory: directory), activation.name == name
+        else { return nil }
+        return activation
+    }
+}
+
+extension Activation {
+    /// The name of its directory.
+    var name: String { "\(generation.rawValue)-\(release.identifier)" }
+
+    /// The `release` file: four lines, for people and for the store.
+    var record: [UInt8] {
+        Array(
+            """
+            sluice-activation 1
+            generation \(generation.rawValue)
+            release \(release.name)
+            manifest \(release.manifest)
+
+            """.utf8)
+    }
+
+    init?(record: [UInt8], directory: String) {
+        let lines = String(decoding: record, as: UTF8.self).split(separator: "\n").map {
+            $0.split(separator: " ", maxSplits: 1).map(String.init)
+        }
+        guard lines.count == 4, lines.allSatisfy({ $0.count == 2 }), lines[0] == ["sluice-activation", "1"],
+            lines[1][0] == "generation", let number = Int64(lines[1][1]), lines[2][0] == "release",
+            let name = ReleaseName(lines[2][1]), lines[3][0] == "manifest", let digest = Digest(lines[3][1])
+        else { return nil }
+        self.init(
+            release: ReleaseReference(name: name, manifest: digest),
+            generation: CacheGeneration(rawValue: number), directory: directory)
+        guard self.record == record else { return nil }
+    }
+}

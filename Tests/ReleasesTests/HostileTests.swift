@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import Glibc
+import Testing
+import UpgradeModel
+
+@testable import Releases
+
+/// Each bundle that must be refused, on a node that has a release staged and active: the disk is compared before and after.
+@Suite struct HostileBundles {
+    let directory: TemporaryDirectory
+    let root: String
+    let store: ReleaseStore
+    let good: TestRelease
+    let before: [String]
+
+    init() async throws {
+        directory = try TemporaryDirectory()
+        root = "\(directory.path)/root"
+        store = try ReleaseStore.at(root)
+        good = try TestRelease("v1", ["app": "one", "static/logo.svg": "old", "static/sub/x.js": "x"], assets: "static")
+        try await store.stage(good)
+        _ = try await store.activate(good.reference, generation: .init(rawValue: 1))
+        before = try listing(directory.path)
+    }
+
+    @Test("a manifest against the rules is refused with nothing changed", arguments: ManifestText.hostile.map(\.name))
+    func manifest(name: String) async throws {
+        let text = try #require(ManifestText.hostile.first { $0.name == name }?.text)
+        let release = ReleaseReference(
+            name: try #require(ReleaseName("v2")), manifest: Digest.sha256(of: text))
+        let source = MemorySource([:])
+        let error = await failure {
+            try await store.stage(manifest: Array(text.utf8), as: release, from: source)
+        }
+        #expect(error?.code == .invalidManifest)
+        #expect(source.calls.isEmpty)
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test("a manifest other than the one that was announced is refused with nothing changed")
+    func otherManifest() async throws {
+        let other = try TestRelease("v2", ["app": "two"])
+        for release in [
+            ReleaseReference(name: other.manifest.name, manifest: good.reference.manifest),
+            ReleaseReference(name: good.manifest.name, manifest: other.reference.manifest),
+        ] {
+            let error = await failure {
+                try await store.stage(
+                    manifest: other.manifest.encoded, as: release, from: MemorySource(other.blobs))
+            }
+            #expect(error?.code == .wrongManifest)
+        }
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test(
+        "content that is not what the manifest promises is refused and nothing of it stays",
+        arguments: ["other bytes", "too many bytes", "size says more", "size says less", "not empty"])
+    func content(kind: String) async throws {
+        let right = Array("0123456789".utf8)
+        let digest = Digest.sha256(of: right)
+        let size: Int64 =
+            switch kind {
+            case "size says more": 12
+            case "size says less": 8
+            case "not empty": 0
+            default: 10
+            }
+        let served: [UInt8] =
+            switch kind {
+            case "other bytes": Array("012345678X".utf8)
+            case "too many bytes": right + [0]
+            default: right
+            }
+        let fine = Array("fine".utf8)
+        let manifest = try BundleManifest(
+            name: try #require(ReleaseName("v2")),
+            entries: [
+                .init(path: try BundlePath("a"), digest: Digest.sha256(of: fine), size: 4),
+                .init(path: try BundlePath("b"), digest: digest, size: size),
+            ])
+        let error = await failure {
+            try await store.stage(
+                manifest: manifest.encoded, as: manifest.reference,
+                from: MemorySource([digest: served, Digest.sha256(of: fine): fine]))
+        }
+        #expect(error?.code == .wrongContent)
+        #expect(error?.message.contains("b is refused") == true)
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test(
+        "an asset that would take another release's name is refused with nothing changed",
+        arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
+    func assets(path: String) async throws {
+        let release = try TestRelease("v2", [path: "new", "app": "two"], assets: "static")
+        let source = MemorySource(release.blobs)
+        let error = await failure { try await store.stage(release, from: source) }
+        #expect(error?.code == .assetConflict)
+        #expect(error?.message.contains(path) == true)
+        #expect(error?.message.contains("hash") == true)
+        #expect(source.calls.isEmpty)
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test("an asset of the same name and content, or a file outside the assets, is no conflict")
+    func sameAsset() async throws {
+        try await store.stage(
+            try TestRelease("v2", ["static/logo.svg": "old", "app": "two"], assets: "static"))
+        try await store.stage(try TestRelease("v3", ["static/logo.svg": "new"]))
+    }
+
+    @Test("a disk without room refuses with nothing changed")
+    func space() async throws {
+        let full = try ReleaseStore(.init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 1 << 60))
+        let release = try TestRelease("v2", ["app": "two"])
+        let error = await failure { try await full.stage(release) }
+        #expect(error?.code == .noSpace)
+        #expect(error?.message.contains(root) == true)
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test("a socket path that no socket can have is refused with nothing changed")
+    func socket() async throws {
+        let long = try ReleaseStore(
+            .init(root: root, socketTemplate: "/run/\(String(repeating: "d", count: 90))/{release}.sock", reservedBytes: 0))
+        let error = await failure { try await long.stage(try TestRelease("v2", ["app": "two"])) }
+        #expect(error?.message.contains("107") == true)
+        #expect(try listing(directory.path) == before)
+    }
+
+    @Test("a link planted where a blob is fetched to is removed, not followed", arguments: ["outside", "x"])
+    func planted(target: String) async throws {
+        let release = try TestRelease("v2", ["app": "two"])
+        let outside = "\(directory.path)/\(target)"
+        try FileSystem().write(Array("precious".utf8), to: outside, mode: 0o644)
+        symlink(target == "x" ? "../../x" : outside, "\(root)/staging/\(Digest.sha256(of: "two")).part")
+        try await store.stage(release)
+        #expect(try String(decoding: FileSystem().read(outside, limit: 100), as: UTF8.self) == "precious")
+        #expect(try await store.verify(release.reference).isIntact)
+    }
+}
