@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlAPI
+internal import UpgradeModel
+
+/// The nodes of a run, one row a node.
+enum NodeTable {
+    private static let columns = [
+        Table.Column(title: "NODE", rank: 0, atMost: 24),
+        Table.Column(title: "BATCH", alignment: .right, rank: 6),
+        Table.Column(title: "STEP", rank: 1, atMost: 11),
+        Table.Column(title: "RELEASE", rank: 2, atMost: 16),
+        Table.Column(title: "GATE", rank: 3),
+        Table.Column(title: "HELD", alignment: .right, rank: 5),
+        Table.Column(title: "IN FLIGHT", alignment: .right, rank: 7),
+        Table.Column(title: "SEEN", alignment: .right, rank: 4),
+        Table.Column(title: "NOTE", rank: 8, atMost: 200),
+    ]
+
+    /// At most `rows` nodes, those that need looking at first; a last line counts those that are left out.
+    static func lines(_ nodes: [NodeRow], width: Int, rows limit: Int = .max) -> [StyledLine] {
+        let isCut = nodes.count > limit
+        let shown = isCut ? Array(nodes.sorted(by: isMoreUrgent).prefix(max(1, limit - 1))) : nodes
+        let table = Table(columns: columns, rows: shown.map(row))
+        let rest = nodes.count - shown.count
+        return table.lines(width: width)
+            + (rest > 0 ? [StyledLine("… and \(counted(rest, "more node"))", .faint)] : [])
+    }
+
+    private static func row(_ node: NodeRow) -> [Table.Cell] {
+        let gate = node.status?.gate
+        return [
+            Table.Cell(node.name.rawValue, node.standing == .quarantined ? .bad : .plain),
+            Table.Cell(node.batch.map { "\($0)" } ?? ""),
+            step(node),
+            Table.Cell(node.status?.active?.release.name.rawValue ?? (node.status == nil ? "?" : "none")),
+            self.gate(gate),
+            Table.Cell(gate.map { "\($0.writesWaiting + $0.readsWaiting)" } ?? ""),
+            Table.Cell(gate.map { "\($0.writesInFlight)" } ?? ""),
+            seen(node.lastSeen),
+            Table.Cell(note(node), node.standing == .quarantined ? .bad : .faint),
+        ]
+    }
+
+    private static func step(_ node: NodeRow) -> Table.Cell {
+        if node.standing == .quarantined { return Table.Cell("quarantined", .bad) }
+        switch node.reached {
+        case true?: return Table.Cell("reached", .good)
+        case false?: return Table.Cell("waiting", .active)
+        case nil: return Table.Cell("-", .faint)
+        }
+    }
+
+    static func gate(_ gate: GateObservation?) -> Table.Cell {
+        guard let gate else { return "?" }
+        if gate.readsHeld { return Table.Cell("hold all", .warning) }
+        switch gate.writes {
+        case .open: return Table.Cell("open")
+        case .hold: return Table.Cell("hold", .warning)
+        case .refuse: return Table.Cell("refuse", .warning)
+        }
+    }
+
+    static func seen(_ span: Span?) -> Table.Cell {
+        guard let span else { return Table.Cell("never", .bad) }
+        // A status is due every ten seconds at the latest.
+        return Table.Cell(span < .seconds(1) ? "now" : span.text, span > .seconds(30) ? .bad : .plain)
+    }
+
+    private static func note(_ node: NodeRow) -> String {
+        if let reason = node.reason { return reason }
+        return node.status.map(note) ?? ""
+    }
+
+    /// What a status says that a person should know.
+    static func note(_ status: NodeStatus) -> String {
+        if let opened = status.breakGlass { return "opened by hand: \(opened)" }
+        if let failure = status.failures.first { return failure.message }
+        if let task = status.tasks.first(where: { $0.state == .failed || $0.state == .unknown }) {
+            return "\(task.identity) \(task.state.rawValue)"
+        }
+        if let staging = status.staging, staging.bytesDone < staging.bytesTotal {
+            return "staging \(bytes(staging.bytesDone)) of \(bytes(staging.bytesTotal))"
+        }
+        if let task = status.tasks.first(where: { $0.state == .running }) { return "runs \(task.identity)" }
+        if let health = status.health, health.state == .checking { return health.detail }
+        return ""
+    }
+
+    private static func isMoreUrgent(_ left: NodeRow, _ right: NodeRow) -> Bool {
+        func urgency(_ node: NodeRow) -> Int {
+            if node.standing == .quarantined { return 0 }
+            switch node.reached {
+            case false?: return 1
+            case true?: return 2
+            case nil: return 3
+            }
+        }
+        return (urgency(left), left.batch ?? .max, left.name) < (urgency(right), right.batch ?? .max, right.name)
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A text from outside on one line, with nothing in it that a terminal or a reader could take for more than text.
+///
+/// Control characters (escape sequences among them) and the characters that turn the direction of writing become `�`;
+/// line breaks and tabs become spaces.
+func printable(_ text: String) -> String {
+    String(
+        String.UnicodeScalarView(
+            text.unicodeScalars.map { scalar in
+                switch scalar.value {
+                case 0x09, 0x0A, 0x0D: " "
+                case 0x00...0x1F, 0x7F...0x9F, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF: "\u{FFFD}"
+                default: scalar
+                }
+            }))
+}
+
+/// How many columns of a terminal a text takes.
+func columns(of text: String) -> Int {
+    text.reduce(0) { $0 + columns(of: $1) }
+}
+
+func columns(of character: Character) -> Int {
+    guard let scalar = character.unicodeScalars.first else { return 0 }
+    if scalar.isASCII { return 1 }
+    switch scalar.value {
+    // East Asian wide and full-width forms, and pictographs.
+    case 0x1100...0x115F, 0x2E80...0x303E, 0x3041...0xA4CF, 0xAC00...0xD7A3, 0xF900...0xFAFF,
+        0xFE30...0xFE6F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x1F300...0x1FAFF, 0x20000...0x3FFFD:
+        return 2
+    default: return 1
+    }
+}
+
+/// The text in at most this many columns; the last one is `…` when something was cut off.
+func fitted(_ text: String, to width: Int) -> String {
+    guard columns(of: text) > width else { return text }
+    guard width > 0 else { return "" }
+    var result = ""
+    var used = 0
+    for character in text {
+        let wide = columns(of: character)
+        if used + wide > width - 1 { break }
+        result.append(character)
+        used += wide
+    }
+    return result + "…"
+}
+
+/// The text in lines of at most this many columns, broken at spaces where there are any.
+func wrapped(_ text: String, to width: Int) -> [String] {
+    var lines: [String] = []
+    var line = ""
+    for word in text.split(separator: " ") {
+        if line.isEmpty {
+            line = String(word)
+        } else if columns(of: line) + 1 + columns(of: String(word)) <= width {
+            line += " " + word
+        } else {
+            lines.append(line)
+            line = String(word)
+        }
+    }
+    if !line.isEmpty { lines.append(line) }
+    return lines
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlAPI
+internal import UpgradeModel
+
+/// A run on one screen: what `status RUN` prints, and what `--watch` draws again and again.
+struct RunScreen: Sendable {
+    var view: RunView
+    /// How long ago the view came, so that what is elapsed goes on between two of them.
+    var age: Span = .zero
+    /// Why the coordinator is not heard, while it is not.
+    var lost: String?
+
+    /// - Parameter height: the most lines; a screen has no more than that.
+    func lines(width: Int, height: Int = .max) -> [StyledLine] {
+        let head = header(width: width)
+        let rest = height == .max ? .max : max(2, height - head.count - 1)
+        return (head + NodeTable.lines(view.nodes, width: width, rows: rest == .max ? .max : rest - 1))
+            .map { $0.fitted(to: width) }
+    }
+
+    private var now: Instant { view.now + age }
+    private var state: RunState { view.summary.state }
+
+    private func header(width: Int) -> [StyledLine] {
+        var lines = [title, progress]
+        if let window { lines.append(window) }
+        if let database = view.database {
+            lines.append(StyledLine("database  ", .faint) + StyledLine(printable(database)))
+        }
+        if let reason = view.reason { lines += labelled("because", reason, isAtFault ? .bad : .warning, width) }
+        if let advice = view.advice { lines += labelled("next", advice, .strong, width) }
+        if let lost { lines += labelled("lost", lost, .bad, width) }
+        return lines + [StyledLine("")]
+    }
+
+    private var title: StyledLine {
+        let summary = view.summary
+        return StyledLine("run \(summary.run)", .strong)
+            + StyledLine("  \(summary.fleet) to \(summary.release)  ")
+            + StyledLine(state.title, state.role)
+            + StyledLine("  \((now - summary.createdAt).text)", .faint)
+    }
+
+    private var progress: StyledLine {
+        let batch = view.batches > 0 && view.batch > 0 ? "  batch \(view.batch) of \(view.batches)" : ""
+        let named = view.nodes.filter { $0.reached != nil && $0.standing == .member }
+        let reached = named.isEmpty ? "" : "  \(named.filter { $0.reached == true }.count)/\(named.count) nodes"
+        return StyledLine("phase     ", .faint)
+            + StyledLine("\(view.summary.phase)", .strong)
+            + StyledLine(state.isEnded ? "" : ": \(printable(view.step))\(reached)\(batch)")
+    }
+
+    private var window: StyledLine? {
+        guard let opened = view.windowOpened else { return nil }
+        let held = view.nodes.compactMap(\.status?.gate).reduce(0) { $0 + $1.writesWaiting }
+        if let closed = view.windowClosed {
+            return StyledLine("writes    ", .faint) + StyledLine("open again", .good)
+                + StyledLine(", were closed for \((closed - opened).text)")
+        }
+        return StyledLine("writes    ", .faint) + StyledLine("closed", .warning)
+            + StyledLine(" for \((now - opened).text), \(held) held")
+    }
+
+    private var isAtFault: Bool { state == .waiting || state == .rolledBack || state == .refused }
+
+    private func labelled(
+        _ label: String, _ text: String, _ role: StyledLine.Role, _ width: Int
+    ) -> [StyledLine] {
+        let indent = 10
+        return wrapped(printable(text), to: max(20, width - indent)).prefix(4).enumerated().map { index, line in
+            let name = index == 0 ? label : ""
+            let blank = String(repeating: " ", count: indent - columns(of: name))
+            return StyledLine(name + blank, .faint) + StyledLine(line, role)
+        }
+    }
+}
+
+extension RunState {
+    /// For people.
+    var title: String {
+        switch self {
+        case .running: "running"
+        case .rollingBack: "rolling back"
+        case .paused: "paused"
+        case .awaitingApproval: "awaiting approval"
+        case .waiting: "waiting for a person"
+        case .done: "done"
+        case .rolledBack: "rolled back"
+        case .refused: "refused, nothing was touched"
+        }
+    }
+
+    var role: StyledLine.Role {
+        switch self {
+        case .running: .active
+        case .done: .good
+        case .rollingBack, .paused, .awaitingApproval, .rolledBack: .warning
+        case .waiting, .refused: .bad
+        }
+    }
+}

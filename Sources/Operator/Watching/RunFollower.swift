@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlAPI
+internal import FoundationEssentials
+internal import Synchronization
+internal import UpgradeEngine
+internal import UpgradeModel
+
+/// Something to tell while a run is watched.
+enum WatchUpdate: Sendable {
+    /// How the run stands now.
+    case view(RunView)
+    /// The next fact of the run: each once, in order, none left out.
+    case fact(JournalEntry)
+    case connectionLost(CommandFailure)
+    case connectionRestored
+}
+
+/// Follows a run to its end, across restarts of the coordinator.
+struct RunFollower: Sendable {
+    let client: CoordinatorClient
+    let run: RunIdentifier
+    /// How long a coordinator may be away before the watching gives up. The run does not.
+    var patience: Duration = .seconds(600)
+
+    /// What has been told so far.
+    private struct Progress {
+        var version: Int64 = 0
+        var exit: CommandExit?
+        var state: RunState?
+    }
+
+    /// Watches until the run has ended or waits for a person.
+    ///
+    /// - Returns: the state that it was watched to.
+    func follow(_ tell: (WatchUpdate) async -> Void) async throws(CommandFailure) -> RunState {
+        var progress = Progress()
+        var pause = Duration.milliseconds(100)
+        var lostSince: ContinuousClock.Instant?
+        while true {
+            var wasHeard = false
+            let failure = await streamOnce(&progress) { update in
+                if !wasHeard, lostSince != nil { await tell(.connectionRestored) }
+                wasHeard = true
+                await tell(update)
+            }
+            if let state = progress.state, CommandExit(state) != nil { return state }
+            if Task.isCancelled {
+                throw CommandFailure(.detached, code: "detached", "watching was stopped")
+            }
+            if wasHeard {
+                lostSince = nil
+                pause = .milliseconds(100)
+            }
+            if let failure, !failure.isTransient { throw failure }
+            let now = ContinuousClock.now
+            if lostSince == nil, let failure { await tell(.connectionLost(failure)) }
+            if failure != nil { lostSince = lostSince ?? now }
+            if let lostSince, now - lostSince > patience {
+                throw CommandFailure(
+                    code: "unreachable", "the coordinator at \(client.connection.url) has been away for \(patience)",
+                    advice: "start it again; it takes the run up where it was. Then: sluice status \(run) --watch")
+            }
+            // Cancelled while it waits: the next turn says so.
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, .seconds(2))
+        }
+    }
+
+    /// One connection, to its end.
+    ///
+    /// - Returns: why it broke; `nil` when the coordinator ended it in good order.
+    private func streamOnce(
+        _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+    ) async -> CommandFailure? {
+        let (events, feed) = AsyncStream.makeStream(
+            of: ServerSentEvent.self, bufferingPolicy: .bufferingOldest(65_536))
+        let after = progress.version
+        return await withTaskGroup(of: CommandFailure?.self) { group in
+            group.addTask {
+                let failure = await receive(after: after, into: feed)
+                feed.finish()
+                return failure
+            }
+            for await event in events {
+                let isOver = await take(event, &progress, tell)
+                if isOver { break }
+            }
+            // What had come is told; a stream that is over is not waited for.
+            if progress.state.flatMap(CommandExit.init) != nil || Task.isCancelled { group.cancelAll() }
+            return await group.next() ?? nil
+        }
+    }
+
+    private func receive(
+        after version: Int64, into feed: AsyncStream<ServerSentEvent>.Continuation
+    ) async -> CommandFailure? {
+        let reader = Mutex((parser: ServerSentEventParser(), isFlooded: false))
+        do throws(CommandFailure) {
+            try await client.stream(run, after: version) { bytes in
+                reader.withLock { reader in
+                    guard let events = try? reader.parser.take(bytes) else { return false }
+                    // A reader that is this far behind begins again from where it is.
+                    let isKept = events.allSatisfy { event in
+                        if case .enqueued = feed.yield(event) { true } else { false }
+                    }
+                    reader.isFlooded = !isKept
+                    return isKept
+                }
+            }
+            return nil
+        } catch {
+            return reader.withLock { $0.isFlooded } ? nil : error
+        }
+    }
+
+    /// - Returns: whether there is nothing more to watch.
+    private func take(
+        _ event: ServerSentEvent, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+    ) async -> Bool {
+        let data = Data(event.data.utf8)
+        switch event.name {
+        case "fact":
+            guard let entry = try? JSONDecoder().decode(JournalEntry.self, from: data) else { return false }
+            if entry.version > progress.version + 1 { await catchUp(to: entry.version - 1, &progress, tell) }
+            await take(entry, &progress, tell)
+            return false
+        case "view":
+            guard let view = try? JSONDecoder().decode(RunView.self, from: data) else { return false }
+            let isOver = CommandExit(view.summary.state) != nil
+            if isOver { await catchUp(to: view.version, &progress, tell) }
+            await tell(.view(view))
+            progress.state = view.summary.state
+            return isOver
+        default:
+            return false
+        }
+    }
+
+    private func take(
+        _ entry: JournalEntry, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+    ) async {
+        guard entry.version > progress.version else { return }
+        progress.version = entry.version
+        await tell(.fact(entry))
+    }
+
+    /// Facts that the stream has not brought are read from the journal.
+    private func catchUp(
+        to version: Int64, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+    ) async {
+        guard version > progress.version, let journal = try? await client.journal(of: run) else { return }
+        for entry in journal.entries where entry.version <= version { await take(entry, &progress, tell) }
+    }
+}

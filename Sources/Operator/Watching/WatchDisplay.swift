@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlAPI
+internal import UpgradeEngine
+internal import UpgradeModel
+
+/// How what is watched is shown.
+enum WatchStyle: Hashable, Sendable {
+    /// A table that is drawn in place.
+    case live
+    /// One line a fact.
+    case lines
+    /// One JSON object a line.
+    case json
+
+    init(json: Bool, console: Console) {
+        self = json ? .json : console.isTerminal ? .live : .lines
+    }
+}
+
+/// Shows what is told of a run while it is watched.
+actor WatchDisplay {
+    private let style: WatchStyle
+    private let console: Console
+    private var frame = LiveFrame()
+    private var view: RunView?
+    private var viewedAt = ContinuousClock.now
+    private var began: Instant?
+    private var recent: [String] = []
+    private var lost: String?
+
+    static let recentFacts = 6
+
+    init(_ style: WatchStyle, console: Console) {
+        self.style = style
+        self.console = console
+    }
+
+    func take(_ update: WatchUpdate) {
+        if style == .json { return console.line(WatchRecord.line(update)) }
+        switch update {
+        case .view(let view):
+            self.view = view
+            viewedAt = .now
+        case .fact(let entry):
+            take(entry)
+        case .connectionLost(let failure):
+            lost = "\(failure.message); trying again, the run does not need this"
+            if style == .lines { console.line("sluice: \(printable(failure.message)); trying again") }
+        case .connectionRestored:
+            lost = nil
+            if style == .lines { console.line("sluice: the coordinator is back") }
+        }
+    }
+
+    private func take(_ entry: JournalEntry) {
+        let began = self.began ?? entry.at
+        self.began = began
+        let line = FactLine(began: began).line(entry)
+        if style == .lines { return console.line(line) }
+        recent.append(line)
+        if recent.count > WatchDisplay.recentFacts { recent.removeFirst() }
+    }
+
+    /// Draws the table as it is now.
+    func draw() {
+        guard style == .live, let view else { return }
+        let elapsed = viewedAt.duration(to: .now)
+        let age = view.summary.state.isEnded ? .zero : Span(elapsed)
+        let size = console.size()
+        let screen = RunScreen(view: view, age: age, lost: lost)
+        let facts = size.rows >= 20 ? [StyledLine("")] + recent.map { StyledLine($0, .faint) } : []
+        let lines = screen.lines(width: size.columns, height: size.rows - 1 - facts.count) + facts
+        console.write(
+            frame.update(lines.map { $0.fitted(to: size.columns).text(inColour: console.inColour) }))
+    }
+
+    func end(_ state: RunState?) {
+        if state != nil { draw() }
+        console.write(frame.end())
+        guard let state, let exit = CommandExit(state) else { return }
+        switch style {
+        case .json:
+            console.line(
+                jsonLine(WatchRecord.End(run: view?.summary.run, state: state, exitCode: exit.rawValue)))
+        case .lines where exit == .waiting:
+            // An end is a fact; that a run waits is said with what to do about it.
+            console.line("sluice: \(state.title)\(view?.advice.map { ": " + printable($0) } ?? "")")
+        default: break
+        }
+    }
+}
+
+extension Span {
+    init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        self.init(milliseconds: seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+    }
+}
+
+/// What `--json` writes while a run is watched.
+enum WatchRecord {
+    static func line(_ update: WatchUpdate) -> String {
+        switch update {
+        case .view(let view): jsonLine(View(view: view))
+        case .fact(let entry): jsonLine(Fact(entry: entry))
+        case .connectionLost(let failure): jsonLine(Connection(state: "lost", message: failure.message))
+        case .connectionRestored: jsonLine(Connection(state: "restored", message: nil))
+        }
+    }
+
+    struct View: Codable {
+        var type = "view"
+        var view: RunView
+    }
+
+    struct Fact: Codable {
+        var type = "fact"
+        var entry: JournalEntry
+    }
+
+    struct Connection: Codable {
+        var type = "connection"
+        var state: String
+        var message: String?
+    }
+
+    struct Started: Codable {
+        var type = "started"
+        var run: RunIdentifier
+    }
+
+    struct End: Codable {
+        var type = "ended"
+        var run: RunIdentifier?
+        var state: RunState
+        var exitCode: Int32
+    }
+}
