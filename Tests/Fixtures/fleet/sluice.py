@@ -52,9 +52,10 @@ class SluiceFleet(Fleet):
         result = subprocess.run(
             [self.binaries / "sluice", "token", "create", "--data", self.data, *arguments], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
-        if result.returncode != 0:
-            raise RuntimeError("sluice token create %s: %s" % (" ".join(arguments), result.stderr))
-        return result.stdout.strip().splitlines()[-1]
+        token = result.stdout.strip().splitlines()[-1:]
+        if result.returncode != 0 or not token:
+            raise RuntimeError("sluice token create %s printed no token: %s" % (" ".join(arguments), result.stderr))
+        return token[0]
 
     def start_coordinator(self):
         # The coordinator has the database's URL; operators and nodes never see it.
