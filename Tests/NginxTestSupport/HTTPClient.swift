@@ -9,6 +9,12 @@ public struct HTTPClient: Sendable {
     public var port: UInt16
     public var timeout: Duration
 
+    public init(address: String, port: UInt16, timeout: Duration = .seconds(60)) {
+        self.address = address
+        self.port = port
+        self.timeout = timeout
+    }
+
     public struct Response: Sendable {
         public var status: Int
         /// Names in lower case; of a repeated header the last.

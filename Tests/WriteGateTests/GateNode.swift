@@ -41,7 +41,9 @@ final class GateNode: Sendable {
                 .replacingOccurrences(of: "/var/log/nginx", with: path)
                 .replacingOccurrences(of: "listen 127.0.0.1:80;", with: "listen \(address):8080;")
         }
-        for name in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf"] {
+        for name in [
+            "sluice-http.conf", "sluice-server.conf", "sluice-routes.conf", "sluice-out-of-service.conf",
+        ] {
             try directory.write(edit(localised(name)), to: "snippets/\(name)")
         }
         if let routes { try directory.write(routes.nginxMap, to: "snippets/sluice-routes.conf") }

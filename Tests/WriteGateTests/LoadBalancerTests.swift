@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import NginxTestSupport
+import Testing
+import UpgradeModel
+import WriteGate
+
+/// The shipped load balancer example in front of two nodes.
+@Suite(.timeLimit(.minutes(3)))
+struct LoadBalancerTests {
+    private let nodes: [GateNode]
+    private let balancer: PrivateNginx
+    private var client: HTTPClient { balancer.client() }
+
+    /// As an operator without health checks includes it.
+    private static let outOfService = "    include ../snippets/sluice-out-of-service.conf;"
+
+    init() async throws {
+        func node(_ drop: String) async throws -> GateNode {
+            try await GateNode(edit: {
+                $0.replacingOccurrences(of: "location /static/ {", with: "\(drop)\n    location /static/ {")
+                    .replacingOccurrences(
+                        of: "/sluice-server.conf;", with: "/sluice-server.conf;\n\(Self.outOfService)")
+            })
+        }
+        // The first node takes a request for /drop and closes the connection without an answer.
+        nodes = [try await node("location /drop { return 444; }"), try await node("")]
+        let addresses = nodes.map(\.nginx.address)
+        let example = try String(contentsOfFile: nginxSnippets + "/load-balancer.conf", encoding: .utf8)
+            .replacingOccurrences(of: "127.0.0.11:80 ", with: "\(addresses[0]):8080 ")
+            .replacingOccurrences(of: "127.0.0.12:80 ", with: "\(addresses[1]):8080 ")
+            .replacingOccurrences(of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: "")
+        let address = privateLoopbackAddress()
+        balancer = try await PrivateNginx(
+            in: nodes[0].directory.path, name: "balancer", address: address,
+            http: example.replacingOccurrences(of: "listen 127.0.0.1:8080;", with: "listen \(address):8080;"))
+    }
+
+    @Test func writesRefusedByEveryNodeDoNotTakeThemOutForReads() async throws {
+        let gates = try nodes.map { try $0.gate(.refuse) }
+        for _ in 0..<12 {
+            let response = try await client.post("/entries")
+            #expect(response.status == 503 && response.headers["retry-after"] == "7")
+        }
+        for _ in 0..<6 { #expect(try await client.get("/page").status == 200) }
+        for gate in gates { try gate.set(.open) }
+        for _ in 0..<6 { #expect(try await client.post("/entries").status == 200) }
+    }
+
+    @Test func readsOfANodeThatIsOutOfServiceGoToTheNext() async throws {
+        let gates = try nodes.map { try $0.gate() }
+        try gates[0].setService(.out)
+        for turn in 0..<12 { #expect(try await client.get("/page/\(turn)").status == 200) }
+        #expect(nodes[0].application.requests.isEmpty)
+        #expect(nodes[1].application.requests.count == 12)
+        try gates[0].setService(.in)
+    }
+
+    @Test func aWriteThatANodeMayHaveDoneIsNotSentToAnother() async throws {
+        var failed = 0
+        for _ in 0..<6 where try await client.post("/drop").status == 502 { failed += 1 }
+        #expect(failed > 0)
+        #expect(nodes[1].application.writes.count == 6 - failed)
+        for _ in 0..<4 { #expect(try await client.get("/drop").status == 200) }
+    }
+
+    @Test func aWriteForANodeThatIsGoneGoesToAnotherOnce() async throws {
+        nodes[0].nginx.stop()
+        for turn in 0..<6 { #expect(try await client.post("/entries/\(turn)").status == 200) }
+        #expect(nodes[1].application.writes.map(\.target) == (0..<6).map { "/entries/\($0)" })
+    }
+
+    @Test func writesHeldBehindTheLoadBalancerGoThroughOnce() async throws {
+        let gates = try nodes.map { try $0.gate(.hold()) }
+        let held = try (0..<10).map { try client.start("POST", "/entries/\($0)", body: "x") }
+        #expect(await eventually { gates.map { $0.observe().writesHeld }.reduce(0, +) == 10 })
+        for _ in 0..<4 { #expect(try await client.get("/page").status == 200) }
+        for gate in gates { try gate.set(.open) }
+        for write in held { #expect(try write.response().status == 200) }
+        let targets = nodes.flatMap { $0.application.writes.map(\.target) }
+        #expect(targets.sorted() == (0..<10).map { "/entries/\($0)" }.sorted())
+    }
+}
