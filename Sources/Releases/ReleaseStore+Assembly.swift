@@ -25,6 +25,10 @@ extension ReleaseStore {
             }
             try place(entry, at: "\(top)/files/\(entry.path)", &copies)
         }
+        // After all of them were written, because then one commit of the file system's journal serves many of these.
+        for entry in manifest.entries where copies[entry.digest]?.contains(layout.blob(entry.digest)) == true {
+            try files.sync("\(top)/files/\(entry.path)")
+        }
         for directory in directories.reversed() { try files.sync("\(top)/files/\(directory)") }
         try files.sync("\(top)/files")
         try files.write(encoded, to: "\(top)/manifest", mode: 0o444)
@@ -49,7 +53,6 @@ extension ReleaseStore {
         let blob = layout.blob(entry.digest)
         if candidates.contains(blob), try files.status(blob)?.mode == 0o600 {
             try files.setMode(blob, entry.mode)
-            try files.sync(blob)
         }
         for candidate in candidates where try files.status(candidate)?.mode == entry.mode {
             if try files.link(candidate, to: path) { return }
