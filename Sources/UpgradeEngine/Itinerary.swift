@@ -33,7 +33,7 @@ public enum Itinerary {
             steps += (activated ? [reactivate] : []) + (migrated ? [revert] : [])
         }
         if begun.contains(.database(.raiseFence)) {
-            steps.append(PlannedStep(.readOnly, .database(.lowerFence)))
+            steps.append(PlannedStep(.drain, .database(.lowerFence)))
         }
         if begun.contains(.nodes(.closed)) { steps.append(PlannedStep(.readOnly, .nodes(.opened))) }
         if begun.contains(.database(.expand)) {
@@ -58,8 +58,9 @@ public enum Itinerary {
             switch phase {
             case .preflight: [.nodes(.present), .database(.preflight)]
             case .stage: [.nodes(.staged), .database(.expand)]
-            case .readOnly: [.nodes(.closed), .database(.raiseFence)]
-            case .drain: [.nodes(.drained), .database(.census)]
+            case .readOnly: [.nodes(.closed)]
+            // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
+            case .drain: [.nodes(.drained), .database(.raiseFence), .database(.census)]
             case .migrate: [.nodes(.braced), .database(.migrate)]
             case .rollout: rollout(plan, batches: batches)
             case .verify: [.nodes(.verified)]

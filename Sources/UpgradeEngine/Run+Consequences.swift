@@ -33,6 +33,7 @@ extension Run {
         switch current.step {
         // The task ends its own stragglers at the same time; this is the last resort behind it.
         case .database(.census): plan.drain.timeout + .seconds(10)
+        case .database(.raiseFence): plan.deadline(of: .readOnly)
         default: plan.deadline(of: current.planned.phase)
         }
     }
