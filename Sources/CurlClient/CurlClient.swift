@@ -45,7 +45,8 @@ public final class CurlClient: Sendable {
     ///   - onBytes: called with bytes that are valid only during the call; false ends the transfer likewise.
     @discardableResult
     public func stream(
-        _ request: HTTPRequest, onHead: @escaping @Sendable (HTTPResponseHead) -> Bool = { _ in true },
+        _ request: HTTPRequest,
+        onHead: @escaping @Sendable (HTTPResponseHead) -> Bool = { _ in true },
         onBytes: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool
     ) async throws(HTTPFailure) -> HTTPResponseHead {
         let receiver = Transfer.Receiver(onHead: onHead, onBytes: onBytes)

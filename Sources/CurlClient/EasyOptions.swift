@@ -53,7 +53,9 @@ struct EasyOptions {
 
     /// - Returns: the list, to be freed when the handle has been cleaned up.
     mutating func setHeaders(_ request: HTTPRequest) -> UnsafeMutablePointer<curl_slist>? {
-        var lines = request.headers.map { $0.value.isEmpty ? "\($0.name);" : "\($0.name): \($0.value)" }
+        var lines = request.headers.map {
+            $0.value.isEmpty ? "\($0.name);" : "\($0.name): \($0.value)"
+        }
         if let token = request.bearerToken { lines.append("Authorization: Bearer \(token.text)") }
         func has(_ name: String) -> Bool {
             request.headers.contains { equalsIgnoringCase($0.name, name) }
@@ -99,7 +101,9 @@ struct EasyOptions {
             sluice_curl_set_read(
                 easy,
                 { bytes, size, count, context in
-                    guard let bytes, let transfer = Transfer.of(context) else { return curlReadAbort }
+                    guard let bytes, let transfer = Transfer.of(context) else {
+                        return curlReadAbort
+                    }
                     let buffer = UnsafeMutableRawBufferPointer(start: bytes, count: size * count)
                     return transfer.readBody(into: buffer) ?? curlReadAbort
                 },

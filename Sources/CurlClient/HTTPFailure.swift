@@ -52,7 +52,8 @@ public struct HTTPFailure: Error, Hashable, Sendable, CustomStringConvertible {
     }
 
     public var description: String {
-        curlName.isEmpty ? "\(message) [\(code.rawValue)]" : "\(message) [\(code.rawValue), \(curlName)]"
+        curlName.isEmpty
+            ? "\(message) [\(code.rawValue)]" : "\(message) [\(code.rawValue), \(curlName)]"
     }
 }
 

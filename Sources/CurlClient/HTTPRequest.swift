@@ -25,7 +25,8 @@ public struct HTTPRequest: Sendable {
     public var maximumBody: Int
 
     public init(
-        _ method: HTTPMethod = .get, _ url: String, headers: [HTTPHeader] = [], body: HTTPBody = .none,
+        _ method: HTTPMethod = .get, _ url: String, headers: [HTTPHeader] = [],
+        body: HTTPBody = .none,
         bearerToken: HTTPSecret? = nil, timeouts: HTTPTimeouts = HTTPTimeouts(),
         tls: TLSFiles = TLSFiles(), unixSocket: String? = nil, range: HTTPRange? = nil,
         maximumBody: Int = 1 << 20

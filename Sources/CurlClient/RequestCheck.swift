@@ -23,7 +23,8 @@ private func findingInURL(_ url: String) -> String? {
     let authority = afterScheme.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
     guard !authority.isEmpty else { return "the URL has no host" }
     guard !authority.contains("@"), !authority.contains("\\") else {
-        return "the URL has a user name or a backslash before its path; give credentials as a header"
+        return
+            "the URL has a user name or a backslash before its path; give credentials as a header"
     }
     return url.contains("#") ? "the URL has a fragment (#), which no server sees; remove it" : nil
 }
@@ -60,7 +61,8 @@ private func findingInSizes(_ request: HTTPRequest) -> String? {
 
 private func findingInToken(_ token: HTTPSecret) -> String? {
     let bytes = token.text.utf8
-    guard !bytes.isEmpty, bytes.count <= 4096, bytes.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+    guard !bytes.isEmpty, bytes.count <= 4096, bytes.allSatisfy({ (0x21...0x7e).contains($0) })
+    else {
         return "the bearer token is empty, too long, or has a space or a character outside ASCII"
     }
     return nil

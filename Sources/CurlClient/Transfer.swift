@@ -78,7 +78,8 @@ final class Transfer: @unchecked Sendable {
             file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
             var status = stat()
             guard file >= 0, fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-                let reason = file < 0 ? String(cString: strerror(errno)) : "it is not a regular file"
+                let reason =
+                    file < 0 ? String(cString: strerror(errno)) : "it is not a regular file"
                 ownFailure = failure(.unreadableBody, "cannot send the file \(path): \(reason)")
                 return
             }
@@ -109,12 +110,15 @@ final class Transfer: @unchecked Sendable {
         switch reason {
         case .cancelled: return .failure(failure(.cancelled, "cancelled"))
         case .closed: return .failure(failure(.closed, "the HTTP client was closed"))
-        case .some(let other): return .failure(failure(other, "libcurl could not start the transfer"))
+        case .some(let other):
+            return .failure(failure(other, "libcurl could not start the transfer"))
         case .none: break
         }
         guard let code, let easy else { return .failure(failure(.other, "no result from libcurl")) }
         if code == CURLE_OK {
-            guard headIsComplete else { return .failure(failure(.interrupted, "an answer without a head")) }
+            guard headIsComplete else {
+                return .failure(failure(.interrupted, "an answer without a head"))
+            }
             return .success(HTTPResponse(head: head, body: body))
         }
         var systemError = 0
@@ -156,7 +160,8 @@ final class Transfer: @unchecked Sendable {
         if request.method != .head, let length = head.first("Content-Length").flatMap({ Int($0) }),
             length > request.maximumBody
         {
-            return stop(.tooLarge, "the answer has \(length) bytes, the limit is \(request.maximumBody)")
+            return stop(
+                .tooLarge, "the answer has \(length) bytes, the limit is \(request.maximumBody)")
         }
         if let receiver, !receiver.onHead(head) { return stop(.stopped, "stopped after the head") }
         return true
@@ -164,7 +169,9 @@ final class Transfer: @unchecked Sendable {
 
     func receiveBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count <= request.maximumBody - received else {
-            return stop(.tooLarge, "the answer has more than \(request.maximumBody) bytes, which is the limit")
+            return stop(
+                .tooLarge,
+                "the answer has more than \(request.maximumBody) bytes, which is the limit")
         }
         received += bytes.count
         guard let receiver else {
@@ -178,7 +185,8 @@ final class Transfer: @unchecked Sendable {
     func readBody(into bytes: UnsafeMutableRawBufferPointer) -> Int? {
         let count = read(file, bytes.baseAddress, bytes.count)
         if count >= 0 { return count }
-        _ = stop(.unreadableBody, "cannot read the body's file: \(String(cString: strerror(errno)))")
+        _ = stop(
+            .unreadableBody, "cannot read the body's file: \(String(cString: strerror(errno)))")
         return nil
     }
 

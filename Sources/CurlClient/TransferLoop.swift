@@ -68,7 +68,8 @@ final class TransferLoop: Sendable {
             }
             guard mailbox.requests < configuration.maximumRequests else {
                 return transfer.failure(
-                    .overloaded, "\(mailbox.requests) requests are under way, which is the limit; try later")
+                    .overloaded,
+                    "\(mailbox.requests) requests are under way, which is the limit; try later")
             }
             mailbox.requests += 1
             mailbox.commands.append(.start(transfer, continuation))
@@ -101,7 +102,8 @@ final class TransferLoop: Sendable {
         guard let multi = mailbox.withLock({ $0.multi })?.raw else { return }
         var active: [UnsafeMutableRawPointer: (Transfer, Continuation)] = [:]
 
-        func finish(_ easy: UnsafeMutableRawPointer, _ code: CURLcode?, _ reason: HTTPFailure.Code?) {
+        func finish(_ easy: UnsafeMutableRawPointer, _ code: CURLcode?, _ reason: HTTPFailure.Code?)
+        {
             guard let (transfer, continuation) = active.removeValue(forKey: easy) else { return }
             curl_multi_remove_handle(multi, easy)
             let result = transfer.end(code, reason)

@@ -53,7 +53,8 @@ public final class BlobSink: Sendable {
             guard state.descriptor >= 0, state.failure == nil else { return false }
             guard Int64(bytes.count) <= expectedSize - state.written else {
                 state.failure = ReleaseFailure(
-                    .wrongContent, "more than \(expectedSize) bytes came for \(path), which is its size")
+                    .wrongContent,
+                    "more than \(expectedSize) bytes came for \(path), which is its size")
                 return false
             }
             var done = 0

@@ -39,7 +39,8 @@ public struct Bundle: Sendable {
         if var assets {
             while assets.hasSuffix("/") { assets.removeLast() }
             do throws(BundlePath.Reason) { assetsPath = try BundlePath(assets) } catch {
-                reader.find("bundle-path", "the assets directory \(shown(assets)) \(error.text)", nil)
+                reader.find(
+                    "bundle-path", "the assets directory \(shown(assets)) \(error.text)", nil)
             }
         }
         if !reader.findings.isEmpty { throw Refusal(findings: reader.findings) }
@@ -48,7 +49,8 @@ public struct Bundle: Sendable {
                 name: name, entries: reader.entries, assets: assetsPath, limits: limits)
             return Bundle(manifest: manifest, directory: top, warnings: reader.warnings)
         } catch {
-            throw Refusal(findings: [Diagnostic(.error, code: "bundle", "\(top): \(error.message)")])
+            throw Refusal(findings: [Diagnostic(.error, code: "bundle", "\(top): \(error.message)")]
+            )
         }
     }
 
@@ -72,10 +74,14 @@ private struct BundleReader {
     mutating func readAll() {
         do throws(ReleaseFailure) {
             guard let status = try files.status(top) else {
-                return find("bundle-missing", "\(top) is not there", "give the directory of the built release")
+                return find(
+                    "bundle-missing", "\(top) is not there",
+                    "give the directory of the built release")
             }
             guard status.kind == .directory else {
-                return find("bundle-missing", "\(top) is not a directory", "give the directory, not a file or a link")
+                return find(
+                    "bundle-missing", "\(top) is not a directory",
+                    "give the directory, not a file or a link")
             }
             try readDirectory(nil)
         } catch { find("bundle-unreadable", error.message, nil) }
@@ -99,7 +105,9 @@ private struct BundleReader {
         }
         for name in names {
             let text = directory.map { "\($0)/\(name)" } ?? name
-            do throws(BundlePath.Reason) { readOne(try BundlePath(text)) } catch { find("bundle-path", "\(top)/\(shown(text)): the path \(error.text)", "rename it") }
+            do throws(BundlePath.Reason) { readOne(try BundlePath(text)) } catch {
+                find("bundle-path", "\(top)/\(shown(text)): the path \(error.text)", "rename it")
+            }
             // One too many is enough: the manifest will say so.
             guard entries.count <= limits.entries else { return }
         }
@@ -109,14 +117,18 @@ private struct BundleReader {
         let location = "\(top)/\(path)"
         do throws(ReleaseFailure) {
             guard let status = try files.status(location) else {
-                return find("bundle-changed", "\(location) vanished while it was read", "build, then bundle")
+                return find(
+                    "bundle-changed", "\(location) vanished while it was read", "build, then bundle"
+                )
             }
             switch status.kind {
             case .directory: try readDirectory(path)
             case .file:
                 let (digest, size) = try files.digest(location)
                 guard size == status.size else {
-                    return find("bundle-changed", "\(location) changed while it was read", "build, then bundle")
+                    return find(
+                        "bundle-changed", "\(location) changed while it was read",
+                        "build, then bundle")
                 }
                 guard status.mode & 0o6000 == 0 else {
                     return find(
@@ -125,14 +137,16 @@ private struct BundleReader {
                 }
                 entries.append(
                     BundleManifest.Entry(
-                        path: path, digest: digest, size: size, isExecutable: status.mode & 0o100 != 0))
+                        path: path, digest: digest, size: size,
+                        isExecutable: status.mode & 0o100 != 0))
             case .link:
                 find(
                     "bundle-link", "\(location) is a symbolic link, which a bundle cannot have",
                     "put a copy of what it points to there (cp -L)")
             case .other:
                 find(
-                    "bundle-special", "\(location) is a device, a socket or a pipe, which a bundle cannot have",
+                    "bundle-special",
+                    "\(location) is a device, a socket or a pipe, which a bundle cannot have",
                     "remove it")
             }
         } catch { find("bundle-unreadable", error.message, "make it readable, or remove it") }

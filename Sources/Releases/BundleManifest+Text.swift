@@ -21,7 +21,8 @@ extension BundleManifest {
         var text = "sluice-bundle 1\nrelease \(name)\nassets\(assets.map { " \($0)" } ?? "")\n"
         text += "entries \(entries.count)\nsize \(totalSize)\n"
         for entry in entries {
-            text += "\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(entry.path)\n"
+            text +=
+                "\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(entry.path)\n"
         }
         return Array(text.utf8)
     }
@@ -31,20 +32,23 @@ extension BundleManifest {
     /// - Throws: ``ReleaseFailure/Code/invalidManifest`` with the line and what is wrong with it.
     public init(parsing bytes: [UInt8], limits: Limits = Limits()) throws(ReleaseFailure) {
         guard bytes.count <= limits.encodedSize else {
-            throw BundleManifest.refused("it has \(bytes.count) bytes, the limit is \(limits.encodedSize)")
+            throw BundleManifest.refused(
+                "it has \(bytes.count) bytes, the limit is \(limits.encodedSize)")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw BundleManifest.refused("it is not UTF-8")
         }
         var lines = Lines(text)
         guard lines.next() == "sluice-bundle 1" else {
-            throw BundleManifest.refused("its first line is not \"sluice-bundle 1\"; is it of a newer version?")
+            throw BundleManifest.refused(
+                "its first line is not \"sluice-bundle 1\"; is it of a newer version?")
         }
         guard let name = try lines.value("release").flatMap({ ReleaseName(String($0)) }) else {
             throw lines.refused("a release name of A-Z a-z 0-9 . _ - is expected")
         }
         let assets = try lines.value("assets")
-        guard let count = try lines.value("entries").flatMap({ Int($0) }), count >= 0, count <= limits.entries
+        guard let count = try lines.value("entries").flatMap({ Int($0) }), count >= 0,
+            count <= limits.entries
         else { throw lines.refused("a number of entries of at most \(limits.entries) is expected") }
         guard let size = try lines.value("size").flatMap({ Int64($0) }) else {
             throw lines.refused("a size in bytes is expected")
@@ -56,7 +60,8 @@ extension BundleManifest {
         if let assets { assetsPath = try lines.path(assets) }
         try self.init(name: name, entries: entries, assets: assetsPath, limits: limits)
         guard size == totalSize else {
-            throw BundleManifest.refused("it says \(size) bytes in all, its files have \(totalSize)")
+            throw BundleManifest.refused(
+                "it says \(size) bytes in all, its files have \(totalSize)")
         }
         guard encoded == bytes else {
             throw BundleManifest.refused(
@@ -85,22 +90,31 @@ extension BundleManifest {
             }
             let rest = line.utf8.dropFirst(keyword.utf8.count)
             guard let separator = rest.first else { return nil }
-            guard separator == 32 else { throw refused("\"\(keyword)\" and one space are expected") }
+            guard separator == 32 else {
+                throw refused("\"\(keyword)\" and one space are expected")
+            }
             return Substring(rest.dropFirst())
         }
 
         mutating func entry() throws(ReleaseFailure) -> Entry {
-            guard let line = next() else { throw refused("an entry is missing; was the manifest cut off?") }
-            let parts = line.utf8.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)
-                .map { Substring($0) }
+            guard let line = next() else {
+                throw refused("an entry is missing; was the manifest cut off?")
+            }
+            let parts = line.utf8.split(
+                separator: 32, maxSplits: 3, omittingEmptySubsequences: false
+            )
+            .map { Substring($0) }
             guard parts.count == 4, parts[0] == "f" || parts[0] == "x" else {
                 throw refused("\"f\" or \"x\", a digest, a size and a path are expected")
             }
             guard let digest = Digest(String(parts[1])) else {
                 throw refused("the digest is not 64 lower-case hexadecimal digits")
             }
-            guard let size = Int64(parts[2]), size >= 0 else { throw refused("the size is not a number") }
-            return Entry(path: try path(parts[3]), digest: digest, size: size, isExecutable: parts[0] == "x")
+            guard let size = Int64(parts[2]), size >= 0 else {
+                throw refused("the size is not a number")
+            }
+            return Entry(
+                path: try path(parts[3]), digest: digest, size: size, isExecutable: parts[0] == "x")
         }
 
         func path(_ text: Substring) throws(ReleaseFailure) -> BundlePath {
@@ -117,6 +131,8 @@ extension BundleManifest {
 
 /// A text of a stranger, short and on one line.
 func shown(_ text: some StringProtocol) -> String {
-    let clean = text.unicodeScalars.prefix(80).map { $0.value < 32 || $0.value == 127 ? "?" : String($0) }
+    let clean = text.unicodeScalars.prefix(80).map {
+        $0.value < 32 || $0.value == 127 ? "?" : String($0)
+    }
     return "\"\(clean.joined())\(text.unicodeScalars.count > 80 ? "…" : "")\""
 }

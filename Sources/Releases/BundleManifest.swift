@@ -31,7 +31,8 @@ public struct BundleManifest: Hashable, Sendable {
         /// Of the manifest itself, in bytes.
         public var encodedSize: Int
 
-        public init(entries: Int = 100_000, totalSize: Int64 = 8 << 30, encodedSize: Int = 64 << 20) {
+        public init(entries: Int = 100_000, totalSize: Int64 = 8 << 30, encodedSize: Int = 64 << 20)
+        {
             self.entries = entries
             self.totalSize = totalSize
             self.encodedSize = encodedSize
@@ -56,7 +57,8 @@ public struct BundleManifest: Hashable, Sendable {
         self.assets = assets
         guard !entries.isEmpty else { throw BundleManifest.refused("it names no file") }
         guard entries.count <= limits.entries else {
-            throw BundleManifest.refused("it has \(entries.count) entries, the limit is \(limits.entries)")
+            throw BundleManifest.refused(
+                "it has \(entries.count) entries, the limit is \(limits.entries)")
         }
         totalSize = try BundleManifest.totalSize(of: self.entries, limits)
         try BundleManifest.checkPaths(self.entries)
@@ -81,16 +83,20 @@ public struct BundleManifest: Hashable, Sendable {
         return entries.filter { seen.insert($0.digest).inserted }
     }
 
-    private static func totalSize(of entries: [Entry], _ limits: Limits) throws(ReleaseFailure) -> Int64 {
+    private static func totalSize(of entries: [Entry], _ limits: Limits) throws(ReleaseFailure)
+        -> Int64
+    {
         var total: Int64 = 0
         var sizes: [Digest: Int64] = [:]
         for entry in entries {
             let (sum, overflow) = total.addingReportingOverflow(entry.size)
             guard entry.size >= 0, !overflow, sum <= limits.totalSize else {
-                throw refused("its files have more than \(limits.totalSize) bytes in all, which is the limit")
+                throw refused(
+                    "its files have more than \(limits.totalSize) bytes in all, which is the limit")
             }
             total = sum
-            guard sizes.updateValue(entry.size, forKey: entry.digest) ?? entry.size == entry.size else {
+            guard sizes.updateValue(entry.size, forKey: entry.digest) ?? entry.size == entry.size
+            else {
                 throw refused("\(entry.path) has the digest of a file of another size")
             }
         }

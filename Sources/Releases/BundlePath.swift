@@ -24,7 +24,9 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
             guard !component.elementsEqual(".".utf8), !component.elementsEqual("..".utf8) else {
                 throw Reason("has a . or .. component")
             }
-            guard component.count <= 255 else { throw Reason("has a component of more than 255 bytes") }
+            guard component.count <= 255 else {
+                throw Reason("has a component of more than 255 bytes")
+            }
         }
         self.text = text
     }
@@ -47,7 +49,9 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
     /// What is left of the path beneath a directory; `nil` when it is not beneath it.
     public func relative(to directory: BundlePath) -> BundlePath? {
         let prefix = directory.text.utf8
-        guard text.utf8.starts(with: prefix), text.utf8.dropFirst(prefix.count).first == 47 else { return nil }
+        guard text.utf8.starts(with: prefix), text.utf8.dropFirst(prefix.count).first == 47 else {
+            return nil
+        }
         return BundlePath(unchecked: Substring(text.utf8.dropFirst(prefix.count + 1)))
     }
 

@@ -127,7 +127,8 @@ struct FileSystem: Sendable {
         let (bytes, overflow) = Int64(clamping: result.f_bavail)
             .multipliedReportingOverflow(by: Int64(clamping: result.f_frsize))
         return (
-            overflow ? Int64.max : bytes, result.f_files == 0 ? nil : Int64(clamping: result.f_favail)
+            overflow ? Int64.max : bytes,
+            result.f_files == 0 ? nil : Int64(clamping: result.f_favail)
         )
     }
 
@@ -136,9 +137,12 @@ struct FileSystem: Sendable {
     /// Makes a directory of exactly this mode; one that is there already gets the mode.
     func makeDirectory(_ path: String, mode: UInt32) throws(ReleaseFailure) {
         try beforeChange?("mkdir \(path)")
-        guard mkdir(path, mode) == 0 || errno == EEXIST else { throw failure("make the directory", path) }
+        guard mkdir(path, mode) == 0 || errno == EEXIST else {
+            throw failure("make the directory", path)
+        }
         guard try status(path)?.kind == .directory else {
-            throw ReleaseFailure(.fileSystem, "\(path) is in the way: a directory is needed there; move it")
+            throw ReleaseFailure(
+                .fileSystem, "\(path) is in the way: a directory is needed there; move it")
         }
         guard chmod(path, mode) == 0 else { throw failure("set the mode of", path) }
     }
@@ -176,7 +180,9 @@ struct FileSystem: Sendable {
 
     func removeDirectory(_ path: String) throws(ReleaseFailure) {
         try beforeChange?("rmdir \(path)")
-        guard rmdir(path) == 0 || errno == ENOENT else { throw failure("remove the directory", path) }
+        guard rmdir(path) == 0 || errno == ENOENT else {
+            throw failure("remove the directory", path)
+        }
     }
 
     /// Removes what is there, a directory with everything in it; links are removed, not followed.
@@ -195,14 +201,18 @@ struct FileSystem: Sendable {
         defer { close(descriptor) }
         var written = 0
         while written < bytes.count {
-            let count = bytes[written...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let count = bytes[written...].withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
             guard count >= 0 else {
                 if errno == EINTR { continue }
                 throw failure("write", path)
             }
             written += count
         }
-        guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else { throw failure("sync", path) }
+        guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else {
+            throw failure("sync", path)
+        }
     }
 
     /// Copies a file to a new one of this mode and brings it to the disk.

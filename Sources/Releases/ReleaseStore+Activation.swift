@@ -23,12 +23,14 @@ extension ReleaseStore {
     public func current() throws(ReleaseFailure) -> Activation? {
         guard let status = try files.status(layout.current) else { return nil }
         guard status.kind == .link, let target = try files.target(ofLink: layout.current),
-            let name = target.split(separator: "/").last.map(String.init), target == "activations/\(name)",
+            let name = target.split(separator: "/").last.map(String.init),
+            target == "activations/\(name)",
             let activation = try activation(named: name)
         else {
             throw ReleaseFailure(
                 .damaged,
-                "\(layout.current) is not a link to an activation; move it away and activate a release again")
+                "\(layout.current) is not a link to an activation; move it away and activate a release again"
+            )
         }
         return activation
     }
@@ -118,7 +120,8 @@ extension ReleaseStore {
         let directory = "\(layout.activations)/\(name)"
         guard try files.status("\(directory)/release")?.kind == .file else { return nil }
         let record = try files.read("\(directory)/release", limit: 4096)
-        guard let activation = Activation(record: record, directory: directory), activation.name == name
+        guard let activation = Activation(record: record, directory: directory),
+            activation.name == name
         else { return nil }
         return activation
     }
@@ -144,9 +147,11 @@ extension Activation {
         let lines = String(decoding: record, as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: " ", maxSplits: 1).map(String.init)
         }
-        guard lines.count == 4, lines.allSatisfy({ $0.count == 2 }), lines[0] == ["sluice-activation", "1"],
+        guard lines.count == 4, lines.allSatisfy({ $0.count == 2 }),
+            lines[0] == ["sluice-activation", "1"],
             lines[1][0] == "generation", let number = Int64(lines[1][1]), lines[2][0] == "release",
-            let name = ReleaseName(lines[2][1]), lines[3][0] == "manifest", let digest = Digest(lines[3][1])
+            let name = ReleaseName(lines[2][1]), lines[3][0] == "manifest",
+            let digest = Digest(lines[3][1])
         else { return nil }
         self.init(
             release: ReleaseReference(name: name, manifest: digest),

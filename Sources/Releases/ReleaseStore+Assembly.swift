@@ -26,7 +26,8 @@ extension ReleaseStore {
             try place(entry, at: "\(top)/files/\(entry.path)", &copies)
         }
         // After all of them were written, because then one commit of the file system's journal serves many of these.
-        for entry in manifest.entries where copies[entry.digest]?.contains(layout.blob(entry.digest)) == true {
+        for entry in manifest.entries
+        where copies[entry.digest]?.contains(layout.blob(entry.digest)) == true {
             try files.sync("\(top)/files/\(entry.path)")
         }
         for directory in directories.reversed() { try files.sync("\(top)/files/\(directory)") }
@@ -48,7 +49,9 @@ extension ReleaseStore {
     ) throws(ReleaseFailure) {
         guard let candidates = copies[entry.digest], let any = candidates.first else {
             throw ReleaseFailure(
-                .damaged, "\(entry.path) (\(entry.digest.short)) vanished while the release was assembled; stage again")
+                .damaged,
+                "\(entry.path) (\(entry.digest.short)) vanished while the release was assembled; stage again"
+            )
         }
         let blob = layout.blob(entry.digest)
         if candidates.contains(blob), try files.status(blob)?.mode == 0o600 {
@@ -81,7 +84,9 @@ extension ReleaseStore {
         let manifest = try manifest(of: release)
         var report = Verification(damages: [], unexpected: [])
         for entry in manifest.entries where report.damages.count < 100 {
-            if let damage = try damage(to: entry, at: "\(filesDirectory(of: release))/\(entry.path)") {
+            if let damage = try damage(
+                to: entry, at: "\(filesDirectory(of: release))/\(entry.path)")
+            {
                 report.damages.append("\(entry.path): \(damage)")
             }
             await Task.yield()
@@ -95,9 +100,12 @@ extension ReleaseStore {
     func damage(to entry: BundleManifest.Entry, at path: String) throws(ReleaseFailure) -> String? {
         guard let status = try files.status(path) else { return "it is missing" }
         guard status.kind == .file else { return "it is not a regular file" }
-        guard status.size == entry.size else { return "it has \(status.size) bytes instead of \(entry.size)" }
+        guard status.size == entry.size else {
+            return "it has \(status.size) bytes instead of \(entry.size)"
+        }
         guard status.mode == entry.mode else {
-            return "its mode is \(String(status.mode, radix: 8)) instead of \(String(entry.mode, radix: 8))"
+            return
+                "its mode is \(String(status.mode, radix: 8)) instead of \(String(entry.mode, radix: 8))"
         }
         return try files.digest(path).digest == entry.digest ? nil : "its content has changed"
     }

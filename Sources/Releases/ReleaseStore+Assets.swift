@@ -20,17 +20,23 @@ extension ReleaseStore {
             guard other != identifier else { return }
             for (path, entry) in otherManifest.assetEntries {
                 let isOtherContent = wanted[path].map { $0 != entry.digest } ?? false
-                let isOtherKind = parents.contains(path) || path.parents.contains { wanted[$0] != nil }
+                let isOtherKind =
+                    parents.contains(path) || path.parents.contains { wanted[$0] != nil }
                 guard isOtherContent || isOtherKind else { continue }
                 let own =
                     isOtherContent
-                    ? path : wanted.keys.filter { $0.relative(to: path) != nil || path.relative(to: $0) != nil }.min()
+                    ? path
+                    : wanted.keys.filter {
+                        $0.relative(to: path) != nil || path.relative(to: $0) != nil
+                    }.min()
                 throw ReleaseFailure(
                     .assetConflict,
                     "the asset \(directory)/\(own ?? path) of \(identifier) is in conflict with \(entry.path) of \(other), "
                         + "which browsers may still ask for: "
-                        + (isOtherContent ? "same name, other content" : "one is a file, the other a directory")
-                        + "; put a hash of the content into the name, or keep the file out of \(directory)")
+                        + (isOtherContent
+                            ? "same name, other content" : "one is a file, the other a directory")
+                        + "; put a hash of the content into the name, or keep the file out of \(directory)"
+                )
             }
         }
     }
@@ -67,7 +73,8 @@ extension ReleaseStore {
         _ location: String, _ source: String, _ entry: BundleManifest.Entry
     ) throws(ReleaseFailure) -> Bool {
         guard let there = try files.status(location), there.kind == .file else { return false }
-        if let own = try files.status(source), own.device == there.device, own.inode == there.inode {
+        if let own = try files.status(source), own.device == there.device, own.inode == there.inode
+        {
             return true
         }
         guard there.size == entry.size else { return false }
@@ -78,7 +85,8 @@ extension ReleaseStore {
     ///
     /// - Returns: how many files were removed.
     func removeOrphanedAssets() throws(ReleaseFailure) -> Int {
-        for identifier in try files.names(in: layout.releases) where try manifest(named: identifier) == nil {
+        for identifier in try files.names(in: layout.releases)
+        where try manifest(named: identifier) == nil {
             throw ReleaseFailure(
                 .damaged,
                 "\(layout.release(identifier)) has no readable manifest, so it is not known which assets it needs; "

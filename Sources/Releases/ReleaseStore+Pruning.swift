@@ -34,7 +34,9 @@ extension ReleaseStore {
         if let active = try current() {
             let all = try activations()
             var kept: Set<ReleaseReference> = [active.release]
-            for activation in all.reversed() where kept.count < max(1, count) { kept.insert(activation.release) }
+            for activation in all.reversed() where kept.count < max(1, count) {
+                kept.insert(activation.release)
+            }
             kept.formUnion(protected)
             for release in try staged() where !kept.contains(release) {
                 try takeAway(release)
@@ -54,7 +56,8 @@ extension ReleaseStore {
         try checkIdle()
         guard try current()?.release != release else {
             throw ReleaseFailure(
-                .active, "\(release.identifier) is active on this node; activate another release first")
+                .active,
+                "\(release.identifier) is active on this node; activate another release first")
         }
         if try isStaged(release) { try takeAway(release) }
         _ = try removeOrphanedAssets()
@@ -63,7 +66,8 @@ extension ReleaseStore {
 
     private func checkIdle() throws(ReleaseFailure) {
         guard !isStaging else {
-            throw ReleaseFailure(.busy, "a release is being staged on this node; remove others after that")
+            throw ReleaseFailure(
+                .busy, "a release is being staged on this node; remove others after that")
         }
     }
 
@@ -81,7 +85,8 @@ extension ReleaseStore {
         var count = 0
         for activation in all.reversed() {
             let isLast = seen.insert(activation.release).inserted
-            guard activation.generation < active.generation, !isLast || !kept.contains(activation.release)
+            guard activation.generation < active.generation,
+                !isLast || !kept.contains(activation.release)
             else { continue }
             try discard(activation.directory, as: activation.name, from: layout.activations)
             count += 1
@@ -91,6 +96,8 @@ extension ReleaseStore {
 
     private func clearStaging() throws(ReleaseFailure) {
         verifiedBlobs = []
-        for name in try files.names(in: layout.staging) { try files.removeTree("\(layout.staging)/\(name)") }
+        for name in try files.names(in: layout.staging) {
+            try files.removeTree("\(layout.staging)/\(name)")
+        }
     }
 }

@@ -21,7 +21,8 @@ extension ReleaseStore {
         progress: @escaping @Sendable (StagingProgress) -> Void = { _ in }
     ) async throws(ReleaseFailure) {
         guard !isStaging else {
-            throw ReleaseFailure(.busy, "another release is being staged on this node; try again after it")
+            throw ReleaseFailure(
+                .busy, "another release is being staged on this node; try again after it")
         }
         let manifest = try check(bytes, release)
         isStaging = true
@@ -36,7 +37,8 @@ extension ReleaseStore {
                     "the active release \(release.identifier) is damaged: \(report.damages[0]); activate another "
                         + "release, then stage this one again")
             }
-            try discard(layout.release(release.identifier), as: release.identifier, from: layout.releases)
+            try discard(
+                layout.release(release.identifier), as: release.identifier, from: layout.releases)
         }
         var copies = try localCopies(for: manifest)
         let missing = manifest.distinctEntries.filter { copies[$0.digest] == nil }
@@ -60,13 +62,15 @@ extension ReleaseStore {
         guard manifest.reference == release else {
             throw ReleaseFailure(
                 .wrongManifest,
-                "the manifest is that of \(manifest.reference.identifier), not of \(release.identifier)")
+                "the manifest is that of \(manifest.reference.identifier), not of \(release.identifier)"
+            )
         }
         let socket = socketPath(of: release)
         guard socket.utf8.count <= 107 else {
             throw ReleaseFailure(
                 .invalidManifest,
-                "the socket path \(socket) has more than 107 bytes; shorten the release's name or the template")
+                "the socket path \(socket) has more than 107 bytes; shorten the release's name or the template"
+            )
         }
         try checkAssets(of: manifest)
         return manifest
@@ -179,11 +183,13 @@ extension ReleaseStore {
             throw ReleaseFailure(
                 .noSpace,
                 "\(layout.root) has \(free.bytes) bytes free; the release \(manifest.reference.identifier) needs "
-                    + "\(bytes) and \(configuration.reservedBytes) must be left: make room, or prune old releases")
+                    + "\(bytes) and \(configuration.reservedBytes) must be left: make room, or prune old releases"
+            )
         }
         if let inodes = free.inodes, inodes < Int64(count + directories + 100) {
             throw ReleaseFailure(
-                .noSpace, "\(layout.root) has \(inodes) inodes free; \(count + directories + 100) are needed")
+                .noSpace,
+                "\(layout.root) has \(inodes) inodes free; \(count + directories + 100) are needed")
         }
     }
 
@@ -208,10 +214,13 @@ extension ReleaseStore {
     }
 
     private func append(
-        _ entry: BundleManifest.Entry, from offset: Int64, _ source: any BlobSource, _ meter: ProgressMeter
+        _ entry: BundleManifest.Entry, from offset: Int64, _ source: any BlobSource,
+        _ meter: ProgressMeter
     ) async throws(ReleaseFailure) {
         let part = layout.part(entry.digest)
-        let sink = try BlobSink(appendingTo: part, expectedSize: entry.size, files) { meter.add($0) }
+        let sink = try BlobSink(appendingTo: part, expectedSize: entry.size, files) {
+            meter.add($0)
+        }
         defer { sink.finish() }
         guard offset < entry.size else { return }
         do {
@@ -244,7 +253,8 @@ extension ReleaseStore {
             if digest == entry.digest { throw wrongContent(entry, "its content has \(size) bytes") }
             throw ReleaseFailure(
                 .fetchFailed,
-                "\(entry.path) (\(entry.digest.short)) ended after \(size) of \(entry.size) bytes; try again")
+                "\(entry.path) (\(entry.digest.short)) ended after \(size) of \(entry.size) bytes; try again"
+            )
         }
         try files.remove(part)
         return false

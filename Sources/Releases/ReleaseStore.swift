@@ -21,7 +21,8 @@ public actor ReleaseStore {
 
         public init(
             root: String, socketTemplate: String = "/run/sluice/app/{release}.sock",
-            limits: BundleManifest.Limits = BundleManifest.Limits(), reservedBytes: Int64 = 64 << 20,
+            limits: BundleManifest.Limits = BundleManifest.Limits(),
+            reservedBytes: Int64 = 64 << 20,
             parallelFetches: Int = 4
         ) {
             self.root = root
@@ -41,7 +42,9 @@ public actor ReleaseStore {
     var verifiedBlobs: Set<Digest> = []
 
     private let executor = DiskExecutor()
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor {
+        executor.asUnownedSerialExecutor()
+    }
 
     /// Makes the directories that are missing. Blocks for a few system calls.
     public init(_ configuration: Configuration) throws(ReleaseFailure) {
@@ -93,26 +96,31 @@ public actor ReleaseStore {
 
     /// The manifest of a staged release.
     public func manifest(of release: ReleaseReference) throws(ReleaseFailure) -> BundleManifest {
-        guard let manifest = try manifest(named: release.identifier), manifest.reference == release else {
+        guard let manifest = try manifest(named: release.identifier), manifest.reference == release
+        else {
             throw notStaged(release)
         }
         return manifest
     }
 
     /// The contents that this node would have to fetch for a release: one entry for each, in the order of the paths.
-    public func missing(for manifest: BundleManifest) throws(ReleaseFailure) -> [BundleManifest.Entry] {
+    public func missing(for manifest: BundleManifest) throws(ReleaseFailure) -> [BundleManifest
+        .Entry]
+    {
         let local = try localCopies(for: manifest)
         return manifest.distinctEntries.filter { local[$0.digest] == nil }
     }
 
     func notStaged(_ release: ReleaseReference) -> ReleaseFailure {
-        ReleaseFailure(.notStaged, "the release \(release.identifier) is not on this node; stage it first")
+        ReleaseFailure(
+            .notStaged, "the release \(release.identifier) is not on this node; stage it first")
     }
 
     /// `nil` for a directory that is no release, or one of whose manifest is not what its name says.
     func reference(of identifier: String) throws(ReleaseFailure) -> ReleaseReference? {
         let path = layout.manifest(identifier)
-        guard let dot = identifier.lastIndex(of: "."), let name = ReleaseName(String(identifier[..<dot])),
+        guard let dot = identifier.lastIndex(of: "."),
+            let name = ReleaseName(String(identifier[..<dot])),
             try files.status(path)?.kind == .file
         else { return nil }
         let reference = ReleaseReference(name: name, manifest: try files.digest(path).digest)
@@ -141,7 +149,8 @@ public actor ReleaseStore {
 }
 
 extension String {
-    fileprivate func replacingCharacters(in range: Range<String.Index>, with text: String) -> String {
+    fileprivate func replacingCharacters(in range: Range<String.Index>, with text: String) -> String
+    {
         String(self[..<range.lowerBound]) + text + String(self[range.upperBound...])
     }
 }

@@ -28,7 +28,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         let method = try #require(HTTPMethod(method))
         let response = try await client.perform(
             HTTPRequest(
-                method, server.url("/a/../b?c=d"), headers: [HTTPHeader("X-One", "1"), HTTPHeader("X-Empty", "")],
+                method, server.url("/a/../b?c=d"),
+                headers: [HTTPHeader("X-One", "1"), HTTPHeader("X-Empty", "")],
                 body: body.isEmpty ? .none : .bytes(Array(body.utf8))))
         #expect(response.body == Array(method.name.utf8))
         let request = try #require(server.requests.first)
@@ -37,7 +38,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(request.body == Array(body.utf8))
         #expect(request.headers.contains("X-One: 1"))
         #expect(request.headers.contains("X-Empty:"))
-        #expect(!request.headers.contains { $0.hasPrefix("Expect") || $0.hasPrefix("Content-Type") })
+        #expect(
+            !request.headers.contains { $0.hasPrefix("Expect") || $0.hasPrefix("Content-Type") })
         #expect(server.requests.count == 1)
     }
 
@@ -47,7 +49,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
             connection.write("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")
         }
         defer { server.stop() }
-        let response = try await CurlClient().perform(HTTPRequest(.head, server.url("/"), maximumBody: 10))
+        let response = try await CurlClient().perform(
+            HTTPRequest(.head, server.url("/"), maximumBody: 10))
         #expect(response.head.first("content-length") == "5000000")
         #expect(response.body.isEmpty)
     }
@@ -60,7 +63,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         }
         defer { server.stop() }
         let bytes = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-        let response = try await CurlClient().perform(HTTPRequest(.post, server.url("/"), body: .bytes(bytes)))
+        let response = try await CurlClient().perform(
+            HTTPRequest(.post, server.url("/"), body: .bytes(bytes)))
         #expect(response.body == bytes)
     }
 
@@ -72,19 +76,23 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         let server = try TestServer { request, connection in connection.respond("201 Created") }
         defer { server.stop() }
         let response = try await CurlClient().perform(
-            HTTPRequest(.put, server.url("/blob"), body: .file(path: directory.file("blob", bytes))))
+            HTTPRequest(.put, server.url("/blob"), body: .file(path: directory.file("blob", bytes)))
+        )
         #expect(response.status == 201)
         #expect(server.requests.first?.method == "PUT")
         #expect(server.requests.first?.body == bytes)
     }
 
-    @Test("a body file that is missing or no file fails before anything is sent", arguments: ["/absent", "/tmp"])
+    @Test(
+        "a body file that is missing or no file fails before anything is sent",
+        arguments: ["/absent", "/tmp"])
     func missingFile(path: String) async throws {
         let server = try TestServer { _, connection in connection.respond() }
         defer { server.stop() }
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
-            _ = try await client.perform(HTTPRequest(.put, server.url("/"), body: .file(path: path)))
+            _ = try await client.perform(
+                HTTPRequest(.put, server.url("/"), body: .file(path: path)))
         }
         #expect(error?.code == .unreadableBody)
         #expect(error?.message.contains(path) == true)
@@ -119,10 +127,14 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
 
     @Test("a range is asked for, and its token is sent only as a header")
     func rangeAndToken() async throws {
-        let server = try TestServer { _, connection in connection.respond("206 Partial Content", headers: "Content-Range: bytes 2-3/4\r\n", "cd") }
+        let server = try TestServer { _, connection in
+            connection.respond(
+                "206 Partial Content", headers: "Content-Range: bytes 2-3/4\r\n", "cd")
+        }
         defer { server.stop() }
         _ = try await CurlClient().perform(
-            HTTPRequest(.get, server.url("/"), bearerToken: HTTPSecret("t0ken"), range: HTTPRange(from: 2)))
+            HTTPRequest(
+                .get, server.url("/"), bearerToken: HTTPSecret("t0ken"), range: HTTPRange(from: 2)))
         let headers = try #require(server.requests.first?.headers)
         #expect(headers.contains("Range: bytes=2-"))
         #expect(headers.contains("Authorization: Bearer t0ken"))
@@ -133,7 +145,9 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         let directory = try TemporaryDirectory()
         defer { directory.remove() }
         let path = "\(directory.path)/app.sock"
-        let server = try TestServer(unixSocket: path) { _, connection in connection.respond("200 OK", "hello") }
+        let server = try TestServer(unixSocket: path) { _, connection in
+            connection.respond("200 OK", "hello")
+        }
         defer { server.stop() }
         let response = try await CurlClient().perform(
             HTTPRequest(.get, "http://app/health", unixSocket: path))
@@ -153,13 +167,16 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
 
     @Test("200 requests at once are all answered, each with its own answer")
     func parallel() async throws {
-        let server = try TestServer { request, connection in connection.respond("200 OK", request.target) }
+        let server = try TestServer { request, connection in
+            connection.respond("200 OK", request.target)
+        }
         defer { server.stop() }
         let client = CurlClient()
         let results = await withTaskGroup(of: Bool.self) { group in
             for number in 0..<200 {
                 group.addTask {
-                    let response = try? await client.perform(HTTPRequest(.get, server.url("/\(number)")))
+                    let response = try? await client.perform(
+                        HTTPRequest(.get, server.url("/\(number)")))
                     return response?.body == Array("/\(number)".utf8)
                 }
             }
@@ -170,7 +187,9 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.connections <= 64)
     }
 
-    @Test("a kept connection that the server closed meanwhile is replaced, and the request sent once more")
+    @Test(
+        "a kept connection that the server closed meanwhile is replaced, and the request sent once more"
+    )
     func staleConnection() async throws {
         let server = try TestServer { _, connection in
             connection.respond()
@@ -197,7 +216,9 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
                 connection.write(word)
                 // The next word is only sent once this one has been seen: buffering would hang here.
                 let end = ContinuousClock.now + .seconds(10)
-                while !seen.withLock({ $0.hasSuffix(word) }), ContinuousClock.now < end { usleep(1000) }
+                while !seen.withLock({ $0.hasSuffix(word) }), ContinuousClock.now < end {
+                    usleep(1000)
+                }
             }
             return false
         }
@@ -226,7 +247,9 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         let calls = Mutex(0)
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
-            try await client.stream(HTTPRequest(.get, server.url("/"))) { _ in !atHead } onBytes: { _ in
+            try await client.stream(HTTPRequest(.get, server.url("/"))) { _ in
+                !atHead
+            } onBytes: { _ in
                 calls.withLock { $0 += 1 }
                 return false
             }
@@ -247,7 +270,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         let calls = Mutex(0)
         let task = Task {
             await failure { () async throws(HTTPFailure) in
-                try await client.stream(HTTPRequest(.get, server.url("/"), maximumBody: .max)) { _ in
+                try await client.stream(HTTPRequest(.get, server.url("/"), maximumBody: .max)) {
+                    _ in
                     calls.withLock { $0 += 1 }
                     return true
                 }

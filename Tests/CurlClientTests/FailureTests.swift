@@ -24,7 +24,8 @@ import Testing
     func missingSocket() async throws {
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
-            _ = try await client.perform(HTTPRequest(.get, "http://app/", unixSocket: "/nowhere/app.sock"))
+            _ = try await client.perform(
+                HTTPRequest(.get, "http://app/", unixSocket: "/nowhere/app.sock"))
         }
         #expect(error?.code == .refused)
     }
@@ -42,7 +43,9 @@ import Testing
             _ = try await client.perform(HTTPRequest(.get, server.url("/"), maximumBody: 100))
         }
         #expect(error?.code == .tooLarge)
-        #expect(try await client.perform(HTTPRequest(.get, server.url("/"), maximumBody: 101)).body.count == 101)
+        #expect(
+            try await client.perform(HTTPRequest(.get, server.url("/"), maximumBody: 101)).body
+                .count == 101)
     }
 
     @Test("a head without end is too large")
@@ -80,7 +83,10 @@ import Testing
 
     @Test(
         "an answer that ends early or is not HTTP is interrupted",
-        arguments: ["", "HTTP/7.1 200 OK\r\n\r\n", "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"])
+        arguments: [
+            "", "HTTP/7.1 200 OK\r\n\r\n", "SSH-2.0-x\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        ])
     func interrupted(answer: String) async throws {
         let server = try TestServer { _, connection in
             connection.write(answer)
@@ -191,10 +197,13 @@ import Testing
             HTTPRequest(.get, url, headers: [HTTPHeader(name, value)])
         }
         return [
-            ("line break in a value", with("X", "a\r\nEvil: 1")), ("line feed in a value", with("X", "a\nb")),
-            ("zero byte in a value", with("X", "a\0b")), ("line break in a name", with("X\r\nEvil", "1")),
+            ("line break in a value", with("X", "a\r\nEvil: 1")),
+            ("line feed in a value", with("X", "a\nb")),
+            ("zero byte in a value", with("X", "a\0b")),
+            ("line break in a name", with("X\r\nEvil", "1")),
             ("colon in a name", with("X:", "1")), ("empty name", with("", "1")),
-            ("own length", with("content-length", "5")), ("own framing", with("Transfer-Encoding", "chunked")),
+            ("own length", with("content-length", "5")),
+            ("own framing", with("Transfer-Encoding", "chunked")),
             ("line break in the URL", HTTPRequest(.get, "http://127.0.0.1:1/a\r\nEvil: 1")),
             ("space in the URL", HTTPRequest(.get, "http://127.0.0.1:1/a b")),
             ("other scheme", HTTPRequest(.get, "file:///etc/passwd")),
@@ -204,21 +213,33 @@ import Testing
             ("fragment", HTTPRequest(.get, url + "#x")),
             ("line break in the token", HTTPRequest(.get, url, bearerToken: HTTPSecret("a\r\nb"))),
             ("range backwards", HTTPRequest(.get, url, range: HTTPRange(from: 5, through: 4))),
-            ("long socket path", HTTPRequest(.get, url, unixSocket: "/" + String(repeating: "a", count: 107))),
-            ("too many headers", HTTPRequest(.get, url, headers: (0...100).map { HTTPHeader("X\($0)", "1") })),
+            (
+                "long socket path",
+                HTTPRequest(.get, url, unixSocket: "/" + String(repeating: "a", count: 107))
+            ),
+            (
+                "too many headers",
+                HTTPRequest(.get, url, headers: (0...100).map { HTTPHeader("X\($0)", "1") })
+            ),
         ]
     }()
 
-    @Test("a request that is wrong is refused before a connection is made", arguments: requests.map(\.0))
+    @Test(
+        "a request that is wrong is refused before a connection is made",
+        arguments: requests.map(\.0))
     func refused(name: String) async throws {
         let request = try #require(Refusals.requests.first { $0.0 == name }?.1)
         let client = CurlClient()
-        let error = await failure { () async throws(HTTPFailure) in _ = try await client.perform(request) }
+        let error = await failure { () async throws(HTTPFailure) in
+            _ = try await client.perform(request)
+        }
         #expect(error?.code == .invalidRequest)
         #expect(error?.message.contains("\n") == false || name.contains("URL"))
     }
 
-    @Test("a method is a token", arguments: ["", "GE T", "GET\r\n", "A/B", String(repeating: "A", count: 33)])
+    @Test(
+        "a method is a token",
+        arguments: ["", "GE T", "GET\r\n", "A/B", String(repeating: "A", count: 33)])
     func method(name: String) { #expect(HTTPMethod(name) == nil) }
 
     @Test("a secret shows nowhere")
@@ -226,7 +247,9 @@ import Testing
         let secret = HTTPSecret("hunter2")
         var dumped = ""
         dump(HTTPRequest(.get, "http://a/", bearerToken: secret), to: &dumped)
-        for text in ["\(secret)", String(reflecting: secret), dumped] { #expect(!text.contains("hunter2")) }
+        for text in ["\(secret)", String(reflecting: secret), dumped] {
+            #expect(!text.contains("hunter2"))
+        }
         #expect("\(secret)" == "(secret)")
     }
 }

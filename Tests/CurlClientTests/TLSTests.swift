@@ -17,14 +17,16 @@ import Testing
         let server = try start(
             [
                 "s_server", "-accept", "127.0.0.1:\(port)", "-cert", "\(path)/server.pem", "-key",
-                "\(path)/server.key", "-CAfile", "\(path)/ca.pem", "-Verify", "2", "-verify_return_error", "-www",
+                "\(path)/server.key", "-CAfile", "\(path)/ca.pem", "-Verify", "2",
+                "-verify_return_error", "-www",
                 "-quiet",
             ])
         defer { server.terminate() }
         let client = CurlClient()
         let url = "https://127.0.0.1:\(port)/"
         let tls = TLSFiles(
-            authorities: "\(path)/ca.pem", certificate: "\(path)/client.pem", privateKey: "\(path)/client.key")
+            authorities: "\(path)/ca.pem", certificate: "\(path)/client.pem",
+            privateKey: "\(path)/client.key")
 
         // Until the server listens.
         var response: HTTPResponse?
@@ -66,13 +68,22 @@ import Testing
     }
 
     private func makeCertificates(_ path: String) throws {
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        try run(["req", "-x509"] + key + ["-keyout", "\(path)/ca.key", "-out", "\(path)/ca.pem", "-subj", "/CN=Test CA"])
-        for (name, extra) in [("server", ["-addext", "subjectAltName=IP:127.0.0.1"]), ("client", [])] {
+        let key = [
+            "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+        ]
+        try run(
+            ["req", "-x509"] + key + [
+                "-keyout", "\(path)/ca.key", "-out", "\(path)/ca.pem", "-subj", "/CN=Test CA",
+            ])
+        for (name, extra) in [
+            ("server", ["-addext", "subjectAltName=IP:127.0.0.1"]), ("client", []),
+        ] {
             try run(
                 ["req", "-x509"] + key + [
-                    "-keyout", "\(path)/\(name).key", "-out", "\(path)/\(name).pem", "-subj", "/CN=\(name)", "-CA",
-                    "\(path)/ca.pem", "-CAkey", "\(path)/ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
+                    "-keyout", "\(path)/\(name).key", "-out", "\(path)/\(name).pem", "-subj",
+                    "/CN=\(name)", "-CA",
+                    "\(path)/ca.pem", "-CAkey", "\(path)/ca.key", "-addext",
+                    "basicConstraints=critical,CA:FALSE",
                 ] + extra)
         }
     }

@@ -45,7 +45,8 @@ final class TestServer: Sendable {
             var length = socklen_t(MemoryLayout<sockaddr_in>.size)
             try check(bindAny(descriptor, &address, length))
             _ = withUnsafeMutableBytes(of: &address) {
-                getsockname(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
+                getsockname(
+                    descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
             }
             bound = UInt16(bigEndian: address.sin_port)
         }
@@ -100,7 +101,9 @@ final class Connection: Sendable {
     func write(_ bytes: [UInt8]) -> Bool {
         var sent = 0
         while sent < bytes.count {
-            let count = bytes[sent...].withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = bytes[sent...].withUnsafeBytes {
+                send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count <= 0 { return false }
             sent += count
         }
@@ -128,11 +131,14 @@ final class Connection: Sendable {
         }
         var headEnd: Int?
         while headEnd == nil {
-            headEnd = data.indices.dropLast(3).first { Array(data[$0..<$0 + 4]) == [13, 10, 13, 10] }
+            headEnd = data.indices.dropLast(3).first {
+                Array(data[$0..<$0 + 4]) == [13, 10, 13, 10]
+            }
             if headEnd == nil && !more() { return nil }
         }
         guard let end = headEnd else { return nil }
-        let lines = String(decoding: data[..<end], as: UTF8.self).split(separator: "\r\n").map(String.init)
+        let lines = String(decoding: data[..<end], as: UTF8.self).split(separator: "\r\n").map(
+            String.init)
         let words = lines[0].split(separator: " ").map(String.init)
         let length =
             lines.first { $0.lowercased().hasPrefix("content-length:") }
@@ -154,7 +160,9 @@ private func check(_ result: Int32) throws {
     if result != 0 { throw SystemFailure(code: errno) }
 }
 
-private func bindAny<Address>(_ descriptor: Int32, _ address: inout Address, _ length: socklen_t) -> Int32 {
+private func bindAny<Address>(_ descriptor: Int32, _ address: inout Address, _ length: socklen_t)
+    -> Int32
+{
     withUnsafeBytes(of: &address) {
         bind(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, length)
     }
@@ -203,7 +211,9 @@ struct TemporaryDirectory {
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         var written = 0
         while written < bytes.count {
-            let count = bytes[written...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let count = bytes[written...].withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress, $0.count)
+            }
             if count <= 0 { break }
             written += count
         }

@@ -17,7 +17,10 @@ import UpgradeModel
         root = "\(directory.path)/root"
         store = try ReleaseStore.at(root)
         releases = try (1...4).map {
-            try TestRelease("v\($0)", ["app": "app \($0)", "common": "c", "s/a.\($0).js": "\($0)", "s/c.js": "c"], assets: "s")
+            try TestRelease(
+                "v\($0)",
+                ["app": "app \($0)", "common": "c", "s/a.\($0).js": "\($0)", "s/c.js": "c"],
+                assets: "s")
         }
         for release in releases { try await store.stage(release) }
     }
@@ -25,7 +28,8 @@ import UpgradeModel
     @Test("an activation shows the release's files, its socket and its record through current")
     func shows() async throws {
         #expect(try await store.nextGeneration().rawValue == 1)
-        let activation = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
+        let activation = try await store.activate(
+            releases[0].reference, generation: .init(rawValue: 1))
         #expect(try await store.current() == activation)
         #expect(try content("\(root)/current/files/app") == "app 1")
         let socket = "/run/test/\(releases[0].reference.identifier).sock"
@@ -33,7 +37,8 @@ import UpgradeModel
         #expect(store.socketPath(of: releases[0].reference) == socket)
         #expect(
             try content("\(root)/current/release")
-                == "sluice-activation 1\ngeneration 1\nrelease v1\nmanifest \(releases[0].reference.manifest)\n")
+                == "sluice-activation 1\ngeneration 1\nrelease v1\nmanifest \(releases[0].reference.manifest)\n"
+        )
         #expect(try await store.nextGeneration().rawValue == 2)
     }
 
@@ -64,7 +69,8 @@ import UpgradeModel
         let before = try listing(root)
         for (release, generation) in [(1, 5), (1, 4), (0, 4), (1, 0), (1, -1)] as [(Int, Int64)] {
             let error = await failure {
-                _ = try await store.activate(releases[release].reference, generation: .init(rawValue: generation))
+                _ = try await store.activate(
+                    releases[release].reference, generation: .init(rawValue: generation))
             }
             #expect(error?.code == .staleGeneration)
         }
@@ -74,11 +80,16 @@ import UpgradeModel
     @Test("a release that is not staged, or whose manifest was changed, is not activated")
     func notStaged() async throws {
         let other = try TestRelease("v9", ["app": "9"])
-        #expect(await failure { _ = try await store.activate(other.reference, generation: .init(rawValue: 1)) }?.code == .notStaged)
+        #expect(
+            await failure {
+                _ = try await store.activate(other.reference, generation: .init(rawValue: 1))
+            }?.code == .notStaged)
         let manifest = "\(root)/releases/\(releases[0].reference.identifier)/manifest"
         chmod(manifest, 0o644)
         try FileSystem().write(Array("x".utf8), to: manifest, mode: 0o444)
-        let error = await failure { _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1)) }
+        let error = await failure {
+            _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
+        }
         #expect(error?.code == .notStaged)
         #expect(try await store.current() == nil)
     }
@@ -91,7 +102,9 @@ import UpgradeModel
         #expect(error?.message.contains("\(root)/current") == true)
     }
 
-    @Test("killed before any change of a flip: current is the old activation or the new one, and a repeat completes it")
+    @Test(
+        "killed before any change of a flip: current is the old activation or the new one, and a repeat completes it"
+    )
     func killed() async throws {
         var sawNew = false
         var step = 0
@@ -103,7 +116,9 @@ import UpgradeModel
             for release in releases.prefix(2) { try await dying.stage(release) }
             _ = try await dying.activate(releases[0].reference, generation: .init(rawValue: 1))
             killer.arm(after: step)
-            let result = await Result { try await dying.activate(releases[1].reference, generation: .init(rawValue: 2)) }
+            let result = await Result {
+                try await dying.activate(releases[1].reference, generation: .init(rawValue: 2))
+            }
             if case .success = result { break }
 
             let store = try ReleaseStore.at(root)
@@ -122,15 +137,18 @@ import UpgradeModel
         #expect(sawNew)
     }
 
-    @Test("pruning keeps the active release, the protected and the last activated, with their assets")
+    @Test(
+        "pruning keeps the active release, the protected and the last activated, with their assets")
     func prunes() async throws {
         for (index, release) in releases.prefix(3).enumerated() {
-            _ = try await store.activate(release.reference, generation: .init(rawValue: Int64(index + 1)))
+            _ = try await store.activate(
+                release.reference, generation: .init(rawValue: Int64(index + 1)))
         }
         let pruning = try await store.prune(keeping: 2, protecting: [releases[3].reference])
         #expect(pruning == Pruning(releases: [releases[0].reference], activations: 1, assets: 1))
         #expect(try await store.staged() == releases[1...].map(\.reference))
-        #expect(try FileSystem().names(in: "\(root)/assets") == ["a.2.js", "a.3.js", "a.4.js", "c.js"])
+        #expect(
+            try FileSystem().names(in: "\(root)/assets") == ["a.2.js", "a.3.js", "a.4.js", "c.js"])
         #expect(try await store.current()?.release == releases[2].reference)
         #expect(try FileSystem().names(in: "\(root)/staging").isEmpty)
         let rest = try await store.prune(keeping: 1)
@@ -162,7 +180,8 @@ import UpgradeModel
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         try await store.remove(releases[1].reference)
         try await store.remove(releases[1].reference)
-        #expect(try FileSystem().names(in: "\(root)/assets") == ["a.1.js", "a.3.js", "a.4.js", "c.js"])
+        #expect(
+            try FileSystem().names(in: "\(root)/assets") == ["a.1.js", "a.3.js", "a.4.js", "c.js"])
         #expect(await failure { try await store.remove(releases[0].reference) }?.code == .active)
     }
 
@@ -175,13 +194,15 @@ import UpgradeModel
         #expect(try listing("\(root)/assets") == before)
     }
 
-    @Test("killed before any change of a pruning: what is kept is intact, and a repeat completes it")
+    @Test(
+        "killed before any change of a pruning: what is kept is intact, and a repeat completes it")
     func killedPruning() async throws {
         func prepare(_ root: String, _ files: FileSystem) async throws -> ReleaseStore {
             let store = try ReleaseStore.at(root, files: files)
             for (index, release) in releases.enumerated() {
                 try await store.stage(release)
-                _ = try await store.activate(release.reference, generation: .init(rawValue: Int64(index + 1)))
+                _ = try await store.activate(
+                    release.reference, generation: .init(rawValue: Int64(index + 1)))
             }
             return store
         }
@@ -203,7 +224,8 @@ import UpgradeModel
             for release in releases[2...] {
                 #expect(try await store.verify(release.reference).isIntact)
                 for (path, entry) in release.manifest.assetEntries {
-                    #expect(try FileSystem().digest("\(root)/assets/\(path)").digest == entry.digest)
+                    #expect(
+                        try FileSystem().digest("\(root)/assets/\(path)").digest == entry.digest)
                 }
             }
             _ = try await store.prune(keeping: 2)

@@ -25,7 +25,10 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
         let manifest = try BundleManifest(parsing: Array(golden.utf8))
         #expect(manifest.name.rawValue == "v2")
         #expect(manifest.assets?.text == "static/assets")
-        #expect(manifest.entries.map(\.path.text) == ["app.py", "bin/start", "static/assets/app.9c43.css"])
+        #expect(
+            manifest.entries.map(\.path.text) == [
+                "app.py", "bin/start", "static/assets/app.9c43.css",
+            ])
         #expect(manifest.entries.map(\.isExecutable) == [false, true, false])
         #expect(manifest.totalSize == 18)
         #expect(String(decoding: manifest.encoded, as: UTF8.self) == golden)
@@ -47,7 +50,9 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
     /// Each is a manifest that nobody may make a release of, with a word of the reason.
     static let hostile: [(name: String, text: String, reason: String)] = {
         func one(_ path: String) -> String { with(["f \(digest) 6 \(path)"]) }
-        func with(_ lines: [String], count: Int? = nil, size: Int? = nil, assets: String = "assets") -> String {
+        func with(_ lines: [String], count: Int? = nil, size: Int? = nil, assets: String = "assets")
+            -> String
+        {
             "sluice-bundle 1\nrelease v2\n\(assets)\nentries \(count ?? lines.count)\n"
                 + "size \(size ?? 6 * lines.count)\n" + lines.map { $0 + "\n" }.joined()
         }
@@ -57,16 +62,24 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
             ("parent within", one("a/../../x"), ".."), ("parent at the end", one("a/.."), ".."),
             ("dot", one("./a"), ". or .."), ("empty component", one("a//b"), "empty component"),
             ("slash at the end", one("a/"), "empty component"), ("empty path", one(""), "is empty"),
-            ("zero byte", one("a\0b"), "control character"), ("carriage return", one("a\rb"), "control character"),
+            ("zero byte", one("a\0b"), "control character"),
+            ("carriage return", one("a\rb"), "control character"),
             ("long path", one(String(repeating: "a/", count: 256) + "b"), "512"),
             ("long component", one(String(repeating: "a", count: 256)), "255"),
             ("duplicate", with([good, good]), "twice"),
-            ("file and directory", with([good, "f \(digest) 6 a-b", "f \(digest) 6 a/b"]), "directory of a/b"),
+            (
+                "file and directory", with([good, "f \(digest) 6 a-b", "f \(digest) 6 a/b"]),
+                "directory of a/b"
+            ),
             ("unsorted", with(["f \(digest) 6 b", good]), "canonical"),
             ("negative size", with(["f \(digest) -6 a"]), "size is not a number"),
             ("plus sign", with(["f \(digest) +6 a"]), "canonical"),
             ("leading zero", with(["f \(digest) 06 a"]), "canonical"),
-            ("size overflow", with(["f \(digest) 9223372036854775807 a", "f \(digest) 9223372036854775807 b"]), "bytes in all"),
+            (
+                "size overflow",
+                with(["f \(digest) 9223372036854775807 a", "f \(digest) 9223372036854775807 b"]),
+                "bytes in all"
+            ),
             ("oversize", with(["f \(digest) 8589934593 a"], size: 8_589_934_593), "limit"),
             ("wrong total", with([good], size: 7), "7 bytes in all"),
             ("two sizes of one digest", with([good, "f \(digest) 7 b"], size: 13), "another size"),
@@ -79,7 +92,10 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
             ("too many entries", with([good], count: 100_001), "100000"),
             ("no entries", with([]), "no file"),
             ("other version", with([good]).replacing("bundle 1", with: "bundle 2"), "newer"),
-            ("unsafe name", with([good]).replacing("release v2", with: "release ../v2"), "release name"),
+            (
+                "unsafe name", with([good]).replacing("release v2", with: "release ../v2"),
+                "release name"
+            ),
             ("assets outside", with([good], assets: "assets ../a"), ".."),
             ("no assets there", with([good], assets: "assets static"), "no file lies in"),
             ("no line end", String(with([good]).dropLast()), "cut off"),

@@ -19,10 +19,13 @@ import UpgradeModel
     @Test("a bundle has every file of its directory, hidden ones too, with digest, size and mode")
     func everything() throws {
         let top = try directory.write(
-            ["app.py": "app", ".hidden": "h", "x bin/start": "#!", "static/assets/a.1.js": "js"], under: "build")
+            ["app.py": "app", ".hidden": "h", "x bin/start": "#!", "static/assets/a.1.js": "js"],
+            under: "build")
         let bundle = try Bundle.read(directory: top + "/", name: name, assets: "static/assets/")
         #expect(
-            bundle.manifest.entries.map(\.path.text) == [".hidden", "app.py", "bin/start", "static/assets/a.1.js"])
+            bundle.manifest.entries.map(\.path.text) == [
+                ".hidden", "app.py", "bin/start", "static/assets/a.1.js",
+            ])
         #expect(bundle.manifest.entries.map(\.isExecutable) == [false, false, true, false])
         #expect(bundle.manifest.entries.map(\.size) == [1, 3, 2, 2])
         #expect(bundle.manifest.entries[1].digest == Digest.sha256(of: "app"))
@@ -34,15 +37,19 @@ import UpgradeModel
     func deterministic() throws {
         let files = ["b": "2", "a/x": "1", "x c": "3"]
         let first = try Bundle.read(directory: try directory.write(files, under: "one"), name: name)
-        let second = try Bundle.read(directory: try directory.write(files, under: "two"), name: name)
+        let second = try Bundle.read(
+            directory: try directory.write(files, under: "two"), name: name)
         #expect(first.manifest.reference == second.manifest.reference)
         var changed = files
         changed["b"] = "3"
-        let third = try Bundle.read(directory: try directory.write(changed, under: "three"), name: name)
+        let third = try Bundle.read(
+            directory: try directory.write(changed, under: "three"), name: name)
         #expect(third.manifest.reference != first.manifest.reference)
     }
 
-    @Test("links, sockets, pipes, setuid files and bad names are all found at once, each with what to do")
+    @Test(
+        "links, sockets, pipes, setuid files and bad names are all found at once, each with what to do"
+    )
     func findings() throws {
         let top = try directory.write(["ok": "1", "suid": "2"], under: "build")
         symlink("/etc/passwd", "\(top)/link")
@@ -60,9 +67,12 @@ import UpgradeModel
             #expect(error.findings.allSatisfy { $0.advice != nil })
             for (code, file) in [
                 ("bundle-link", "/link "), ("bundle-link", "/inner "), ("bundle-special", "/pipe "),
-                ("bundle-special", "/socket "), ("bundle-mode", "/suid "), ("bundle-path", "line?break"),
+                ("bundle-special", "/socket "), ("bundle-mode", "/suid "),
+                ("bundle-path", "line?break"),
             ] {
-                #expect(findings.contains { $0.hasPrefix(code) && $0.contains(file) }, "\(code) \(file)")
+                #expect(
+                    findings.contains { $0.hasPrefix(code) && $0.contains(file) }, "\(code) \(file)"
+                )
             }
         }
     }
@@ -78,7 +88,9 @@ import UpgradeModel
 
     @Test(
         "a directory that is none, is empty, or lacks its assets is refused",
-        arguments: [("absent", nil), ("file", nil), ("empty", nil), ("good", "static"), ("good", "../good")])
+        arguments: [
+            ("absent", nil), ("file", nil), ("empty", nil), ("good", "static"), ("good", "../good"),
+        ])
     func refused(which: String, assets: String?) throws {
         _ = try directory.write(["file": "1"], under: ".")
         _ = try directory.write(["a": "1"], under: "good")

@@ -19,13 +19,17 @@ import UpgradeModel
         directory = try TemporaryDirectory()
         root = "\(directory.path)/root"
         store = try ReleaseStore.at(root)
-        good = try TestRelease("v1", ["app": "one", "static/logo.svg": "old", "static/sub/x.js": "x"], assets: "static")
+        good = try TestRelease(
+            "v1", ["app": "one", "static/logo.svg": "old", "static/sub/x.js": "x"], assets: "static"
+        )
         try await store.stage(good)
         _ = try await store.activate(good.reference, generation: .init(rawValue: 1))
         before = try listing(directory.path)
     }
 
-    @Test("a manifest against the rules is refused with nothing changed", arguments: ManifestText.hostile.map(\.name))
+    @Test(
+        "a manifest against the rules is refused with nothing changed",
+        arguments: ManifestText.hostile.map(\.name))
     func manifest(name: String) async throws {
         let text = try #require(ManifestText.hostile.first { $0.name == name }?.text)
         let release = ReleaseReference(
@@ -57,7 +61,9 @@ import UpgradeModel
 
     @Test(
         "content that is not what the manifest promises is refused and nothing of it stays",
-        arguments: ["other bytes", "too many bytes", "size says more", "size says less", "not empty"])
+        arguments: [
+            "other bytes", "too many bytes", "size says more", "size says less", "not empty",
+        ])
     func content(kind: String) async throws {
         let right = Array("0123456789".utf8)
         let digest = Digest.sha256(of: right)
@@ -114,7 +120,8 @@ import UpgradeModel
 
     @Test("a disk without room refuses with nothing changed")
     func space() async throws {
-        let full = try ReleaseStore(.init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 1 << 60))
+        let full = try ReleaseStore(
+            .init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 1 << 60))
         let release = try TestRelease("v2", ["app": "two"])
         let error = await failure { try await full.stage(release) }
         #expect(error?.code == .noSpace)
@@ -125,20 +132,28 @@ import UpgradeModel
     @Test("a socket path that no socket can have is refused with nothing changed")
     func socket() async throws {
         let long = try ReleaseStore(
-            .init(root: root, socketTemplate: "/run/\(String(repeating: "d", count: 90))/{release}.sock", reservedBytes: 0))
+            .init(
+                root: root,
+                socketTemplate: "/run/\(String(repeating: "d", count: 90))/{release}.sock",
+                reservedBytes: 0))
         let error = await failure { try await long.stage(try TestRelease("v2", ["app": "two"])) }
         #expect(error?.message.contains("107") == true)
         #expect(try listing(directory.path) == before)
     }
 
-    @Test("a link planted where a blob is fetched to is removed, not followed", arguments: ["outside", "x"])
+    @Test(
+        "a link planted where a blob is fetched to is removed, not followed",
+        arguments: ["outside", "x"])
     func planted(target: String) async throws {
         let release = try TestRelease("v2", ["app": "two"])
         let outside = "\(directory.path)/\(target)"
         try FileSystem().write(Array("precious".utf8), to: outside, mode: 0o644)
-        symlink(target == "x" ? "../../x" : outside, "\(root)/staging/\(Digest.sha256(of: "two")).part")
+        symlink(
+            target == "x" ? "../../x" : outside, "\(root)/staging/\(Digest.sha256(of: "two")).part")
         try await store.stage(release)
-        #expect(try String(decoding: FileSystem().read(outside, limit: 100), as: UTF8.self) == "precious")
+        #expect(
+            try String(decoding: FileSystem().read(outside, limit: 100), as: UTF8.self)
+                == "precious")
         #expect(try await store.verify(release.reference).isIntact)
     }
 }

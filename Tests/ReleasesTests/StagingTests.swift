@@ -18,12 +18,19 @@ import UpgradeModel
         directory = try TemporaryDirectory()
         root = "\(directory.path)/root"
         first = try TestRelease(
-            "v1", ["app.py": "one", "x bin/start": "#!start", "lib/same.py": "same", "static/a.1.js": "js1"],
+            "v1",
+            [
+                "app.py": "one", "x bin/start": "#!start", "lib/same.py": "same",
+                "static/a.1.js": "js1",
+            ],
             assets: "static")
         second = try TestRelease(
             "v2",
-            ["app.py": "two", "x bin/start": "#!start", "lib/same.py": "same", "lib/copy.py": "same",
-                "static/a.2.js": "js2", "empty": ""],
+            [
+                "app.py": "two", "x bin/start": "#!start", "lib/same.py": "same",
+                "lib/copy.py": "same",
+                "static/a.2.js": "js2", "empty": "",
+            ],
             assets: "static")
     }
 
@@ -47,10 +54,14 @@ import UpgradeModel
     func reuses() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
-        #expect(try await store.missing(for: second.manifest).map(\.path.text) == ["app.py", "empty", "static/a.2.js"])
+        #expect(
+            try await store.missing(for: second.manifest).map(\.path.text) == [
+                "app.py", "empty", "static/a.2.js",
+            ])
         let source = MemorySource(second.blobs)
         try await store.stage(second, from: source)
-        #expect(Set(source.calls.map(\.digest)) == [Digest.sha256(of: "two"), Digest.sha256(of: "js2")])
+        #expect(
+            Set(source.calls.map(\.digest)) == [Digest.sha256(of: "two"), Digest.sha256(of: "js2")])
         func inode(_ release: TestRelease, _ path: String) throws -> UInt64? {
             try FileSystem().status("\(store.filesDirectory(of: release.reference))/\(path)")?.inode
         }
@@ -61,7 +72,9 @@ import UpgradeModel
         #expect(try await store.verify(first.reference).isIntact)
     }
 
-    @Test("a content that is plain in one place and executable in another does not change the other's mode")
+    @Test(
+        "a content that is plain in one place and executable in another does not change the other's mode"
+    )
     func modes() async throws {
         let store = try ReleaseStore.at(root)
         let plain = try TestRelease("plain", ["tool": "body"])
@@ -99,10 +112,17 @@ import UpgradeModel
         // A new process.
         let later = try ReleaseStore.at(root)
         let progress = Mutex<[StagingProgress]>([])
-        try await later.stage(release, from: breaking) { step in progress.withLock { $0.append(step) } }
+        try await later.stage(release, from: breaking) { step in
+            progress.withLock { $0.append(step) }
+        }
         #expect(breaking.calls.map(\.offset) == [0, 4000, 8000])
-        #expect(progress.withLock { $0.first } == StagingProgress(release: release.reference, bytesDone: 8000, bytesTotal: 10_000))
-        #expect(progress.withLock { $0.last } == StagingProgress(release: release.reference, bytesDone: 10_000, bytesTotal: 10_000))
+        #expect(
+            progress.withLock { $0.first }
+                == StagingProgress(release: release.reference, bytesDone: 8000, bytesTotal: 10_000))
+        #expect(
+            progress.withLock { $0.last }
+                == StagingProgress(
+                    release: release.reference, bytesDone: 10_000, bytesTotal: 10_000))
         #expect(try content("\(later.filesDirectory(of: release.reference))/big") == body)
     }
 
@@ -111,7 +131,8 @@ import UpgradeModel
         let release = try TestRelease("r", ["a": "0123456789"])
         let store = try ReleaseStore.at(root)
         let digest = Digest.sha256(of: "0123456789")
-        try FileSystem().write(Array("XXXX".utf8), to: "\(root)/staging/\(digest).part", mode: 0o600)
+        try FileSystem().write(
+            Array("XXXX".utf8), to: "\(root)/staging/\(digest).part", mode: 0o600)
         let source = MemorySource(release.blobs)
         try await store.stage(release, from: source)
         #expect(source.calls.map(\.offset) == [4, 0])
@@ -120,7 +141,8 @@ import UpgradeModel
 
     @Test("as many blobs as configured are fetched at once, and no more")
     func parallel() async throws {
-        let release = try TestRelease("r", Dictionary(uniqueKeysWithValues: (0..<12).map { ("f\($0)", "content \($0)") }))
+        let release = try TestRelease(
+            "r", Dictionary(uniqueKeysWithValues: (0..<12).map { ("f\($0)", "content \($0)") }))
         let store = try ReleaseStore.at(root)
         let reached = Mutex(0)
         // The first four wait for one another: with fewer at once this would never end.
@@ -150,7 +172,9 @@ import UpgradeModel
         #expect(await failure { try await store.stage(first) }?.code == .busy)
         #expect(await failure { _ = try await store.prune(keeping: 1) }?.code == .busy)
         #expect(await failure { try await store.remove(first.reference) }?.code == .busy)
-        #expect(try await store.activate(first.reference, generation: .init(rawValue: 1)).generation.rawValue == 1)
+        #expect(
+            try await store.activate(first.reference, generation: .init(rawValue: 1)).generation
+                .rawValue == 1)
         goOn.withLock { $0 = true }
         try await staging.value
         #expect(try await store.staged().count == 2)
@@ -240,7 +264,9 @@ import UpgradeModel
         #expect(try FileSystem().names(in: "\(root)/assets") == ["a.1.js", "a.2.js"])
     }
 
-    @Test("killed before any change of a staging: what was there is intact, and staging again completes it")
+    @Test(
+        "killed before any change of a staging: what was there is intact, and staging again completes it"
+    )
     func killed() async throws {
         let whole = try TemporaryDirectory()
         let reference = try ReleaseStore.at("\(whole.path)/root")
@@ -272,7 +298,8 @@ import UpgradeModel
             // Parts of what became needless may stay until the next pruning.
             let leftOut = Set(try FileSystem().names(in: "\(root)/staging").map { "staging/\($0)" })
             #expect(leftOut.allSatisfy { $0.hasSuffix(".blob") || $0.hasSuffix(".part") })
-            #expect(try listing(root, leavingOut: leftOut) == expected, "\(killer.steps.last ?? "")")
+            #expect(
+                try listing(root, leavingOut: leftOut) == expected, "\(killer.steps.last ?? "")")
             step += 1
         }
         #expect(step > 20)

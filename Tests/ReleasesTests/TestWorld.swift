@@ -27,7 +27,9 @@ final class TemporaryDirectory: Sendable {
         for (name, content) in files.sorted(by: { $0.key < $1.key }) {
             let isExecutable = name.hasPrefix("x ")
             let relative = try BundlePath(isExecutable ? String(name.dropFirst(2)) : name)
-            for parent in relative.parents { try FileSystem().makeDirectory("\(top)/\(parent)", mode: 0o755) }
+            for parent in relative.parents {
+                try FileSystem().makeDirectory("\(top)/\(parent)", mode: 0o755)
+            }
             try FileSystem().write(
                 Array(content.utf8), to: "\(top)/\(relative)", mode: isExecutable ? 0o755 : 0o644)
         }
@@ -50,7 +52,8 @@ struct TestRelease {
             blobs[digest] = bytes
             entries.append(
                 .init(
-                    path: try BundlePath(path.hasPrefix("x ") ? String(path.dropFirst(2)) : path), digest: digest,
+                    path: try BundlePath(path.hasPrefix("x ") ? String(path.dropFirst(2)) : path),
+                    digest: digest,
                     size: Int64(bytes.count), isExecutable: path.hasPrefix("x ")))
         }
         self.blobs = blobs
@@ -126,7 +129,9 @@ final class Killer: Sendable {
 
 extension ReleaseStore {
     static func at(_ root: String, files: FileSystem = FileSystem()) throws -> ReleaseStore {
-        try ReleaseStore(.init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 0), files: files)
+        try ReleaseStore(
+            .init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 0),
+            files: files)
     }
 
     func stage(
@@ -151,8 +156,11 @@ func listing(_ directory: String, leavingOut: Set<String> = []) throws -> [Strin
             case .directory:
                 lines.append("\(shown)\(name)/ \(mode)")
                 try visit(child, "\(shown)\(name)/")
-            case .link: lines.append("\(shown)\(name) -> \(try FileSystem().target(ofLink: child) ?? "")")
-            case .file: lines.append("\(shown)\(name) \(mode) \(try FileSystem().digest(child).digest.short)")
+            case .link:
+                lines.append("\(shown)\(name) -> \(try FileSystem().target(ofLink: child) ?? "")")
+            case .file:
+                lines.append(
+                    "\(shown)\(name) \(mode) \(try FileSystem().digest(child).digest.short)")
             case .other: lines.append("\(shown)\(name) other")
             }
         }
