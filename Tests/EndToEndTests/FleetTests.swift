@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+/// Whole fleets: real nginx, real PostgreSQL, real processes, real clients. One at a time: they share two cores.
+@Suite(.serialized) struct FleetTests {
+    static let phases = [
+        "preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift", "finish",
+    ]
+
+    @Test func onePlanTakesAFleetToTheNextReleaseWhileItsReadersKeepReading() async throws {
+        let run = try await runFleet()
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test func refusedWritesGetOnly503WithRetryAfter() async throws {
+        let run = try await runFleet("--refuse")
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: phases) func aFailureInAnyPhaseLeavesEverythingAsItWas(phase: String) async throws {
+        let run = try await runFleet("--fail", phase)
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: ["coordinator", "agent", "migration"], phases)
+    func killedInAnyPhaseTheRunEndsDoneOrRolledBack(victim: String, phase: String) async throws {
+        let run = try await runFleet("--kill", victim, "--in", phase)
+        #expect(run.fallen.isEmpty)
+    }
+}
