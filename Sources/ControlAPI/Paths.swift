@@ -27,7 +27,7 @@ public enum Path {
     public static func requests(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/requests" }
     /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry` (UpgradeEngine), until the run has ended.
     public static func stream(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/stream" }
-    /// GET: a `RunJournal`, `?after=VERSION` for what follows; fewer than `Limits.journalEntries` entries are the last.
+    /// GET: a `RunJournal` (UpgradeEngine).
     public static func journal(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/journal" }
 }
 
@@ -35,6 +35,8 @@ public enum Path {
 public enum Limits {
     /// Bytes of a request body other than a blob.
     public static let body = 4 * 1024 * 1024
+    /// Bytes of a `StartRun`: a plan and its migrations, escaped.
+    public static let start = 16 * 1024 * 1024
     /// Bytes of a status.
     public static let status = 256 * 1024
     /// Bytes of one blob.
@@ -45,8 +47,12 @@ public enum Limits {
     public static let statusEntries = 256
     /// Bytes of any text in a status.
     public static let text = 8192
-    /// Entries in one `RunJournal`.
-    public static let journalEntries = 2000
+    /// Entries of a run's journal.
+    public static let journalEntries = 500_000
+    /// Blobs received at once.
+    public static let uploads = 32
+    /// Connections open at once.
+    public static let connections = 32_768
     /// Event streams open at once.
     public static let streams = 256
     /// How long a directive is waited for at most.

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ControlAPI
+public import RunStore
+public import UpgradeEngine
+
+extension APIError {
+    /// What a refusal of the engine says to whoever asked.
+    public init(_ refusal: Refusal) {
+        self.init(code: refusal.code, message: refusal.message, advice: refusal.advice)
+    }
+
+    /// What a failure of a store says to whoever asked.
+    public init(_ failure: StoreFailure) {
+        switch failure {
+        case .notFound: self.init(code: "not-found", message: failure.text)
+        case .rejected: self.init(code: "refused", message: failure.text)
+        case .full: self.init(code: "full", message: failure.text)
+        case .fleetHeld: self.init(code: "fleet-held", message: failure.text)
+        case .conflict, .superseded, .leaderHeld, .corrupt, .io:
+            self.init(code: "unavailable", message: failure.text, advice: "see the coordinator's log")
+        }
+    }
+
+    /// The coordinator has stopped; the next one is asked.
+    static let ended = APIError(
+        code: "unavailable", message: "this coordinator has stopped",
+        advice: "ask again; its log says why it stopped")
+
+    static let busy = APIError(
+        code: "unavailable", message: "the coordinator has more waiting than it takes",
+        advice: "ask again in a second")
+
+    static func refused(_ message: String, _ advice: String? = nil) -> APIError {
+        APIError(code: "refused", message: message, advice: advice)
+    }
+}

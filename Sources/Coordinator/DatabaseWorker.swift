@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ControlAPI
+public import UpgradeModel
+public import UpgradePlan
+
+/// Whoever performs the database tasks of one run, one at a time.
+public protocol DatabaseWorker: Sendable {
+    /// Each task is safe to perform again; whatever happened is in the outcome. Ends soon when the calling task is cancelled.
+    func perform(_ task: DatabaseTask) async -> DatabaseOutcome
+    /// Ends the task in hand as soon as possible; `perform` then says how it ended.
+    func cancel() async
+    /// The run has ended: lets connections go.
+    func close() async
+}
+
+/// What a run's worker is made from.
+public struct DatabaseAssignment: Sendable {
+    public var run: RunIdentifier
+    public var plan: Plan
+    public var database: Plan.Database
+    /// The migration files in order.
+    public var migrations: [MigrationFile]
+}
+
+/// Makes a run's worker; fails when, for example, the environment does not have the database's URL.
+public typealias MakeDatabaseWorker =
+    @Sendable (DatabaseAssignment) throws(DatabaseFailure) -> any DatabaseWorker

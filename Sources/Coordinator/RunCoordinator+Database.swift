@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Logging
+import RunStore
+import UpgradeEngine
+import UpgradeModel
+import UpgradePlan
+
+extension RunCoordinator {
+    /// Starts what the stored runs ask the database for, and ends what they no longer want.
+    func serveDatabases(
+        of runs: Set<RunIdentifier>, _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) {
+        for identifier in runs.sorted() {
+            guard let run = published.run(identifier) else { continue }
+            switch run.databaseCommand {
+            case .perform(let task) where performing[identifier] == nil:
+                performing[identifier] = task
+                group.addTask { await self.perform(task, of: run) }
+            case .cancel:
+                if let worker = workers[identifier] { group.addTask { await worker.cancel() } }
+            case .perform, nil: break
+            }
+            if run.isEnded, performing[identifier] == nil,
+                let worker = workers.removeValue(forKey: identifier)
+            {
+                group.addTask { await worker.close() }
+            }
+        }
+    }
+
+    private func perform(_ task: DatabaseTaskFact, of run: Run) async {
+        let identifier = run.identifier
+        log.info(
+            "database task begins",
+            metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)", "attempt": "\(task.attempt)"])
+        let outcome: DatabaseOutcome
+        do throws(DatabaseFailure) {
+            let worker = try await worker(of: run)
+            let full = DatabaseTask(kind: task.kind, run: identifier, epoch: epoch, attempt: task.attempt)
+            outcome = await worker.perform(full)
+        } catch {
+            outcome = .failed(error)
+        }
+        performing[identifier] = nil
+        if case .failed(let failure) = outcome {
+            log.error(
+                "database task failed: \(failure.message)",
+                metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)"])
+        }
+        put(.databaseEnded(identifier, task, outcome))
+    }
+
+    private func worker(of run: Run) async throws(DatabaseFailure) -> any DatabaseWorker {
+        if let worker = workers[run.identifier] { return worker }
+        guard let database = run.plan.database else {
+            throw DatabaseFailure(code: "no-database", "the plan names no database")
+        }
+        var migrations: [MigrationFile] = []
+        for reference in run.created.migrations { migrations.append(try await migration(reference)) }
+        let assignment = DatabaseAssignment(
+            run: run.identifier, plan: run.plan, database: database, migrations: migrations)
+        let worker = try ports.makeWorker(assignment)
+        workers[run.identifier] = worker
+        return worker
+    }
+
+    private func migration(
+        _ reference: MigrationReference
+    ) async throws(DatabaseFailure) -> MigrationFile {
+        do throws(StoreFailure) {
+            let bytes = try await ports.blobs.readAll(reference.digest, limit: Limits.migrationBytes)
+            return MigrationFile(name: reference.name, text: String(decoding: bytes, as: UTF8.self))
+        } catch {
+            throw DatabaseFailure(
+                code: "migration-missing", "the migration \(reference.name) cannot be read: \(error.text)",
+                advice: "apply the plan again: that uploads it")
+        }
+    }
+}
+
+extension BlobStore {
+    /// A whole blob in memory.
+    func readAll(_ blob: Digest, limit: Int) async throws(StoreFailure) -> [UInt8] {
+        guard let size = try await size(of: blob) else { throw .notFound("blob \(blob)") }
+        guard size <= Int64(limit) else { throw .rejected("blob \(blob.short) is larger than \(limit) bytes") }
+        var bytes: [UInt8] = []
+        while bytes.count < Int(size) {
+            let part = try await read(blob, offset: Int64(bytes.count), length: Int(size) - bytes.count)
+            if part.isEmpty { throw .io("blob \(blob.short) ends early") }
+            bytes += part
+        }
+        return bytes
+    }
+}

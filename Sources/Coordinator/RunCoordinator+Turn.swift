@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Logging
+import Metrics
+import RunStore
+import UpgradeEngine
+import UpgradeModel
+
+extension RunCoordinator {
+    /// Everything that followed from the inputs of one turn.
+    private struct Outcome {
+        var appends: [RunAppend] = []
+        var directives: [NodeName: Directive] = [:]
+        var changed: Set<RunIdentifier> = []
+        var replies: [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
+    }
+
+    /// Takes in all that is pending, stores what follows in one append, then speaks.
+    func turn(_ group: inout ThrowingDiscardingTaskGroup<any Error>) async throws {
+        let now = clock.now
+        var outcome = Outcome()
+        let heard = pending
+        pending = []
+        for item in heard { step(item, at: now, &outcome) }
+        if let due = wakeAt, due <= now { step(Heard(input: .time, reply: nil), at: now, &outcome) }
+        do {
+            try await store(outcome.appends)
+        } catch {
+            for (reply, _) in outcome.replies { reply.resume(returning: .failure(.ended)) }
+            throw CoordinatorFault.notStored(error)
+        }
+        // The loop alone changes the core, so it still is what was stored.
+        published = core
+        speak(outcome)
+        serveDatabases(of: outcome.changed, &group)
+        arm(&group)
+    }
+
+    private func step(_ heard: Heard, at now: Instant, _ outcome: inout Outcome) {
+        var result: Result<Void, APIError> = .success(())
+        do throws(Refusal) {
+            let ready = try core.step(heard.input, at: now)
+            outcome.appends += ready.appends
+            outcome.directives.merge(ready.directives) { $1 }
+            outcome.changed.formUnion(ready.changed)
+            outcome.changed.formUnion(ready.appends.map(\.run))
+            wakeAt = ready.wakeAt
+        } catch {
+            result = .failure(APIError(error))
+        }
+        if let reply = heard.reply { outcome.replies.append((reply, result)) }
+    }
+
+    private func store(_ appends: [RunAppend]) async throws(StoreFailure) {
+        guard !appends.isEmpty else { return }
+        let began = ContinuousClock.now
+        try await ports.journal.append(appends.map(EventCoding.append))
+        Timer(label: "sluice_append_seconds").recordNanoseconds((ContinuousClock.now - began).nanoseconds)
+        Counter(label: "sluice_events_total").increment(by: appends.reduce(0) { $0 + $1.events.count })
+        for append in appends { remember(append) }
+    }
+
+    private func remember(_ append: RunAppend) {
+        var entries = recent[append.run] ?? []
+        for (offset, event) in append.events.enumerated() {
+            entries.append(
+                JournalEntry(
+                    version: append.expectedVersion + Int64(offset) + 1, epoch: append.epoch,
+                    at: append.at, event: event))
+            log.info(
+                "\(event.type)",
+                metadata: ["run": "\(append.run)", "version": "\(append.expectedVersion + Int64(offset) + 1)"])
+        }
+        recent[append.run] = entries.suffix(Self.recentLimit)
+    }
+
+    private func speak(_ outcome: Outcome) {
+        for (node, directive) in outcome.directives {
+            for poll in parked.removeValue(forKey: node) ?? [] { poll.poll.resume(returning: directive) }
+        }
+        for (reply, result) in outcome.replies { reply.resume(returning: result) }
+        for run in outcome.changed { watchers.signal(run) }
+    }
+
+    /// Sleeps until the core wants to know the time; a sleep that is not wanted any more wakes for nothing.
+    private func arm(_ group: inout ThrowingDiscardingTaskGroup<any Error>) {
+        guard let wakeAt else { return }
+        if let armedFor, armedFor <= wakeAt { return }
+        armedFor = wakeAt
+        // Never less than a millisecond: a deadline that stays in the past must not keep a core busy.
+        let span = Duration.milliseconds(max(1, (wakeAt - clock.now).milliseconds))
+        group.addTask {
+            try? await Task.sleep(for: span)
+            await self.wake()
+        }
+    }
+}
+
+extension Duration {
+    var nanoseconds: Int64 {
+        components.seconds * 1_000_000_000 + components.attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import ControlAPI
+public import Logging
+public import RunStore
+import UpgradeEngine
+public import UpgradeModel
+
+/// The leading coordinator: one core, one loop.
+///
+/// `core` is ahead of what is stored while an append is under way; `published` is what is stored, and everything that anybody is
+/// told comes from it.
+public actor RunCoordinator {
+    /// What a coordinator stands on.
+    public struct Ports: Sendable {
+        public var journal: any Journal
+        public var lease: any LeaderLease
+        public var blobs: any BlobStore
+        public var registry: any Registry
+        public var makeWorker: MakeDatabaseWorker
+
+        public init(
+            journal: any Journal, lease: any LeaderLease, blobs: any BlobStore, registry: any Registry,
+            makeWorker: @escaping MakeDatabaseWorker
+        ) {
+            self.journal = journal
+            self.lease = lease
+            self.blobs = blobs
+            self.registry = registry
+            self.makeWorker = makeWorker
+        }
+    }
+
+    /// Something heard, and whoever waits until it has been stored.
+    struct Heard {
+        var input: CoreInput
+        var reply: CheckedContinuation<Result<Void, APIError>, Never>?
+    }
+
+    /// Inputs that wait for the loop at most.
+    static let pendingLimit = 50_000
+    /// Events of a run kept in memory for those who watch.
+    static let recentLimit = 4096
+
+    public nonisolated let epoch: Epoch
+    public nonisolated let clock: SteadyClock
+    let ports: Ports
+    let log: Logger
+    nonisolated let watchers = Watchers()
+
+    var core: CoordinatorCore
+    var published: CoordinatorCore
+    var pending: [Heard] = []
+    var fault: CoordinatorFault?
+    /// Long-polls that wait, by node, in the order of their tickets.
+    var parked: [NodeName: [(ticket: Int, poll: CheckedContinuation<Directive?, Never>)]] = [:]
+    var tickets = 0
+    /// The latest stored events of the runs that this process has led.
+    var recent: [RunIdentifier: [JournalEntry]] = [:]
+    /// Folded runs that ended before the latest of their fleet.
+    var oldRuns: [RunIdentifier: Run] = [:]
+    var workers: [RunIdentifier: any DatabaseWorker] = [:]
+    var performing: [RunIdentifier: DatabaseTaskFact] = [:]
+    var wakeAt: Instant?
+    var armedFor: Instant?
+
+    private let signals: AsyncStream<Void>
+    private let signal: AsyncStream<Void>.Continuation
+
+    /// Takes the lead and folds every run that matters.
+    ///
+    /// - Parameter holder: what a second coordinator is told: host, process, since when.
+    public static func lead(
+        _ ports: Ports, holder: String, log: Logger
+    ) async throws(CoordinatorFault) -> RunCoordinator {
+        do {
+            let epoch = try await ports.lease.acquire(holder: holder)
+            let clock = SteadyClock(notBefore: try await ports.journal.latestInstant())
+            let nodes = try await ports.registry.nodes()
+            let runs = try await foldRuns(ports.journal)
+            let core = CoordinatorCore(epoch: epoch, inventory: nodes, runs: runs)
+            return RunCoordinator(ports, epoch: epoch, clock: clock, core: core, log: log)
+        } catch let fault as CoordinatorFault {
+            throw fault
+        } catch let failure as StoreFailure {
+            throw .notStarted(failure)
+        } catch {
+            throw .notStarted(.io("\(error)"))
+        }
+    }
+
+    private init(
+        _ ports: Ports, epoch: Epoch, clock: SteadyClock, core: CoordinatorCore, log: Logger
+    ) {
+        self.ports = ports
+        self.epoch = epoch
+        self.clock = clock
+        self.core = core
+        self.published = core
+        self.log = log
+        (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+        pending = [Heard(input: .leadershipTaken, reply: nil)]
+        signal.yield()
+    }
+
+    /// Leads until it is cancelled or a fault ends it.
+    ///
+    /// - Throws: `CoordinatorFault`; the process says it and ends with a failure.
+    public func run() async throws {
+        log.info("leading", metadata: ["epoch": "\(epoch.rawValue)", "runs": "\(core.runs.count)"])
+        do {
+            try await withThrowingDiscardingTaskGroup { group in
+                for await _ in signals { try await turn(&group) }
+                group.cancelAll()
+            }
+        } catch {
+            silence(error as? CoordinatorFault ?? .notStored(.io("\(error)")))
+            throw error
+        }
+        silence(.notStored(.io("the coordinator has ended")))
+        for worker in workers.values { await worker.close() }
+        await ports.lease.release()
+    }
+
+    /// Nothing is said any more; whoever waits is told to ask again.
+    private func silence(_ fault: CoordinatorFault) {
+        self.fault = fault
+        for heard in pending { heard.reply?.resume(returning: .failure(.ended)) }
+        pending = []
+        for poll in parked.values.joined() { poll.poll.resume(returning: nil) }
+        parked = [:]
+        watchers.finish()
+        signal.finish()
+    }
+
+    /// Puts an input before the loop.
+    ///
+    /// - Returns: when everything that follows from it is stored. - Throws: the refusal, or `unavailable`.
+    func submit(_ input: CoreInput) async throws(APIError) {
+        guard fault == nil else { throw .ended }
+        guard pending.count < Self.pendingLimit else { throw .busy }
+        let result = await withCheckedContinuation { reply in
+            pending.append(Heard(input: input, reply: reply))
+            signal.yield()
+        }
+        try result.get()
+    }
+
+    /// Puts an input before the loop that nobody waits for.
+    func put(_ input: CoreInput) {
+        guard fault == nil else { return }
+        pending.append(Heard(input: input, reply: nil))
+        signal.yield()
+    }
+
+    /// Has the loop look at the clock.
+    func wake() {
+        armedFor = nil
+        signal.yield()
+    }
+
+    /// Whether it leads and stores; for `/healthz`.
+    public var health: Health {
+        Health(ok: fault == nil, epoch: epoch, reason: fault?.description)
+    }
+}
+
+/// The latest run of each fleet, and every run that has a fleet, folded.
+private func foldRuns(_ journal: any Journal) async throws -> [Run] {
+    var wanted: [FleetName: RunIdentifier] = [:]
+    for record in try await journal.runs(limit: .max) where wanted[record.fleet] == nil {
+        wanted[record.fleet] = record.run
+    }
+    for claim in try await journal.claims() { wanted[claim.fleet] = claim.run }
+    var runs: [Run] = []
+    for identifier in wanted.values.sorted() {
+        guard let run = try await journal.fold(identifier) else {
+            throw CoordinatorFault.unreadable(identifier, "its plan is not one any more")
+        }
+        runs.append(run)
+    }
+    return runs
+}
