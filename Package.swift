@@ -67,23 +67,33 @@ let rooms: [Room] = [
 
     // 3: shells
     lib(
-        "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"), .room("RunStore"),
-        .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"), logging,
+        "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"),
+        .room("RunStore"),
+        .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
+        logging,
         metrics),
     lib(
-        "NodeAgent", .room("UpgradeModel"), .room("ControlAPI"), .room("NodeEngine"), .room("CurlClient"),
-        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), yams, logging, lifecycle, arguments,
+        "NodeAgent", .room("UpgradeModel"), .room("ControlAPI"), .room("NodeEngine"),
+        .room("CurlClient"),
+        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), yams, logging, lifecycle,
+        arguments,
         .product("Subprocess", package: "swift-subprocess")),
 
     // 4: what the outside sees
     lib(
-        "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"), .room("RunStore"),
+        "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"),
+        .room("RunStore"),
         .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradePlan"), .room("Releases"),
         .room("UpgradeEngine"), logging, metrics, lifecycle, arguments,
         .product("Hummingbird", package: "hummingbird"),
-        .product("HummingbirdTLS", package: "hummingbird")),
+        .product("HummingbirdCore", package: "hummingbird"),
+        .product("HummingbirdTLS", package: "hummingbird"),
+        .product("HTTPTypes", package: "swift-http-types"),
+        .product("NIOCore", package: "swift-nio"),
+        .product("NIOSSL", package: "swift-nio-ssl")),
     lib(
-        "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"), .room("UpgradeEngine"),
+        "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
+        .room("UpgradeEngine"),
         .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
 
     // 5: entry points
@@ -101,13 +111,15 @@ let rooms: [Room] = [
     tests("ControlAPI"),
     tests("PostgresClient", .room("PostgresTestSupport")),
     tests("CurlClient"),
-    Room(name: "GateHolder", kind: .testProgram, needs: [.room("WriteGate"), .room("UpgradeModel")]),
+    Room(
+        name: "GateHolder", kind: .testProgram, needs: [.room("WriteGate"), .room("UpgradeModel")]),
     tests("WriteGate", .room("NginxTestSupport"), .room("UpgradeModel"), .room("GateHolder")),
     tests("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     tests("NodeEngine", .room("UpgradeModel")),
     tests("Releases", .room("ContentDigest"), .room("UpgradeModel")),
     tests(
-        "SchemaUpgrade", .room("PostgresTestSupport"), .room("PostgresClient"), .room("UpgradeModel"),
+        "SchemaUpgrade", .room("PostgresTestSupport"), .room("PostgresClient"),
+        .room("UpgradeModel"),
         .room("ContentDigest")),
     tests(
         "SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .room("ContentDigest"),
@@ -115,14 +127,19 @@ let rooms: [Room] = [
     Room(
         name: "StoreWriter", kind: .testProgram,
         needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
-    tests("Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine")),
+    tests(
+        "Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"),
+        .room("UpgradeEngine")),
     tests(
         "NodeAgent", .room("NginxTestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
         .room("ControlAPI")),
     tests(
-        "ControlServer", .room("UpgradeModel"), .room("ControlAPI"), .room("RunStore"), .room("Coordinator"),
+        "ControlServer", .room("UpgradeModel"), .room("ControlAPI"), .room("RunStore"),
+        .room("Coordinator"),
         .room("CurlClient")),
-    tests("Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"), .room("UpgradeEngine")),
+    tests(
+        "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
+        .room("UpgradeEngine")),
     Room(name: "EndToEndTests", kind: .tests, needs: []),
 ]
 
@@ -137,7 +154,8 @@ func closure(of names: [String]) -> [Room] {
         pending.append("\(name)Tests")
     }
     while let name = pending.popLast() {
-        for case .room(let needed) in byName[name]?.needs ?? [] where wanted.insert(needed).inserted {
+        for case .room(let needed) in byName[name]?.needs ?? [] where wanted.insert(needed).inserted
+        {
             pending.append(needed)
         }
     }
@@ -185,7 +203,8 @@ func target(_ room: Room) -> Target {
             name: room.name, dependencies: dependencies, exclude: ["README.md"],
             linkerSettings: linked[room.name] ?? [])
     case .executable:
-        return .executableTarget(name: room.name, dependencies: dependencies, swiftSettings: swiftSettings)
+        return .executableTarget(
+            name: room.name, dependencies: dependencies, swiftSettings: swiftSettings)
     case .testSupport:
         return .target(
             name: room.name, dependencies: dependencies, path: "Tests/\(room.name)",
@@ -196,17 +215,33 @@ func target(_ room: Room) -> Target {
             swiftSettings: swiftSettings)
     case .tests:
         return .testTarget(
-            name: room.name, dependencies: dependencies, exclude: room.exclude, swiftSettings: swiftSettings)
+            name: room.name, dependencies: dependencies, exclude: room.exclude,
+            swiftSettings: swiftSettings)
     }
 }
 
 // A package is fetched only when a selected room needs a product of it.
 
 let packages: [(name: String, dependency: Package.Dependency)] = [
-    ("hummingbird", .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: [])),
+    (
+        "hummingbird",
+        .package(
+            url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1",
+            traits: [])
+    ),
+    // What hummingbird brings along and ControlServer names itself.
+    (
+        "swift-http-types",
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0")
+    ),
+    ("swift-nio", .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2")),
+    ("swift-nio-ssl", .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6")),
     ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0")),
     ("Yams", .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2")),
-    ("swift-argument-parser", .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2")),
+    (
+        "swift-argument-parser",
+        .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2")
+    ),
     ("swift-log", .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2")),
     ("swift-metrics", .package(url: "https://github.com/apple/swift-metrics.git", from: "2.13.0")),
     (
@@ -215,7 +250,8 @@ let packages: [(name: String, dependency: Package.Dependency)] = [
     ),
     (
         "swift-subprocess",
-        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: [])
+        .package(
+            url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: [])
     ),
 ]
 

@@ -87,7 +87,9 @@ extension CoordinatorCore {
         case .time:
             for fleet in runs.keys.sorted() { try put(.time, into: fleet, at: now, &ready) }
         case .leadershipTaken:
-            for fleet in runs.keys.sorted() { try put(.leadershipTaken, into: fleet, at: now, &ready) }
+            for fleet in runs.keys.sorted() {
+                try put(.leadershipTaken, into: fleet, at: now, &ready)
+            }
         case .inventory(let records):
             inventory = Dictionary(records.map { ($0.name, $0) }) { $1 }
             for node in inventory.keys.sorted() where directives[node] == nil {
@@ -100,7 +102,9 @@ extension CoordinatorCore {
 
     // MARK: Starting
 
-    private mutating func start(_ created: RunCreated, at now: Instant, _ ready: inout Ready) throws(Refusal) {
+    private mutating func start(_ created: RunCreated, at now: Instant, _ ready: inout Ready)
+        throws(Refusal)
+    {
         if let held = runs[created.fleet], !held.isEnded {
             if held.created.request == created.request { return }
             throw .fleetHeld(created.fleet, by: held.identifier, since: held.createdAt)
@@ -108,13 +112,16 @@ extension CoordinatorCore {
         guard !created.nodes.isEmpty else { throw .noNodes }
         for node in created.nodes {
             guard inventory[node] != nil else { throw .unknownNode(node) }
-            if let other = run(of: node), !other.isEnded { throw .nodeHeld(node, by: other.identifier) }
+            if let other = run(of: node), !other.isEnded {
+                throw .nodeHeld(node, by: other.identifier)
+            }
         }
         guard let run = Run(created, at: now) else { throw .invalidPlan }
         adopt(run)
         ready.appends.append(
             RunAppend(
-                run: run.identifier, expectedVersion: 0, epoch: epoch, at: now, events: [.created(created)],
+                run: run.identifier, expectedVersion: 0, epoch: epoch, at: now,
+                events: [.created(created)],
                 claim: .take(created.fleet)))
         settle(created.fleet, at: now, &ready)
     }
@@ -124,7 +131,8 @@ extension CoordinatorCore {
         switch selection {
         case .names(let names): names
         case .labels:
-            inventory.values.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name).sorted()
+            inventory.values.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name)
+                .sorted()
         }
     }
 
@@ -133,11 +141,15 @@ extension CoordinatorCore {
     private mutating func take(
         _ status: NodeStatus, from node: NodeName, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
-        if let last = statuses[node]?.status, last.boot == status.boot, last.sequence >= status.sequence {
+        if let last = statuses[node]?.status, last.boot == status.boot,
+            last.sequence >= status.sequence
+        {
             return
         }
         statuses[node] = Seen(status: status, at: now)
-        guard let fleet = fleets[node] ?? fleetJoined(by: node), let run = runs[fleet] else { return }
+        guard let fleet = fleets[node] ?? fleetJoined(by: node), let run = runs[fleet] else {
+            return
+        }
         ready.changed.insert(run.identifier)
         if run.members[node] == nil {
             try put(.nodeAppeared(node), into: fleet, at: now, &ready)
@@ -208,7 +220,9 @@ extension CoordinatorCore {
     ) {
         guard !events.isEmpty, let before = runs[fleet] else { return }
         let version = before.version
-        for event in events { runs[fleet]?.apply(RecordedEvent(at: now, epoch: epoch, event: event)) }
+        for event in events {
+            runs[fleet]?.apply(RecordedEvent(at: now, epoch: epoch, event: event))
+        }
         for case .nodeJoined(let fact) in events { fleets[fact.node] = fleet }
         let ends = events.contains { if case .ended = $0 { true } else { false } }
         ready.changed.insert(before.identifier)
@@ -218,7 +232,8 @@ extension CoordinatorCore {
         } else {
             ready.appends.append(
                 RunAppend(
-                    run: before.identifier, expectedVersion: version, epoch: epoch, at: now, events: events,
+                    run: before.identifier, expectedVersion: version, epoch: epoch, at: now,
+                    events: events,
                     claim: ends ? .release(fleet) : nil))
         }
         if events.contains(where: \.mayChangeDirectives) { renewDirectives(of: fleet, &ready) }
@@ -250,10 +265,12 @@ extension RunEvent {
     /// Whether what is asked of a node can differ after it.
     var mayChangeDirectives: Bool {
         switch self {
-        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded, .paused,
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
+            .paused,
             .resumed, .approved, .aborted, .drainCutShort:
             false
-        case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried, .turnedBack,
+        case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
+            .turnedBack,
             .stopped, .ended:
             true
         }

@@ -28,7 +28,9 @@ public enum Itinerary {
         let reactivate = PlannedStep(.rollout, .nodes(.reactivated))
         if case .hold = plan.reads, migrated {
             // Neither release survives the other's schema: nobody reads while it changes back.
-            steps += [PlannedStep(.migrate, .nodes(.readsHeld)), revert] + (activated ? [reactivate] : [])
+            steps +=
+                [PlannedStep(.migrate, .nodes(.readsHeld)), revert]
+                + (activated ? [reactivate] : [])
         } else {
             steps += (activated ? [reactivate] : []) + (migrated ? [revert] : [])
         }
@@ -47,7 +49,9 @@ public enum Itinerary {
         plan.approvals.contains(phase) ? [PlannedStep(phase, .approval(phase))] : []
     }
 
-    private static func hooks(_ moment: Plan.Hook.Moment, _ phase: Phase, in plan: Plan) -> [PlannedStep] {
+    private static func hooks(_ moment: Plan.Hook.Moment, _ phase: Phase, in plan: Plan)
+        -> [PlannedStep]
+    {
         plan.hooks.indices
             .filter { plan.hooks[$0].moment == moment && plan.hooks[$0].phase == phase }
             .map { PlannedStep(phase, .hook($0)) }

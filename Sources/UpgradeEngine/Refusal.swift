@@ -50,7 +50,8 @@ public enum Refusal: Error, Hashable, Sendable {
         case .noSuchRun(let run): "there is no run \(run)"
         case .fleetHeld(let fleet, let run, _): "the fleet \(fleet) is held by run \(run)"
         case .nodeHeld(let node, let run): "the node \(node) takes part in run \(run)"
-        case .unknownNode(let node): "the plan names the node \(node), which the inventory does not have"
+        case .unknownNode(let node):
+            "the plan names the node \(node), which the inventory does not have"
         case .noNodes: "the plan's labels select no node"
         case .invalidPlan: "the plan is not valid"
         case .ended(let state): "the run has ended: \(state.rawValue)"
@@ -67,14 +68,17 @@ public enum Refusal: Error, Hashable, Sendable {
     public var advice: String {
         switch self {
         case .noSuchRun: "see `sluice status` for the runs there are"
-        case .fleetHeld(_, let run, _): "watch it with `sluice status \(run) --watch`, or stop it with `sluice abort \(run)`"
+        case .fleetHeld(_, let run, _):
+            "watch it with `sluice status \(run) --watch`, or stop it with `sluice abort \(run)`"
         case .nodeHeld(_, let run): "wait for that run to end: `sluice status \(run) --watch`"
-        case .unknownNode(let node): "give it a token: `sluice token create --node \(node)`; see `sluice nodes`"
+        case .unknownNode(let node):
+            "give it a token: `sluice token create --node \(node)`; see `sluice nodes`"
         case .noNodes: "compare the plan's labels with `sluice nodes`"
         case .invalidPlan: "see `sluice validate PLAN`"
         case .ended: "start a new run with `sluice apply PLAN`"
         case .alreadyTurningBack: "watch it with `sluice status --watch`"
-        case .pastPointOfNoReturn: "writers use the new schema already: go on, or apply a plan that goes back to the old release"
+        case .pastPointOfNoReturn:
+            "writers use the new schema already: go on, or apply a plan that goes back to the old release"
         case .notPaused: "nothing to resume; see `sluice status`"
         case .alreadyPaused: "go on with `sluice resume`"
         case .notGoing: "go on with `sluice retry`, or go back with `sluice rollback`"

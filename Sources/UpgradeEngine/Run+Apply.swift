@@ -61,7 +61,11 @@ extension Run {
     }
 
     private mutating func begin(_ began: StepBegan, at instant: Instant) {
-        if began.direction == .forward { begun.insert(began.step) } else { begunBack.insert(began.step) }
+        if began.direction == .forward {
+            begun.insert(began.step)
+        } else {
+            begunBack.insert(began.step)
+        }
         let pending = named(by: began.step).filter { members[$0]?.quarantine == nil }
         current = Current(
             index: began.index, planned: PlannedStep(began.phase, began.step), beganAt: instant,

@@ -47,14 +47,19 @@ extension Run {
         let began = StepBegan(
             direction: direction, index: index, phase: planned.phase, step: planned.step)
         if case .nodes = planned.step, named(by: planned.step).isEmpty {
-            return [.stopped(Stopped(reason: "no node is named by \(planned.step.title)", advice: "roll back"))]
+            return [
+                .stopped(
+                    Stopped(
+                        reason: "no node is named by \(planned.step.title)", advice: "roll back"))
+            ]
         }
         return [.stepBegan(began)]
     }
 
     private var outcome: Ended.Outcome {
         if direction == .forward { return .done }
-        let touching = begun.subtracting([.nodes(.present), .database(.preflight)]).contains { step in
+        let touching = begun.subtracting([.nodes(.present), .database(.preflight)]).contains {
+            step in
             if case .approval = step { return false }
             return true
         }

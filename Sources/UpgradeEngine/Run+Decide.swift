@@ -29,7 +29,8 @@ extension Run {
         case .leadershipTaken:
             guard let lost = database.inFlight else { return [] }
             return [
-                .databaseTaskEnded(DatabaseTaskEnded(kind: lost.kind, attempt: lost.attempt, result: .lost))
+                .databaseTaskEnded(
+                    DatabaseTaskEnded(kind: lost.kind, attempt: lost.attempt, result: .lost))
             ]
         }
     }
@@ -52,7 +53,8 @@ extension Run {
                 current.step == .nodes(.present)
                 ? [
                     .nodeSurveyed(
-                        NodeSurveyed(node: node, active: status.active, agentVersion: status.agentVersion))
+                        NodeSurveyed(
+                            node: node, active: status.active, agentVersion: status.agentVersion))
                 ] : []
             return survey + [.nodeReached(NodeFact(node: node))]
         case .failed(let reason):
@@ -96,12 +98,14 @@ extension Run {
 
     private var stopAdvice: String {
         if direction == .back {
-            return "the gates of the nodes stay as they are; put right what failed, then `sluice retry \(identifier)`"
+            return
+                "the gates of the nodes stay as they are; put right what failed, then `sluice retry \(identifier)`"
         }
         if isPastPointOfNoReturn {
             return "put right what failed, then `sluice retry \(identifier)`"
         }
-        return "`sluice retry \(identifier)` tries the step again, `sluice rollback \(identifier)` undoes the run"
+        return
+            "`sluice retry \(identifier)` tries the step again, `sluice rollback \(identifier)` undoes the run"
     }
 }
 
@@ -121,11 +125,14 @@ extension Run {
             let ended = RunEvent.databaseTaskEnded(
                 DatabaseTaskEnded(
                     kind: task.kind, attempt: task.attempt, result: .failed, failure: failure))
-            guard current?.step == .database(task.kind), standing == .going || standing == .paused else {
+            guard current?.step == .database(task.kind), standing == .going || standing == .paused
+            else {
                 return [ended]
             }
-            let isTriedAgain = (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
-            return isTriedAgain ? [ended] : [ended] + setback("\(task.kind.title) failed: \(failure.message)")
+            let isTriedAgain =
+                (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
+            return isTriedAgain
+                ? [ended] : [ended] + setback("\(task.kind.title) failed: \(failure.message)")
         }
     }
 }
@@ -159,7 +166,9 @@ extension Run {
 // MARK: - Requests
 
 extension Run {
-    private func requestFacts(_ verb: RequestVerb, _ mark: RequestMark) throws(Refusal) -> [RunEvent] {
+    private func requestFacts(_ verb: RequestVerb, _ mark: RequestMark) throws(Refusal)
+        -> [RunEvent]
+    {
         if requests.contains(mark.request) { return [] }
         if isEnded { throw .ended(state) }
         switch verb {

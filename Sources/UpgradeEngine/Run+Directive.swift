@@ -10,7 +10,8 @@ extension Run {
     public func directive(for node: NodeName) -> Directive? {
         guard let member = members[node] else { return nil }
         var directive = Directive(
-            epoch: .zero, revision: 0, run: identifier, lease: Lease(duration: plan.lease, onExpiry: expiry))
+            epoch: .zero, revision: 0, run: identifier,
+            lease: Lease(duration: plan.lease, onExpiry: expiry))
         if isEnded {
             end(&directive, node, member)
         } else if direction == .back {
@@ -29,7 +30,9 @@ extension Run {
 
     /// Whether the gates are to be closed now.
     private var isClosed: Bool {
-        guard begun.contains(.nodes(.closed)), !begun.contains(.nodes(.opened)) else { return false }
+        guard begun.contains(.nodes(.closed)), !begun.contains(.nodes(.opened)) else {
+            return false
+        }
         return !isEnded && !begunBack.contains(.nodes(.opened))
     }
 
@@ -87,7 +90,9 @@ extension Run {
             return (current?.index ?? -1) > place
         }
         if isClosed { directive.writes = admission }
-        if !isPast(.database(.revertMigrate)), steps.contains(.nodes(.readsHeld)), let hold = readHold {
+        if !isPast(.database(.revertMigrate)), steps.contains(.nodes(.readsHeld)),
+            let hold = readHold
+        {
             directive.reads = ReadAdmission(hold: hold)
         }
         if begunBack.contains(.nodes(.reactivated)), let old = member.surveyed?.release {
@@ -109,7 +114,9 @@ extension Run {
 
     /// Until the old schema is back, an upgraded node goes on with what it serves.
     private func keepForward(_ directive: inout Directive, _ member: Member) {
-        guard let batch = member.batch, begun.contains(.nodes(.upgraded(batch: batch))) else { return }
+        guard let batch = member.batch, begun.contains(.nodes(.upgraded(batch: batch))) else {
+            return
+        }
         directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
     }
 
@@ -139,20 +146,25 @@ extension Run {
 // MARK: - What the plan says, as goals
 
 extension Run {
-    var forwardActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).forward") }
+    var forwardActivation: ActivationIdentity {
+        ActivationIdentity(unchecked: "\(identifier).forward")
+    }
     var backActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).back") }
 
     var admission: WriteAdmission {
         switch plan.writes.admission {
         case .hold(let atMost, let duration):
-            .hold(HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter))
+            .hold(
+                HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter))
         case .refuse(let message): .refuse(retryAfter: plan.writes.retryAfter, message: message)
         }
     }
 
     /// The limits of held reads; `nil` when the old code survives the migration.
     var readHold: HoldLimits? {
-        guard plan.database != nil, case .hold(let duration, let atMost) = plan.reads else { return nil }
+        guard plan.database != nil, case .hold(let duration, let atMost) = plan.reads else {
+            return nil
+        }
         return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
     }
 
@@ -160,7 +172,9 @@ extension Run {
         actions(plan.rollout.warm, at: .nodes(.staged), .beforeActivation, release: created.release)
     }
 
-    func upgradeTasks(_ batch: Int) -> [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: batch))) }
+    func upgradeTasks(_ batch: Int) -> [NodeTask] {
+        upgradeTasks(at: .nodes(.upgraded(batch: batch)))
+    }
 
     /// For a node that is upgraded by itself, outside the batches.
     var extraTasks: [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: 0))) }
@@ -183,13 +197,15 @@ extension Run {
 
     /// Stops the new application on the way back.
     var unstageTasks: [NodeTask] {
-        actions(plan.rollout.retire, at: .nodes(.unstaged), .afterActivation, release: created.release)
+        actions(
+            plan.rollout.retire, at: .nodes(.unstaged), .afterActivation, release: created.release)
     }
 
     func hookTask(_ index: Int) -> NodeTask {
         let action = plan.hooks[index].action.rawValue
         return NodeTask(
-            identity: identity("hook\(index)", action, at: .hook(index)), kind: .action, name: action,
+            identity: identity("hook\(index)", action, at: .hook(index)), kind: .action,
+            name: action,
             moment: .afterActivation, release: created.release)
     }
 
@@ -210,7 +226,8 @@ extension Run {
     ) -> [NodeTask] {
         names.map { name in
             NodeTask(
-                identity: identity("action", name.rawValue, at: step), kind: .action, name: name.rawValue,
+                identity: identity("action", name.rawValue, at: step), kind: .action,
+                name: name.rawValue,
                 moment: moment, release: release)
         }
     }

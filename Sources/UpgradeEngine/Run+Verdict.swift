@@ -69,7 +69,9 @@ extension Run {
 
     private func verdictOnPresence(_ status: NodeStatus) -> Verdict {
         if let reason = status.breakGlass {
-            return .failed("its gate was opened by hand (\(reason)); end that with `sluice-agent break-glass end`")
+            return .failed(
+                "its gate was opened by hand (\(reason)); end that with `sluice-agent break-glass end`"
+            )
         }
         if let expected = plan.release.expected, status.active?.release.name != expected {
             let found = status.active.map { "\($0.release.name)" } ?? "no release"
@@ -84,16 +86,22 @@ extension Run {
     }
 
     private func closedVerdict(_ status: NodeStatus) -> Verdict {
-        if let reason = status.breakGlass { return .failed("its gate was opened by hand: \(reason)") }
+        if let reason = status.breakGlass {
+            return .failed("its gate was opened by hand: \(reason)")
+        }
         if let failure = status.failure(of: .gate) { return .failed(failure) }
         return Verdict.reached.and(status.gate.writes != .open)
     }
 
-    private func upgradeVerdict(_ status: NodeStatus, health: HealthGoal, tasks: [NodeTask]) -> Verdict {
+    private func upgradeVerdict(_ status: NodeStatus, health: HealthGoal, tasks: [NodeTask])
+        -> Verdict
+    {
         if let failure = status.failure(of: .activate) { return .failed(failure) }
         let isActive =
-            status.active?.release == created.release && status.active?.identity == forwardActivation
-        let isHealthy = status.health?.identity == health.identity && status.health?.state == .healthy
+            status.active?.release == created.release
+            && status.active?.identity == forwardActivation
+        let isHealthy =
+            status.health?.identity == health.identity && status.health?.state == .healthy
         return verdict(onTasks: tasks, in: status).and(isActive && isHealthy)
     }
 
@@ -110,9 +118,12 @@ extension Run {
             case .done: continue
             case nil, .running: verdict = verdict.and(false)
             case .failed: return .failed("\(task.name) failed: \(outcome?.output ?? "")")
-            case .notStarted: return .failed("\(task.name) was not started: \(outcome?.output ?? "")")
+            case .notStarted:
+                return .failed("\(task.name) was not started: \(outcome?.output ?? "")")
             case .unknown:
-                return .failed("\(task.name) was interrupted and its end is not known: \(outcome?.output ?? "")")
+                return .failed(
+                    "\(task.name) was interrupted and its end is not known: \(outcome?.output ?? "")"
+                )
             }
         }
         return verdict

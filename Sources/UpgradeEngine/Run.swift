@@ -148,7 +148,9 @@ extension Run {
 
     /// The batch in hand, counted from 1; 0 before the rollout.
     public var batchInHand: Int {
-        batches.indices.reversed().first { begun.contains(.nodes(.upgraded(batch: $0))) }.map { $0 + 1 } ?? 0
+        batches.indices.reversed().first { begun.contains(.nodes(.upgraded(batch: $0))) }.map {
+            $0 + 1
+        } ?? 0
     }
 
     /// The nodes that a step names, whether they take part or not.

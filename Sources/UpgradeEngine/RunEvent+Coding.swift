@@ -38,13 +38,15 @@ extension RunEvent: Codable {
         case .created(let payload): payload
         case .stepBegan(let payload): payload
         case .nodeSurveyed(let payload): payload
-        case .nodeReached(let payload), .nodeReadmitted(let payload), .nodeJoined(let payload): payload
+        case .nodeReached(let payload), .nodeReadmitted(let payload), .nodeJoined(let payload):
+            payload
         case .nodeFailed(let payload), .nodeQuarantined(let payload): payload
         case .drainCutShort(let payload): payload
         case .databaseTaskStarted(let payload): payload
         case .databaseTaskEnded(let payload): payload
         case .approved(let payload): payload
-        case .paused(let payload), .resumed(let payload), .aborted(let payload), .retried(let payload):
+        case .paused(let payload), .resumed(let payload), .aborted(let payload),
+            .retried(let payload):
             payload
         case .turnedBack(let payload): payload
         case .stopped(let payload): payload
@@ -66,7 +68,8 @@ extension RunEvent: Codable {
         guard version == RunEvent.currentVersion else {
             throw DecodingError.dataCorruptedError(
                 forKey: .version, in: container,
-                debugDescription: "event \(type) has version \(version), this program knows 1; use a newer one")
+                debugDescription:
+                    "event \(type) has version \(version), this program knows 1; use a newer one")
         }
         switch type {
         case "created": self = .created(try RunCreated(from: decoder))
@@ -78,7 +81,8 @@ extension RunEvent: Codable {
         case "node-readmitted": self = .nodeReadmitted(try NodeFact(from: decoder))
         case "node-joined": self = .nodeJoined(try NodeFact(from: decoder))
         case "drain-cut-short": self = .drainCutShort(try DrainCutShort(from: decoder))
-        case "database-task-started": self = .databaseTaskStarted(try DatabaseTaskFact(from: decoder))
+        case "database-task-started":
+            self = .databaseTaskStarted(try DatabaseTaskFact(from: decoder))
         case "database-task-ended": self = .databaseTaskEnded(try DatabaseTaskEnded(from: decoder))
         case "approved": self = .approved(try Approved(from: decoder))
         case "paused": self = .paused(try RequestMark(from: decoder))

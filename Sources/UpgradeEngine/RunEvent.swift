@@ -66,7 +66,8 @@ public struct RunCreated: Hashable, Codable, Sendable {
 
     public init(
         run: RunIdentifier, fleet: FleetName, plan: String, planFile: String, digest: Digest,
-        release: ReleaseReference, migrations: [MigrationReference], nodes: [NodeName], by: OperatorName,
+        release: ReleaseReference, migrations: [MigrationReference], nodes: [NodeName],
+        by: OperatorName,
         request: String
     ) {
         self.run = run

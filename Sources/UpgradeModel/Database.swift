@@ -61,7 +61,8 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var versions: [String]
 
     public init(
-        lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil, warnings: [Diagnostic] = [],
+        lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,
+        warnings: [Diagnostic] = [],
         versions: [String] = []
     ) {
         self.lines = lines
@@ -111,7 +112,8 @@ public struct DatabaseFailure: Error, Hashable, Codable, Sendable {
     public var findings: [Diagnostic]
 
     public init(
-        code: String, _ message: String, advice: String? = nil, effect: Effect = .none, findings: [Diagnostic] = []
+        code: String, _ message: String, advice: String? = nil, effect: Effect = .none,
+        findings: [Diagnostic] = []
     ) {
         self.code = code
         self.message = message

@@ -29,7 +29,8 @@ public struct Diagnostic: Error, Hashable, Codable, Sendable, CustomStringConver
     public var advice: String?
 
     public init(
-        _ severity: Severity, code: String, at place: Place? = nil, _ message: String, advice: String? = nil
+        _ severity: Severity, code: String, at place: Place? = nil, _ message: String,
+        advice: String? = nil
     ) {
         self.severity = severity
         self.code = code

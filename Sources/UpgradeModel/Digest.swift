@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// A SHA-256 digest: 64 lower-case hexadecimal digits. The identity of a blob, a plan, a migration or a bundle.
-public struct Digest: Hashable, Comparable, Codable, Sendable, CustomStringConvertible, LosslessStringConvertible {
+public struct Digest: Hashable, Comparable, Codable, Sendable, CustomStringConvertible,
+    LosslessStringConvertible
+{
     /// 64 lower-case hexadecimal digits.
     public let hexadecimal: String
 
@@ -30,13 +32,17 @@ public struct Digest: Hashable, Comparable, Codable, Sendable, CustomStringConve
     /// The first 12 digits, for people.
     public var short: String { String(hexadecimal.prefix(12)) }
 
-    public static func < (left: Digest, right: Digest) -> Bool { left.hexadecimal < right.hexadecimal }
+    public static func < (left: Digest, right: Digest) -> Bool {
+        left.hexadecimal < right.hexadecimal
+    }
 
     public init(from decoder: any Decoder) throws {
         let text = try decoder.singleValueContainer().decode(String.self)
         guard let digest = Digest(text) else {
             throw DecodingError.dataCorrupted(
-                .init(codingPath: decoder.codingPath, debugDescription: "not a SHA-256 in lower-case hexadecimal"))
+                .init(
+                    codingPath: decoder.codingPath,
+                    debugDescription: "not a SHA-256 in lower-case hexadecimal"))
         }
         self = digest
     }

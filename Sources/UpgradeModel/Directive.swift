@@ -211,11 +211,15 @@ public struct NodeTask: Hashable, Codable, Sendable {
 }
 
 /// Names one execution of one task, across restarts of everybody: `<run>.<step>.<name>.<attempt>`.
-public struct TaskIdentity: RawRepresentable, Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
+public struct TaskIdentity: RawRepresentable, Hashable, Comparable, Codable, Sendable,
+    CustomStringConvertible
+{
     public let rawValue: String
     public init(rawValue: String) { self.rawValue = rawValue }
     public var description: String { rawValue }
-    public static func < (left: TaskIdentity, right: TaskIdentity) -> Bool { left.rawValue < right.rawValue }
+    public static func < (left: TaskIdentity, right: TaskIdentity) -> Bool {
+        left.rawValue < right.rawValue
+    }
 
     public init(from decoder: any Decoder) throws {
         rawValue = try decoder.singleValueContainer().decode(String.self)
@@ -237,7 +241,9 @@ public struct HealthGoal: Hashable, Codable, Sendable {
     /// Good answers in a row.
     public var consecutive: Int
 
-    public init(identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int) {
+    public init(
+        identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int
+    ) {
         self.identity = identity
         self.check = check
         self.release = release

@@ -36,7 +36,9 @@ public struct CacheGeneration: RawRepresentable, Hashable, Comparable, Codable, 
     public init(rawValue: Int64) { self.rawValue = rawValue }
     public static let zero = CacheGeneration(rawValue: 0)
     public var next: CacheGeneration { CacheGeneration(rawValue: rawValue + 1) }
-    public static func < (left: CacheGeneration, right: CacheGeneration) -> Bool { left.rawValue < right.rawValue }
+    public static func < (left: CacheGeneration, right: CacheGeneration) -> Bool {
+        left.rawValue < right.rawValue
+    }
 
     public init(from decoder: any Decoder) throws {
         rawValue = try decoder.singleValueContainer().decode(Int64.self)

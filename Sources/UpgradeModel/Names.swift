@@ -99,7 +99,8 @@ extension SafeName {
                 .init(
                     codingPath: decoder.codingPath,
                     debugDescription:
-                        "not a name: 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit"))
+                        "not a name: 1 to 64 of A-Z a-z 0-9 . _ - beginning with a letter or digit")
+            )
         }
         self = name
     }

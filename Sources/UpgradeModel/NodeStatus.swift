@@ -29,7 +29,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
-        gate: GateObservation, lease: Lease.Expiry, staged: [ReleaseReference], staging: StagingProgress?,
+        gate: GateObservation, lease: Lease.Expiry, staged: [ReleaseReference],
+        staging: StagingProgress?,
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
         failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil
     ) {
@@ -79,8 +80,10 @@ public struct GateObservation: Hashable, Codable, Sendable {
     public init(
         writes: WriteAdmission.Kind = .open, readsHeld: Bool = false, readsSettled: Bool = false,
         writesInFlight: Int = 0,
-        writesWaiting: Int = 0, readsWaiting: Int = 0, writesRefused: Int = 0, readsRefused: Int = 0,
-        writesReleased: Int = 0, longestWait: Span = .zero, closedAt: Instant? = nil, openedAt: Instant? = nil
+        writesWaiting: Int = 0, readsWaiting: Int = 0, writesRefused: Int = 0,
+        readsRefused: Int = 0,
+        writesReleased: Int = 0, longestWait: Span = .zero, closedAt: Instant? = nil,
+        openedAt: Instant? = nil
     ) {
         self.writes = writes
         self.readsHeld = readsHeld
@@ -117,7 +120,9 @@ public struct ActiveRelease: Hashable, Codable, Sendable {
     public var identity: ActivationIdentity?
     public var cacheGeneration: CacheGeneration
 
-    public init(release: ReleaseReference, identity: ActivationIdentity?, cacheGeneration: CacheGeneration) {
+    public init(
+        release: ReleaseReference, identity: ActivationIdentity?, cacheGeneration: CacheGeneration
+    ) {
         self.release = release
         self.identity = identity
         self.cacheGeneration = cacheGeneration
@@ -170,7 +175,9 @@ public struct HealthObservation: Hashable, Codable, Sendable {
 
 /// Something that the directive asks for and that the node could not do.
 public struct NodeFailure: Hashable, Codable, Sendable {
-    public enum Goal: String, Codable, Sendable { case gate, stage, unstage, activate, service, prune }
+    public enum Goal: String, Codable, Sendable {
+        case gate, stage, unstage, activate, service, prune
+    }
 
     public var goal: Goal
     /// What failed, where, and what to do next.

@@ -10,7 +10,9 @@ public struct Instant: Hashable, Comparable, Codable, Sendable {
 
     public init(milliseconds: Int64) { self.milliseconds = milliseconds }
 
-    public static func < (left: Instant, right: Instant) -> Bool { left.milliseconds < right.milliseconds }
+    public static func < (left: Instant, right: Instant) -> Bool {
+        left.milliseconds < right.milliseconds
+    }
     public static func + (left: Instant, right: Span) -> Instant {
         Instant(milliseconds: left.milliseconds + right.milliseconds)
     }
@@ -39,7 +41,9 @@ public struct Span: Hashable, Comparable, Codable, Sendable, CustomStringConvert
     public static func minutes(_ count: Int64) -> Span { Span(milliseconds: count * 60_000) }
     public static let zero = Span(milliseconds: 0)
 
-    public static func < (left: Span, right: Span) -> Bool { left.milliseconds < right.milliseconds }
+    public static func < (left: Span, right: Span) -> Bool {
+        left.milliseconds < right.milliseconds
+    }
     public static func + (left: Span, right: Span) -> Span {
         Span(milliseconds: left.milliseconds + right.milliseconds)
     }

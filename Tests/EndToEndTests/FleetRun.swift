@@ -69,11 +69,15 @@ func runFleet(_ options: String...) async throws -> FleetRun {
 
 /// Where this build's `sluice` and `sluice-agent` are: beside the test program, or where SLUICE_BINARIES says.
 private func binaries(_ root: URL) throws -> URL {
-    if let given = ProcessInfo.processInfo.environment["SLUICE_BINARIES"] { return URL(filePath: given) }
-    let beside = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    if let given = ProcessInfo.processInfo.environment["SLUICE_BINARIES"] {
+        return URL(filePath: given)
+    }
+    let beside = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent()
     let candidates = [beside, root.appending(path: ".build/debug")]
     for folder in candidates
-    where FileManager.default.isExecutableFile(atPath: folder.appending(path: "sluice-agent").path) {
+    where FileManager.default.isExecutableFile(atPath: folder.appending(path: "sluice-agent").path)
+    {
         return folder
     }
     throw HarnessFailure(description: "no sluice-agent beside the tests; run `swift build` first")

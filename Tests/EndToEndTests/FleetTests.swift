@@ -5,7 +5,8 @@ import Testing
 /// Whole fleets: real nginx, real PostgreSQL, real processes, real clients. One at a time: they share two cores.
 @Suite(.serialized) struct FleetTests {
     static let phases = [
-        "preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift", "finish",
+        "preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift",
+        "finish",
     ]
 
     @Test func onePlanTakesAFleetToTheNextReleaseWhileItsReadersKeepReading() async throws {
@@ -18,7 +19,9 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
-    @Test(arguments: phases) func aFailureInAnyPhaseLeavesEverythingAsItWas(phase: String) async throws {
+    @Test(arguments: phases) func aFailureInAnyPhaseLeavesEverythingAsItWas(phase: String)
+        async throws
+    {
         let run = try await runFleet("--fail", phase)
         #expect(run.fallen.isEmpty)
     }

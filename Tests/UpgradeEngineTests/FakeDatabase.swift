@@ -19,7 +19,8 @@ struct FakeDatabase {
         if hanging.contains(task.kind) { return nil }
         if let left = failing[task.kind], left > 0 {
             failing[task.kind] = left - 1
-            return .failed(DatabaseFailure(code: "sql", "0003_split_name.up.sql: relation does not exist"))
+            return .failed(
+                DatabaseFailure(code: "sql", "0003_split_name.up.sql: relation does not exist"))
         }
         switch task.kind {
         case .preflight, .census: break

@@ -20,21 +20,26 @@ struct FakeNode {
 
     init(_ name: NodeName, serves release: ReleaseReference) {
         self.name = name
-        active = ActiveRelease(release: release, identity: nil, cacheGeneration: CacheGeneration(rawValue: 1))
+        active = ActiveRelease(
+            release: release, identity: nil, cacheGeneration: CacheGeneration(rawValue: 1))
         staged = [release]
     }
 
     mutating func take(_ new: Directive) {
         if let directive, !new.isNewer(than: directive) { return }
         directive = new
-        if let stage = new.stage, !staged.contains(stage), failingGoal != .stage { staged.append(stage) }
+        if let stage = new.stage, !staged.contains(stage), failingGoal != .stage {
+            staged.append(stage)
+        }
         if let goal = new.active, failingGoal != .activate, active.identity != goal.identity {
             generation += 1
             active = ActiveRelease(
                 release: goal.release, identity: goal.identity,
                 cacheGeneration: CacheGeneration(rawValue: generation))
         }
-        if let unstage = new.unstage, active.release != unstage { staged.removeAll { $0 == unstage } }
+        if let unstage = new.unstage, active.release != unstage {
+            staged.removeAll { $0 == unstage }
+        }
     }
 
     mutating func status() -> NodeStatus {
@@ -42,7 +47,8 @@ struct FakeNode {
         let directive = directive ?? Directive(epoch: .zero, revision: 0)
         return NodeStatus(
             epoch: directive.epoch, revision: directive.revision, boot: "boot", sequence: sequence,
-            agentVersion: "1", gate: gate(directive), lease: directive.lease.onExpiry, staged: staged,
+            agentVersion: "1", gate: gate(directive), lease: directive.lease.onExpiry,
+            staged: staged,
             staging: nil, active: active, service: directive.service,
             tasks: directive.tasks.map { task in
                 task.name == failingTask
@@ -57,7 +63,8 @@ struct FakeNode {
     }
 
     private func gate(_ directive: Directive) -> GateObservation {
-        let isHolding = directive.reads.hold != nil && directive.reads.until != active.identity
+        let isHolding =
+            directive.reads.hold != nil && directive.reads.until != active.identity
             || directive.reads.hold != nil && directive.reads.until == nil
         return GateObservation(
             writes: directive.writes.kind, readsHeld: isHolding, readsSettled: isHolding,

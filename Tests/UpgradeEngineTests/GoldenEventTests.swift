@@ -9,19 +9,24 @@ import UpgradeModel
 /// What has been stored once is decoded for ever. `SLUICE_REGENERATE=1` adds a shape; it never changes one that was released.
 @Suite struct GoldenEventTests {
     static let node = NodeName(unchecked: "web-1")
-    static let mark = RequestMark(request: "q1", by: OperatorName(unchecked: "alice"), reason: "lunch")
+    static let mark = RequestMark(
+        request: "q1", by: OperatorName(unchecked: "alice"), reason: "lunch")
     static let digest = Digest(bytes: (0..<32).map { UInt8($0) })
     static let reference = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: digest)
 
     static let samples: [RunEvent] = [
         .created(
             RunCreated(
-                run: RunIdentifier(unchecked: "20261122-180000-1"), fleet: FleetName(unchecked: "guestbook"),
-                plan: "fleet: guestbook\n", planFile: "plan.yaml", digest: digest, release: reference,
-                migrations: [MigrationReference(name: "0001_init.up.sql", digest: digest)], nodes: [node],
+                run: RunIdentifier(unchecked: "20261122-180000-1"),
+                fleet: FleetName(unchecked: "guestbook"),
+                plan: "fleet: guestbook\n", planFile: "plan.yaml", digest: digest,
+                release: reference,
+                migrations: [MigrationReference(name: "0001_init.up.sql", digest: digest)],
+                nodes: [node],
                 by: OperatorName(unchecked: "alice"), request: "q0")),
         .stepBegan(
-            StepBegan(direction: .forward, index: 7, phase: .rollout, step: .nodes(.upgraded(batch: 2)))),
+            StepBegan(
+                direction: .forward, index: 7, phase: .rollout, step: .nodes(.upgraded(batch: 2)))),
         .nodeSurveyed(
             NodeSurveyed(
                 node: node,
@@ -41,8 +46,12 @@ import UpgradeModel
                 report: DatabaseReport(
                     lines: ["no writer is left"], duration: .milliseconds(7),
                     census: CensusProof(
-                        transaction: "755", fenceLSN: "0/1A2B3C", stored: digest, ended: ["app idle 3 s"]),
-                    warnings: [Diagnostic(.warning, code: "pooler", "a pooler is between", advice: "go direct")],
+                        transaction: "755", fenceLSN: "0/1A2B3C", stored: digest,
+                        ended: ["app idle 3 s"]),
+                    warnings: [
+                        Diagnostic(
+                            .warning, code: "pooler", "a pooler is between", advice: "go direct")
+                    ],
                     versions: ["0002"]))),
         .databaseTaskEnded(
             DatabaseTaskEnded(
@@ -66,8 +75,11 @@ import UpgradeModel
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         if ProcessInfo.processInfo.environment["SLUICE_REGENERATE"] != nil {
-            let lines = try Self.samples.map { String(decoding: try encoder.encode($0), as: UTF8.self) }
-            try (lines.joined(separator: "\n") + "\n").write(to: file, atomically: true, encoding: .utf8)
+            let lines = try Self.samples.map {
+                String(decoding: try encoder.encode($0), as: UTF8.self)
+            }
+            try (lines.joined(separator: "\n") + "\n").write(
+                to: file, atomically: true, encoding: .utf8)
         }
         let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
         let decoded = try lines.map { try JSONDecoder().decode(RunEvent.self, from: Data($0.utf8)) }
@@ -84,9 +96,12 @@ import UpgradeModel
     }
 
     @Test(arguments: [
-        Step.approval(.lift), .hook(3), .nodes(.present), .nodes(.staged), .nodes(.closed), .nodes(.drained),
-        .nodes(.braced), .nodes(.upgraded(batch: 12)), .nodes(.verified), .nodes(.opened), .nodes(.retired),
-        .nodes(.readsHeld), .nodes(.reactivated), .nodes(.unstaged), .database(.revertExpand), .bake(batch: 1),
+        Step.approval(.lift), .hook(3), .nodes(.present), .nodes(.staged), .nodes(.closed),
+        .nodes(.drained),
+        .nodes(.braced), .nodes(.upgraded(batch: 12)), .nodes(.verified), .nodes(.opened),
+        .nodes(.retired),
+        .nodes(.readsHeld), .nodes(.reactivated), .nodes(.unstaged), .database(.revertExpand),
+        .bake(batch: 1),
     ]) func everyStepReadsBackFromItsText(step: Step) {
         #expect(Step(step.description) == step)
     }

@@ -80,8 +80,12 @@ import UpgradeModel
         try compare(world, "drain-timeout-\(stragglers)")
     }
 
-    @Test(arguments: DatabaseTask.Kind.allCases.filter { $0 != .revertMigrate && $0 != .revertExpand })
-    func aDatabaseTaskThatFailsOnceBringsEverythingBackOrIsTriedAgain(kind: DatabaseTask.Kind) throws {
+    @Test(
+        arguments: DatabaseTask.Kind.allCases.filter { $0 != .revertMigrate && $0 != .revertExpand }
+    )
+    func aDatabaseTaskThatFailsOnceBringsEverythingBackOrIsTriedAgain(kind: DatabaseTask.Kind)
+        throws
+    {
         var world = ScenarioWorld()
         world.database.failing = [kind: 1]
         world.start(Self.plan())
@@ -176,7 +180,9 @@ import UpgradeModel
         try compare(world, "\(verb.rawValue)/in-\(phase)")
     }
 
-    @Test(arguments: Phase.allCases) func aPausedRunBeginsNothingUntilItIsResumed(phase: Phase) throws {
+    @Test(arguments: Phase.allCases) func aPausedRunBeginsNothingUntilItIsResumed(phase: Phase)
+        throws
+    {
         var world = ScenarioWorld()
         world.on(phase) { $0.request(.pause) }
         world.start(Self.plan())
@@ -223,7 +229,9 @@ import UpgradeModel
         try compare(world, "retry/after-\(step)")
     }
 
-    @Test(arguments: Phase.allCases) func aNewLeaderInAnyPhaseBringsTheRunToItsEnd(phase: Phase) throws {
+    @Test(arguments: Phase.allCases) func aNewLeaderInAnyPhaseBringsTheRunToItsEnd(phase: Phase)
+        throws
+    {
         var world = ScenarioWorld()
         world.on(phase) { $0.restart() }
         world.start(Self.plan())
@@ -245,7 +253,8 @@ import UpgradeModel
 
     private func compare(_ world: ScenarioWorld, _ name: String) throws {
         #expect(world.violations == [])
-        let folder = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        let folder = URL(filePath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent()
         let file = folder.appending(path: "Scenarios/\(name).txt")
         if ProcessInfo.processInfo.environment["SLUICE_REGENERATE"] != nil {
             try FileManager.default.createDirectory(
@@ -253,6 +262,8 @@ import UpgradeModel
             try world.text.write(to: file, atomically: true, encoding: .utf8)
         }
         let expected = try String(contentsOf: file, encoding: .utf8)
-        #expect(world.text == expected, "the transcript \(name) differs; regenerate and review the diff")
+        #expect(
+            world.text == expected, "the transcript \(name) differs; regenerate and review the diff"
+        )
     }
 }

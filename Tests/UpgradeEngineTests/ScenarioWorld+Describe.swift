@@ -7,7 +7,8 @@ extension ScenarioWorld {
     static func describe(_ event: RunEvent) -> String {
         switch event {
         case .created: "created"
-        case .stepBegan(let began): "\(began.direction.rawValue) \(began.phase): \(began.step.title)"
+        case .stepBegan(let began):
+            "\(began.direction.rawValue) \(began.phase): \(began.step.title)"
         case .nodeSurveyed(let survey):
             "\(survey.node) was on \(survey.active?.release.name.rawValue ?? "nothing")"
         case .nodeReached(let fact): "\(fact.node) reached it"
@@ -17,7 +18,8 @@ extension ScenarioWorld {
         case .nodeJoined(let fact): "\(fact.node) joined"
         case .drainCutShort(let cut):
             "drain cut short on \(cut.nodes.map(\.rawValue).joined(separator: ", "))"
-        case .databaseTaskStarted(let task): "database task \(task.kind.rawValue) \(task.attempt) started"
+        case .databaseTaskStarted(let task):
+            "database task \(task.kind.rawValue) \(task.attempt) started"
         case .databaseTaskEnded(let ended):
             "database task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
         case .approved(let approved): "\(approved.mark.by) approved \(approved.phase)"
@@ -39,7 +41,9 @@ extension ScenarioWorld {
         if directive.lease.onExpiry == .keep { words.append("keep") }
         if let stage = directive.stage { words.append("stage \(stage.name)") }
         if let unstage = directive.unstage { words.append("unstage \(unstage.name)") }
-        if let active = directive.active { words.append("active \(active.release.name) as \(active.identity)") }
+        if let active = directive.active {
+            words.append("active \(active.release.name) as \(active.identity)")
+        }
         if directive.service == .out { words.append("out of service") }
         for task in directive.tasks { words.append("\(task.kind.rawValue) \(task.name)") }
         if let health = directive.health { words.append("health \(health.identity)") }

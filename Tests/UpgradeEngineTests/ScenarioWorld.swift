@@ -15,7 +15,8 @@ struct ScenarioWorld {
     private(set) var violations: [String] = []
     private(set) var journal: [RecordedEvent] = []
     /// What happens once when a phase has begun, before anything else.
-    private var triggers: [(phase: Phase, direction: Direction, act: (inout ScenarioWorld) -> Void)] = []
+    private var triggers:
+        [(phase: Phase, direction: Direction, act: (inout ScenarioWorld) -> Void)] = []
     private var pending: [Message] = []
     private var started: DatabaseTaskFact?
     private var cancelled: DatabaseTaskFact?
@@ -36,7 +37,8 @@ struct ScenarioWorld {
 
     static func reference(_ name: String) -> ReleaseReference {
         ReleaseReference(
-            name: ReleaseName(unchecked: name), manifest: Digest(bytes: (0..<32).map { _ in name.utf8.last! }))
+            name: ReleaseName(unchecked: name),
+            manifest: Digest(bytes: (0..<32).map { _ in name.utf8.last! }))
     }
 
     init(nodes count: Int = 3) {
@@ -47,7 +49,8 @@ struct ScenarioWorld {
     }
 
     mutating func on(
-        _ phase: Phase, _ direction: Direction = .forward, _ act: @escaping (inout ScenarioWorld) -> Void
+        _ phase: Phase, _ direction: Direction = .forward,
+        _ act: @escaping (inout ScenarioWorld) -> Void
     ) {
         triggers.append((phase, direction, act))
     }
@@ -62,8 +65,10 @@ struct ScenarioWorld {
             .start(
                 RunCreated(
                     run: ScenarioWorld.run, fleet: FleetName(unchecked: "guestbook"), plan: plan,
-                    planFile: "plan.yaml", digest: ScenarioWorld.new.manifest, release: ScenarioWorld.new,
-                    migrations: [], nodes: nodes.keys.sorted(), by: OperatorName(unchecked: "alice"),
+                    planFile: "plan.yaml", digest: ScenarioWorld.new.manifest,
+                    release: ScenarioWorld.new,
+                    migrations: [], nodes: nodes.keys.sorted(),
+                    by: OperatorName(unchecked: "alice"),
                     request: "q0")))
     }
 
@@ -72,7 +77,8 @@ struct ScenarioWorld {
         put(
             .request(
                 ScenarioWorld.run, verb,
-                RequestMark(request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
+                RequestMark(
+                    request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
     }
 
     mutating func join(_ name: String) {
@@ -143,8 +149,10 @@ struct ScenarioWorld {
         disturbance = source
         switch disturbed {
         case nil: break
-        case .loseMessage: if !pending.isEmpty, case .directive = pending[0] { pending.removeFirst() }
-        case .repeatMessage: if let first = pending.first, case .directive = first { pending.append(first) }
+        case .loseMessage:
+            if !pending.isEmpty, case .directive = pending[0] { pending.removeFirst() }
+        case .repeatMessage:
+            if let first = pending.first, case .directive = first { pending.append(first) }
         case .newLeader: restart()
         case .nodeLost(let name): nodes[name]?.isLost = true
         case .nodesBack: for name in nodes.keys { nodes[name]?.isLost = false }
@@ -159,7 +167,9 @@ struct ScenarioWorld {
     private mutating func deliver(_ message: Message) {
         switch message {
         case .directive(let name):
-            guard var node = nodes[name], !node.isLost, let directive = core.directives[name] else { return }
+            guard var node = nodes[name], !node.isLost, let directive = core.directives[name] else {
+                return
+            }
             node.take(directive)
             let status = node.status()
             nodes[name] = node
@@ -220,7 +230,9 @@ struct ScenarioWorld {
             guard started != task else { return }
             started = task
             check(task)
-            if let outcome = database.perform(task) { pending.append(.databaseEnded(task, outcome)) }
+            if let outcome = database.perform(task) {
+                pending.append(.databaseEnded(task, outcome))
+            }
         case .cancel(let task):
             guard cancelled != task else { return }
             cancelled = task
@@ -248,7 +260,9 @@ struct ScenarioWorld {
         if database.isFenced { violations.append("ended with the fence up") }
         if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
         if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
-        if isDone, database.migrations != 1 { violations.append("migrated \(database.migrations) times") }
+        if isDone, database.migrations != 1 {
+            violations.append("migrated \(database.migrations) times")
+        }
         for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
             let member = run.members[name]
             guard let directive = core.directives[name], member?.quarantine == nil else { continue }
@@ -256,7 +270,9 @@ struct ScenarioWorld {
             if directive.reads != .pass { violations.append("\(name) ended with reads held") }
             if directive.service != .in { violations.append("\(name) ended out of service") }
             let wanted = isDone ? ScenarioWorld.new : ScenarioWorld.old
-            if node.active.release != wanted { violations.append("\(name) serves \(node.active.release.name)") }
+            if node.active.release != wanted {
+                violations.append("\(name) serves \(node.active.release.name)")
+            }
         }
     }
 
