@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import ControlAPI
+internal import Releases
+internal import UpgradeModel
+internal import UpgradePlan
+
+struct ApplyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apply",
+        abstract: "Carry out a plan: bring the bundle to the coordinator, start a run and watch it.",
+        discussion: """
+            The run belongs to the coordinator: it goes on when this command ends, and Ctrl-C only ends the watching. On a terminal
+            the run is watched unless --no-watch is given; in a pipe it is started only, unless --watch is given.
+
+            Exit codes: 0 done (or started, without watching); 1 error; 3 refused before anything was touched; 4 failed and rolled
+            back; 5 stopped and waiting for a person; 130 Ctrl-C, the run goes on.
+
+            EXAMPLES
+              sluice apply plans/guestbook-v2.yaml
+              sluice apply plan.yaml --watch --yes | tee run.log
+              sluice apply plan.yaml --watch --json | jq -r 'select(.type == "ended").state'
+            """)
+
+    @Argument(help: "The plan.", completion: .file(extensions: ["yaml", "yml"]))
+    var plan: String
+
+    @Flag(inversion: .prefixedNo, help: "Watch the run to its end. (standard: on a terminal)")
+    var watch: Bool?
+
+    @Flag(help: "Do not ask before starting. Only a terminal is asked.")
+    var yes = false
+
+    @Flag(help: "Print NDJSON.")
+    var json = false
+
+    @OptionGroup var connection: ConnectionOptions
+
+    func run() async throws {
+        try await perform(.standard())
+    }
+
+    func perform(_ console: Console) async throws {
+        try await conclude(json: json, console: console) { () throws(CommandFailure) in
+            let client = CoordinatorClient(try connection.resolved())
+            let prepared = try await PreparedPlan.read(plan)
+            // The first word to the coordinator is not tried again: it is not there, or not to be reached.
+            let forecast = Forecast(prepared, world: try await client.world(of: prepared.plan.fleet))
+            guard isConfirmed(forecast, console) else {
+                console.errorLine("sluice: nothing was started")
+                return .refused
+            }
+            let patient = client.patient(for: .seconds(30))
+            try await upload(prepared, patient, console)
+            let view = try await patient.start(prepared.start(request: newRequestIdentifier()))
+            return try await attend(view.summary.run, client, console)
+        }
+    }
+
+    private func isConfirmed(_ forecast: Forecast, _ console: Console) -> Bool {
+        if yes || json || !console.isInteractive {
+            for finding in forecast.findings { console.errorLine(printable(finding.description)) }
+            return true
+        }
+        console.lines(ForecastText.lines(forecast, width: console.width))
+        console.write("\nStart this run? [y/N] ")
+        let answer = console.readLine()?.lowercased()
+        return answer == "y" || answer == "yes"
+    }
+
+    private func upload(
+        _ prepared: PreparedPlan, _ client: CoordinatorClient, _ console: Console
+    ) async throws(CommandFailure) {
+        let isShown = console.isTerminal && !json
+        var frame = LiveFrame()
+        let progress = try await Upload(client: client, prepared: prepared).perform { progress in
+            guard isShown else { return }
+            console.write(
+                frame.update([
+                    "bundle: \(progress.blobsDone)/\(progress.blobs) files, "
+                        + "\(bytes(progress.bytesDone)) of \(bytes(progress.bytes))"
+                ]))
+        }
+        if isShown { console.write(frame.end()) }
+        let rest = progress.blobs - progress.blobsSent
+        console.errorLine(
+            "sluice: bundle \(prepared.release.name): sent \(counted(progress.blobsSent, "file")) "
+                + "(\(bytes(progress.bytesSent))), \(rest) were there")
+    }
+
+    private func attend(
+        _ run: RunIdentifier, _ client: CoordinatorClient, _ console: Console
+    ) async throws(CommandFailure) -> CommandExit {
+        if json { console.line(jsonLine(WatchRecord.Started(run: run))) }
+        guard watch ?? console.isTerminal else {
+            if !json { console.line("run \(run)") }
+            console.errorLine("sluice: started; watch it: sluice status \(run) --watch")
+            return .done
+        }
+        return try await Watch(
+            follower: RunFollower(client: client, run: run), style: WatchStyle(json: json, console: console),
+            console: console
+        ).perform()
+    }
+}

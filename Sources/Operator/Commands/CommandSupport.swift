@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import ControlAPI
+internal import FoundationEssentials
+internal import UpgradeModel
+
+/// Runs a command and turns how it ended into lines and an exit code.
+func conclude(
+    json: Bool, console: Console, _ command: () async throws(CommandFailure) -> CommandExit
+) async throws {
+    let exit: CommandExit
+    do throws(CommandFailure) { exit = try await command() } catch {
+        for line in error.lines { console.errorLine(line) }
+        if json { console.line(jsonLine(error.record)) }
+        throw ExitCode(error.exit.rawValue)
+    }
+    if exit != .done { throw ExitCode(exit.rawValue) }
+}
+
+/// An identifier that the coordinator takes once, however often it is sent.
+func newRequestIdentifier() -> String { UUID().uuidString.lowercased() }
+
+extension CoordinatorClient {
+    /// The run that a command is about: the one given, or the only one in progress.
+    func chosenRun(_ given: String?) async throws(CommandFailure) -> RunIdentifier {
+        if let given {
+            guard let run = RunIdentifier(given) else {
+                throw CommandFailure(
+                    code: "usage", "\(printable(given)) is not the name of a run", advice: "see: sluice status")
+            }
+            return run
+        }
+        let going = try await runs().filter { !$0.state.isEnded }
+        guard let only = going.first else {
+            throw CommandFailure(
+                code: "no-run", "no run is in progress", advice: "name one of those that have ended; see: sluice status")
+        }
+        guard going.count == 1 else {
+            let names = going.map { "\($0.run) (\($0.fleet))" }.joined(separator: ", ")
+            throw CommandFailure(
+                code: "ambiguous-run", "\(going.count) runs are in progress: \(names)",
+                advice: "say which one: add its name to the command")
+        }
+        return only.run
+    }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import ControlAPI
+internal import UpgradeModel
+internal import UpgradePlan
+
+struct PlanCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Show what a plan will do, in order, on each node and in the database. Touches nothing.",
+        discussion: """
+            Asks the coordinator which nodes there are and what they serve; without it, shows what the plan alone says. The steps
+            are those that a run takes. Which migrations are applied already only the database knows; a run finds out in preflight.
+
+            EXAMPLES
+              sluice plan plans/guestbook-v2.yaml
+              sluice plan plan.yaml --detailed-exitcode   # 0 nothing to do, 2 changes pending, 1 error, 3 not valid
+            """)
+
+    @Argument(help: "The plan.", completion: .file(extensions: ["yaml", "yml"]))
+    var plan: String
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Flag(name: .customLong("detailed-exitcode"), help: "Exit with 2 when changes are pending.")
+    var detailedExitCode = false
+
+    @Flag(help: "Do not ask the coordinator.")
+    var offline = false
+
+    @OptionGroup var connection: ConnectionOptions
+
+    func run() async throws {
+        try await perform(.standard())
+    }
+
+    func perform(_ console: Console) async throws {
+        try await conclude(json: json, console: console) { () throws(CommandFailure) in
+            let prepared = try await PreparedPlan.read(plan)
+            let forecast = Forecast(prepared, world: try await world(of: prepared, console))
+            if json {
+                console.line(jsonLine(forecast))
+            } else {
+                console.lines(ForecastText.lines(forecast, width: console.width))
+            }
+            return detailedExitCode && forecast.isPending == true ? .pending : .done
+        }
+    }
+
+    private func world(
+        of prepared: PreparedPlan, _ console: Console
+    ) async throws(CommandFailure) -> Forecast.World? {
+        if offline && !detailedExitCode { return nil }
+        let client = CoordinatorClient(try connection.resolved())
+        do throws(CommandFailure) {
+            return try await client.world(of: prepared.plan.fleet)
+        } catch {
+            // Whether anything is pending cannot be said then.
+            if detailedExitCode { throw error }
+            console.errorLine("sluice: warning: \(printable(error.message)); showing what the plan alone says")
+            return nil
+        }
+    }
+}
+
+extension CoordinatorClient {
+    func world(of fleet: FleetName) async throws(CommandFailure) -> Forecast.World {
+        let holder = try await runs().first { $0.fleet == fleet && !$0.state.isEnded }
+        return Forecast.World(nodes: try await nodes(), holder: holder)
+    }
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import ControlAPI
+internal import UpgradeModel
+
+/// What every request has: the run, and why.
+struct RequestOptions: ParsableArguments {
+    @Argument(help: "The run. (standard: the only one in progress)")
+    var run: String?
+
+    @Option(help: ArgumentHelp("Why, for the journal and whoever reads it later.", valueName: "text"))
+    var reason: String?
+
+    @Flag(help: "Print the run as one JSON object.")
+    var json = false
+
+    @OptionGroup var connection: ConnectionOptions
+
+    func send(_ verb: RequestVerb, _ console: Console) async throws {
+        try await conclude(json: json, console: console) { () throws(CommandFailure) in
+            let client = CoordinatorClient(try connection.resolved())
+            let run = try await client.chosenRun(run)
+            let request = RunRequest(request: newRequestIdentifier(), verb: verb, reason: reason)
+            let view = try await client.patient(for: .seconds(10)).request(request, of: run)
+            if json {
+                console.line(jsonLine(view))
+            } else {
+                console.line("run \(run): \(verb.rawValue) accepted; it is \(view.summary.state.title), phase \(view.summary.phase)")
+                console.errorLine("sluice: watch it: sluice status \(run) --watch")
+            }
+            return .done
+        }
+    }
+}
+
+struct PauseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pause",
+        abstract: "Begin no new step until resume; the step in hand goes on.",
+        discussion: """
+            In the write window writes stay closed while a run is paused.
+
+            EXAMPLES
+              sluice pause
+              sluice pause 20261122-182903-k3 --reason "the canary looks slow"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.pause, .standard()) }
+}
+
+struct ResumeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resume", abstract: "Go on with a paused run.",
+        discussion: """
+            EXAMPLES
+              sluice resume
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.resume, .standard()) }
+}
+
+struct ApproveCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "approve", abstract: "Let the phase begin that waits for approval.",
+        discussion: """
+            EXAMPLES
+              sluice approve --reason "checked the canary by hand"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.approve, .standard()) }
+}
+
+struct AbortCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "abort", abstract: "Begin no new step, then do what the plan's on_failure says.",
+        discussion: """
+            Refused past the point of no return, when writes may have happened on the new schema.
+
+            EXAMPLES
+              sluice abort --reason "wrong release"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.abort, .standard()) }
+}
+
+struct RetryCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "retry", abstract: "Try the failed step of a stopped run again.",
+        discussion: """
+            EXAMPLES
+              sluice retry --reason "web-2 has disk space again"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.retry, .standard()) }
+}
+
+struct RollbackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollback", abstract: "Undo what a run has done, in reverse order, whatever on_failure says.",
+        discussion: """
+            Refused past the point of no return: from then on only a plan to the older release goes back.
+
+            EXAMPLES
+              sluice rollback --reason "errors on web-1"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    func run() async throws { try await options.send(.rollback, .standard()) }
+}

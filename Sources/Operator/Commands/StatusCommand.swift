@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import ControlAPI
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show the runs, or one run; with --watch, until it ends.",
+        discussion: """
+            With --watch the exit code is the run's: 0 done, 3 refused before anything was touched, 4 rolled back, 5 waiting for a
+            person; 130 after Ctrl-C, which ends the watching and not the run. Without --watch it is 0.
+
+            EXAMPLES
+              sluice status                      # every run, newest first
+              sluice status --watch              # the only run in progress
+              sluice status 20261122-182903-k3 --json
+            """)
+
+    @Argument(help: "The run. (standard with --watch: the only one in progress)")
+    var run: String?
+
+    @Flag(help: "Watch the run to its end.")
+    var watch = false
+
+    @Flag(help: "Print NDJSON.")
+    var json = false
+
+    @OptionGroup var connection: ConnectionOptions
+
+    func run() async throws {
+        try await perform(.standard())
+    }
+
+    func perform(_ console: Console) async throws {
+        try await conclude(json: json, console: console) { () throws(CommandFailure) in
+            let client = CoordinatorClient(try connection.resolved())
+            if watch {
+                let run = try await client.chosenRun(run)
+                return try await Watch(
+                    follower: RunFollower(client: client, run: run),
+                    style: WatchStyle(json: json, console: console), console: console
+                ).perform()
+            }
+            guard run != nil else {
+                show(try await client.runs(), console)
+                return .done
+            }
+            let view = try await client.run(try await client.chosenRun(run))
+            if json {
+                console.line(jsonLine(view))
+            } else {
+                console.lines(RunScreen(view: view).lines(width: console.width))
+            }
+            return .done
+        }
+    }
+
+    private func show(_ runs: [RunSummary], _ console: Console) {
+        if json {
+            for run in runs { console.line(jsonLine(run)) }
+        } else {
+            console.lines(RunListing.lines(runs, width: console.width))
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ArgumentParser
+internal import Releases
+internal import UpgradeModel
+internal import UpgradePlan
+
+struct ValidateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "validate",
+        abstract: "Check a plan, its bundle and its migrations on this machine.",
+        discussion: """
+            Needs no coordinator and no database. Says what cannot be undone. Exit code 3 when the plan is not valid.
+
+            EXAMPLES
+              sluice validate plans/guestbook-v2.yaml
+              sluice validate plan.yaml --json | jq .diagnostics
+            """)
+
+    @Argument(help: "The plan.", completion: .file(extensions: ["yaml", "yml"]))
+    var plan: String
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() async throws {
+        try await perform(.standard())
+    }
+
+    func perform(_ console: Console) async throws {
+        // What is not valid is this command's answer, not its failure.
+        do throws(CommandFailure) {
+            let prepared = try await PreparedPlan.read(plan)
+            answer(Answer(prepared), prepared, console)
+        } catch {
+            if error.exit != .refused { return try await conclude(json: json, console: console) { () throws(CommandFailure) in throw error } }
+            answer(Answer(plan: plan, valid: false, diagnostics: error.diagnostics), nil, console)
+            throw ExitCode(CommandExit.refused.rawValue)
+        }
+    }
+
+    private func answer(_ answer: Answer, _ prepared: PreparedPlan?, _ console: Console) {
+        if json { return console.line(jsonLine(answer)) }
+        for diagnostic in answer.diagnostics { console.line(printable(diagnostic.description)) }
+        guard let prepared else {
+            let errors = answer.diagnostics.count { $0.severity == .error }
+            return console.line("\(plan): not valid, \(counted(errors, "error"))")
+        }
+        let manifest = prepared.bundle.manifest
+        console.line("\(plan): valid")
+        console.line(
+            "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
+                + "manifest \(prepared.release.manifest.short)")
+        for moment in MigrationName.Moment.allCases where prepared.plan.database != nil {
+            let versions = prepared.migrations.migrations.filter { $0.moment == moment }.map(\.version)
+            if !versions.isEmpty { console.line("migrations, \(moment.rawValue): \(versions.joined(separator: ", "))") }
+        }
+        let staying = prepared.migrations.cannotBeUndone.map(\.version)
+        if !staying.isEmpty { console.line("cannot be undone once applied: \(staying.joined(separator: ", "))") }
+    }
+
+    struct Answer: Codable, Hashable, Sendable {
+        var type = "validation"
+        var plan: String
+        var valid: Bool
+        var release: ReleaseReference?
+        var cannotBeUndone: [String] = []
+        var diagnostics: [Diagnostic]
+
+        init(plan: String, valid: Bool, diagnostics: [Diagnostic]) {
+            self.plan = plan
+            self.valid = valid
+            self.diagnostics = diagnostics
+        }
+
+        init(_ prepared: PreparedPlan) {
+            self.init(plan: prepared.file, valid: true, diagnostics: prepared.findings)
+            release = prepared.release
+            cannotBeUndone = prepared.migrations.cannotBeUndone.map(\.version)
+        }
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import ControlAPI
+internal import Releases
+internal import UpgradeEngine
+internal import UpgradeModel
+internal import UpgradePlan
+
+/// What a plan will do, in order, on each node and in the database: what `plan` shows and `apply` asks about.
+///
+/// Its steps are the engine's own itinerary, so what is shown is what is done.
+struct Forecast: Codable, Hashable, Sendable {
+    var type = "plan"
+    var plan: String
+    var fleet: FleetName
+    var release: ReleaseReference
+    var files: Int
+    var bytes: Int64
+    /// Canary first; empty when nobody knows which nodes the plan selects.
+    var batches: [[NodeName]]
+    var nodes: [Node]
+    var migrations: [Migration]
+    var steps: [PlannedLine]
+    /// What is undone, in this order, when something fails just before the lift.
+    var undo: [PlannedLine]
+    /// Drift and everything else to look at before.
+    var findings: [Diagnostic]
+    /// Whether applying changes anything; `nil` when the nodes are not known.
+    var isPending: Bool?
+
+    struct Node: Codable, Hashable, Sendable {
+        var name: NodeName
+        /// Counts from 1.
+        var batch: Int
+        var release: ReleaseName?
+        var isUpToDate: Bool
+        var lastSeen: Span?
+    }
+
+    struct Migration: Codable, Hashable, Sendable {
+        var version: String
+        var moment: String
+        var canBeUndone: Bool
+    }
+
+    struct PlannedLine: Codable, Hashable, Sendable {
+        var phase: Phase
+        var step: Step
+        var title: String
+        var details: [String]
+    }
+}
+
+extension Forecast {
+    /// What the coordinator knows that matters to a plan.
+    struct World: Sendable {
+        var nodes: [NodeView]
+        /// The run that has the fleet now.
+        var holder: RunSummary?
+    }
+
+    /// - Parameter world: `nil` when the coordinator was not asked or not reached.
+    init(_ prepared: PreparedPlan, world: World?) {
+        let plan = prepared.plan
+        self.plan = prepared.file
+        fleet = plan.fleet
+        release = prepared.release
+        files = prepared.bundle.manifest.entries.count
+        bytes = prepared.bundle.manifest.totalSize
+        findings = prepared.findings
+        migrations = prepared.migrations.migrations.map {
+            Migration(version: $0.version, moment: $0.moment.rawValue, canBeUndone: $0.canBeUndone)
+        }
+        let selected = Forecast.selected(by: plan.selection, world)
+        batches = (try? plan.rollout.batches(of: selected)) ?? []
+        nodes = batches.enumerated().flatMap { index, batch in
+            batch.map { Forecast.node($0, batch: index + 1, prepared.release, world) }
+        }
+        isPending = world == nil ? nil : nodes.contains { !$0.isUpToDate }
+        // Of nodes that are not known, the sizes of the plan say as much as can be said.
+        let count = batches.isEmpty ? 1 + plan.rollout.batches.count : batches.count
+        let itinerary = Itinerary.forward(plan, batches: count)
+        let details = StepDetails(plan: plan, batches: batches, migrations: prepared.migrations)
+        func line(_ planned: PlannedStep) -> PlannedLine {
+            PlannedLine(
+                phase: planned.phase, step: planned.step, title: planned.step.title,
+                details: details.lines(planned.step))
+        }
+        steps = itinerary.map(line)
+        let begun = itinerary.prefix { $0.phase != .lift }.map(\.step)
+        undo = Itinerary.back(plan, begun: Set(begun)).map(line)
+        findings += drift(plan, world, selected)
+    }
+
+    private static func selected(by selection: NodeSelection, _ world: World?) -> [NodeName] {
+        switch selection {
+        case .names(let names): names
+        case .labels: world?.nodes.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name) ?? []
+        }
+    }
+
+    private static func node(
+        _ name: NodeName, batch: Int, _ release: ReleaseReference, _ world: World?
+    ) -> Node {
+        let view = world?.nodes.first { $0.name == name }
+        let active = view?.status?.active?.release
+        return Node(
+            name: name, batch: batch, release: active?.name, isUpToDate: active == release,
+            lastSeen: view?.lastSeen)
+    }
+
+    /// What is not as the plan expects.
+    private func drift(_ plan: Plan, _ world: World?, _ selected: [NodeName]) -> [Diagnostic] {
+        guard let world else { return [] }
+        var findings: [Diagnostic] = []
+        func warn(_ code: String, _ message: String, _ advice: String) {
+            findings.append(Diagnostic(.warning, code: code, message, advice: advice))
+        }
+        if let holder = world.holder {
+            warn(
+                "fleet-held",
+                "the fleet \(fleet) is held by run \(holder.run) of \(holder.startedBy) since \(holder.createdAt.text)",
+                "watch it with: sluice status \(holder.run) --watch")
+        }
+        if selected.isEmpty {
+            warn(
+                "no-nodes", "the plan's labels select no node; a run would be refused",
+                "compare them with: sluice nodes")
+        }
+        for name in selected {
+            guard let view = world.nodes.first(where: { $0.name == name }) else {
+                warn("unknown-node", "the coordinator does not know the node \(name)", "see: sluice nodes")
+                continue
+            }
+            guard let status = view.status else {
+                warn("silent-node", "\(name) has not been heard", "is sluice-agent running there?")
+                continue
+            }
+            if let seen = view.lastSeen, seen > .seconds(30) {
+                warn("silent-node", "\(name) was last heard \(seen.text) ago", "is sluice-agent running there?")
+            }
+            if let expected = plan.release.expected, status.active?.release.name != expected {
+                let found = status.active?.release.name.rawValue ?? "no release"
+                warn(
+                    "drift", "\(name) serves \(found), and the plan expects \(expected)",
+                    "bring it to \(expected) first, or correct release.expected")
+            }
+            if let reason = status.breakGlass {
+                warn(
+                    "break-glass", "the gate of \(name) was opened by hand: \(reason)",
+                    "end that on the node with: sluice-agent break-glass end")
+            }
+        }
+        return findings
+    }
+}
+
+/// What a step means in this plan.
+private struct StepDetails {
+    let plan: Plan
+    let batches: [[NodeName]]
+    let migrations: MigrationDirectory
+
+    func lines(_ step: Step) -> [String] {
+        switch step {
+        case .approval(let phase): ["sluice approve lets \(phase) begin"]
+        case .hook(let index): [hook(plan.hooks[index])]
+        case .nodes(let goal): lines(goal)
+        case .database(let kind): lines(kind)
+        case .bake: ["for \(plan.rollout.bake)"]
+        }
+    }
+
+    private func hook(_ hook: Plan.Hook) -> String {
+        let target =
+            switch hook.target {
+            case .everyNode: "every node"
+            case .oneNode: "one node"
+            case .node(let name): name.rawValue
+            }
+        return "action \(hook.action) on \(target), \(hook.moment.rawValue) \(hook.phase)"
+    }
+
+    private func lines(_ goal: NodeGoal) -> [String] {
+        switch goal {
+        case .present:
+            plan.release.expected.map { ["every node serves \($0), its gate open"] } ?? ["every gate open"]
+        case .staged: named("warm with", plan.rollout.warm)
+        case .closed: [writes]
+        case .drained:
+            [
+                "for \(plan.drain.timeout) at most; then stragglers are "
+                    + (plan.drain.stragglers == .terminate ? "ended" : "left alone and the run turns back")
+            ]
+        case .braced, .readsHeld:
+            if case .hold(let span, let count) = plan.reads {
+                ["reads are held for \(span) at most, \(count) a node, until the node has flipped"]
+            } else {
+                ["reads are served throughout"]
+            }
+        case .upgraded(let batch):
+            [nodes(of: batch)] + named("actions", plan.rollout.actions) + [health]
+                + named("flush caches", plan.rollout.caches)
+        case .verified: [health]
+        case .retired, .unstaged: named("actions", plan.rollout.retire)
+        case .opened, .reactivated: []
+        }
+    }
+
+    private var writes: String {
+        switch plan.writes.admission {
+        case .hold(let count, let span):
+            "writes are held for \(span) at most, \(count) a node; more get 503, Retry-After \(plan.writes.retryAfter)"
+        case .refuse: "writes get 503, Retry-After \(plan.writes.retryAfter)"
+        }
+    }
+
+    private var health: String {
+        "health check \(plan.rollout.health.check), \(plan.rollout.health.consecutive) in a row, within "
+            + "\(plan.rollout.health.deadline)"
+    }
+
+    private func nodes(of batch: Int) -> String {
+        guard batches.indices.contains(batch) else {
+            let size = batch == 0 ? "\(plan.rollout.canary)" : "\(plan.rollout.batches[batch - 1])"
+            return "\(size) of the nodes"
+        }
+        let names = batches[batch].map(\.rawValue)
+        return names.count <= 8
+            ? names.joined(separator: " ") : names.prefix(7).joined(separator: " ") + " … \(names.count) nodes"
+    }
+
+    private func named(_ what: String, _ names: [some SafeName]) -> [String] {
+        names.isEmpty ? [] : ["\(what) \(names.map(\.rawValue).joined(separator: ", "))"]
+    }
+
+    private func lines(_ kind: DatabaseTask.Kind) -> [String] {
+        switch kind {
+        case .expand: pending(.expand)
+        case .migrate: pending(.switch)
+        case .contract: pending(.contract)
+        case .revertMigrate: undone(.switch)
+        case .revertExpand: undone(.expand)
+        case .preflight, .raiseFence, .census, .lowerFence: []
+        }
+    }
+
+    private func pending(_ moment: MigrationName.Moment) -> [String] {
+        let versions = migrations.migrations.filter { $0.moment == moment }.map(\.version)
+        return versions.isEmpty ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
+    }
+
+    private func undone(_ moment: MigrationName.Moment) -> [String] {
+        migrations.migrations.filter { $0.moment == moment }.map {
+            $0.canBeUndone ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import UpgradeEngine
+internal import UpgradeModel
+
+/// What the text and the page of a report both say, in the same words.
+struct ReportFacts {
+    let report: RunReport
+
+    struct Row: Hashable {
+        var label: String
+        var value: String
+        var isStrong = false
+    }
+
+    var title: String { "Run \(report.run): \(report.fleet) to \(report.release.name)" }
+
+    /// Time since the run began.
+    func time(_ instant: Instant) -> String { "+\((instant - report.createdAt).seconds)" }
+
+    var summary: [Row] {
+        var rows = [Row(label: "outcome", value: report.state.title, isStrong: true)]
+        if let reason = report.reason { rows.append(Row(label: "because", value: reason)) }
+        if let advice = report.advice { rows.append(Row(label: "next", value: advice)) }
+        rows += [
+            Row(label: "write window", value: window, isStrong: true),
+            Row(label: "migration", value: report.migration?.text ?? "none ran"),
+        ]
+        if let rest = report.windowMinusMigration, report.migration != nil {
+            rows.append(Row(label: "window minus migration", value: rest.text, isStrong: true))
+        }
+        return rows + [
+            Row(label: "release", value: release),
+            Row(label: "plan", value: "\(report.planFile), digest \(report.digest.short)"),
+            Row(label: "started", value: "\(report.createdAt.text) by \(report.startedBy)"),
+            Row(label: "took", value: report.duration.text + (report.endedAt == nil ? " so far" : "")),
+            Row(label: "nodes", value: nodes),
+        ]
+    }
+
+    private var window: String {
+        if let window = report.window { return window.text }
+        return report.windowOpened == nil ? "writes were never closed" : "writes are still closed"
+    }
+
+    private var release: String {
+        let before = Set(report.nodes.compactMap(\.before)).sorted().map(\.rawValue).joined(separator: ", ")
+        return (before.isEmpty ? "" : "\(before) → ")
+            + "\(report.release.name), manifest \(report.release.manifest.short)"
+    }
+
+    private var nodes: String {
+        let quarantined = report.nodes.filter { $0.quarantine != nil }.count
+        return "\(report.nodes.count)" + (quarantined > 0 ? ", \(quarantined) quarantined" : "")
+    }
+
+    static let nodeGoals: [(title: String, matches: @Sendable (NodeGoal) -> Bool)] = [
+        ("staged", { $0 == .staged }), ("closed", { $0 == .closed }), ("drained", { $0 == .drained }),
+        ("upgraded", { if case .upgraded = $0 { true } else { false } }), ("verified", { $0 == .verified }),
+        ("opened", { $0 == .opened }),
+    ]
+
+    /// When a node last reached each of the goals; empty where it did not.
+    func reached(_ node: RunReport.NodeEntry) -> [String] {
+        ReportFacts.nodeGoals.map { goal in
+            let milestone = node.milestones.last { milestone in
+                guard milestone.kind == .reached, case .nodes(let reached)? = milestone.step else { return false }
+                return goal.matches(reached)
+            }
+            return milestone.map { time($0.at) } ?? ""
+        }
+    }
+
+    func words(_ entry: RunReport.DatabaseEntry) -> String {
+        let attempt = entry.attempt > 1 ? ", attempt \(entry.attempt)" : ""
+        let end =
+            switch entry.result {
+            case .done: "done in \((entry.report?.duration ?? .zero).text)"
+            case .failed: "failed: \(entry.failure?.message ?? "for an unknown reason")"
+            case .lost: "its coordinator went away"
+            case nil: "under way"
+            }
+        return "\(entry.kind.title)\(attempt): \(end)"
+    }
+
+    var census: [String] {
+        guard let proof = report.census else { return [] }
+        return [
+            "no transaction older than \(proof.transaction) was left; nothing of an application lies beyond \(proof.fenceLSN)",
+            "stored state to restore: \(proof.stored.short)",
+        ] + (proof.ended.isEmpty ? ["no transaction had to be ended"] : proof.ended.map { "ended: \($0)" })
+    }
+
+    func words(_ request: RunReport.RequestEntry) -> String {
+        "\(request.verb.rawValue) by \(request.by) in \(request.phase)" + (request.reason.map { ": \($0)" } ?? "")
+    }
+
+    func words(_ trouble: RunReport.TroubleEntry) -> String {
+        let node = trouble.node.map { "\($0) " } ?? ""
+        return switch trouble.kind {
+        case .failed: "\(node)failed: \(trouble.message)"
+        case .quarantined: "\(node)quarantined: \(trouble.message)"
+        case .turnedBack: "turned back: \(trouble.message)"
+        case .stopped: "stopped: \(trouble.message)"
+        case .joined: "\(node)\(trouble.message)"
+        case .cutShort, .databaseFailed, .databaseLost, .takeover: trouble.message
+        }
+    }
+
+    func words(_ phase: RunReport.PhaseEntry) -> String {
+        phase.direction == .forward ? phase.phase.rawValue : "undo \(phase.phase.rawValue)"
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import UpgradeEngine
+internal import UpgradeModel
+
+/// A report as lines.
+struct ReportText {
+    private let report: RunReport
+    private let facts: ReportFacts
+
+    init(_ report: RunReport) {
+        self.report = report
+        facts = ReportFacts(report: report)
+    }
+
+    func lines(width: Int) -> [StyledLine] {
+        [StyledLine(facts.title, .strong)] + summary(width) + section("phases", phases(width))
+            + section("nodes", nodes(width)) + section("database", database(width))
+            + section("census", facts.census.flatMap { indented($0, width) })
+            + section("what went wrong", timed(report.troubles.map { ($0.at, facts.words($0)) }, width))
+            + section("requests", timed(report.requests.map { ($0.at, facts.words($0)) }, width))
+    }
+
+    private func section(_ title: String, _ lines: [StyledLine]) -> [StyledLine] {
+        lines.isEmpty ? [] : ["", StyledLine(title, .strong)] + lines
+    }
+
+    private func summary(_ width: Int) -> [StyledLine] {
+        let column = 24
+        return facts.summary.flatMap { row in
+            wrapped(printable(row.value), to: max(20, width - column)).enumerated().map { index, text in
+                let label = index == 0 ? row.label : ""
+                let blank = String(repeating: " ", count: column - label.count)
+                let role: StyledLine.Role =
+                    row.label == "outcome" ? report.state.role : row.isStrong ? .strong : .plain
+                return StyledLine(label + blank, .faint) + StyledLine(text, role)
+            }
+        }
+    }
+
+    private func phases(_ width: Int) -> [StyledLine] {
+        Table(
+            columns: [
+                Table.Column(title: "PHASE"), Table.Column(title: "BEGAN", alignment: .right),
+                Table.Column(title: "TOOK", alignment: .right),
+            ],
+            rows: report.phases.map { phase in
+                [
+                    Table.Cell(facts.words(phase), phase.direction == .back ? .warning : .plain),
+                    Table.Cell(facts.time(phase.began)), Table.Cell((phase.ended - phase.began).text),
+                ]
+            }
+        ).lines(width: width)
+    }
+
+    private func nodes(_ width: Int) -> [StyledLine] {
+        let goals = ReportFacts.nodeGoals.enumerated().map { index, goal in
+            Table.Column(title: goal.title.uppercased(), alignment: .right, rank: [5, 1, 4, 0, 3, 2][index])
+        }
+        return Table(
+            columns: [Table.Column(title: "NODE", atMost: 24), Table.Column(title: "BATCH", alignment: .right, rank: 6)]
+                + goals + [Table.Column(title: "NOTE", rank: 0, atMost: 200)],
+            rows: report.nodes.map { node in
+                [Table.Cell(node.name.rawValue), Table.Cell(node.batch.map { "\($0)" } ?? "")]
+                    + facts.reached(node).map { Table.Cell($0) }
+                    + [Table.Cell(node.quarantine.map { "quarantined: \($0)" } ?? "", .bad)]
+            }
+        ).lines(width: width)
+    }
+
+    private func database(_ width: Int) -> [StyledLine] {
+        report.database.flatMap { entry in
+            let details: [String] =
+                (entry.report?.lines ?? []) + (entry.report?.warnings ?? []).map(\.description)
+                + (entry.failure?.findings ?? []).map(\.description)
+            let advice = entry.failure?.advice.map { "next: \($0)" }
+            let lines = details + [advice].compactMap { $0 }
+            return timed([(entry.began, facts.words(entry))], width) + lines.flatMap { indented($0, width) }
+        }
+    }
+
+    private func timed(_ lines: [(Instant, String)], _ width: Int) -> [StyledLine] {
+        lines.flatMap { instant, text in
+            wrapped(printable(text), to: max(20, width - 12)).enumerated().map { index, part in
+                let time = index == 0 ? facts.time(instant) : ""
+                let blank = String(repeating: " ", count: max(2, 12 - time.count))
+                return StyledLine(time + blank, .faint) + StyledLine(part)
+            }
+        }
+    }
+
+    private func indented(_ text: String, _ width: Int) -> [StyledLine] {
+        wrapped(printable(text), to: max(20, width - 12)).map {
+            StyledLine(String(repeating: " ", count: 12) + $0)
+        }
+    }
+}
