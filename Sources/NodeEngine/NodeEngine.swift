@@ -95,6 +95,9 @@ public struct NodeEngine: Sendable {
         return ready
     }
 
+    /// What the next status would say.
+    public func preview() -> NodeStatus { observe() }
+
     /// What the node is, now. Each call makes one status with a higher sequence.
     public mutating func status(at now: Instant) -> NodeStatus {
         sequence += 1
@@ -243,8 +246,9 @@ extension NodeEngine {
     }
 
     private mutating func setGate(_ ready: inout NodeReady) {
-        guard let directive = memory.directive else { return }
-        let mayOpen = hasLeaseExpired && directive.lease.onExpiry == .open
+        // Without a directive the gate stays as it was found, unless a person says otherwise.
+        guard memory.directive != nil || memory.brokenGlass != nil else { return }
+        let mayOpen = hasLeaseExpired && memory.directive?.lease.onExpiry == .open
         let target = memory.brokenGlass != nil || mayOpen ? .open : gateWanted
         if target != gateTold {
             gateTold = target

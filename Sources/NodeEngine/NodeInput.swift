@@ -12,6 +12,8 @@ public enum NodeInput: Hashable, Sendable {
     case surveyed(HostFacts)
     /// What the gate does and has in hand.
     case gate(GateObservation)
+    /// The gate or the service flag was set as the last ``NodeReady`` said, or why it could not be.
+    case effected(NodeFailure.Goal, failure: String?)
     /// The work in hand has ended.
     case ended(NodeWork, WorkResult)
     /// A person opens the gate on this node against the coordinator's word.

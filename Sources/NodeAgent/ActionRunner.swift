@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import Glibc
+import Subprocess
+import Synchronization
+import UpgradeModel
+
+/// Runs the commands that the configuration allows: a fixed argument array, an environment made from nothing, a session of its
+/// own, a time limit, an output limit. Never a shell.
+struct ActionRunner: Sendable {
+    /// Where the whole output of each task goes, up to its limit.
+    var outputDirectory: String
+
+    /// What an action is told about its task.
+    struct Context: Sendable {
+        var identity: TaskIdentity
+        var run: RunIdentifier?
+        var release: ReleaseReference?
+        var releaseDirectory: String?
+        var socket: String?
+    }
+
+    /// The search path of every action, whatever the agent's own is.
+    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    /// How long a process that ran out of time may take to end by itself.
+    static let grace = Duration.seconds(3)
+
+    /// Runs an action to its end and says how it went.
+    func run(_ action: Action, _ context: Context) async -> TaskOutcome {
+        guard let arguments = arguments(action.command, context) else {
+            return refusal(context, "the task names no release, and the action needs one")
+        }
+        let keeper: OutputKeeper
+        do throws(SystemFailure) {
+            keeper = try OutputKeeper(file: outputFile(context.identity), limit: action.outputLimit)
+        } catch {
+            return refusal(context, "its output cannot be kept: \(error)")
+        }
+        let start = ContinuousClock.now
+        let ending = await run(arguments, action, context, keeper)
+        let elapsed = Span(milliseconds: Int64((ContinuousClock.now - start) / .milliseconds(1)))
+        var output = keeper.tail(TaskOutcome.outputLimit)
+        if case .failed(let reason) = ending { output = TaskOutcome.text(output, endingWith: reason) }
+        switch ending {
+        case .done: return outcome(context, .done, output, elapsed)
+        case .failed: return outcome(context, .failed, output, elapsed)
+        case .notStarted(let reason): return refusal(context, reason)
+        }
+    }
+
+    /// Asks an action's probe whether the action took effect.
+    ///
+    /// - Returns: `nil` when it cannot say.
+    func probe(_ action: Action, _ context: Context) async -> Bool? {
+        guard let probe = action.probe, let arguments = arguments(probe, context),
+            let keeper = try? OutputKeeper(file: outputFile(context.identity) + ".probe", limit: 65_536)
+        else { return nil }
+        var bounded = action
+        bounded.timeout = min(action.timeout, .seconds(30))
+        switch await status(arguments, bounded, context, keeper) {
+        case .exited(0): return true
+        case .exited(1): return false
+        case .exited, .signalled, .timedOut, .notStarted: return nil
+        }
+    }
+
+    /// The file with a task's whole output, by the digest of its identity: an identity is text from outside.
+    func outputFile(_ identity: TaskIdentity) -> String {
+        "\(outputDirectory)/\(Digest.sha256(of: identity.rawValue).short).log"
+    }
+
+    private enum Ending { case done, failed(String), notStarted(String) }
+
+    private func run(
+        _ arguments: [String], _ action: Action, _ context: Context, _ keeper: OutputKeeper
+    ) async -> Ending {
+        switch await status(arguments, action, context, keeper) {
+        case .exited(0): .done
+        case .exited(let code): .failed("exit status \(code)")
+        case .signalled(let signal): .failed("ended by signal \(signal)")
+        case .timedOut: .failed("did not end within \(action.timeout) and was killed")
+        case .notStarted(let reason): .notStarted(reason)
+        }
+    }
+
+    private func refusal(_ context: Context, _ reason: String) -> TaskOutcome {
+        outcome(context, .notStarted, reason, nil)
+    }
+
+    private func outcome(
+        _ context: Context, _ state: TaskOutcome.State, _ output: String, _ duration: Span?
+    ) -> TaskOutcome {
+        TaskOutcome(identity: context.identity, state: state, output: output, duration: duration)
+    }
+
+    /// - Returns: `nil` when the task has no release and the command needs one.
+    private func arguments(_ command: [Action.Argument], _ context: Context) -> [String]? {
+        var arguments: [String] = []
+        for argument in command {
+            let value: String? =
+                switch argument {
+                case .text(let text): text
+                case .release: context.release?.name.rawValue
+                case .releaseDirectory: context.releaseDirectory
+                case .socket: context.socket
+                }
+            guard let value else { return nil }
+            arguments.append(value)
+        }
+        return arguments
+    }
+
+    private func environment(_ action: Action, _ context: Context) -> Environment {
+        var values: [Environment.Key: String] = ["PATH": ActionRunner.path, "LANG": "C.UTF-8"]
+        for name in action.environment {
+            if let value = getenv(name), let key = Environment.Key(rawValue: name) {
+                values[key] = String(cString: value)
+            }
+        }
+        values["SLUICE_TASK"] = context.identity.rawValue
+        values["SLUICE_RUN"] = context.run?.rawValue ?? ""
+        if let release = context.release { values["SLUICE_RELEASE"] = release.name.rawValue }
+        if let directory = context.releaseDirectory { values["SLUICE_RELEASE_DIR"] = directory }
+        if let socket = context.socket { values["SLUICE_SOCKET"] = socket }
+        return .custom(values)
+    }
+}
+
+// MARK: - The process
+
+extension ActionRunner {
+    private enum ProcessEnding: Sendable {
+        case exited(Int32), signalled(Int32), timedOut, notStarted(String)
+    }
+
+    private func status(
+        _ arguments: [String], _ action: Action, _ context: Context, _ keeper: OutputKeeper
+    ) async -> ProcessEnding {
+        await withTaskGroup(of: ProcessEnding.self) { group in
+            group.addTask { await execute(arguments, action, context, keeper) }
+            group.addTask {
+                try? await Task.sleep(for: .milliseconds(action.timeout.milliseconds))
+                return .timedOut
+            }
+            let first = await group.next() ?? .timedOut
+            // Ends the sleep, or the process.
+            group.cancelAll()
+            await group.waitForAll()
+            if case .timedOut = first { keeper.endGroup() }
+            return first
+        }
+    }
+
+    /// Ends when the process itself ends, even when a child of it still has the output open.
+    private func execute(
+        _ arguments: [String], _ action: Action, _ context: Context, _ keeper: OutputKeeper
+    ) async -> ProcessEnding {
+        var options = PlatformOptions()
+        // A session of its own is a group of its own, which can be ended as a whole.
+        options.createSession = true
+        options.teardownSequence = [
+            .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: ActionRunner.grace)
+        ]
+        if let user = action.user, geteuid() == 0 {
+            options.userID = user.user
+            options.groupID = user.group
+            options.supplementaryGroups = user.groups
+        }
+        do {
+            let result = try await Subprocess.run(
+                .path(literal(arguments[0])), arguments: Arguments(Array(arguments.dropFirst())),
+                environment: environment(action, context), platformOptions: options, input: .none,
+                output: .sequence, error: .combinedWithOutput
+            ) { execution in
+                keeper.began(execution.processIdentifier.value)
+                do {
+                    for try await buffer in execution.standardOutput {
+                        buffer.withUnsafeBytes { keeper.add($0) }
+                    }
+                } catch {
+                    // The pipe was taken away because the process has ended: what came, came.
+                }
+            }
+            switch result.terminationStatus {
+            case .exited(let code): return .exited(code)
+            case .signaled(let signal): return .signalled(signal)
+            }
+        } catch let error as SubprocessError {
+            return .notStarted("cannot run \(arguments[0]): \(error)")
+        } catch {
+            return .notStarted("cannot run \(arguments[0])")
+        }
+    }
+}
+
+/// A path from a text: the path's type belongs to a package that only Subprocess uses.
+private func literal<Path: ExpressibleByStringLiteral>(_ text: String) -> Path
+where Path.StringLiteralType == String {
+    Path(stringLiteral: text)
+}
+
+/// Keeps a process's output: all of it up to a limit in a file, the end of it in memory.
+private final class OutputKeeper: Sendable {
+    private struct State {
+        var written = 0
+        var last: [UInt8] = []
+        var process: pid_t?
+    }
+    private let descriptor: Int32
+    private let limit: Int
+    private let state = Mutex(State())
+
+    init(file: String, limit: Int) throws(SystemFailure) {
+        self.limit = limit
+        descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw SystemFailure(errno: "create \(file)") }
+    }
+
+    deinit { close(descriptor) }
+
+    func began(_ process: pid_t) { state.withLock { $0.process = process } }
+
+    /// Whatever of the process's group has outlived it.
+    func endGroup() {
+        if let process = state.withLock({ $0.process }), process > 1 { kill(-process, SIGKILL) }
+    }
+
+    func add(_ bytes: UnsafeRawBufferPointer) {
+        state.withLock { state in
+            let room = min(bytes.count, limit - state.written)
+            if room > 0, writeAll(bytes.prefix(room), to: descriptor) { state.written += room }
+            state.last += bytes
+            if state.last.count > 4 * TaskOutcome.outputLimit {
+                state.last.removeFirst(state.last.count - 2 * TaskOutcome.outputLimit)
+            }
+        }
+    }
+
+    func tail(_ limit: Int) -> String { TaskOutcome.text(state.withLock { $0.last }, limit: limit) }
+}
+
+extension TaskOutcome {
+    /// The end of a program's output as a text that fits and can be shown: valid UTF-8, no control characters but line feeds and
+    /// tabs.
+    static func text(_ bytes: [UInt8], limit: Int = outputLimit) -> String {
+        let text = String(decoding: bytes.suffix(limit), as: UTF8.self)
+        let scalars = text.unicodeScalars.map { scalar -> Unicode.Scalar in
+            let isShown = scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
+            return isShown ? scalar : "\u{FFFD}"
+        }
+        var view = String.UnicodeScalarView()
+        view.append(contentsOf: scalars)
+        // A replacement character is longer than the byte that it stands for.
+        var result = Substring(String(view))
+        while result.utf8.count > limit { result = result.dropFirst(max(1, (result.utf8.count - limit) / 4)) }
+        return String(result)
+    }
+
+    static func text(_ output: String, endingWith reason: String) -> String {
+        let separator = output.isEmpty || output.hasSuffix("\n") ? "" : "\n"
+        return text(Array("\(output)\(separator)\(reason)".utf8))
+    }
+}

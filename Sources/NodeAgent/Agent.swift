@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Dispatch
+import Logging
+import NodeEngine
+import Releases
+import Synchronization
+import UpgradeModel
+import WriteGate
+
+/// The shell of a node: one engine, and everything that carries out what it says.
+///
+/// Whatever is heard becomes an input of the engine. What follows from it is carried out at once, in order: the journal is on
+/// disk, then the gate is set, then work begins, then a status goes out. Runs on a queue of its own, because it waits for disks.
+actor Agent {
+    private let executor = QueueExecutor("agent")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    let configuration: AgentConfiguration
+    let coordinator: CoordinatorClient
+    private let clock: SteadyClock
+    private let gate: WriteGate
+    private let store: ReleaseStore
+    private let performer: WorkPerformer
+    private let logger: Logger
+    private var journal: AgentJournal
+    private var engine: NodeEngine
+    private var meter = GateMeter()
+    private var areReadsSettled = false
+    private var wakeUp: (any DispatchSourceTimer)?
+    private var currentWork: Task<WorkResult, Never>?
+    private var isWorkCancelled = false
+    private var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
+    private var alarms: [String] = []
+    private var contact = Contact()
+    /// Set when the journal could not be written: nothing is done any more.
+    private var fault: SystemFailure?
+
+    /// Ends `run`: nil when told to, or why the agent cannot go on.
+    private let ending = AsyncStream<SystemFailure?>.makeStream(bufferingPolicy: .bufferingOldest(1))
+    /// At most one of each is pending: what is pending is looked at anew when its turn comes.
+    private let reports = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    private let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    private let works = AsyncStream<NodeWork>.makeStream()
+    private let staging = Mutex<StagingState>(StagingState())
+
+    private struct StagingState {
+        var progress: UpgradeModel.StagingProgress?
+        var reportedAt = Instant(milliseconds: 0)
+    }
+
+    /// How the coordinator was last heard, for people.
+    struct Contact: Sendable {
+        var lastAnswer: Instant?
+        var trouble: String?
+    }
+
+    /// Everything that has been opened before the agent begins.
+    struct Parts: ~Copyable {
+        var configuration: AgentConfiguration
+        var coordinator: CoordinatorClient
+        var clock: SteadyClock
+        var gate: WriteGate
+        var store: ReleaseStore
+        var performer: WorkPerformer
+        var journal: AgentJournal
+        var memory: NodeMemory
+        var host: HostFacts
+        var boot: String
+        var logger: Logger
+    }
+
+    init(_ parts: consuming Parts) {
+        configuration = parts.configuration
+        coordinator = parts.coordinator
+        clock = parts.clock
+        gate = parts.gate
+        store = parts.store
+        performer = parts.performer
+        logger = parts.logger
+        let now = parts.clock.now
+        engine = NodeEngine(
+            memory: parts.memory, host: parts.host,
+            gate: meter.observe(parts.gate.observe(), areReadsSettled: false, at: now),
+            service: parts.gate.service,
+            identity: NodeEngine.AgentIdentity(boot: parts.boot, version: agentVersion), at: now)
+        journal = parts.journal
+    }
+
+    /// Works until the task is cancelled, ``stop()`` is called or the journal cannot be written.
+    ///
+    /// - Parameter gateChanges: an element whenever the gate sees something new.
+    /// - Throws: when it cannot go on. The gate is as it was last set.
+    func run(gateChanges: AsyncStream<Void>) async throws(SystemFailure) {
+        startTimer()
+        if journal.isLarge || engine.memory.directive != nil { compactJournal() }
+        take(.time)
+        let reason = await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.watchGate(gateChanges) }
+            group.addTask { await self.performWorks() }
+            group.addTask { await self.followDirectives() }
+            group.addTask { await self.sendStatuses() }
+            group.addTask { await self.settleReads() }
+            var reason: SystemFailure?
+            for await end in ending.stream {
+                reason = end
+                break
+            }
+            group.cancelAll()
+            currentWork?.cancel()
+            currentPoll?.cancel()
+            return reason
+        }
+        wakeUp?.cancel()
+        if let reason { throw reason }
+    }
+
+    nonisolated func stop() { ending.continuation.yield(nil) }
+
+    // MARK: - Input, and what follows
+
+    /// Puts an input into the engine and carries out what follows.
+    func take(_ input: NodeInput) {
+        guard fault == nil else { return }
+        var inputs = [input]
+        while !inputs.isEmpty, fault == nil {
+            let now = clock.now
+            let ready = engine.step(inputs.removeFirst(), at: now)
+            do throws(SystemFailure) {
+                try journal.append(ready.journal, at: now)
+            } catch {
+                stop(because: error)
+                return
+            }
+            for alarm in ready.alarms { raise(alarm, at: now) }
+            if let target = ready.gate { inputs += set(target) }
+            if let service = ready.service { inputs.append(set(service)) }
+            if let work = ready.work { begin(work) }
+            if ready.cancelsWork {
+                isWorkCancelled = true
+                currentWork?.cancel()
+            }
+            if ready.report { reports.continuation.yield() }
+            if inputs.isEmpty { arm(ready.wakeAt, now) }
+        }
+        if journal.isLarge { compactJournal() }
+    }
+
+    private func stop(because failure: SystemFailure) {
+        fault = failure
+        logger.critical(
+            "the journal cannot be written, so nothing more is done: \(failure); the gate stays as it is. Make room or replace the disk, then start the agent again"
+        )
+        ending.continuation.yield(failure)
+    }
+
+    private func raise(_ alarm: String, at now: Instant) {
+        logger.critical("\(alarm)")
+        alarms.append(alarm)
+        if alarms.count > 20 { alarms.removeFirst() }
+    }
+
+    private func set(_ target: GateTarget) -> [NodeInput] {
+        let hadReadHold = gate.observe().setting.readHold != nil
+        var failure: String?
+        do throws(GateError) {
+            try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
+            logger.info("gate: writes \(target.writes.kind.rawValue), reads \(target.reads == nil ? "pass" : "held")")
+        } catch {
+            failure = error.description
+            logger.error("the gate cannot be set: \(error)")
+        }
+        let hasReadHold = gate.observe().setting.readHold != nil
+        if hasReadHold != hadReadHold { areReadsSettled = false }
+        if hasReadHold, !areReadsSettled { settling.continuation.yield() }
+        return [observation(), .effected(.gate, failure: failure)]
+    }
+
+    private func set(_ service: Service) -> NodeInput {
+        do throws(GateError) {
+            try gate.setService(service)
+            logger.info("service: \(service.rawValue)")
+            return .effected(.service, failure: nil)
+        } catch {
+            logger.error("the service flag cannot be set: \(error)")
+            return .effected(.service, failure: error.description)
+        }
+    }
+
+    private func observation() -> NodeInput {
+        .gate(meter.observe(gate.observe(), areReadsSettled: areReadsSettled, at: clock.now))
+    }
+
+    private func compactJournal() {
+        do throws(SystemFailure) {
+            try journal.compact(engine.memory, at: clock.now)
+        } catch {
+            logger.warning("the journal cannot be made smaller: \(error)")
+        }
+    }
+
+    // MARK: - Time
+
+    private func startTimer() {
+        let timer = DispatchSource.makeTimerSource(queue: executor.queue)
+        timer.setEventHandler { [weak self] in
+            self?.assumeIsolated { $0.take($0.observation()) }
+        }
+        timer.schedule(deadline: .distantFuture)
+        timer.activate()
+        wakeUp = timer
+    }
+
+    private func arm(_ wake: Instant?, _ now: Instant) {
+        guard let wake else {
+            wakeUp?.schedule(deadline: .distantFuture)
+            return
+        }
+        let wait = max(1, (wake - now).milliseconds)
+        wakeUp?.schedule(deadline: .now() + .milliseconds(Int(min(wait, 3_600_000))), leeway: .milliseconds(1))
+    }
+
+    // MARK: - The gate
+
+    private func watchGate(_ changes: AsyncStream<Void>) async {
+        for await _ in changes { take(observation()) }
+    }
+
+    /// Waits until the reads that were let through before have left the application, or for as long as the configuration says.
+    private func settleReads() async {
+        for await _ in settling.stream {
+            let deadline = ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
+            var quiet = 0
+            while !Task.isCancelled, quiet < 3, gate.observe().setting.readHold != nil {
+                guard ContinuousClock.now < deadline else { break }
+                // A request may be between the proxy's question and its connection, hence more than one look.
+                try? await Task.sleep(for: .milliseconds(5))
+                quiet = areReadsInHand() ? 0 : quiet + 1
+            }
+            guard gate.observe().setting.readHold != nil else { continue }
+            areReadsSettled = true
+            take(observation())
+        }
+    }
+
+    private func areReadsInHand() -> Bool {
+        guard configuration.applicationSocket != nil, let current = engine.host.current else { return true }
+        return connectionsInHand(of: store.socketPath(of: current.release)) != 0
+    }
+
+    // MARK: - Work
+
+    private func begin(_ work: NodeWork) {
+        isWorkCancelled = false
+        works.continuation.yield(work)
+    }
+
+    private func performWorks() async {
+        for await work in works.stream {
+            staging.withLock { $0.progress = nil }
+            let surroundings = surroundings()
+            let performer = performer
+            // Not a child task, so that it can be ended alone; it does not outlive this turn of the loop.
+            let task = Task { await performer.perform(work, surroundings) }
+            currentWork = task
+            if isWorkCancelled { task.cancel() }
+            let result = await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+            currentWork = nil
+            staging.withLock { $0.progress = nil }
+            guard !Task.isCancelled else { return }
+            log(work, result)
+            take(.ended(work, result))
+        }
+    }
+
+    private func surroundings() -> WorkPerformer.Surroundings {
+        let directive = engine.memory.directive
+        return WorkPerformer.Surroundings(
+            run: directive?.run, protected: Set(directive?.stage.map { [$0] } ?? []),
+            onProgress: { [weak self] in self?.note($0) })
+    }
+
+    /// Called from any thread, often.
+    private nonisolated func note(_ progress: UpgradeModel.StagingProgress) {
+        let now = clock.now
+        let isDue = staging.withLock { state in
+            state.progress = progress
+            guard now >= state.reportedAt + .milliseconds(500) else { return false }
+            state.reportedAt = now
+            return true
+        }
+        if isDue { reports.continuation.yield() }
+    }
+
+    private func log(_ work: NodeWork, _ result: WorkResult) {
+        switch (work, result) {
+        case (_, .failed(let message)): logger.error("\(work.words) failed: \(message)")
+        case (_, .hindered(let message)): logger.notice("\(work.words) hindered: \(message)")
+        case (_, .task(let outcome)):
+            logger.log(
+                level: outcome.state == .done ? .info : .error,
+                "\(work.words): \(outcome.state.rawValue)\(outcome.state == .done ? "" : ": \(outcome.output)")")
+        case (_, .probed(let isGood, let detail)):
+            logger.log(level: isGood ? .info : .debug, "\(work.words): \(detail)")
+        case (_, .done): logger.info("\(work.words): done")
+        }
+    }
+
+    // MARK: - The coordinator
+
+    /// How long the coordinator may keep a question open.
+    private static let longPoll = Span.seconds(50)
+
+    private func followDirectives() async {
+        var backoff = Backoff()
+        while !Task.isCancelled {
+            let known = engine.memory.directive
+            let began = ContinuousClock.now
+            let coordinator = coordinator
+            // Not a child task, so that a status that got through can end a question that hangs on a dead connection.
+            let poll = Task { () -> Result<Directive?, CoordinatorClient.Failure> in
+                do throws(CoordinatorClient.Failure) {
+                    return .success(try await coordinator.directive(after: known, wait: Agent.longPoll))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            currentPoll = poll
+            let answer = await withTaskCancellationHandler { await poll.value } onCancel: { poll.cancel() }
+            currentPoll = nil
+            guard !Task.isCancelled, fault == nil else { return }
+            var isProgress = false
+            switch answer {
+            case .success(let directive?):
+                isProgress = known.map { directive.isNewer(than: $0) } ?? true
+                hear(nil)
+                take(.directive(directive))
+            case .success(nil): isProgress = ContinuousClock.now - began > .seconds(1)
+            case .failure(let failure): if !poll.isCancelled { hear(failure) }
+            }
+            if isProgress || poll.isCancelled { backoff.reset() } else { await backoff.wait() }
+        }
+    }
+
+    private func sendStatuses() async {
+        var backoff = Backoff()
+        for await _ in reports.stream {
+            var hasFailed = false
+            while !Task.isCancelled, fault == nil {
+                var status = engine.status(at: clock.now)
+                status.staging = staging.withLock { $0.progress }
+                do throws(CoordinatorClient.Failure) {
+                    receive(try await coordinator.send(status), afterFailure: hasFailed)
+                    backoff.reset()
+                    break
+                } catch {
+                    hasFailed = true
+                    hear(error)
+                    await backoff.wait()
+                }
+            }
+        }
+    }
+
+    private func receive(_ receipt: StatusReceipt, afterFailure: Bool) {
+        hear(nil)
+        // A leader of an earlier epoch is no contact: its word keeps no gate closed.
+        let known = engine.memory.directive
+        if receipt.epoch >= known?.epoch ?? .zero { take(.contact) } else { take(.time) }
+        // The coordinator is there again, and the open question may be one that the old one was asked.
+        if afterFailure { currentPoll?.cancel() }
+    }
+
+    /// Notes whether the coordinator answers, and logs when that changes.
+    private func hear(_ failure: CoordinatorClient.Failure?) {
+        if failure == nil { contact.lastAnswer = clock.now }
+        guard failure?.message != contact.trouble else { return }
+        if let failure {
+            logger.warning("\(failure.message)")
+        } else {
+            logger.notice("the coordinator answers")
+        }
+        contact.trouble = failure?.message
+    }
+
+    // MARK: - People
+
+    func report() -> LocalReport {
+        let status = engine.preview()
+        return LocalReport(
+            node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
+            lastAnswer: contact.lastAnswer, trouble: contact.trouble, run: engine.memory.directive?.run,
+            status: status, alarms: alarms)
+    }
+
+    func openBreakGlass(reason: String) -> LocalReport {
+        take(.breakGlass(reason: reason))
+        return report()
+    }
+
+    func endBreakGlass() -> LocalReport {
+        take(.mendGlass)
+        return report()
+    }
+}
+
+extension NodeWork {
+    /// For the log.
+    fileprivate var words: String {
+        switch self {
+        case .stage(let release): "stage \(release.name)"
+        case .activate(let plan): "activate \(plan.release.name) as generation \(plan.generation.rawValue)"
+        case .run(let task): "\(task.kind.rawValue) \(task.name) (\(task.identity))"
+        case .resolve(let task): "find out about \(task.kind.rawValue) \(task.name) (\(task.identity))"
+        case .probe(let goal): "health \(goal.check)"
+        case .unstage(let release): "unstage \(release.name)"
+        case .prune(let keep): "prune to \(keep) releases"
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CurlClient
+import Dispatch
+import Glibc
+import Logging
+import NodeEngine
+import Releases
+import UpgradeModel
+import WriteGate
+
+/// What the agent says it is.
+let agentVersion = "0.1.0"
+
+/// Opens everything that an agent needs, in the order in which it matters, and runs it.
+struct AgentStart: Sendable {
+    var configuration: AgentConfiguration
+    var logger: Logger
+
+    /// Works until the task is cancelled or the agent cannot go on.
+    ///
+    /// - Parameter onStart: called with what stops the agent at once, leaving the gate as it is.
+    func run(onStart: @Sendable (@escaping @Sendable () -> Void) -> Void = { _ in }) async throws(SystemFailure) {
+        // The gate first: while it is away, the proxy goes by the flags alone.
+        let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let gate = try openGate { changes.continuation.yield() }
+        defer { gate.stop() }
+        try makeDirectory(configuration.directories.state, mode: 0o700)
+        try makeDirectory(configuration.actionOutput, mode: 0o700)
+        let local = try LocalSocket(path: configuration.localSocket)
+        let agent = try await open(gate)
+        onStart {
+            agent.stop()
+            gate.stop()
+        }
+        logger.notice(
+            "sluice-agent \(agentVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
+        )
+        let failure = await withTaskGroup(of: SystemFailure?.self) { group in
+            group.addTask {
+                do throws(SystemFailure) {
+                    try await agent.run(gateChanges: changes.stream)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            group.addTask {
+                for await call in local.calls { await answer(call, agent) }
+                return nil
+            }
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            return first
+        }
+        unlink(configuration.localSocket)
+        if let failure { throw failure }
+    }
+
+    private func openGate(_ onChange: @escaping @Sendable () -> Void) throws(SystemFailure) -> WriteGate {
+        do throws(GateError) {
+            return try WriteGate(configuration.gate) { _ in onChange() }
+        } catch {
+            throw SystemFailure("the gate cannot be opened: \(error)")
+        }
+    }
+
+    private func open(_ gate: WriteGate) async throws(SystemFailure) -> Agent {
+        let token = try readToken(configuration.coordinator.token)
+        let opened = try AgentJournal.open(configuration.journal)
+        let clock = SteadyClock(notBefore: opened.latest)
+        let client = CurlClient()
+        let coordinator = CoordinatorClient(
+            address: configuration.coordinator, token: token, client: client, downloads: CurlClient())
+        do throws(ReleaseFailure) {
+            let store = try ReleaseStore(configuration.releases)
+            let performer = WorkPerformer(
+                configuration: configuration, store: store, coordinator: coordinator,
+                actions: ActionRunner(outputDirectory: configuration.actionOutput),
+                prober: HealthProber(client: client), flusher: CacheFlusher(client: client))
+            let host = try await performer.survey()
+            let memory = opened.memory
+            return Agent(
+                Agent.Parts(
+                    configuration: configuration, coordinator: coordinator, clock: clock, gate: gate, store: store,
+                    performer: performer, journal: opened.journal, memory: memory, host: host,
+                    boot: String(UInt64.random(in: .min ... .max), radix: 16), logger: logger))
+        } catch {
+            throw SystemFailure("the releases in \(configuration.directories.app) cannot be used: \(error)")
+        }
+    }
+
+    private func answer(_ call: LocalSocket.Call, _ agent: Agent) async {
+        switch call.request.verb {
+        case .status: call.answer(await agent.report())
+        case .openBreakGlass:
+            let reason = TaskOutcome.text(Array((call.request.reason ?? "no reason given").utf8), limit: 500)
+            call.answer(await agent.openBreakGlass(reason: reason))
+        case .endBreakGlass: call.answer(await agent.endBreakGlass())
+        }
+    }
+}
+
+extension AgentConfiguration {
+    /// Where the releases of this node are.
+    var releases: ReleaseStore.Configuration {
+        ReleaseStore.Configuration(
+            root: directories.app,
+            socketTemplate: applicationSocket ?? directories.runtime + "/app/{release}.sock")
+    }
+}
+
+/// The node's token, from where the configuration says. The file has to be readable by its owner alone.
+func readToken(_ reference: SecretReference) throws(SystemFailure) -> HTTPSecret {
+    let text: String
+    switch reference {
+    case .environment(let name):
+        guard let value = getenv(name) else {
+            throw SystemFailure("the token's environment variable \(name) is not set")
+        }
+        text = String(cString: value)
+    case .file(let path):
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw SystemFailure(errno: "find the token's file \(path)") }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
+            throw SystemFailure("others may read the token in \(path); chmod 600 \(path)")
+        }
+        text = try readText(path, atMost: 4096).get()
+    }
+    let token = text.split(whereSeparator: \.isWhitespace).joined()
+    guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
+        throw SystemFailure("the token is empty or has characters that no token has")
+    }
+    return HTTPSecret(token)
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import WriteGate
+
+/// Turns what the gate sees into what a status says: counts since the gate last closed, and when that was.
+struct GateMeter: Sendable {
+    private var isClosed = false
+    private var atClosing = GateTotals()
+    private var closedAt: Instant?
+    private var openedAt: Instant?
+
+    /// - Parameter areReadsSettled: whether the reads that were let through before have left the application.
+    mutating func observe(_ snapshot: GateSnapshot, areReadsSettled: Bool, at now: Instant) -> GateObservation {
+        let isClosedNow = !snapshot.setting.writes.isOpen || snapshot.setting.readHold != nil
+        if isClosedNow != isClosed {
+            isClosed = isClosedNow
+            if isClosed {
+                closedAt = now
+                openedAt = nil
+                atClosing = snapshot.totals
+            } else {
+                openedAt = now
+            }
+        }
+        let totals = snapshot.totals
+        let refused =
+            totals.refused + totals.overflowed + totals.expired
+            - (atClosing.refused + atClosing.overflowed + atClosing.expired)
+        return GateObservation(
+            writes: snapshot.setting.writes.kind, readsHeld: snapshot.setting.readHold != nil,
+            readsSettled: snapshot.setting.readHold != nil && areReadsSettled,
+            writesInFlight: snapshot.writesInFlight, writesWaiting: snapshot.writesHeld,
+            readsWaiting: snapshot.readsHeld, writesRefused: max(0, refused), closedAt: closedAt,
+            openedAt: openedAt)
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import CurlClient
+import UpgradeModel
+
+/// Asks a health check's question once: at an address that the configuration declares, without following redirects.
+struct HealthProber: Sendable {
+    var client: CurlClient
+
+    /// - Parameter applicationSocket: where the release that is asked about listens, as far as there is one.
+    func ask(
+        _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
+    ) async -> (isGood: Bool, detail: String) {
+        guard let request = request(check, applicationSocket: applicationSocket) else {
+            return (false, "the check needs the release's socket, and the release is not on this node")
+        }
+        let response: HTTPResponse
+        do throws(HTTPFailure) {
+            response = try await client.perform(request)
+        } catch {
+            return (false, error.message)
+        }
+        guard response.status == check.status else {
+            return (false, "\(check.path) answered \(response.status), not \(check.status)")
+        }
+        if let expected = check.header {
+            let wanted = expected.value ?? release.rawValue
+            guard let found = response.head.first(expected.name) else {
+                return (false, "\(check.path) answered \(response.status) without the header \(expected.name)")
+            }
+            guard found == wanted else {
+                return (false, "\(check.path) answered with \(expected.name): \(shown(found)), not \(wanted)")
+            }
+        }
+        if let text = check.body, !contains(response.body, text) {
+            return (false, "\(check.path) answered \(response.status) without \(shown(text)) in its body")
+        }
+        return (true, "\(check.path) answered \(response.status)")
+    }
+
+    private func request(_ check: HealthCheck, applicationSocket: String?) -> HTTPRequest? {
+        var request = HTTPRequest(
+            .get, "http://\(check.host)\(check.path)", headers: [HTTPHeader("Cache-Control", "no-cache")],
+            timeouts: HTTPTimeouts(
+                connect: .milliseconds(check.timeout.milliseconds), total: .milliseconds(check.timeout.milliseconds)))
+        switch check.destination {
+        case .applicationSocket:
+            guard let applicationSocket else { return nil }
+            request.unixSocket = applicationSocket
+        case .socket(let path): request.unixSocket = path
+        case .address(let address):
+            request.url = "http://\(address)\(check.path)"
+            if check.host != "localhost" { request.headers.append(HTTPHeader("Host", check.host)) }
+        }
+        return request
+    }
+
+    private func contains(_ body: [UInt8], _ text: String) -> Bool {
+        String(decoding: body, as: UTF8.self).contains(text)
+    }
+
+    private func shown(_ text: String) -> String { TaskOutcome.text(Array(text.utf8), limit: 80) }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// What a person on the node is told by `sluice-agent status`.
+struct LocalReport: Codable, Sendable {
+    var node: NodeName?
+    var coordinator: String
+    var now: Instant
+    /// When the coordinator last answered this agent; `nil`: not since it was started.
+    var lastAnswer: Instant?
+    /// Why the coordinator does not answer, while it does not.
+    var trouble: String?
+    var run: RunIdentifier?
+    var status: NodeStatus
+    /// The last alarms since the agent was started.
+    var alarms: [String]
+
+    /// The lines for a terminal.
+    var text: String {
+        var lines: [(String, String)] = []
+        lines.append(("node", node?.rawValue ?? "(named by its token)"))
+        let heard = lastAnswer.map { "answered \(now - $0) ago" } ?? "has not answered yet"
+        lines.append(("coordinator", "\(coordinator), \(heard)"))
+        if let trouble { lines.append(("", trouble)) }
+        lines.append(("run", run?.rawValue ?? "none"))
+        let gate = status.gate
+        var writes = "\(gate.writes.rawValue), \(gate.writesInFlight) in flight"
+        if gate.writes != .open { writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused" }
+        lines.append(("writes", writes))
+        lines.append(("reads", gate.readsHeld ? "held, \(gate.readsWaiting) waiting" : "pass"))
+        if let reason = status.breakGlass { lines.append(("BREAK GLASS", reason)) }
+        lines.append(
+            (
+                "release",
+                status.active.map { "\($0.release.name), generation \($0.cacheGeneration.rawValue)" } ?? "none"
+            ))
+        lines.append(("staged", status.staged.map(\.name.rawValue).joined(separator: ", ")))
+        lines.append(("service", status.service.rawValue))
+        for task in status.tasks { lines.append(("task", "\(task.identity): \(task.state.rawValue)")) }
+        if let health = status.health { lines.append(("health", "\(health.state.rawValue): \(health.detail)")) }
+        for failure in status.failures { lines.append(("failure", "\(failure.goal.rawValue): \(failure.message)")) }
+        for alarm in alarms { lines.append(("ALARM", alarm)) }
+        return lines.map { name, value in
+            name + String(repeating: " ", count: max(1, 13 - name.count)) + value
+        }.joined(separator: "\n")
+    }
+}
+
+/// What a person on the node asks of its agent.
+struct LocalRequest: Codable, Sendable {
+    enum Verb: String, Codable, Sendable {
+        case status
+        case openBreakGlass = "break-glass-open"
+        case endBreakGlass = "break-glass-end"
+    }
+
+    var verb: Verb
+    var reason: String?
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Glibc
+import NodeEngine
+import Releases
+import Synchronization
+import UpgradeModel
+
+/// Does one piece of work on the host and says how it ended. Holds no state of the node.
+struct WorkPerformer: Sendable {
+    var configuration: AgentConfiguration
+    var store: ReleaseStore
+    var coordinator: CoordinatorClient
+    var actions: ActionRunner
+    var prober: HealthProber
+    var flusher: CacheFlusher
+
+    /// What the directive says besides the work itself.
+    struct Surroundings: Sendable {
+        var run: RunIdentifier?
+        /// Releases that no pruning may take.
+        var protected: Set<ReleaseReference> = []
+        var onProgress: @Sendable (UpgradeModel.StagingProgress) -> Void = { _ in }
+    }
+
+    /// What is on the host now.
+    func survey() async throws(ReleaseFailure) -> HostFacts {
+        let staged = try await store.staged()
+        let current = try await store.current()
+        return HostFacts(
+            staged: staged,
+            current: current.map {
+                CurrentRelease(release: $0.release, generation: $0.generation)
+            },
+            diskFree: freeBytes(at: configuration.directories.app))
+    }
+
+    func perform(_ work: NodeWork, _ surroundings: Surroundings) async -> WorkResult {
+        switch work {
+        case .stage(let release):
+            await releases { () async throws(ReleaseFailure) in try await stage(release, surroundings) }
+        case .activate(let plan):
+            await releases { () async throws(ReleaseFailure) in
+                _ = try await store.activate(plan.release, generation: plan.generation)
+            }
+        case .unstage(let release):
+            await releases { () async throws(ReleaseFailure) in try await store.remove(release) }
+        case .prune(let count):
+            await releases { () async throws(ReleaseFailure) in
+                _ = try await store.prune(keeping: max(1, count), protecting: surroundings.protected)
+            }
+        case .run(let task): .task(await run(task, surroundings))
+        case .resolve(let task): .task(await resolve(task, surroundings))
+        case .probe(let goal): await probe(goal)
+        }
+    }
+
+    // MARK: Releases
+
+    private func releases(_ body: () async throws(ReleaseFailure) -> Void) async -> WorkResult {
+        do throws(ReleaseFailure) {
+            try await body()
+            return .done(try await survey())
+        } catch {
+            switch error.code {
+            case .fetchFailed, .cancelled, .busy: return .hindered(error.message)
+            case .invalidManifest, .wrongManifest, .assetConflict, .noSpace, .wrongContent, .damaged, .notStaged,
+                .active, .staleGeneration, .fileSystem:
+                return .failed(error.message)
+            }
+        }
+    }
+
+    private func stage(
+        _ release: ReleaseReference, _ surroundings: Surroundings
+    ) async throws(ReleaseFailure) {
+        let manifest: [UInt8]
+        do throws(CoordinatorClient.Failure) {
+            manifest = try await coordinator.blob(
+                release.manifest, atMost: BundleManifest.Limits().encodedSize)
+        } catch {
+            throw ReleaseFailure(.fetchFailed, "the manifest of \(release.name) did not come: \(error.message)")
+        }
+        let report = surroundings.onProgress
+        try await store.stage(manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator)) {
+            report(
+                UpgradeModel.StagingProgress(
+                    release: release, bytesDone: $0.bytesDone, bytesTotal: $0.bytesTotal))
+        }
+    }
+
+    // MARK: Tasks
+
+    private func context(_ task: NodeTask, _ surroundings: Surroundings) -> ActionRunner.Context {
+        ActionRunner.Context(
+            identity: task.identity, run: surroundings.run, release: task.release,
+            releaseDirectory: task.release.map { store.filesDirectory(of: $0) },
+            socket: task.release.flatMap { socket(of: $0) })
+    }
+
+    private func socket(of release: ReleaseReference) -> String? {
+        configuration.applicationSocket == nil ? nil : store.socketPath(of: release)
+    }
+
+    private func run(_ task: NodeTask, _ surroundings: Surroundings) async -> TaskOutcome {
+        switch task.kind {
+        case .action:
+            guard let action = self.action(named: task.name) else { return refused(task, "actions") }
+            return await actions.run(action, context(task, surroundings))
+        case .flush:
+            guard let cache = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] }) else {
+                return refused(task, "caches")
+            }
+            if case .action(let name) = cache, let action = configuration.actions[name] {
+                return await actions.run(action, context(task, surroundings))
+            }
+            do throws(SystemFailure) {
+                return TaskOutcome(
+                    identity: task.identity, state: .done, output: try await flusher.flush(cache))
+            } catch {
+                return TaskOutcome(
+                    identity: task.identity, state: .failed, output: TaskOutcome.text("", endingWith: error.message))
+            }
+        }
+    }
+
+    /// A task whose end nobody saw: run again only when that does no harm, or when a probe says that nothing has happened.
+    private func resolve(_ task: NodeTask, _ surroundings: Surroundings) async -> TaskOutcome {
+        let action: Action?
+        switch task.kind {
+        case .action:
+            guard let found = self.action(named: task.name) else {
+                return unknown(task, "and `\(task.name)` is no longer among the actions of \(configuration.file)")
+            }
+            action = found
+        case .flush:
+            if case .action(let name)? = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] }) {
+                action = configuration.actions[name]
+            } else {
+                action = nil
+            }
+        }
+        // A cache that is flushed twice is as empty as one that is flushed once.
+        guard let action, !action.isRepeatable else { return await run(task, surroundings) }
+        switch await actions.probe(action, context(task, surroundings)) {
+        case true?:
+            return TaskOutcome(
+                identity: task.identity, state: .done,
+                output: "the agent was restarted meanwhile; the action's probe says that it took effect")
+        case false?: return await run(task, surroundings)
+        case nil: return unknown(task, "and whether it took effect cannot be told; look at the node, then `sluice retry`")
+        }
+    }
+
+    private func action(named name: String) -> Action? {
+        ActionName(rawValue: name).flatMap { configuration.actions[$0] }
+    }
+
+    private func refused(_ task: NodeTask, _ section: String) -> TaskOutcome {
+        TaskOutcome(
+            identity: task.identity, state: .notStarted,
+            output: "`\(TaskOutcome.text(Array(task.name.utf8), limit: 64))` is not among the \(section) of "
+                + "\(configuration.file); declare it there and restart the agent")
+    }
+
+    private func unknown(_ task: NodeTask, _ why: String) -> TaskOutcome {
+        TaskOutcome(
+            identity: task.identity, state: .unknown,
+            output: "the agent was restarted while this ran, \(why)")
+    }
+
+    // MARK: Health
+
+    private func probe(_ goal: HealthGoal) async -> WorkResult {
+        guard let check = configuration.health[goal.check] else {
+            return .probed(
+                isGood: false,
+                detail: "`\(goal.check)` is not among the health checks of \(configuration.file); declare it there "
+                    + "and restart the agent")
+        }
+        var socket: String?
+        if case .applicationSocket = check.destination {
+            let staged = (try? await store.staged()) ?? []
+            let current = (try? await store.current())??.release
+            let release = current?.name == goal.release ? current : staged.last { $0.name == goal.release }
+            socket = release.map { store.socketPath(of: $0) }
+        }
+        let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)
+        return .probed(isGood: answer.isGood, detail: answer.detail)
+    }
+}
+
+/// 0 when the file system does not say.
+func freeBytes(at path: String) -> Int64 {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { return 0 }
+    return Int64(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize))
+}
