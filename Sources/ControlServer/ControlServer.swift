@@ -1,1 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import HummingbirdTLS
+public import Logging
+import NIOCore
+import NIOSSL
+public import RunStore
+public import ServiceLifecycle
+
+/// The HTTP server of a coordinator.
+///
+/// HTTP/1.1, with TLS 1.3 when it has a certificate. Ends gracefully: what is being answered is answered.
+public struct ControlServer: Service {
+    /// What a server is made from.
+    public struct Configuration: Sendable {
+        public var listen: ListenAddress
+        /// Paths of a certificate chain and its key in PEM.
+        public var tls: (certificate: String, key: String)?
+        /// Listen beyond loopback without TLS, because a person said so.
+        public var isInsecureAllowed: Bool
+
+        public init(
+            listen: ListenAddress, tls: (certificate: String, key: String)? = nil,
+            isInsecureAllowed: Bool = false
+        ) {
+            self.listen = listen
+            self.tls = tls
+            self.isInsecureAllowed = isInsecureAllowed
+        }
+    }
+
+    /// Why a server is not started: nothing has been touched.
+    public struct Refusal: Error, Hashable, Sendable, CustomStringConvertible {
+        public var description: String
+    }
+
+    private let application: Application<ControlResponder>
+
+    /// - Parameter onListening: called once with the port.
+    public init(
+        _ configuration: Configuration, control: any FleetControl, registry: any Registry,
+        blobs: any BlobStore, metrics: PrometheusMetrics, log: Logger,
+        onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+    ) throws(Refusal) {
+        let listen = configuration.listen
+        guard configuration.tls != nil || listen.isLoopback || configuration.isInsecureAllowed else {
+            throw Refusal(
+                description: """
+                    \(listen) can be reached by other machines, and without TLS everybody on the way reads the tokens: give \
+                    --tls-certificate and --tls-key, or listen on 127.0.0.1, or say --insecure
+                    """)
+        }
+        let responder = ControlResponder(
+            control: control, blobs: blobs, authenticator: Authenticator(registry: registry),
+            metrics: metrics, log: log)
+        application = Application(
+            responder: responder, server: try Self.builder(configuration.tls),
+            configuration: ApplicationConfiguration(
+                address: .hostname(listen.host, port: listen.port), serverName: "sluice", backlog: 1024,
+                availableConnectionsDelegate: .maximum(Limits.connections, logger: log)),
+            onServerRunning: { channel in
+                let port = channel.localAddress?.port ?? 0
+                log.info("listening", metadata: ["address": "\(listen.host)", "port": "\(port)"])
+                await onListening(port)
+            },
+            logger: log)
+    }
+
+    public func run() async throws {
+        try await application.run()
+    }
+
+    private static func builder(
+        _ tls: (certificate: String, key: String)?
+    ) throws(Refusal) -> HTTPServerBuilder {
+        let http = HTTPServerBuilder.http1(
+            configuration: .init(
+                idleTimeout: .seconds(90),
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 32 * 1024, maxHeaderFieldCount: 64)))
+        guard let tls else { return http }
+        do {
+            let chain = try NIOSSLCertificate.fromPEMFile(tls.certificate).map {
+                NIOSSLCertificateSource.certificate($0)
+            }
+            let key = try NIOSSLPrivateKey(file: tls.key, format: .pem)
+            var configuration = TLSConfiguration.makeServerConfiguration(
+                certificateChain: chain, privateKey: .privateKey(key))
+            configuration.minimumTLSVersion = .tlsv13
+            return try .tls(http, tlsConfiguration: configuration)
+        } catch {
+            throw Refusal(
+                description: """
+                    TLS cannot be set up from \(tls.certificate) and \(tls.key): \(error); both must be PEM, readable by this \
+                    user, and belong together
+                    """)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Coordinator
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+import UpgradeEngine
+import UpgradeModel
+
+extension ControlResponder {
+    func start(_ request: Request, by name: OperatorName) async throws(APIError) -> Response {
+        let start = try await request.body.decode(
+            StartRun.self, limit: Limits.start, announced: request.announcedLength)
+        return .json(try await control.start(start, by: name), status: .created)
+    }
+
+    func ask(
+        _ request: Request, of run: RunIdentifier, by name: OperatorName
+    ) async throws(APIError) -> Response {
+        let asked = try await request.body.decode(
+            RunRequest.self, limit: Limits.body, announced: request.announcedLength)
+        return .json(try await control.request(asked, of: run, by: name), status: .accepted)
+    }
+
+    /// Events of a run as they are stored, and the run after each change, until it has ended.
+    ///
+    /// `Last-Event-ID` or `?after=` goes on after an event that the client has.
+    func stream(_ request: Request, of run: RunIdentifier) async throws(APIError) -> Response {
+        let known = request.headers[.lastEventID].map { $0[...] } ?? request.uri.queryParameters["after"]
+        let after = known.flatMap { Int64($0) } ?? 0
+        _ = try await control.view(of: run)
+        guard let slot = streams.take() else {
+            throw APIError(
+                code: "unavailable", message: "\(Limits.streams) event streams are open already",
+                advice: "end one, or ask with `sluice status`")
+        }
+        let control = control
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+            body: ResponseBody { writer in
+                var stream = EventStream(control: control, run: run, after: after, slot: slot)
+                while let text = try await stream.next() { try await writer.write(ByteBuffer(string: text)) }
+                try await writer.finish(nil)
+            })
+    }
+}
+
+/// One client's stream of a run's events.
+///
+/// It has no queue: a signal says that something is new, and then all that the client lacks is read. A slow client gets views
+/// more rarely and loses no event.
+struct EventStream {
+    /// A line that says nothing, so that both ends know that the other is there.
+    static let heartbeat = Duration.seconds(15)
+    /// Between two views; events of a run are told at once when a view is.
+    static let pause = Duration.milliseconds(100)
+
+    private let control: any FleetControl
+    private let run: RunIdentifier
+    private let slot: Slots.Slot
+    private var version: Int64
+    private var lastView: RunView?
+    private var signals: AsyncStream<Void>.AsyncIterator
+
+    init(control: any FleetControl, run: RunIdentifier, after version: Int64, slot: Slots.Slot) {
+        self.control = control
+        self.run = run
+        self.version = version
+        self.slot = slot
+        signals = Self.signals(control.changes(of: run)).makeAsyncIterator()
+    }
+
+    /// What to send next; `nil` when the run has ended, or the coordinator has.
+    mutating func next() async throws -> String? {
+        if lastView?.summary.state.isEnded == true { return nil }
+        if lastView != nil { try await Task.sleep(for: Self.pause) }
+        guard await signals.next(isolation: #isolation) != nil else { return nil }
+        let text = try await news()
+        return text.isEmpty ? ":\n\n" : text
+    }
+
+    private mutating func news() async throws -> String {
+        let news = try await control.news(of: run, after: version)
+        var text = ""
+        for entry in news.entries {
+            text += try event("fact", entry, identifier: entry.version)
+            version = entry.version
+        }
+        if lastView?.isSame(as: news.view) != true { text += try event("view", news.view) }
+        lastView = news.view
+        return text
+    }
+
+    /// Signals at each change and at each heartbeat; ends with the coordinator.
+    private static func signals(_ changes: AsyncStream<Void>) -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let task = Task {
+            // Not a child: a stream's body has no scope around its loop. It ends with the stream, below.
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for await _ in changes { continuation.yield() }
+                    continuation.finish()
+                }
+                group.addTask {
+                    while !Task.isCancelled {
+                        try? await Task.sleep(for: heartbeat)
+                        if !Task.isCancelled { continuation.yield() }
+                    }
+                }
+                await group.next()
+                group.cancelAll()
+            }
+        }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
+    }
+
+    private func event(_ name: String, _ value: some Encodable, identifier: Int64? = nil) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // JSON of one line: an encoder escapes line ends inside texts.
+        let text = String(decoding: try encoder.encode(value), as: UTF8.self)
+        let identifier = identifier.map { "id: \($0)\n" } ?? ""
+        return "event: \(name)\n\(identifier)data: \(text)\n\n"
+    }
+}
+
+extension RunView {
+    /// Whether nothing but the time has changed.
+    fileprivate func isSame(as other: RunView) -> Bool {
+        var left = self
+        var right = other
+        left.now = right.now
+        for index in left.nodes.indices { left.nodes[index].lastSeen = nil }
+        for index in right.nodes.indices { right.nodes[index].lastSeen = nil }
+        return left == right
+    }
+}
+
+extension HTTPField.Name {
+    // A literal of letters and hyphens is a field name.
+    static let lastEventID = HTTPField.Name("Last-Event-ID") ?? .userAgent
+}

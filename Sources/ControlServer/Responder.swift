@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import Metrics
+import NIOCore
+import RunStore
+import Synchronization
+import UpgradeModel
+
+/// What one request knows about its connection.
+struct ControlContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+    }
+
+    /// Whether the request comes from this machine; a proxy on it counts as this machine.
+    var isLoopback: Bool { channel.remoteAddress?.ipAddress.map(isLoopbackAddress) ?? false }
+}
+
+/// Answers every request: route, identity, audience, handler; every refusal is an `APIError` as JSON.
+struct ControlResponder: HTTPResponder {
+    typealias Context = ControlContext
+
+    let control: any FleetControl
+    let blobs: any BlobStore
+    let authenticator: Authenticator
+    let metrics: PrometheusMetrics
+    let log: Logger
+    /// Event streams open at once.
+    let streams = Slots(Limits.streams)
+    /// Blobs received at once.
+    let uploads = Slots(Limits.uploads)
+
+    func respond(to request: Request, context: ControlContext) async throws -> Response {
+        let began = ContinuousClock.now
+        var label = "none"
+        var response: Response
+        do throws(APIError) {
+            try checkProtocol(request.headers)
+            let route = try Route(request.method, path: request.uri.path)
+            label = route.label
+            let identity = try await admit(request, to: route, context)
+            response = try await answer(request, route, identity)
+        } catch {
+            response = .error(error)
+            // What is left of the body is not read: whoever was refused could send for ever.
+            if request.method == .put || request.method == .post { response.closing(context.channel) }
+            log.info(
+                "refused",
+                metadata: ["code": "\(error.code)", "path": "\(request.uri.path.prefix(200))", "why": "\(error.message)"])
+        }
+        let dimensions = [("route", label), ("status", "\(response.status.code)")]
+        Counter(label: "sluice_http_requests_total", dimensions: dimensions).increment()
+        if label != "directive" {
+            let took = began.duration(to: .now).components
+            Metrics.Timer(label: "sluice_http_seconds", dimensions: [("route", label)])
+                .recordNanoseconds(took.seconds * 1_000_000_000 + took.attoseconds / 1_000_000_000)
+        }
+        return response
+    }
+
+    private func checkProtocol(_ headers: HTTPFields) throws(APIError) {
+        guard let sent = headers[.sluiceProtocol], sent != "\(protocolVersion)" else { return }
+        throw APIError(
+            code: "protocol",
+            message: "protocol \(sent.prefix(16)) is not spoken here, \(protocolVersion) is",
+            advice: "use an agent and a CLI of the coordinator's version")
+    }
+
+    private func admit(
+        _ request: Request, to route: Route, _ context: ControlContext
+    ) async throws(APIError) -> Identity? {
+        switch route.audience {
+        case .everybody: return nil
+        case .loopbackOrOperators where context.isLoopback: return nil
+        case .loopbackOrOperators, .nodes, .operators, .nodesAndOperators:
+            let identity = try await authenticator.identity(of: request.headers)
+            try route.audience.admit(identity)
+            return identity
+        }
+    }
+
+    private func answer(
+        _ request: Request, _ route: Route, _ identity: Identity?
+    ) async throws(APIError) -> Response {
+        switch (route, identity) {
+        case (.health, _):
+            let health = await control.health
+            return .json(health, status: health.ok ? .ok : .serviceUnavailable)
+        case (.metrics, _): return .text(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
+        case (.directive, .node(let node)): return try await directive(request, for: node)
+        case (.status, .node(let node)): return try await status(request, from: node)
+        case (.start, .operator(let name)): return try await start(request, by: name)
+        case (.request(let run), .operator(let name)): return try await ask(request, of: run, by: name)
+        case (.nodes, _): return .json(try await control.nodes())
+        case (.runs, _): return .json(try await control.summaries())
+        case (.run(let run), _): return .json(try await control.view(of: run))
+        case (.journal(let run), _): return .json(try await control.journal(of: run))
+        case (.stream(let run), _): return try await stream(request, of: run)
+        case (.readBlob(let blob, let isHead), _):
+            return try await readBlob(blob, isHead: isHead, range: request.headers[.range])
+        case (.storeBlob(let blob), _): return try await storeBlob(blob, request)
+        case (.directive, _), (.status, _), (.start, _), (.request, _):
+            throw .forbidden("the token is of the wrong kind")
+        }
+    }
+}
+
+/// A number of things that may be under way at once.
+final class Slots: Sendable {
+    private let free: Mutex<Int>
+
+    init(_ count: Int) {
+        free = Mutex(count)
+    }
+
+    /// - Returns: a slot that is free again when it is dropped; `nil` when none is left.
+    func take() -> Slot? {
+        let isTaken = free.withLock { free in
+            guard free > 0 else { return false }
+            free -= 1
+            return true
+        }
+        return isTaken ? Slot(self) : nil
+    }
+
+    final class Slot: Sendable {
+        private let slots: Slots
+        fileprivate init(_ slots: Slots) { self.slots = slots }
+        deinit { slots.free.withLock { $0 += 1 } }
+    }
+}
+
+extension HTTPField.Name {
+    // A literal of letters and a hyphen is a field name.
+    static let sluiceProtocol = HTTPField.Name("Sluice-Protocol") ?? .userAgent
+}
+
+extension Response {
+    /// Has the connection closed after this answer.
+    fileprivate mutating func closing(_ channel: any Channel) {
+        headers[.connection] = "close"
+        let whole = body
+        body = ResponseBody(contentLength: whole.contentLength) { writer in
+            try await whole.write(writer)
+            channel.close(mode: .input, promise: nil)
+        }
+    }
+}

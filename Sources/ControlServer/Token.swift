@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import UpgradeModel
+
+/// A bearer token: `sluice-` and 64 hexadecimal digits, 256 bits from the system's random source.
+///
+/// The store has its SHA-256 and nothing else. The fixed beginning lets programs that look for leaked secrets find one.
+struct Token {
+    private static let prefix = "sluice-"
+
+    let text: String
+
+    /// A new one.
+    init() {
+        var generator = SystemRandomNumberGenerator()
+        var bytes: [UInt8] = []
+        for _ in 0..<4 {
+            withUnsafeBytes(of: generator.next() as UInt64) { bytes.append(contentsOf: $0) }
+        }
+        text = Token.prefix + Digest(bytes: bytes).hexadecimal
+    }
+
+    /// - Returns: `nil` unless the text has the shape of a token.
+    init?(text: String) {
+        guard text.hasPrefix(Token.prefix), Digest(String(text.dropFirst(Token.prefix.count))) != nil else {
+            return nil
+        }
+        self.text = text
+    }
+
+    var hash: Digest { Digest.sha256(of: text) }
+}
