@@ -175,6 +175,15 @@ import UpgradeModel
         #expect(try await store.nextGeneration().rawValue == 4)
     }
 
+    @Test("the number of an activation that was prepared and never flipped is not used again")
+    func preparedAndPruned() async throws {
+        _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
+        try await store.prepareActivation(releases[1].reference, generation: .init(rawValue: 2))
+        _ = try await store.prune(keeping: 1)
+        #expect(try await store.staged() == [releases[0].reference])
+        #expect(try await store.nextGeneration().rawValue == 3)
+    }
+
     @Test("removing takes a release and its own assets away, never the active one")
     func removes() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))

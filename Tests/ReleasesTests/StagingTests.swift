@@ -87,6 +87,19 @@ import UpgradeModel
         #expect(try await store.verify(both.reference).isIntact)
     }
 
+    @Test("a blob that a killed staging left linked into a release keeps its mode")
+    func leftoverBlob() async throws {
+        let store = try ReleaseStore.at(root)
+        let plain = try TestRelease("plain", ["tool": "body"])
+        try await store.stage(plain)
+        let blob = "\(root)/staging/\(Digest.sha256(of: "body")).blob"
+        link("\(store.filesDirectory(of: plain.reference))/tool", blob)
+        let executable = try TestRelease("executable", ["x tool": "body"])
+        try await store.stage(executable)
+        #expect(try await store.verify(plain.reference).isIntact)
+        #expect(try await store.verify(executable.reference).isIntact)
+    }
+
     @Test("a damaged file of another release is not taken over but fetched")
     func damagedNeighbour() async throws {
         let store = try ReleaseStore.at(root)
