@@ -7,9 +7,10 @@ public struct GateError: Error, Hashable, Sendable, CustomStringConvertible {
         case alreadyRunning = "already-running"
         /// A socket could not be made.
         case socket
-        /// A flag file could not be written; the gate did not close.
+        /// A flag or the mode could not be written; the gate is as it was.
         case flagNotWritten = "flag-not-written"
-        /// The gate is open, but a flag file is still there; with the agent gone the proxy would refuse.
+        /// The gate is as asked, but a flag or the mode on disk is stricter: without the agent, the proxy or the next gate
+        /// would be as well. Setting the same again tries again.
         case flagNotRemoved = "flag-not-removed"
         /// The gate has been stopped.
         case stopped

@@ -48,8 +48,13 @@ struct GateFiles: Sendable {
         if removed { try syncDirectory() }
     }
 
+    /// Stores what the next gate starts with. Open is the absence of the file, so that opening needs no space.
     func store(_ setting: GateSetting) throws(GateError) {
-        try write(ModeFile(setting).encoded, to: "mode.json")
+        if setting == .open {
+            guard unlink(path("mode.json")) == 0 || errno == ENOENT else { throw notWritten("mode.json") }
+        } else {
+            try write(ModeFile(setting).encoded, to: "mode.json")
+        }
         try syncDirectory()
     }
 
@@ -100,7 +105,7 @@ extension GateFiles {
     private func notWritten(_ name: String) -> GateError {
         GateError(
             .flagNotWritten, "cannot write \(path(name)) durably: \(errorText())",
-            advice: "free space in \(directory) or correct its permissions; the gate has not closed")
+            advice: "free space in \(directory) or correct its permissions")
     }
 
     private enum Content {

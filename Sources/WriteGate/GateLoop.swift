@@ -180,6 +180,8 @@ extension GateLoop {
     }
 
     private func deliver(_ replies: [Admission.Reply]) {
+        // Whoever has an answer finds it counted.
+        if !replies.isEmpty { mailbox.publish(admission.counts) }
         for (index, reply) in replies.enumerated() {
             // A long release makes the proxy report many completions; its queue for them is short.
             if index % 8 == 7 { receiveCompletions() }

@@ -18,7 +18,10 @@ public final class WriteGate: Sendable {
     private let current: Mutex<Current>
 
     private struct Current {
+        /// In force.
         var setting: GateSetting
+        /// In `mode.json`.
+        var stored: GateSetting
         var isStarted = false
         var isStopped = false
     }
@@ -44,7 +47,7 @@ public final class WriteGate: Sendable {
         try files.raise(setting.flags)
         let admission = Admission(setting, configuration: configuration)
         mailbox = try Mailbox(admission.counts)
-        current = Mutex(Current(setting: setting))
+        current = Mutex(Current(setting: setting, stored: setting))
         let mode = configuration.socketMode
         let group = configuration.socketGroup
         if configuration.lengthensDatagramQueue { Sockets.lengthenDatagramQueue() }
@@ -65,29 +68,45 @@ public final class WriteGate: Sendable {
     ///
     /// Closing is durable first: flags and mode are on disk before the first request is held, and when they cannot be
     /// written nothing changes. Opening comes first, and the flags go after it. Held requests are answered in the order of
-    /// their arrival. Setting the same again does nothing.
+    /// their arrival, and it needs no new space. Setting the same again repairs the flags and does nothing else.
     ///
     /// It blocks for a few `fsync`s: call it where blocking is allowed.
     ///
-    /// - Throws: `flagNotWritten` (the gate is as it was), `flagNotRemoved` (the gate is as asked, a flag file is left),
+    /// - Throws: `flagNotWritten` (the gate is as it was), `flagNotRemoved` (the gate is as asked, the disk is stricter),
     ///   `stopped`.
     public func set(_ setting: GateSetting) throws(GateError) {
         try current.withLock { (current) throws(GateError) in
             guard !current.isStopped else { throw stopped }
-            guard setting != current.setting else { return }
+            // Flags first, also when nothing changes: somebody may have removed one.
             let strictest = setting.stricter(than: current.setting)
-            if strictest != current.setting {
+            // What is stored is never more open than what is in force.
+            if strictest != current.setting, strictest != current.stored {
                 try files.store(strictest)
-                try files.raise(strictest.flags)
+                current.stored = strictest
             }
-            let done = DispatchSemaphore(value: 0)
-            guard mailbox.send(.set(setting, done: done)) else { throw stopped }
-            done.wait()
-            current.setting = setting
-            if strictest != setting {
-                try files.store(setting)
-                try files.lower(strictest.flags.filter { !setting.flags.contains($0) })
+            try files.raise(strictest.flags)
+            if setting != current.setting {
+                let done = DispatchSemaphore(value: 0)
+                guard mailbox.send(.set(setting, done: done)) else { throw stopped }
+                done.wait()
+                current.setting = setting
             }
+            try relax(&current)
+        }
+    }
+
+    /// Brings flags and mode down to the setting in force. Flags go first: with the mode still stricter, a gate that starts
+    /// now is stricter, never more open.
+    private func relax(_ current: inout Current) throws(GateError) {
+        do {
+            try files.lower(GateFiles.Flag.admission.filter { !current.setting.flags.contains($0) })
+            if current.stored != current.setting {
+                try files.store(current.setting)
+                current.stored = current.setting
+            }
+        } catch {
+            throw GateError(
+                .flagNotRemoved, "the gate is as asked, but not on disk: \(error.message)", advice: error.advice)
         }
     }
 

@@ -89,8 +89,35 @@ struct FallbackTests {
         try gate.set(.hold())
         #expect(directory.exists("run/read-only") && !directory.exists("run/hold-reads"))
         try gate.set(.open)
-        #expect(!directory.exists("run/read-only"))
-        #expect(directory.read("run/mode.json")?.contains("\"readOnly\" : false") == true)
+        #expect(!directory.exists("run/read-only") && !directory.exists("run/mode.json"))
+    }
+
+    @Test func openingNeedsNoNewSpace() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        try gate.set(.holdAll)
+        // No file can be written any more.
+        for name in [".mode.json.new", ".read-only.new", ".hold-reads.new"] {
+            try FileManager.default.createDirectory(
+                atPath: directory.path + "/run/" + name, withIntermediateDirectories: true)
+        }
+        let error = #expect(throws: GateError.self) { try gate.set(.hold()) }
+        #expect(error?.code == .flagNotRemoved)
+        #expect(gate.observe().setting == .hold())
+        #expect(!directory.exists("run/hold-reads"))
+        try gate.set(.open)
+        #expect(gate.observe().setting == .open)
+        #expect(!directory.exists("run/read-only") && !directory.exists("run/mode.json"))
+    }
+
+    @Test func settingTheSameAgainRepairsTheFlags() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        try gate.set(.refuse)
+        try FileManager.default.removeItem(atPath: directory.path + "/run/read-only")
+        try directory.write("", to: "run/hold-reads")
+        try gate.set(.refuse)
+        #expect(directory.exists("run/read-only") && !directory.exists("run/hold-reads"))
     }
 
     @Test func aFlagThatCannotBeWrittenLeavesTheGateAsItWas() throws {

@@ -39,8 +39,8 @@ struct LoadBalancerTests {
 
     @Test func writesRefusedByEveryNodeDoNotTakeThemOutForReads() async throws {
         let gates = try nodes.map { try $0.gate(.refuse) }
-        for _ in 0..<12 {
-            let response = try await client.post("/entries")
+        for method in Array(repeating: ["POST", "PUT", "DELETE"], count: 5).joined() {
+            let response = try await client.send(method, "/entries")
             #expect(response.status == 503 && response.headers["retry-after"] == "7")
         }
         for _ in 0..<6 { #expect(try await client.get("/page").status == 200) }
