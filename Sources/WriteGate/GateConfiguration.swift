@@ -24,7 +24,8 @@ public struct GateConfiguration: Hashable, Sendable {
     public var inFlightAtMost: Span
     /// How many writes are tracked at once; beyond it the oldest is counted as unknown.
     public var trackedAtMost: Int
-    /// Connections beyond it are closed at once, which a proxy takes for an absent agent.
+    /// Connections beyond it are closed at once, which a proxy takes for an absent agent. Each held request has one. Also
+    /// bounded by the limit of open files, less 256.
     public var connectionsAtMost: Int
     /// How long a request may take to arrive once its first byte has.
     public var requestTimeout: Span

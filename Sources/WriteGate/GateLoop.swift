@@ -140,7 +140,7 @@ extension GateLoop {
     /// gets an end of file, which the proxy takes for an absent agent.
     private func refuseWhenOutOfDescriptors(_ listener: Descriptor) {
         guard errno == EMFILE || errno == ENFILE,
-            let spare = connections.values.first(where: { $0.held == nil })
+            let spare = connections.values.first(where: { $0.held == nil }) ?? connections.values.first
         else { return }
         close(spare)
     }

@@ -78,13 +78,18 @@ enum Sockets {
     }
 
     /// Raises the soft limit of open files, within the hard one, to what the gate may need.
-    static func allowOpenFiles(_ count: Int) {
+    ///
+    /// - Returns: the limit now.
+    static func allowOpenFiles(_ count: Int) -> Int {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0,
-            limit.rlim_cur < rlim_t(count)
-        else { return }
-        limit.rlim_cur = min(limit.rlim_max, rlim_t(count))
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        guard getrlimit(resource, &limit) == 0 else { return 1024 }
+        if limit.rlim_cur < rlim_t(count) {
+            let old = limit.rlim_cur
+            limit.rlim_cur = min(limit.rlim_max, rlim_t(count))
+            if setrlimit(resource, &limit) != 0 { limit.rlim_cur = old }
+        }
+        return Int(clamping: limit.rlim_cur)
     }
 
     private static func unixSocket(

@@ -41,7 +41,10 @@ public final class WriteGate: Sendable {
         files = GateFiles(directory: configuration.runtimeDirectory)
         try files.prepare()
         lock = try Sockets.lock(configuration.runtimeDirectory)
-        Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
+        // The rest of the agent keeps 256 descriptors to itself.
+        let openFiles = Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
+        var configuration = configuration
+        configuration.connectionsAtMost = min(configuration.connectionsAtMost, max(16, openFiles - 256))
         let setting = files.storedSetting()
         // A crash may have come between the mode and the flags.
         try files.raise(setting.flags)
