@@ -54,6 +54,8 @@ actor Agent {
     struct Contact: Sendable {
         var lastAnswer: Instant?
         var trouble: String?
+        /// It answers, and the answer is no.
+        var isRefused = false
     }
 
     /// Everything that has been opened before the agent begins.
@@ -374,14 +376,15 @@ actor Agent {
 
     /// Notes whether the coordinator answers, and logs when that changes.
     private func hear(_ failure: CoordinatorClient.Failure?) {
-        if failure == nil { contact.lastAnswer = clock.now }
-        guard failure?.message != contact.trouble else { return }
-        if let failure {
-            logger.warning("\(failure.message)")
-        } else {
-            logger.notice("the coordinator answers")
-        }
+        let hadTrouble = contact.trouble != nil
         contact.trouble = failure?.message
+        if let failure {
+            if !hadTrouble || failure.isRefusal != contact.isRefused { logger.warning("\(failure.message)") }
+            contact.isRefused = failure.isRefusal
+        } else {
+            contact.lastAnswer = clock.now
+            if hadTrouble { logger.notice("the coordinator answers") }
+        }
     }
 
     // MARK: - People

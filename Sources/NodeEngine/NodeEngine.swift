@@ -89,7 +89,8 @@ public struct NodeEngine: Sendable {
         setService(&ready)
         if work == nil { begin(at: now, &ready) }
         ready.cancelsWork = work.map { !isWanted($0) } ?? false
-        ready.report = ready.report || isReportDue(at: now)
+        // Whoever has been asked for a status and has not taken it yet will take one that says all of it.
+        ready.report = !isReportAsked && (ready.report || isReportDue(at: now))
         isReportAsked = isReportAsked || ready.report
         ready.wakeAt = nextWake(at: now)
         return ready
