@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NodeEngine
+import Testing
+import UpgradeModel
+
+@Suite struct ReportTests {
+    private func quiet(_ directive: Directive) -> Rig {
+        var rig = Rig()
+        rig.hear(.directive(directive))
+        rig.hear(.gate(GateObservation(writes: directive.writes.kind)))
+        _ = rig.succeedInEverything()
+        _ = rig.engine.status(at: rig.now)
+        return rig
+    }
+
+    @Test func nothingNewIsReportedWithTheHeartbeatOnly() {
+        var rig = quiet(directive(1))
+        #expect(rig.hear(.time).wakeAt == rig.now + NodeEngine.heartbeat)
+        #expect(!rig.wait(.milliseconds(4999)).report)
+        #expect(rig.wait(.milliseconds(1)).report)
+    }
+
+    @Test func aStatusThatWasAskedForIsNotAskedForAgainUntilItIsTaken() {
+        var rig = quiet(directive(1))
+        #expect(rig.wait(.seconds(5)).report)
+        let again = rig.wait(.seconds(50))
+        #expect(!again.report)
+        #expect(again.wakeAt == nil, "nothing to wake up for")
+        let first = rig.engine.status(at: rig.now)
+        let second = rig.engine.status(at: rig.now)
+        #expect(second.sequence == first.sequence + 1)
+    }
+
+    @Test func aShortLeaseIsRenewedBeforeItRunsOut() throws {
+        var rig = quiet(
+            directive(1) {
+                $0.writes = hold
+                $0.lease = Lease(duration: .seconds(3))
+            })
+        #expect(try #require(rig.hear(.time).wakeAt) == rig.now + .seconds(1))
+    }
+
+    @Test func drainedClosedAndOpenedAreReportedAtOnce() {
+        var rig = quiet(directive(1) { $0.writes = hold })
+        rig.hear(.gate(GateObservation(writes: .hold, writesInFlight: 2)))
+        _ = rig.engine.status(at: rig.now)
+        #expect(rig.hear(.gate(GateObservation(writes: .hold, writesInFlight: 0))).report)
+        _ = rig.engine.status(at: rig.now)
+        #expect(rig.hear(.gate(GateObservation(writes: .open))).report)
+        _ = rig.engine.status(at: rig.now)
+        #expect(rig.hear(.gate(GateObservation(writes: .open, readsHeld: true))).report)
+        _ = rig.engine.status(at: rig.now)
+        #expect(rig.hear(.gate(GateObservation(writes: .open, readsHeld: true, readsSettled: true))).report)
+    }
+
+    @Test func numbersOfAClosedGateAreReportedFourTimesASecond() {
+        var rig = quiet(directive(1) { $0.writes = hold })
+        let ready = rig.hear(.gate(GateObservation(writes: .hold, writesWaiting: 3)))
+        #expect(!ready.report)
+        #expect(ready.wakeAt == rig.now + .milliseconds(250))
+        #expect(rig.wait(.milliseconds(250)).report)
+    }
+
+    @Test func numbersOfAnOpenGateAreNobodysConcern() {
+        var rig = quiet(directive(1))
+        rig.hear(.gate(GateObservation(writesInFlight: 1)))
+        _ = rig.engine.status(at: rig.now)
+        let ready = rig.hear(.gate(GateObservation(writesInFlight: 2)))
+        #expect(!ready.report)
+        #expect(ready.wakeAt == rig.now + NodeEngine.heartbeat)
+    }
+
+    @Test func onlyTheDirectivesOwnTasksAreReported() {
+        var rig = Rig()
+        rig.hear(.directive(directive(1) { $0.tasks = [task("old")] }))
+        rig.succeed()
+        rig.hear(.directive(directive(2) { $0.tasks = [task("new")] }))
+        #expect(rig.engine.preview().tasks.map(\.identity.rawValue) == ["new"])
+        #expect(rig.engine.memory.tasks.count == 1)
+    }
+}
