@@ -20,18 +20,30 @@ enum Sockets {
         return descriptor
     }
 
-    /// Lets as many datagrams wait for a unix socket as systemd would (512; the kernel's own default is 10), where that is
-    /// allowed: a sender that finds the queue full loses its datagram. It concerns sockets made afterwards.
-    static func lengthenDatagramQueue() {
+    /// How many datagrams wait for a unix socket made from now on; a sender that finds more loses its own.
+    ///
+    /// - Parameter wanted: set when the length is less and the process may: 512 is what systemd sets at boot, 10 the kernel's
+    ///   own default.
+    /// - Returns: the length now, or `nil` when the kernel does not say.
+    static func datagramQueue(lengthenedTo wanted: Int?) -> Int? {
         let path = "/proc/sys/net/unix/max_dgram_qlen"
-        let descriptor = open(path, O_RDWR | O_CLOEXEC)
-        guard descriptor >= 0 else { return }
+        guard let length = number(in: path) else { return nil }
+        guard let wanted, length < wanted else { return length }
+        let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return length }
+        _ = Array("\(wanted)\n".utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        close(descriptor)
+        return number(in: path)
+    }
+
+    private static func number(in path: String) -> Int? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 16)
         let count = read(descriptor, &bytes, bytes.count)
         let digits = bytes.prefix(max(0, count)).prefix(while: { (48...57).contains($0) })
-        guard let length = Int(String(decoding: digits, as: UTF8.self)), length < 512 else { return }
-        _ = Array("512\n".utf8).withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
+        return Int(String(decoding: digits, as: UTF8.self))
     }
 
     /// Receives datagrams on a unix socket.

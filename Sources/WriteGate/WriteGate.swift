@@ -10,6 +10,10 @@ public import UpgradeModel
 /// A proxy asks it before it passes a request on, and reports the end of each write. It is a thread of its own that sleeps
 /// until something happens. What it was set to survives the process: flag files tell the proxy, `mode.json` the next gate.
 public final class WriteGate: Sendable {
+    /// How many completions may wait to be read. With the kernel's default of 10 some are lost whenever many writes end at
+    /// once, and each delays a drain: a preflight warns below 100. `nil` when the kernel does not say.
+    public let completionQueue: Int?
+
     private let configuration: GateConfiguration
     private let files: GateFiles
     private let mailbox: Mailbox
@@ -53,7 +57,7 @@ public final class WriteGate: Sendable {
         current = Mutex(Current(setting: setting, stored: setting))
         let mode = configuration.socketMode
         let group = configuration.socketGroup
-        if configuration.lengthensDatagramQueue { Sockets.lengthenDatagramQueue() }
+        completionQueue = Sockets.datagramQueue(lengthenedTo: configuration.lengthensDatagramQueue ? 512 : nil)
         let completions = try Sockets.datagrams(at: configuration.completionSocket, mode: mode, group: group)
         var listeners = [try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)]
         if let loopback = configuration.loopback { listeners.append(try Sockets.listen(on: loopback)) }
