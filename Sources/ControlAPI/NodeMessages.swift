@@ -15,7 +15,9 @@ public struct DirectiveQuery: Hashable, Sendable {
         self.wait = wait
     }
 
-    public var text: String { "epoch=\(epoch.rawValue)&revision=\(revision)&wait=\(wait.milliseconds)" }
+    public var text: String {
+        "epoch=\(epoch.rawValue)&revision=\(revision)&wait=\(wait.milliseconds)"
+    }
 }
 
 /// The answer to a status.
@@ -38,7 +40,9 @@ public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConverti
     public var advice: String?
     public var diagnostics: [Diagnostic]
 
-    public init(code: String, message: String, advice: String? = nil, diagnostics: [Diagnostic] = []) {
+    public init(
+        code: String, message: String, advice: String? = nil, diagnostics: [Diagnostic] = []
+    ) {
         self.code = code
         self.message = message
         self.advice = advice

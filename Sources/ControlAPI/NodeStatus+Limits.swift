@@ -19,13 +19,16 @@ extension NodeStatus {
             + failures.map { ("failure", $0.message) }
             + (health.map { [("health", $0.identity.rawValue), ("health", $0.detail)] } ?? [])
         for (name, text) in texts where text.utf8.count > Limits.text {
-            return "a text under \(name) has \(text.utf8.count) bytes, and \(Limits.text) are allowed"
+            return
+                "a text under \(name) has \(text.utf8.count) bytes, and \(Limits.text) are allowed"
         }
         let counts = [
             gate.writesInFlight, gate.writesWaiting, gate.readsWaiting, gate.writesRefused,
             gate.readsRefused, gate.writesReleased,
         ]
-        if counts.contains(where: { $0 < 0 }) || sequence < 0 || diskFree < 0 { return "a count is negative" }
+        if counts.contains(where: { $0 < 0 }) || sequence < 0 || diskFree < 0 {
+            return "a count is negative"
+        }
         return nil
     }
 }

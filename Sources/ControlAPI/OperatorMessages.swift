@@ -15,7 +15,10 @@ public struct StartRun: Hashable, Codable, Sendable {
     /// The migration files, by name, in order.
     public var migrations: [MigrationFile]
 
-    public init(request: String, plan: String, planFile: String, manifest: Digest, migrations: [MigrationFile]) {
+    public init(
+        request: String, plan: String, planFile: String, manifest: Digest,
+        migrations: [MigrationFile]
+    ) {
         self.request = request
         self.plan = plan
         self.planFile = planFile
@@ -61,7 +64,8 @@ public struct RunSummary: Hashable, Codable, Sendable {
     public var startedBy: OperatorName
 
     public init(
-        run: RunIdentifier, fleet: FleetName, release: ReleaseName, createdAt: Instant, state: RunState,
+        run: RunIdentifier, fleet: FleetName, release: ReleaseName, createdAt: Instant,
+        state: RunState,
         phase: Phase, startedBy: OperatorName
     ) {
         self.run = run
@@ -97,7 +101,8 @@ public struct RunView: Hashable, Codable, Sendable {
     public var nodes: [NodeRow]
 
     public init(
-        summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?, advice: String?,
+        summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?,
+        advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
         nodes: [NodeRow]
     ) {
@@ -136,7 +141,8 @@ public struct NodeRow: Hashable, Codable, Sendable {
     public var status: NodeStatus?
 
     public init(
-        name: NodeName, standing: Standing, reached: Bool?, batch: Int?, reason: String?, lastSeen: Span?,
+        name: NodeName, standing: Standing, reached: Bool?, batch: Int?, reason: String?,
+        lastSeen: Span?,
         status: NodeStatus?
     ) {
         self.name = name
@@ -158,7 +164,8 @@ public struct NodeView: Hashable, Codable, Sendable {
     public var status: NodeStatus?
 
     public init(
-        name: NodeName, labels: [String: String], run: RunIdentifier?, lastSeen: Span?, status: NodeStatus?
+        name: NodeName, labels: [String: String], run: RunIdentifier?, lastSeen: Span?,
+        status: NodeStatus?
     ) {
         self.name = name
         self.labels = labels

@@ -53,7 +53,9 @@ extension APIError {
     }
 
     static func malformed(_ message: String) -> APIError {
-        APIError(code: "malformed", message: message, advice: "use an agent and a CLI of the coordinator's version")
+        APIError(
+            code: "malformed", message: message,
+            advice: "use an agent and a CLI of the coordinator's version")
     }
 
     static func tooLarge(_ limit: Int64) -> APIError {
@@ -96,13 +98,15 @@ extension DecodingError {
     fileprivate var place: String {
         switch self {
         case .keyNotFound(let key, let context): "\(path(context)) has no \(key.stringValue)"
-        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+        case .typeMismatch(_, let context), .valueNotFound(_, let context),
+            .dataCorrupted(let context):
             "\(path(context)) \(context.debugDescription)"
         @unknown default: "unreadable"
         }
     }
 
     private func path(_ context: Context) -> String {
-        context.codingPath.isEmpty ? "it" : context.codingPath.map(\.stringValue).joined(separator: ".")
+        context.codingPath.isEmpty
+            ? "it" : context.codingPath.map(\.stringValue).joined(separator: ".")
     }
 }

@@ -32,7 +32,8 @@ final class Authenticator: Sendable {
         guard let header = headers[.authorization] else {
             throw .unauthorized("no token was sent")
         }
-        guard header.hasPrefix("Bearer "), let token = Token(text: String(header.dropFirst(7))) else {
+        guard header.hasPrefix("Bearer "), let token = Token(text: String(header.dropFirst(7)))
+        else {
             throw .unauthorized("what was sent is not a token")
         }
         guard let identity = try await identity(ofHash: token.hash) else {

@@ -32,7 +32,8 @@ enum ByteRange: Equatable {
     }
 
     private static func number(_ text: Substring) -> Int64? {
-        guard (1...15).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) }) else {
+        guard (1...15).contains(text.utf8.count), text.utf8.allSatisfy({ (48...57).contains($0) })
+        else {
             return nil
         }
         return Int64(text)

@@ -31,6 +31,16 @@ public struct ControlServer: Service {
             self.tls = tls
             self.isInsecureAllowed = isInsecureAllowed
         }
+
+        /// Refuses to listen beyond this machine without TLS, unless a person said so.
+        func check() throws(Refusal) {
+            if tls != nil || listen.isLoopback || isInsecureAllowed { return }
+            throw Refusal(
+                description: """
+                    \(listen) can be reached by other machines, and without TLS everybody on the way reads the tokens: give \
+                    --tls-certificate and --tls-key, or listen on 127.0.0.1, or say --insecure
+                    """)
+        }
     }
 
     /// Why a server is not started: nothing has been touched.
@@ -47,20 +57,15 @@ public struct ControlServer: Service {
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) throws(Refusal) {
         let listen = configuration.listen
-        guard configuration.tls != nil || listen.isLoopback || configuration.isInsecureAllowed else {
-            throw Refusal(
-                description: """
-                    \(listen) can be reached by other machines, and without TLS everybody on the way reads the tokens: give \
-                    --tls-certificate and --tls-key, or listen on 127.0.0.1, or say --insecure
-                    """)
-        }
+        try configuration.check()
         let responder = ControlResponder(
             control: control, blobs: blobs, authenticator: Authenticator(registry: registry),
             metrics: metrics, log: log)
         application = Application(
             responder: responder, server: try Self.builder(configuration.tls),
             configuration: ApplicationConfiguration(
-                address: .hostname(listen.host, port: listen.port), serverName: "sluice", backlog: 1024,
+                address: .hostname(listen.host, port: listen.port), serverName: "sluice",
+                backlog: 1024,
                 availableConnectionsDelegate: .maximum(Limits.connections, logger: log)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? 0
@@ -81,7 +86,8 @@ public struct ControlServer: Service {
             configuration: .init(
                 idleTimeout: .seconds(90),
                 httpDecoderConfiguration: .init(
-                    maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 32 * 1024, maxHeaderFieldCount: 64)))
+                    maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 32 * 1024,
+                    maxHeaderFieldCount: 64)))
         guard let tls else { return http }
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(tls.certificate).map {

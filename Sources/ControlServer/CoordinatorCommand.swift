@@ -37,7 +37,10 @@ public struct CoordinatorCommand: AsyncParsableCommand {
     @Flag(help: "Listen beyond this machine without TLS.")
     var insecure = false
 
-    @Flag(help: "Go on with a journal that is older than the last leader. Look at every node and the database first.")
+    @Flag(
+        help:
+            "Go on with a journal that is older than the last leader. Look at every node and the database first."
+    )
     var acceptOlderJournal = false
 
     @Option(help: "trace, debug, info, notice, warning, error or critical.")
@@ -47,7 +50,8 @@ public struct CoordinatorCommand: AsyncParsableCommand {
 
     public func validate() throws {
         if (tlsCertificate == nil) != (tlsKey == nil) {
-            throw ValidationError("--tls-certificate and --tls-key belong together: give both, or none.")
+            throw ValidationError(
+                "--tls-certificate and --tls-key belong together: give both, or none.")
         }
     }
 
@@ -69,9 +73,14 @@ public struct CoordinatorCommand: AsyncParsableCommand {
     }
 
     private func lead(_ log: Logger) async throws {
+        let tls = tlsCertificate.flatMap { certificate in
+            tlsKey.map { (certificate: certificate, key: $0) }
+        }
+        let serving = ControlServer.Configuration(
+            listen: listen, tls: tls, isInsecureAllowed: insecure)
+        try serving.check()
         let metrics = PrometheusMetrics()
         MetricsSystem.bootstrap(metrics)
-        let tls = tlsCertificate.flatMap { certificate in tlsKey.map { (certificate: certificate, key: $0) } }
         let store = try await SQLiteRunStore(directory: data.directory)
         let lease = FileLeaderLease(
             directory: data.directory, store: store, acceptOlderJournal: acceptOlderJournal)
@@ -84,13 +93,14 @@ public struct CoordinatorCommand: AsyncParsableCommand {
                     try SchemaUpgradeWorker(assignment, environment: environment)
                 }), holder: holder(), log: log)
         let server = try ControlServer(
-            .init(listen: listen, tls: tls, isInsecureAllowed: insecure), control: coordinator,
-            registry: store, blobs: blobs, metrics: metrics, log: log)
+            serving, control: coordinator, registry: store, blobs: blobs, metrics: metrics, log: log
+        )
         // Ended in reverse order: the coordinator first, which answers whoever waits; then the server.
         let group = ServiceGroup(
             configuration: .init(
                 services: [
-                    .init(service: server), .init(service: CoordinatorService(coordinator: coordinator)),
+                    .init(service: server),
+                    .init(service: CoordinatorService(coordinator: coordinator)),
                 ], gracefulShutdownSignals: [.sigterm, .sigint], logger: log))
         do {
             try await group.run()
@@ -105,7 +115,8 @@ public struct CoordinatorCommand: AsyncParsableCommand {
     private func holder() -> String {
         var name = [CChar](repeating: 0, count: 256)
         gethostname(&name, name.count - 1)
-        let host = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let host = String(
+            decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         let since = Date.now.formatted(.iso8601)
         return "on \(host), process \(getpid()), since \(since)"
     }
@@ -139,7 +150,9 @@ private struct CoordinatorService: ServiceLifecycle.Service {
 
 /// Where everything is kept.
 struct DataOption: ParsableArguments {
-    @Option(name: .customLong("data"), help: ArgumentHelp("Where everything is kept.", valueName: "directory"))
+    @Option(
+        name: .customLong("data"),
+        help: ArgumentHelp("Where everything is kept.", valueName: "directory"))
     var directory = "/var/lib/sluice"
 }
 

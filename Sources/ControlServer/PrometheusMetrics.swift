@@ -9,7 +9,9 @@ import Synchronization
 /// from outside. Source of the format: prometheus.io/docs/instrumenting/exposition_formats.
 public final class PrometheusMetrics: MetricsFactory {
     /// The upper bounds of every histogram's buckets, in seconds.
-    static let bounds: [Double] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+    static let bounds: [Double] = [
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+    ]
     /// One more series is not kept.
     static let seriesLimit = 2000
 
@@ -34,7 +36,9 @@ public final class PrometheusMetrics: MetricsFactory {
         let values = values.withLock { $0 }
         var lines: [String] = []
         var last = ""
-        for (series, value) in values.sorted(by: { ($0.key.name, $0.key.labels) < ($1.key.name, $1.key.labels) }) {
+        for (series, value) in values.sorted(by: {
+            ($0.key.name, $0.key.labels) < ($1.key.name, $1.key.labels)
+        }) {
             if series.name != last { lines.append("# TYPE \(series.name) \(value.type)") }
             last = series.name
             lines += value.lines(series)
@@ -175,7 +179,9 @@ private final class Handler: CounterHandler, RecorderHandler, TimerHandler, Mete
             counts: Array(repeating: 0, count: PrometheusMetrics.bounds.count), sum: 0, count: 0)
         metrics.change(series, from: empty) { value in
             guard case .histogram(var counts, let sum, let count) = value else { return }
-            if let bucket = PrometheusMetrics.bounds.firstIndex(where: { seconds <= $0 }) { counts[bucket] += 1 }
+            if let bucket = PrometheusMetrics.bounds.firstIndex(where: { seconds <= $0 }) {
+                counts[bucket] += 1
+            }
             value = .histogram(counts: counts, sum: sum + seconds, count: count + 1)
         }
     }

@@ -33,7 +33,8 @@ extension ControlResponder {
             return Response(status: .partialContent, headers: headers, body: body(of: blob, part))
         case .unsatisfiable:
             var response = Response.error(
-                APIError(code: "range", message: "the blob has \(size) bytes, the range lies beyond"))
+                APIError(
+                    code: "range", message: "the blob has \(size) bytes, the range lies beyond"))
             response.headers[.contentRange] = "bytes */\(size)"
             return response
         }
@@ -64,7 +65,9 @@ extension ControlResponder {
 
     /// Receives a blob without holding it in memory; 201 when it is stored, 200 when it was there already.
     func storeBlob(_ blob: Digest, _ request: Request) async throws(APIError) -> Response {
-        if let announced = request.announcedLength, announced > Limits.blob { throw .tooLarge(Limits.blob) }
+        if let announced = request.announcedLength, announced > Limits.blob {
+            throw .tooLarge(Limits.blob)
+        }
         let isThere = try await size(of: blob) != nil
         guard let slot = uploads.take() else {
             throw APIError(
@@ -115,4 +118,3 @@ extension ControlResponder {
         }
     }
 }
-

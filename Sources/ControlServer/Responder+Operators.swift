@@ -29,7 +29,8 @@ extension ControlResponder {
     ///
     /// `Last-Event-ID` or `?after=` goes on after an event that the client has.
     func stream(_ request: Request, of run: RunIdentifier) async throws(APIError) -> Response {
-        let known = request.headers[.lastEventID].map { $0[...] } ?? request.uri.queryParameters["after"]
+        let known =
+            request.headers[.lastEventID].map { $0[...] } ?? request.uri.queryParameters["after"]
         let after = known.flatMap { Int64($0) } ?? 0
         _ = try await control.view(of: run)
         guard let slot = streams.take() else {
@@ -42,7 +43,9 @@ extension ControlResponder {
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 var stream = EventStream(control: control, run: run, after: after, slot: slot)
-                while let text = try await stream.next() { try await writer.write(ByteBuffer(string: text)) }
+                while let text = try await stream.next() {
+                    try await writer.write(ByteBuffer(string: text))
+                }
                 try await writer.finish(nil)
             })
     }
@@ -96,7 +99,8 @@ struct EventStream {
 
     /// Signals at each change and at each heartbeat; ends with the coordinator.
     private static func signals(_ changes: AsyncStream<Void>) -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let (stream, continuation) = AsyncStream<Void>.makeStream(
+            bufferingPolicy: .bufferingNewest(1))
         let task = Task {
             // Not a child: a stream's body has no scope around its loop. It ends with the stream, below.
             await withTaskGroup(of: Void.self) { group in
@@ -118,7 +122,9 @@ struct EventStream {
         return stream
     }
 
-    private func event(_ name: String, _ value: some Encodable, identifier: Int64? = nil) throws -> String {
+    private func event(_ name: String, _ value: some Encodable, identifier: Int64? = nil) throws
+        -> String
+    {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // JSON of one line: an encoder escapes line ends inside texts.

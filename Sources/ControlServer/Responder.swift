@@ -52,10 +52,15 @@ struct ControlResponder: HTTPResponder {
         } catch {
             response = .error(error)
             // What is left of the body is not read: whoever was refused could send for ever.
-            if request.method == .put || request.method == .post { response.closing(context.channel) }
+            if request.method == .put || request.method == .post {
+                response.closing(context.channel)
+            }
             log.info(
                 "refused",
-                metadata: ["code": "\(error.code)", "path": "\(request.uri.path.prefix(200))", "why": "\(error.message)"])
+                metadata: [
+                    "code": "\(error.code)", "path": "\(request.uri.path.prefix(200))",
+                    "why": "\(error.message)",
+                ])
         }
         let dimensions = [("route", label), ("status", "\(response.status.code)")]
         Counter(label: "sluice_http_requests_total", dimensions: dimensions).increment()
@@ -95,11 +100,13 @@ struct ControlResponder: HTTPResponder {
         case (.health, _):
             let health = await control.health
             return .json(health, status: health.ok ? .ok : .serviceUnavailable)
-        case (.metrics, _): return .text(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
+        case (.metrics, _):
+            return .text(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")
         case (.directive, .node(let node)): return try await directive(request, for: node)
         case (.status, .node(let node)): return try await status(request, from: node)
         case (.start, .operator(let name)): return try await start(request, by: name)
-        case (.request(let run), .operator(let name)): return try await ask(request, of: run, by: name)
+        case (.request(let run), .operator(let name)):
+            return try await ask(request, of: run, by: name)
         case (.nodes, _): return .json(try await control.nodes())
         case (.runs, _): return .json(try await control.summaries())
         case (.run(let run), _): return .json(try await control.view(of: run))

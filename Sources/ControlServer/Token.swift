@@ -23,7 +23,9 @@ struct Token {
 
     /// - Returns: `nil` unless the text has the shape of a token.
     init?(text: String) {
-        guard text.hasPrefix(Token.prefix), Digest(String(text.dropFirst(Token.prefix.count))) != nil else {
+        guard text.hasPrefix(Token.prefix),
+            Digest(String(text.dropFirst(Token.prefix.count))) != nil
+        else {
             return nil
         }
         self.text = text

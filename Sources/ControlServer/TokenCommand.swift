@@ -27,7 +27,9 @@ public struct TokenCommand: AsyncParsableCommand {
 
         @Option(
             parsing: .singleValue,
-            help: ArgumentHelp("A label of the node, which plans select by; may be given again.", valueName: "key=value"))
+            help: ArgumentHelp(
+                "A label of the node, which plans select by; may be given again.",
+                valueName: "key=value"))
         var label: [String] = []
 
         @Flag(help: "Revoke the earlier tokens of the same owner.")
@@ -53,7 +55,8 @@ public struct TokenCommand: AsyncParsableCommand {
                     try await registry.revokeTokens(of: identity)
                 }
                 let now = Instant(milliseconds: Int64(Date.now.timeIntervalSince1970 * 1000))
-                try await registry.addToken(hash: token.hash, for: identity, labels: labels, at: now)
+                try await registry.addToken(
+                    hash: token.hash, for: identity, labels: labels, at: now)
             }
             print(token.text)
         }
@@ -65,7 +68,8 @@ public struct TokenCommand: AsyncParsableCommand {
             for text in label {
                 let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
                 guard parts.count == 2, parts.allSatisfy(isSafeName) else {
-                    throw ValidationError("'\(text)' is not KEY=VALUE of letters, digits, '.', '_' and '-'.")
+                    throw ValidationError(
+                        "'\(text)' is not KEY=VALUE of letters, digits, '.', '_' and '-'.")
                 }
                 labels[parts[0]] = parts[1]
             }
@@ -136,7 +140,9 @@ extension DataOption {
 extension StoreFailure {
     fileprivate var reason: String {
         switch self {
-        case .rejected(let why), .full(let why), .corrupt(let why), .io(let why), .notFound(let why): why
+        case .rejected(let why), .full(let why), .corrupt(let why), .io(let why),
+            .notFound(let why):
+            why
         default: "\(self)"
         }
     }

@@ -18,7 +18,8 @@ extension APIError {
         case .full: self.init(code: "full", message: failure.text)
         case .fleetHeld: self.init(code: "fleet-held", message: failure.text)
         case .conflict, .superseded, .leaderHeld, .corrupt, .io:
-            self.init(code: "unavailable", message: failure.text, advice: "see the coordinator's log")
+            self.init(
+                code: "unavailable", message: failure.text, advice: "see the coordinator's log")
         }
     }
 

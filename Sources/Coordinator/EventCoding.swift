@@ -9,7 +9,8 @@ import UpgradeModel
 enum EventCoding {
     static func append(_ append: RunAppend) -> JournalAppend {
         JournalAppend(
-            run: append.run, expectedVersion: append.expectedVersion, epoch: append.epoch, at: append.at,
+            run: append.run, expectedVersion: append.expectedVersion, epoch: append.epoch,
+            at: append.at,
             bodies: append.events.map(bytes), claim: append.claim)
     }
 
@@ -42,7 +43,8 @@ extension Journal {
         var entries: [JournalEntry] = []
         var last = version
         while entries.count < limit {
-            let page = try await events(of: run, after: last, limit: min(2000, limit - entries.count))
+            let page = try await events(
+                of: run, after: last, limit: min(2000, limit - entries.count))
             guard let end = page.last else { break }
             for stored in page { entries.append(try EventCoding.entry(stored)) }
             last = end.version

@@ -8,7 +8,8 @@ extension Run {
     /// The run's row in a list.
     var summary: RunSummary {
         RunSummary(
-            run: identifier, fleet: fleet, release: created.release.name, createdAt: createdAt, state: state,
+            run: identifier, fleet: fleet, release: created.release.name, createdAt: createdAt,
+            state: state,
             phase: phase, startedBy: created.by)
     }
 

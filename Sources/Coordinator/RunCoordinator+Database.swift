@@ -34,11 +34,15 @@ extension RunCoordinator {
         let identifier = run.identifier
         log.info(
             "database task begins",
-            metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)", "attempt": "\(task.attempt)"])
+            metadata: [
+                "run": "\(identifier)", "task": "\(task.kind.rawValue)",
+                "attempt": "\(task.attempt)",
+            ])
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
             let worker = try await worker(of: run)
-            let full = DatabaseTask(kind: task.kind, run: identifier, epoch: epoch, attempt: task.attempt)
+            let full = DatabaseTask(
+                kind: task.kind, run: identifier, epoch: epoch, attempt: task.attempt)
             outcome = await worker.perform(full)
         } catch {
             outcome = .failed(error)
@@ -58,7 +62,9 @@ extension RunCoordinator {
             throw DatabaseFailure(code: "no-database", "the plan names no database")
         }
         var migrations: [MigrationFile] = []
-        for reference in run.created.migrations { migrations.append(try await migration(reference)) }
+        for reference in run.created.migrations {
+            migrations.append(try await migration(reference))
+        }
         let assignment = DatabaseAssignment(
             run: run.identifier, plan: run.plan, database: database, migrations: migrations)
         let worker = try ports.makeWorker(assignment)
@@ -70,11 +76,13 @@ extension RunCoordinator {
         _ reference: MigrationReference
     ) async throws(DatabaseFailure) -> MigrationFile {
         do throws(StoreFailure) {
-            let bytes = try await ports.blobs.readAll(reference.digest, limit: Limits.migrationBytes)
+            let bytes = try await ports.blobs.readAll(
+                reference.digest, limit: Limits.migrationBytes)
             return MigrationFile(name: reference.name, text: String(decoding: bytes, as: UTF8.self))
         } catch {
             throw DatabaseFailure(
-                code: "migration-missing", "the migration \(reference.name) cannot be read: \(error.text)",
+                code: "migration-missing",
+                "the migration \(reference.name) cannot be read: \(error.text)",
                 advice: "apply the plan again: that uploads it")
         }
     }
@@ -84,10 +92,13 @@ extension BlobStore {
     /// A whole blob in memory.
     func readAll(_ blob: Digest, limit: Int) async throws(StoreFailure) -> [UInt8] {
         guard let size = try await size(of: blob) else { throw .notFound("blob \(blob)") }
-        guard size <= Int64(limit) else { throw .rejected("blob \(blob.short) is larger than \(limit) bytes") }
+        guard size <= Int64(limit) else {
+            throw .rejected("blob \(blob.short) is larger than \(limit) bytes")
+        }
         var bytes: [UInt8] = []
         while bytes.count < Int(size) {
-            let part = try await read(blob, offset: Int64(bytes.count), length: Int(size) - bytes.count)
+            let part = try await read(
+                blob, offset: Int64(bytes.count), length: Int(size) - bytes.count)
             if part.isEmpty { throw .io("blob \(blob.short) ends early") }
             bytes += part
         }

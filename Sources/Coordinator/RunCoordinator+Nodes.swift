@@ -41,7 +41,8 @@ extension RunCoordinator {
         return directive
     }
 
-    private func park(_ node: NodeName, _ query: DirectiveQuery, _ ticket: Int) async -> Directive? {
+    private func park(_ node: NodeName, _ query: DirectiveQuery, _ ticket: Int) async -> Directive?
+    {
         if let directive = newDirective(for: node, than: query) { return directive }
         guard fault == nil, !Task.isCancelled else { return nil }
         return await withCheckedContinuation { poll in
@@ -59,7 +60,9 @@ extension RunCoordinator {
     }
 
     /// Takes a status in; answered when what follows from it is stored.
-    public func report(_ status: NodeStatus, from node: NodeName) async throws(APIError) -> StatusReceipt {
+    public func report(_ status: NodeStatus, from node: NodeName) async throws(APIError)
+        -> StatusReceipt
+    {
         if let problem = status.limitProblem {
             throw APIError(
                 code: "too-large", message: "the status of \(node) is refused: \(problem)",
@@ -77,7 +80,8 @@ extension RunCoordinator {
         return published.inventory.values.sorted { $0.name < $1.name }.map { record in
             let seen = published.statuses[record.name]
             return NodeView(
-                name: record.name, labels: record.labels, run: published.run(of: record.name)?.identifier,
+                name: record.name, labels: record.labels,
+                run: published.run(of: record.name)?.identifier,
                 lastSeen: seen.map { now - $0.at }, status: seen?.status)
         }
     }
@@ -102,7 +106,8 @@ extension RunCoordinator {
             throw APIError(error)
         }
         let known = published.inventory
-        guard records.count != known.count || records.contains(where: { known[$0.name] != $0 }) else {
+        guard records.count != known.count || records.contains(where: { known[$0.name] != $0 })
+        else {
             return
         }
         try await submit(.inventory(records))

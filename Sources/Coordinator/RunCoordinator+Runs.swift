@@ -85,7 +85,8 @@ extension RunCoordinator {
         of run: RunIdentifier, after version: Int64
     ) async throws(APIError) -> [JournalEntry] {
         do {
-            return try await ports.journal.entries(of: run, after: version, limit: Limits.journalEntries)
+            return try await ports.journal.entries(
+                of: run, after: version, limit: Limits.journalEntries)
         } catch let failure as StoreFailure {
             throw APIError(failure)
         } catch {
@@ -107,5 +108,7 @@ extension RunCoordinator {
         return folded
     }
 
-    func view(of run: Run, at now: Instant) -> RunView { run.view(statuses: published.statuses, at: now) }
+    func view(of run: Run, at now: Instant) -> RunView {
+        run.view(statuses: published.statuses, at: now)
+    }
 }

@@ -12,7 +12,8 @@ extension RunCoordinator {
     /// Starts a run: everything that can be found wrong without touching a node is found here.
     ///
     /// - Returns: the run; the same request again gives the run that it started.
-    public func start(_ request: StartRun, by name: OperatorName) async throws(APIError) -> RunView {
+    public func start(_ request: StartRun, by name: OperatorName) async throws(APIError) -> RunView
+    {
         if let run = startedRun(by: request.request) { return view(of: run, at: clock.now) }
         let plan = try parse(request)
         let manifest = try await manifest(request.manifest, for: plan)
@@ -20,7 +21,8 @@ extension RunCoordinator {
         let migrations = try await keep(request.migrations, for: plan)
         try await renewInventory()
         let created = RunCreated(
-            run: makeIdentifier(), fleet: plan.fleet, plan: request.plan, planFile: request.planFile,
+            run: makeIdentifier(), fleet: plan.fleet, plan: request.plan,
+            planFile: request.planFile,
             digest: Self.digest(of: request), release: manifest.reference, migrations: migrations,
             nodes: published.nodes(selectedBy: plan.selection), by: name, request: request.request)
         try await submit(.start(created))
@@ -40,8 +42,10 @@ extension RunCoordinator {
         guard let plan = document.plan else {
             let errors = document.diagnostics.count { $0.severity == .error }
             throw APIError(
-                code: "invalid-plan", message: "\(request.planFile) is not a valid plan: \(errors) errors",
-                advice: "see `sluice validate \(request.planFile)`", diagnostics: document.diagnostics)
+                code: "invalid-plan",
+                message: "\(request.planFile) is not a valid plan: \(errors) errors",
+                advice: "see `sluice validate \(request.planFile)`",
+                diagnostics: document.diagnostics)
         }
         return plan
     }
@@ -51,7 +55,8 @@ extension RunCoordinator {
     ) async throws(APIError) -> BundleManifest {
         let bytes: [UInt8]
         do throws(StoreFailure) {
-            bytes = try await ports.blobs.readAll(digest, limit: BundleManifest.Limits().encodedSize)
+            bytes = try await ports.blobs.readAll(
+                digest, limit: BundleManifest.Limits().encodedSize)
         } catch {
             throw .refused(
                 "the manifest of the release cannot be read: \(error.text)",
@@ -66,7 +71,8 @@ extension RunCoordinator {
         guard manifest.name == plan.release.name else {
             throw .refused(
                 "the bundle is release \(manifest.name), and the plan says \(plan.release.name)",
-                "build the bundle again with the plan's name, or name \(manifest.name) under release in the plan")
+                "build the bundle again with the plan's name, or name \(manifest.name) under release in the plan"
+            )
         }
         return manifest
     }
@@ -95,16 +101,19 @@ extension RunCoordinator {
             files.reduce(0, { $0 + $1.text.utf8.count }) <= Limits.migrationBytes
         else {
             throw .refused(
-                "\(Limits.migrations) migrations of \(Limits.migrationBytes) bytes together are allowed at most")
+                "\(Limits.migrations) migrations of \(Limits.migrationBytes) bytes together are allowed at most"
+            )
         }
         guard plan.database != nil || files.isEmpty else {
             throw .refused(
-                "migrations were sent, and the plan names no database", "name it under database in the plan")
+                "migrations were sent, and the plan names no database",
+                "name it under database in the plan")
         }
         var references: [MigrationReference] = []
         for file in files {
             guard isSafeName(file.name) else {
-                throw .refused("a migration has an unsafe file name", "name it NNNN_name.up.sql or .down.sql")
+                throw .refused(
+                    "a migration has an unsafe file name", "name it NNNN_name.up.sql or .down.sql")
             }
             let bytes = Array(file.text.utf8)
             let digest = Digest.sha256(of: bytes)
@@ -125,7 +134,9 @@ extension RunCoordinator {
     /// What was approved is what is executed: one digest over plan, manifest and migrations.
     static func digest(of request: StartRun) -> Digest {
         var lines = ["sluice plan 1", "\(Digest.sha256(of: request.plan))", "\(request.manifest)"]
-        for file in request.migrations { lines.append("\(file.name) \(Digest.sha256(of: file.text))") }
+        for file in request.migrations {
+            lines.append("\(file.name) \(Digest.sha256(of: file.text))")
+        }
         return Digest.sha256(of: lines.joined(separator: "\n"))
     }
 

@@ -13,7 +13,8 @@ extension RunCoordinator {
         var appends: [RunAppend] = []
         var directives: [NodeName: Directive] = [:]
         var changed: Set<RunIdentifier> = []
-        var replies: [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
+        var replies:
+            [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
     }
 
     /// Takes in all that is pending, stores what follows in one append, then speaks.
@@ -56,8 +57,10 @@ extension RunCoordinator {
         guard !appends.isEmpty else { return }
         let began = ContinuousClock.now
         try await ports.journal.append(appends.map(EventCoding.append))
-        Timer(label: "sluice_append_seconds").recordNanoseconds((ContinuousClock.now - began).nanoseconds)
-        Counter(label: "sluice_events_total").increment(by: appends.reduce(0) { $0 + $1.events.count })
+        Timer(label: "sluice_append_seconds").recordNanoseconds(
+            (ContinuousClock.now - began).nanoseconds)
+        Counter(label: "sluice_events_total").increment(
+            by: appends.reduce(0) { $0 + $1.events.count })
         for append in appends { remember(append) }
     }
 
@@ -70,14 +73,19 @@ extension RunCoordinator {
                     at: append.at, event: event))
             log.info(
                 "\(event.type)",
-                metadata: ["run": "\(append.run)", "version": "\(append.expectedVersion + Int64(offset) + 1)"])
+                metadata: [
+                    "run": "\(append.run)",
+                    "version": "\(append.expectedVersion + Int64(offset) + 1)",
+                ])
         }
         recent[append.run] = entries.suffix(Self.recentLimit)
     }
 
     private func speak(_ outcome: Outcome) {
         for (node, directive) in outcome.directives {
-            for poll in parked.removeValue(forKey: node) ?? [] { poll.poll.resume(returning: directive) }
+            for poll in parked.removeValue(forKey: node) ?? [] {
+                poll.poll.resume(returning: directive)
+            }
         }
         for (reply, result) in outcome.replies { reply.resume(returning: result) }
         for run in outcome.changed { watchers.signal(run) }

@@ -20,7 +20,8 @@ public actor RunCoordinator {
         public var makeWorker: MakeDatabaseWorker
 
         public init(
-            journal: any Journal, lease: any LeaderLease, blobs: any BlobStore, registry: any Registry,
+            journal: any Journal, lease: any LeaderLease, blobs: any BlobStore,
+            registry: any Registry,
             makeWorker: @escaping MakeDatabaseWorker
         ) {
             self.journal = journal
@@ -108,17 +109,29 @@ public actor RunCoordinator {
     /// - Throws: `CoordinatorFault`; the process says it and ends with a failure.
     public func run() async throws {
         log.info("leading", metadata: ["epoch": "\(epoch.rawValue)", "runs": "\(core.runs.count)"])
+        defer { log.info("no longer leading") }
         do {
             try await withThrowingDiscardingTaskGroup { group in
-                for await _ in signals { try await turn(&group) }
+                do {
+                    for await _ in signals { try await turn(&group) }
+                    silence(.notStored(.io("the coordinator was told to end")))
+                } catch {
+                    silence(error as? CoordinatorFault ?? .notStored(.io("\(error)")))
+                    throw error
+                }
                 group.cancelAll()
             }
         } catch {
-            silence(error as? CoordinatorFault ?? .notStored(.io("\(error)")))
+            await stepDown()
             throw error
         }
-        silence(.notStored(.io("the coordinator has ended")))
+        await stepDown()
+    }
+
+    /// Lets go of the database and of the lead. What is stored and not told is for the next leader.
+    private func stepDown() async {
         for worker in workers.values { await worker.close() }
+        workers = [:]
         await ports.lease.release()
     }
 

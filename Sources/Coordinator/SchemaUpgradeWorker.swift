@@ -16,8 +16,11 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
         let name = assignment.database.url.name
         guard let address = environment[name], !address.isEmpty else {
             throw DatabaseFailure(
-                code: "no-address", "the coordinator's environment has no \(name), which the plan names",
-                advice: "set \(name) for the coordinator's process to the database's direct URL, and start it again")
+                code: "no-address",
+                "the coordinator's environment has no \(name), which the plan names",
+                advice:
+                    "set \(name) for the coordinator's process to the database's direct URL, and start it again"
+            )
         }
         let migrations: MigrationSet
         do throws(MigrationSet.Invalid) {
@@ -25,7 +28,8 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 assignment.migrations.map { MigrationSet.File(name: $0.name, text: $0.text) })
         } catch {
             throw DatabaseFailure(
-                code: "preflight", "the migrations are not valid: \(error)", findings: error.findings)
+                code: "preflight", "the migrations are not valid: \(error)",
+                findings: error.findings)
         }
         let plan = assignment.plan
         upgrade = SchemaUpgrade(
@@ -35,7 +39,9 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 drainTimeout: plan.drain.timeout, lockTimeout: assignment.database.lockTimeout))
     }
 
-    public func perform(_ task: DatabaseTask) async -> DatabaseOutcome { await upgrade.perform(task) }
+    public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
+        await upgrade.perform(task)
+    }
     public func cancel() async { await upgrade.cancel() }
     public func close() async { await upgrade.close() }
 }

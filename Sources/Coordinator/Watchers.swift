@@ -15,7 +15,8 @@ final class Watchers: Sendable {
 
     /// Signals at once, and whenever the run may have changed, until the stream is dropped.
     func add(_ run: RunIdentifier) -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let (stream, continuation) = AsyncStream<Void>.makeStream(
+            bufferingPolicy: .bufferingNewest(1))
         let ticket: Int? = state.withLock { state in
             if state.isFinished { return nil }
             state.next += 1

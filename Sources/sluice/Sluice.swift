@@ -11,6 +11,8 @@ struct Sluice: AsyncParsableCommand {
         commandName: "sluice", abstract: "Upgrade a fleet while its readers keep reading.",
         subcommands: operatorCommands,
         groupedSubcommands: [
-            CommandGroup(name: "On the coordinator's machine", subcommands: [CoordinatorCommand.self, TokenCommand.self])
+            CommandGroup(
+                name: "On the coordinator's machine",
+                subcommands: [CoordinatorCommand.self, TokenCommand.self])
         ])
 }

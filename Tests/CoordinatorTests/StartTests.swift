@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import ControlAPI
+import Coordinator
+import Releases
+import RunStore
+import Testing
+import UpgradeModel
+
+@Suite("Starting a run") struct StartTests {
+    @Test("twice by the same request is one run; by another is refused, and says who has the fleet")
+    func oneRunPerFleet() async throws {
+        let world = try await World()
+        try await world.withCoordinator(agents: []) { coordinator in
+            let first = try await coordinator.start(world.startRequest("one"), by: ada)
+            let again = try await coordinator.start(world.startRequest("one"), by: ada)
+            #expect(again.summary.run == first.summary.run)
+            await expect("fleet-held", "\(first.summary.run)") {
+                try await coordinator.start(world.startRequest("two"), by: ada)
+            }
+            #expect(try await world.store.runs(limit: 9).count == 1)
+        }
+    }
+
+    @Test("is refused with every diagnostic of a plan that is not one")
+    func invalidPlan() async throws {
+        try await refused("invalid-plan", "3 errors") {
+            $0.plan = "fleet: guestbook\nnodse: {}\n"
+        } check: { error in
+            #expect(error.diagnostics.contains { $0.place?.line == 2 })
+        }
+    }
+
+    @Test("is refused without the manifest, or without a file that it names")
+    func missingBlobs() async throws {
+        try await refused("refused", "manifest") { $0.manifest = .sha256(of: "another") }
+        let world = try await World()
+        try await world.blobs.prune(keeping: [world.manifest.reference.manifest])
+        try await world.withCoordinator(agents: []) { coordinator in
+            await expect("refused", "app.py") {
+                try await coordinator.start(world.startRequest(), by: ada)
+            }
+        }
+    }
+
+    @Test("is refused when the bundle is another release than the plan says")
+    func otherRelease() async throws {
+        try await refused("refused", "the plan says v3") {
+            $0.plan = World.plan().split(separator: "\n").map {
+                $0 == "  name: v2" ? "  name: v3" : $0
+            }
+            .joined(separator: "\n")
+        }
+    }
+
+    @Test("is refused with migrations whose names lead elsewhere, and with too many")
+    func hostileMigrations() async throws {
+        try await refused("refused", "unsafe") {
+            $0.migrations = [MigrationFile(name: "../../etc/passwd", text: "")]
+        }
+        try await refused("refused", "at most") {
+            $0.migrations = Array(
+                repeating: MigrationFile(name: "0001_x.up.sql", text: ""),
+                count: Limits.migrations + 1)
+        }
+    }
+
+    @Test("is refused when the labels select no node")
+    func noNodes() async throws {
+        let world = try await World(nodes: [])
+        try await world.withCoordinator(agents: []) { coordinator in
+            await expect("no-nodes", "no node") {
+                try await coordinator.start(world.startRequest(), by: ada)
+            }
+        }
+    }
+
+    @Test("stores the digest of plan, manifest and migrations: each of them changes it")
+    func digestCoversAll() async throws {
+        var digests: Set<String> = []
+        for change in 0..<3 {
+            let world = try await World()
+            try await world.withCoordinator(agents: []) { coordinator in
+                var request = world.startRequest()
+                if change == 1 { request.plan += "\n# approved\n" }
+                if change == 2 { request.migrations[0].text += " " }
+                _ = try await coordinator.start(request, by: ada)
+            }
+            let run = try #require(try await world.store.runs(limit: 1).first).run
+            let first = try #require(
+                try await world.store.events(of: run, after: 0, limit: 1).first)
+            let text = String(decoding: first.body, as: UTF8.self)
+            let digest = try #require(
+                text.split(separator: #""digest":""#).dropFirst().first?.prefix(64))
+            digests.insert(String(digest))
+        }
+        #expect(digests.count == 3)
+    }
+
+    @Test("takes no status beyond the limits")
+    func limitsOfAStatus() async throws {
+        let world = try await World()
+        try await world.withCoordinator(agents: []) { coordinator in
+            var agent = FakeAgent(nodeNames[0], serves: world.oldRelease)
+            var status = agent.status()
+            status.failures = [
+                NodeFailure(goal: .stage, message: String(repeating: "x", count: Limits.text + 1))
+            ]
+            let long = status
+            await expect("too-large", "failure") {
+                try await coordinator.report(long, from: nodeNames[0])
+            }
+            status.failures = Array(
+                repeating: NodeFailure(goal: .stage, message: "x"), count: Limits.statusEntries + 1)
+            let many = status
+            await expect("too-large", "failures") {
+                try await coordinator.report(many, from: nodeNames[0])
+            }
+            let nodes = try await coordinator.nodes()
+            #expect(nodes[0].status == nil)
+        }
+    }
+
+    private func refused(
+        _ code: String, _ words: String, _ change: @escaping @Sendable (inout StartRun) -> Void,
+        check: @escaping @Sendable (APIError) -> Void = { _ in }
+    ) async throws {
+        let world = try await World()
+        try await world.withCoordinator(agents: []) { coordinator in
+            var request = world.startRequest()
+            change(&request)
+            let changed = request
+            await expect(code, words, check: check) {
+                try await coordinator.start(changed, by: ada)
+            }
+            let runs = try await world.store.runs(limit: 1)
+            #expect(runs.isEmpty)
+        }
+    }
+
+    private func expect(
+        _ code: String, _ words: String, check: (APIError) -> Void = { _ in },
+        _ work: () async throws -> some Any
+    ) async {
+        do {
+            _ = try await work()
+            Issue.record("nothing was refused")
+        } catch let error as APIError {
+            #expect(error.code == code)
+            #expect("\(error)".contains(words))
+            check(error)
+        } catch {
+            Issue.record("\(error)")
+        }
+    }
+}
