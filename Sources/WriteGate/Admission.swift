@@ -150,9 +150,11 @@ struct Admission {
 
     var counts: Counts {
         Counts(
-            setting: setting, totals: totals, writesInFlight: inFlight.count, writesHeld: writes.count,
+            setting: setting, totals: totals, writesInFlight: inFlight.count,
+            writesHeld: writes.count,
             readsHeld: reads.count,
-            oldestHeld: [writes.first?.value.arrival, reads.first?.value.arrival].compactMap { $0 }.min(),
+            oldestHeld: [writes.first?.value.arrival, reads.first?.value.arrival].compactMap { $0 }
+                .min(),
             oldestInFlight: inFlight.first?.value)
     }
 
@@ -239,7 +241,9 @@ extension Admission {
         return beyond.map { ($0.key, .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")) }
     }
 
-    private mutating func expire(_ kind: RequestKind, _ hold: HoldLimits, at now: Instant) -> [Reply] {
+    private mutating func expire(_ kind: RequestKind, _ hold: HoldLimits, at now: Instant)
+        -> [Reply]
+    {
         var replies: [Reply] = []
         while let (ticket, held) = self[kind].first, held.arrival + span(of: hold) <= now {
             self[kind].remove(ticket)

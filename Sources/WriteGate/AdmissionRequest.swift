@@ -41,7 +41,8 @@ struct AdmissionRequest: Hashable, Sendable {
         let words = lines[0].split(separator: 32, omittingEmptySubsequences: false)
         guard words.count == 3, let version = Version(words[2]) else { throw .notARequest }
         let convention: Convention
-        switch String(decoding: words[1].prefix(while: { $0 != UInt8(ascii: "?") }), as: UTF8.self) {
+        switch String(decoding: words[1].prefix(while: { $0 != UInt8(ascii: "?") }), as: UTF8.self)
+        {
         case "/admit": convention = .authRequest
         case "/forward-auth": convention = .forwardAuth
         default: throw .unknownPath

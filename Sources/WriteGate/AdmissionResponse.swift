@@ -15,10 +15,14 @@ extension Answer {
             return Array("HTTP/1.1 204 No Content\r\n\(connection)\(prime)\r\n".utf8)
         }
         let line = headerText(message)
-        let body = convention == .forwardAuth ? (line.isEmpty ? "read-only for the moment\n" : line + "\n") : ""
+        let body =
+            convention == .forwardAuth
+            ? (line.isEmpty ? "read-only for the moment\n" : line + "\n") : ""
         let status = convention == .forwardAuth ? "503 Service Unavailable" : "403 Forbidden"
         var head = "HTTP/1.1 \(status)\r\n\(connection)Content-Length: \(body.utf8.count)\r\n"
-        if !body.isEmpty { head += "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n" }
+        if !body.isEmpty {
+            head += "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+        }
         head += "Retry-After: \(max(1, (retryAfter.milliseconds + 999) / 1000))\r\n"
         head += "X-Sluice-Refused: \(reason.rawValue)\r\n"
         if !line.isEmpty { head += "X-Sluice-Message: \(line)\r\n" }
@@ -29,7 +33,8 @@ extension Answer {
 /// One line that is safe in a header: no control characters, 512 bytes at most.
 private func headerText(_ text: String) -> String {
     var result = ""
-    for scalar in text.unicodeScalars where scalar.value >= 32 && !(127...159).contains(scalar.value) {
+    for scalar in text.unicodeScalars
+    where scalar.value >= 32 && !(127...159).contains(scalar.value) {
         guard result.utf8.count + UTF8.width(scalar) <= 512 else { break }
         result.unicodeScalars.append(scalar)
     }

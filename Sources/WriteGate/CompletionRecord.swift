@@ -35,7 +35,9 @@ struct ProxyWorker: Hashable, Sendable {
     var process: UInt32
 
     init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count <= 10, let process = UInt32(String(decoding: bytes, as: UTF8.self)) else { return nil }
+        guard bytes.count <= 10, let process = UInt32(String(decoding: bytes, as: UTF8.self)) else {
+            return nil
+        }
         self.process = process
     }
 }

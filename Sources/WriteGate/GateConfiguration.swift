@@ -33,10 +33,12 @@ public struct GateConfiguration: Hashable, Sendable {
     public var idleTimeout: Span
 
     public init(
-        runtimeDirectory: String = "/run/sluice", loopback: Loopback? = nil, routes: GateRoutes = GateRoutes(),
+        runtimeDirectory: String = "/run/sluice", loopback: Loopback? = nil,
+        routes: GateRoutes = GateRoutes(),
         socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil,
         lengthensDatagramQueue: Bool = true, longestHold: Span = .seconds(110),
-        inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536, connectionsAtMost: Int = 8192,
+        inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536,
+        connectionsAtMost: Int = 8192,
         requestTimeout: Span = .seconds(5), idleTimeout: Span = .seconds(90)
     ) {
         self.runtimeDirectory = runtimeDirectory

@@ -18,7 +18,12 @@ struct GateFiles: Sendable {
 
     /// Makes the directory when it is absent.
     func prepare() throws(GateError) {
-        guard mkdir(directory, 0o755) != 0, errno != EEXIST else { return }
+        if mkdir(directory, 0o755) == 0 {
+            // A narrower umask would hide the flags from the proxy's workers.
+            chmod(directory, 0o755)
+            return
+        }
+        guard errno != EEXIST else { return }
         throw GateError(
             .flagNotWritten, "cannot make the runtime directory \(directory): \(errorText())",
             advice: "make it (systemd: RuntimeDirectory=sluice) or name another one")
@@ -51,7 +56,9 @@ struct GateFiles: Sendable {
     /// Stores what the next gate starts with. Open is the absence of the file, so that opening needs no space.
     func store(_ setting: GateSetting) throws(GateError) {
         if setting == .open {
-            guard unlink(path("mode.json")) == 0 || errno == ENOENT else { throw notWritten("mode.json") }
+            guard unlink(path("mode.json")) == 0 || errno == ENOENT else {
+                throw notWritten("mode.json")
+            }
         } else {
             try write(ModeFile(setting).encoded, to: "mode.json")
         }
@@ -78,13 +85,14 @@ extension GateFiles {
     /// Temporary file, fsync, rename: the name holds the old content or the new one, never a part.
     private func write(_ bytes: [UInt8], to name: String) throws(GateError) {
         let temporary = path(".\(name).new")
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        let descriptor = open(
+            temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
         guard descriptor >= 0 else { throw notWritten(name) }
         // The proxy's workers run as another user, whatever the umask of the agent.
         var failed = fchmod(descriptor, 0o644) != 0
         var rest = bytes[...]
         while !failed, !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            let count = Glibc.write(descriptor, Array(rest), rest.count)
             if count > 0 { rest = rest.dropFirst(count) } else { failed = errno != EINTR }
         }
         failed = failed || fsync(descriptor) != 0
@@ -117,14 +125,12 @@ extension GateFiles {
         let descriptor = open(path(name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return errno == ENOENT ? .absent : .unreadable }
         defer { close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: limit)
-        var filled = 0
-        while filled < limit {
-            let count = bytes.withUnsafeMutableBytes {
-                Glibc.read(descriptor, $0.baseAddress.map { $0 + filled }, limit - filled)
-            }
-            if count == 0 { return .bytes(Array(bytes[..<filled])) }
-            if count > 0 { filled += count } else if errno != EINTR { return .unreadable }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while bytes.count <= limit {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { return .bytes(bytes) }
+            if count > 0 { bytes += chunk[..<count] } else if errno != EINTR { return .unreadable }
         }
         return .unreadable
     }

@@ -29,7 +29,8 @@ final class GateLoop {
     private var notifier = Notifier()
 
     init(
-        _ configuration: GateConfiguration, admission: Admission, mailbox: Mailbox, listeners: [Descriptor],
+        _ configuration: GateConfiguration, admission: Admission, mailbox: Mailbox,
+        listeners: [Descriptor],
         completions: Descriptor, onChange: @escaping @Sendable (GateSnapshot) -> Void
     ) throws(GateError) {
         self.configuration = configuration
@@ -41,13 +42,15 @@ final class GateLoop {
         let number = sluice_epoll_create()
         guard number >= 0 else {
             throw GateError(
-                .socket, "cannot make an epoll set: \(errorText())", advice: "raise the limit of open files")
+                .socket, "cannot make an epoll set: \(errorText())",
+                advice: "raise the limit of open files")
         }
         poll = Descriptor(number)
         for descriptor in listeners + [completions, mailbox.wakeUp] {
             guard watch(descriptor.number, serial: 0) else {
                 throw GateError(
-                    .socket, "cannot watch a socket: \(errorText())", advice: "raise the limit of open files")
+                    .socket, "cannot watch a socket: \(errorText())",
+                    advice: "raise the limit of open files")
             }
         }
     }
@@ -74,9 +77,13 @@ final class GateLoop {
         let number = Int32(truncatingIfNeeded: key & 0xffff_ffff)
         if number == completions.number { return }
         if number == mailbox.wakeUp.number { return mailbox.receive().forEach(perform) }
-        if let listener = listeners.first(where: { $0.number == number }) { return accept(from: listener) }
+        if let listener = listeners.first(where: { $0.number == number }) {
+            return accept(from: listener)
+        }
         // A descriptor may have been closed and given out again within one batch of events.
-        guard let connection = connections[number], connection.serial == UInt64(key >> 32) else { return }
+        guard let connection = connections[number], connection.serial == UInt64(key >> 32) else {
+            return
+        }
         if isGone { close(connection) } else { receive(connection) }
     }
 
@@ -127,7 +134,8 @@ extension GateLoop {
             let descriptor = Descriptor(number)
             guard connections.count < configuration.connectionsAtMost else { continue }
             lastSerial = lastSerial % 0xffff_fffe + 1
-            guard asking[Ticket(number: lastSerial)] == nil, watch(number, serial: lastSerial) else { continue }
+            guard asking[Ticket(number: lastSerial)] == nil, watch(number, serial: lastSerial)
+            else { continue }
             let now = bootClock()
             let connection = Connection(descriptor, serial: lastSerial, now: now)
             connections[number] = connection
@@ -140,7 +148,8 @@ extension GateLoop {
     /// gets an end of file, which the proxy takes for an absent agent.
     private func refuseWhenOutOfDescriptors(_ listener: Descriptor) {
         guard errno == EMFILE || errno == ENFILE,
-            let spare = connections.values.first(where: { $0.held == nil }) ?? connections.values.first
+            let spare = connections.values.first(where: { $0.held == nil })
+                ?? connections.values.first
         else { return }
         close(spare)
     }
@@ -158,15 +167,19 @@ extension GateLoop {
         connection.buffer += chunk[..<count]
         connection.lastActive = bootClock()
         do {
-            if let request = try AdmissionRequest.read(connection.buffer, routes: configuration.routes) {
+            if let request = try AdmissionRequest.read(
+                connection.buffer, routes: configuration.routes)
+            {
                 connection.buffer.removeAll(keepingCapacity: true)
                 partial.remove(connection.ticket)
                 ask(connection, request)
             } else if partial[connection.ticket] == nil {
-                partial.append(connection.ticket, connection.lastActive + configuration.requestTimeout)
+                partial.append(
+                    connection.ticket, connection.lastActive + configuration.requestTimeout)
             }
         } catch {
-            let response = Array("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".utf8)
+            let response = Array(
+                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".utf8)
             _ = send(response, on: connection)
             close(connection)
         }
@@ -185,7 +198,9 @@ extension GateLoop {
         for (index, reply) in replies.enumerated() {
             // A long release makes the proxy report many completions; its queue for them is short.
             if index % 8 == 7 { receiveCompletions() }
-            guard let connection = asking[reply.ticket], let request = connection.held else { continue }
+            guard let connection = asking[reply.ticket], let request = connection.held else {
+                continue
+            }
             connection.held = nil
             connection.lastActive = bootClock()
             let response = reply.answer.response(
@@ -201,7 +216,8 @@ extension GateLoop {
 
     /// Answers fit a socket's buffer; a peer that lets it fill up is gone for us.
     private func send(_ bytes: [UInt8], on connection: Connection) -> Bool {
-        Glibc.send(connection.descriptor.number, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+        Glibc.send(connection.descriptor.number, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+            == bytes.count
     }
 
     private func close(_ connection: Connection) {

@@ -33,7 +33,9 @@ public struct GateRoutes: Hashable, Sendable {
     /// It takes the place of `sluice-routes.conf` in the snippets. nginx matches `$uri`, which it has decoded and
     /// normalised.
     public var nginxMap: String {
-        var lines = ["map \"$request_method $uri\" $sluice_kind {", "    default $sluice_kind_by_method;"]
+        var lines = [
+            "map \"$request_method $uri\" $sluice_kind {", "    default $sluice_kind_by_method;",
+        ]
         for (routes, kind) in [(writing, "write"), (reading, "read")] {
             lines += routes.map { "    \"\($0.nginxPattern)\" \(kind);" }
         }
@@ -53,7 +55,8 @@ public struct GateRoute: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count == 2, text.utf8.count <= 512 else { return nil }
         let method = parts[0]
-        guard (1...20).contains(method.utf8.count), method.utf8.allSatisfy({ (65...90).contains($0) })
+        guard (1...20).contains(method.utf8.count),
+            method.utf8.allSatisfy({ (65...90).contains($0) })
         else { return nil }
         isPrefix = parts[1].hasSuffix("*")
         let path = isPrefix ? parts[1].dropLast() : parts[1]

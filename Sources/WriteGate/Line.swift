@@ -15,7 +15,9 @@ struct Line<Key: Hashable, Value> {
 
     /// The member that has waited longest.
     var first: (key: Key, value: Value)? {
-        guard head < places.count, let key = places[head], let member = members[key] else { return nil }
+        guard head < places.count, let key = places[head], let member = members[key] else {
+            return nil
+        }
         return (key, member.value)
     }
 

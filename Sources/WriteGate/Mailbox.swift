@@ -29,7 +29,8 @@ final class Mailbox: Sendable {
         var ends: [Int32] = [-1, -1]
         guard socketpair(AF_UNIX, Sockets.plainType(SOCK_STREAM), 0, &ends) == 0 else {
             throw GateError(
-                .socket, "cannot make a pair of sockets: \(errorText())", advice: "raise the limit of open files")
+                .socket, "cannot make a pair of sockets: \(errorText())",
+                advice: "raise the limit of open files")
         }
         wakeUp = Descriptor(ends[0])
         ring = Descriptor(ends[1])
@@ -44,7 +45,7 @@ final class Mailbox: Sendable {
             return true
         }
         // A full socket wakes as well as one more byte would.
-        if accepted { _ = [UInt8(1)].withUnsafeBytes { write(ring.number, $0.baseAddress, 1) } }
+        if accepted { write(ring.number, [1], 1) }
         return accepted
     }
 

@@ -9,7 +9,8 @@ struct RequestIdentifier: Hashable, Sendable {
     init?(_ bytes: some Collection<UInt8>) {
         guard (1...64).contains(bytes.count),
             bytes.allSatisfy({
-                (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0) || $0 == 45
+                (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
+                    || $0 == 45
             })
         else { return nil }
         text = String(decoding: bytes, as: UTF8.self)

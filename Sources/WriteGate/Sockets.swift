@@ -12,7 +12,9 @@ final class Descriptor: Sendable {
 
 enum Sockets {
     /// Listens on a unix socket that takes the place of whatever is at the path, without a moment in which nothing is.
-    static func listen(at path: String, mode: UInt32, group: UInt32?) throws(GateError) -> Descriptor {
+    static func listen(at path: String, mode: UInt32, group: UInt32?) throws(GateError)
+        -> Descriptor
+    {
         let descriptor = try unixSocket(SOCK_STREAM, at: path, mode: mode, group: group)
         // A unix socket whose backlog is full refuses at once; the kernel cuts this to net.core.somaxconn.
         guard Glibc.listen(descriptor.number, 8192) == 0 else { throw failed("listen on \(path)") }
@@ -31,7 +33,8 @@ enum Sockets {
         guard let wanted, length < wanted else { return length }
         let descriptor = open(path, O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return length }
-        _ = Array("\(wanted)\n".utf8).withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+        let text = Array("\(wanted)\n".utf8)
+        write(descriptor, text, text.count)
         close(descriptor)
         return number(in: path)
     }
@@ -47,7 +50,9 @@ enum Sockets {
     }
 
     /// Receives datagrams on a unix socket.
-    static func datagrams(at path: String, mode: UInt32, group: UInt32?) throws(GateError) -> Descriptor {
+    static func datagrams(at path: String, mode: UInt32, group: UInt32?) throws(GateError)
+        -> Descriptor
+    {
         let descriptor = try unixSocket(SOCK_DGRAM, at: path, mode: mode, group: group)
         try moveIntoPlace(path)
         return descriptor
@@ -152,7 +157,10 @@ func unixAddress(_ path: String) -> sockaddr_un? {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else { return nil }
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else {
+        return nil
+    }
+    // SAFETY: the bytes are fewer than the field has, which is all zeros before.
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
     return address
 }

@@ -48,7 +48,8 @@ public final class WriteGate: Sendable {
         // The rest of the agent keeps 256 descriptors to itself.
         let openFiles = Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
         var configuration = configuration
-        configuration.connectionsAtMost = min(configuration.connectionsAtMost, max(16, openFiles - 256))
+        configuration.connectionsAtMost = min(
+            configuration.connectionsAtMost, max(16, openFiles - 256))
         let setting = files.storedSetting()
         // A crash may have come between the mode and the flags.
         try files.raise(setting.flags)
@@ -57,10 +58,16 @@ public final class WriteGate: Sendable {
         current = Mutex(Current(setting: setting, stored: setting))
         let mode = configuration.socketMode
         let group = configuration.socketGroup
-        completionQueue = Sockets.datagramQueue(lengthenedTo: configuration.lengthensDatagramQueue ? 512 : nil)
-        let completions = try Sockets.datagrams(at: configuration.completionSocket, mode: mode, group: group)
-        var listeners = [try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)]
-        if let loopback = configuration.loopback { listeners.append(try Sockets.listen(on: loopback)) }
+        completionQueue = Sockets.datagramQueue(
+            lengthenedTo: configuration.lengthensDatagramQueue ? 512 : nil)
+        let completions = try Sockets.datagrams(
+            at: configuration.completionSocket, mode: mode, group: group)
+        var listeners = [
+            try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)
+        ]
+        if let loopback = configuration.loopback {
+            listeners.append(try Sockets.listen(on: loopback))
+        }
         let loop = try GateLoop(
             configuration, admission: admission, mailbox: mailbox, listeners: listeners,
             completions: completions, onChange: onChange)
@@ -113,7 +120,8 @@ public final class WriteGate: Sendable {
             }
         } catch {
             throw GateError(
-                .flagNotRemoved, "the gate is as asked, but not on disk: \(error.message)", advice: error.advice)
+                .flagNotRemoved, "the gate is as asked, but not on disk: \(error.message)",
+                advice: error.advice)
         }
     }
 
@@ -187,6 +195,7 @@ private final class Errand {
 
 private func gateThread(_ raw: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     guard let raw else { return nil }
+    // SAFETY: `start` retained the errand for this thread, which is started once.
     let errand = Unmanaged<Errand>.fromOpaque(raw).takeRetainedValue()
     errand.loop.run()
     errand.ended.signal()
@@ -201,7 +210,8 @@ extension GateSetting {
 
     /// What is durable while one setting takes the place of another: closed to whatever either of them is closed to.
     func stricter(than other: GateSetting) -> GateSetting {
-        GateSetting(writes: writes.isOpen ? other.writes : writes, readHold: readHold ?? other.readHold)
+        GateSetting(
+            writes: writes.isOpen ? other.writes : writes, readHold: readHold ?? other.readHold)
     }
 }
 

@@ -20,7 +20,8 @@ enum GateHolder {
                 switch line {
                 case "open": try gate.set(.open)
                 case "hold": try gate.set(GateSetting(writes: .hold(hold)))
-                case "refuse": try gate.set(GateSetting(writes: .refuse(retryAfter: .seconds(7), message: "")))
+                case "refuse":
+                    try gate.set(GateSetting(writes: .refuse(retryAfter: .seconds(7), message: "")))
                 case "hold-reads": try gate.set(GateSetting(writes: .hold(hold), readHold: hold))
                 case "observe": break
                 default: exit(64)

@@ -12,7 +12,8 @@ public final class ChildProcess: Sendable {
     ///   - output: the file to which standard error goes, and standard output unless it has a descriptor.
     ///   - standardInput: a descriptor to read from; otherwise there is nothing to read.
     public init(
-        _ arguments: [String], output: String, standardInput: Int32? = nil, standardOutput: Int32? = nil
+        _ arguments: [String], output: String, standardInput: Int32? = nil,
+        standardOutput: Int32? = nil
     ) throws {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -27,7 +28,8 @@ public final class ChildProcess: Sendable {
         defer { words.forEach { free($0) } }
         let result = posix_spawnp(&identifier, arguments[0], &actions, nil, words, environ)
         guard result == 0 else {
-            throw TestSupportFailure("cannot start \(arguments[0]): \(String(cString: strerror(result)))")
+            throw TestSupportFailure(
+                "cannot start \(arguments[0]): \(String(cString: strerror(result)))")
         }
         self.identifier = identifier
     }

@@ -51,7 +51,9 @@ public struct HTTPClient: Sendable {
         let descriptor = try connectTCP(address, port)
         let request = StartedRequest(descriptor)
         var head = "\(method) \(target) HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n"
-        for (name, value) in headers.sorted(by: { $0.key < $1.key }) { head += "\(name): \(value)\r\n" }
+        for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
+            head += "\(name): \(value)\r\n"
+        }
         if !body.isEmpty || method == "POST" { head += "Content-Length: \(body.utf8.count)\r\n" }
         try request.write(Array((head + "\r\n" + body).utf8), isBodyOptional: true)
         return request
@@ -81,7 +83,9 @@ public final class StartedRequest: Sendable {
         setTimeout(number, SO_SNDTIMEO, .milliseconds(500))
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = rest.withUnsafeBytes {
+                Glibc.send(number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count > 0 {
                 rest = rest.dropFirst(count)
             } else if errno != EINTR {
@@ -159,7 +163,8 @@ extension HTTPClient.Response {
             let start = rest.index(end, offsetBy: 2)
             let stop = rest.index(start, offsetBy: count, limitedBy: rest.endIndex) ?? rest.endIndex
             body += rest[start..<stop]
-            rest = rest[(rest.index(stop, offsetBy: 2, limitedBy: rest.endIndex) ?? rest.endIndex)...]
+            rest =
+                rest[(rest.index(stop, offsetBy: 2, limitedBy: rest.endIndex) ?? rest.endIndex)...]
         }
         return String(decoding: body, as: UTF8.self)
     }
@@ -169,7 +174,9 @@ func connectTCP(_ address: String, _ port: UInt16) throws -> Int32 {
     var target = sockaddr_in()
     target.sin_family = sa_family_t(AF_INET)
     target.sin_port = port.bigEndian
-    guard inet_pton(AF_INET, address, &target.sin_addr) == 1 else { throw TestSupportFailure("bad address") }
+    guard inet_pton(AF_INET, address, &target.sin_addr) == 1 else {
+        throw TestSupportFailure("bad address")
+    }
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     guard descriptor >= 0 else { throw TestSupportFailure("socket: \(errno)") }
     let result = withUnsafePointer(to: &target) {

@@ -21,7 +21,8 @@ public final class PrivateNginx: Sendable {
         self.address = address
         self.directory = "\(directory)/\(name)"
         let prefix = self.directory
-        try FileManager.default.createDirectory(atPath: prefix + "/temp", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: prefix + "/temp", withIntermediateDirectories: true)
         let configuration = """
             \(getuid() == 0 ? "user root;" : "")
             worker_processes \(workers);
@@ -44,7 +45,8 @@ public final class PrivateNginx: Sendable {
         let file = prefix + "/nginx.conf"
         try configuration.write(toFile: file, atomically: true, encoding: .utf8)
         process = try ChildProcess(
-            [Self.program, "-p", prefix, "-e", prefix + "/error.log", "-c", file], output: prefix + "/output")
+            [Self.program, "-p", prefix, "-e", prefix + "/error.log", "-c", file],
+            output: prefix + "/output")
         let isUp = await eventually {
             guard let descriptor = try? connectTCP(address, Self.port) else { return false }
             close(descriptor)

@@ -58,7 +58,8 @@ public final class RecordingApplication: Sendable {
             }
         }
         guard result == 0, listen(listener, 4096) == 0 else {
-            throw TestSupportFailure("cannot listen on \(path): \(String(cString: strerror(errno)))")
+            throw TestSupportFailure(
+                "cannot listen on \(path): \(String(cString: strerror(errno)))")
         }
         chmod(path, 0o666)
         serve()
@@ -123,7 +124,9 @@ public final class RecordingApplication: Sendable {
         for (name, value) in reply.headers { head += "\(name): \(value)\r\n" }
         var rest = Array((head + "\r\n" + reply.body).utf8)[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = rest.withUnsafeBytes {
+                Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard count > 0 else { return }
             rest = rest.dropFirst(count)
         }
@@ -134,7 +137,10 @@ extension RecordingApplication.Request {
     /// - Returns: `nil` until the request has arrived whole.
     fileprivate init?(_ bytes: [UInt8]) {
         let separator: [UInt8] = [13, 10, 13, 10]
-        guard let end = bytes.indices.dropLast(3).first(where: { bytes[$0..<($0 + 4)].elementsEqual(separator) })
+        guard
+            let end = bytes.indices.dropLast(3).first(where: {
+                bytes[$0..<($0 + 4)].elementsEqual(separator)
+            })
         else { return nil }
         let lines = String(decoding: bytes[..<end], as: UTF8.self).components(separatedBy: "\r\n")
         let words = lines[0].split(separator: " ")

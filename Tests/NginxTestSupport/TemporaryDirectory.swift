@@ -21,7 +21,8 @@ public final class TemporaryDirectory: Sendable {
     public func write(_ text: String, to name: String) throws -> String {
         let target = "\(path)/\(name)"
         try FileManager.default.createDirectory(
-            atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+            atPath: (target as NSString).deletingLastPathComponent,
+            withIntermediateDirectories: true)
         try text.write(toFile: target, atomically: true, encoding: .utf8)
         return target
     }

@@ -11,15 +11,22 @@ struct AdmissionTests {
         .open, configuration: GateConfiguration(longestHold: .seconds(30), trackedAtMost: 3))
 
     private static func ticket(_ number: UInt64) -> Ticket { Ticket(number: number) }
-    private static func request(_ number: Int) -> RequestIdentifier? { RequestIdentifier("r\(number)") }
+    private static func request(_ number: Int) -> RequestIdentifier? {
+        RequestIdentifier("r\(number)")
+    }
     private static func at(_ seconds: Int64) -> Instant { Instant(milliseconds: seconds * 1000) }
 
-    private mutating func ask(_ number: Int, _ kind: RequestKind = .write, at seconds: Int64 = 0) -> Answer? {
+    private mutating func ask(_ number: Int, _ kind: RequestKind = .write, at seconds: Int64 = 0)
+        -> Answer?
+    {
         admission.ask(Self.ticket(UInt64(number)), kind, Self.request(number), at: Self.at(seconds))
     }
 
-    private mutating func hold(_ atMost: Int = 10, seconds: Int64 = 10, reads: Bool = false) -> [Admission.Reply] {
-        let limits = HoldLimits(atMost: atMost, duration: .seconds(seconds), retryAfter: .seconds(4))
+    private mutating func hold(_ atMost: Int = 10, seconds: Int64 = 10, reads: Bool = false)
+        -> [Admission.Reply]
+    {
+        let limits = HoldLimits(
+            atMost: atMost, duration: .seconds(seconds), retryAfter: .seconds(4))
         return admission.set(
             GateSetting(writes: .hold(limits), readHold: reads ? limits : nil), at: Self.at(0))
     }
@@ -54,7 +61,8 @@ struct AdmissionTests {
         #expect(early.isEmpty)
         let replies = admission.expire(at: Self.at(10))
         #expect(replies.map(\.ticket.number) == [1])
-        #expect(replies.first?.answer == .refuse(.holdExpired, retryAfter: .seconds(4), message: ""))
+        #expect(
+            replies.first?.answer == .refuse(.holdExpired, retryAfter: .seconds(4), message: ""))
         #expect(admission.nextDeadline == Self.at(14))
     }
 
@@ -98,7 +106,8 @@ struct AdmissionTests {
 
     @Test mutating func aRequestThatWasAdmittedIsAdmittedAgainAfterTheGateHasClosed() {
         #expect(ask(1) == .admit)
-        _ = admission.set(GateSetting(writes: .refuse(retryAfter: .seconds(1), message: "")), at: Self.at(0))
+        _ = admission.set(
+            GateSetting(writes: .refuse(retryAfter: .seconds(1), message: "")), at: Self.at(0))
         #expect(ask(1) == .admit)
         #expect(admission.totals.admitted == 1)
         #expect(ask(2) == .refuse(.readOnly, retryAfter: .seconds(1), message: ""))

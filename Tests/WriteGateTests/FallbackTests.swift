@@ -56,7 +56,8 @@ struct FallbackTests {
         #expect(try GateProcess(node).greeting == "ready open")
     }
 
-    @Test func aWriteHeldByAnAgentThatIsKilledIsRefusedAndNeverReachesTheApplication() async throws {
+    @Test func aWriteHeldByAnAgentThatIsKilledIsRefusedAndNeverReachesTheApplication() async throws
+    {
         let node = try await GateNode()
         let process = try GateProcess(node)
         _ = try process.say("hold")

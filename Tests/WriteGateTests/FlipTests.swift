@@ -22,7 +22,8 @@ struct FlipTests {
                     while !load.isDone {
                         let response =
                             reader % 4 == 0
-                            ? try await client.post("/entries") : try await client.get("/page/\(reader)")
+                            ? try await client.post("/entries")
+                            : try await client.get("/page/\(reader)")
                         load.count("\(response.status) \(response.body)")
                     }
                 }
@@ -84,7 +85,8 @@ struct FlipTests {
         let second = try node.release("2-v2", name: "v2")
         let reads = try (0..<20).map { try node.client.start("GET", "/page/\($0)") }
         let write = try node.client.start("POST", "/entries", body: "x")
-        #expect(await eventually { gate.observe().readsHeld == 20 && gate.observe().writesHeld == 1 })
+        #expect(
+            await eventually { gate.observe().readsHeld == 20 && gate.observe().writesHeld == 1 })
         try node.flip(to: "2-v2")
         try gate.set(.hold())
         for read in reads { #expect(try read.response().body == "v2") }
@@ -99,7 +101,8 @@ struct FlipTests {
         let node = try await GateNode(edit: {
             $0.replacingOccurrences(
                 of: "    open_file_cache off;\n\n    # Old and new",
-                with: "    open_file_cache max=100; open_file_cache_valid 600s;\n\n    # Old and new")
+                with:
+                    "    open_file_cache max=100; open_file_cache_valid 600s;\n\n    # Old and new")
         })
         let second = try node.release("2-v2", name: "v2")
         try node.directory.write("one", to: "app/activations/1-v1/files/static/site.txt")
@@ -122,7 +125,8 @@ struct FlipTests {
     @Test func anApplicationThatIsNotThereIs502AndComesBackByItself() async throws {
         let node = try await GateNode()
         try FileManager.default.createDirectory(
-            atPath: node.directory.path + "/app/activations/2-v2", withIntermediateDirectories: true)
+            atPath: node.directory.path + "/app/activations/2-v2", withIntermediateDirectories: true
+        )
         try node.flip(to: "2-v2")
         #expect(try await node.client.post("/entries").status == 502)
         #expect(try await node.client.get("/page").status == 502)

@@ -25,8 +25,10 @@ final class GateNode: Sendable {
         directory = try TemporaryDirectory()
         let path = directory.path
         let address = privateLoopbackAddress()
-        for part in ["run", "cache", "app/assets-pool/assets", "app/activations/1-v1/files/static"] {
-            try FileManager.default.createDirectory(atPath: "\(path)/\(part)", withIntermediateDirectories: true)
+        for part in ["run", "cache", "app/assets-pool/assets", "app/activations/1-v1/files/static"]
+        {
+            try FileManager.default.createDirectory(
+                atPath: "\(path)/\(part)", withIntermediateDirectories: true)
         }
         application = try RecordingApplication(
             at: "\(path)/app/activations/1-v1/app.sock", name: "v1", reply: reply)
@@ -42,18 +44,21 @@ final class GateNode: Sendable {
                 .replacingOccurrences(of: "listen 127.0.0.1:80;", with: "listen \(address):8080;")
         }
         for name in [
-            "sluice-http.conf", "sluice-server.conf", "sluice-routes.conf", "sluice-out-of-service.conf",
+            "sluice-http.conf", "sluice-server.conf", "sluice-routes.conf",
+            "sluice-out-of-service.conf",
         ] {
             try directory.write(edit(localised(name)), to: "snippets/\(name)")
         }
         if let routes { try directory.write(routes.nginxMap, to: "snippets/sluice-routes.conf") }
         nginx = try await PrivateNginx(
             in: path, address: address, workers: workers,
-            http: "include \(path)/snippets/sluice-http.conf;\n" + edit(localised("site.conf")) + extra)
+            http: "include \(path)/snippets/sluice-http.conf;\n" + edit(localised("site.conf"))
+                + extra)
     }
 
     func gate(
-        _ setting: GateSetting? = nil, longestHold: Span = .seconds(110), inFlightAtMost: Span = .minutes(10),
+        _ setting: GateSetting? = nil, longestHold: Span = .seconds(110),
+        inFlightAtMost: Span = .minutes(10),
         onChange: @escaping @Sendable (GateSnapshot) -> Void = { _ in }
     ) throws -> WriteGate {
         let gate = try WriteGate(
@@ -67,7 +72,8 @@ final class GateNode: Sendable {
     /// Makes a second release on disk, with an application on its own socket, and does not activate it.
     func release(_ activation: String, name: String) throws -> RecordingApplication {
         let path = "\(directory.path)/app/activations/\(activation)"
-        try FileManager.default.createDirectory(atPath: path + "/files/static", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: path + "/files/static", withIntermediateDirectories: true)
         return try RecordingApplication(at: path + "/app.sock", name: name)
     }
 
@@ -86,10 +92,12 @@ extension GateSetting {
     static func hold(
         _ atMost: Int = 100, for duration: Span = .seconds(60), retryAfter: Span = .seconds(7)
     ) -> GateSetting {
-        GateSetting(writes: .hold(HoldLimits(atMost: atMost, duration: duration, retryAfter: retryAfter)))
+        GateSetting(
+            writes: .hold(HoldLimits(atMost: atMost, duration: duration, retryAfter: retryAfter)))
     }
 
-    static let refuse = GateSetting(writes: .refuse(retryAfter: .milliseconds(6500), message: "Back at noon."))
+    static let refuse = GateSetting(
+        writes: .refuse(retryAfter: .milliseconds(6500), message: "Back at noon."))
 
     static let holdAll: GateSetting = {
         var setting = GateSetting.hold()

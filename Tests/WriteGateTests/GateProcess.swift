@@ -16,10 +16,12 @@ final class GateProcess: Sendable {
     init(_ node: GateNode) throws {
         var input: [Int32] = [0, 0]
         var output: [Int32] = [0, 0]
-        guard socketpair(AF_UNIX, Self.type, 0, &input) == 0, socketpair(AF_UNIX, Self.type, 0, &output) == 0
+        guard socketpair(AF_UNIX, Self.type, 0, &input) == 0,
+            socketpair(AF_UNIX, Self.type, 0, &output) == 0
         else { throw TestSupportFailure("socketpair: \(errno)") }
         process = try ChildProcess(
-            [Self.program, node.runtime], output: node.directory.path + "/gate.log", standardInput: input[0],
+            [Self.program, node.runtime], output: node.directory.path + "/gate.log",
+            standardInput: input[0],
             standardOutput: output[0])
         close(input[0])
         close(output[0])
@@ -41,7 +43,8 @@ final class GateProcess: Sendable {
 
     /// Beside the test bundle, where the package manager puts every program.
     private static var program: String {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        let own =
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         let candidates = CommandLine.arguments + [own]
         for path in candidates {
             let directory = (path as NSString).deletingLastPathComponent

@@ -20,7 +20,9 @@ struct HoldTests {
         #expect(isWhole)
     }
 
-    @Test func aWriteHeldPastItsTimeIsAnswered503WithRetryAfterAndNeverReachesTheApplication() async throws {
+    @Test func aWriteHeldPastItsTimeIsAnswered503WithRetryAfterAndNeverReachesTheApplication()
+        async throws
+    {
         let node = try await GateNode()
         let gate = try node.gate(.hold(for: .milliseconds(200)))
         let response = try await node.client.post("/entries")
@@ -124,7 +126,8 @@ struct HoldTests {
         let gate = try node.gate(.holdAll)
         let read = try node.client.start("GET", "/page")
         let write = try node.client.start("POST", "/entries", body: "x")
-        #expect(await eventually { gate.observe().readsHeld == 1 && gate.observe().writesHeld == 1 })
+        #expect(
+            await eventually { gate.observe().readsHeld == 1 && gate.observe().writesHeld == 1 })
         #expect(node.application.requests.isEmpty)
         try gate.set(.hold())
         #expect(try read.response().status == 200)
@@ -137,7 +140,8 @@ struct HoldTests {
     @Test func aReadHeldPastItsTimeIsAnswered503() async throws {
         let node = try await GateNode()
         var setting = GateSetting.hold()
-        setting.readHold = HoldLimits(atMost: 10, duration: .milliseconds(150), retryAfter: .seconds(3))
+        setting.readHold = HoldLimits(
+            atMost: 10, duration: .milliseconds(150), retryAfter: .seconds(3))
         let gate = try node.gate(setting)
         let response = try await node.client.get("/page")
         #expect(response.status == 503)

@@ -107,7 +107,8 @@ struct InFlightTests {
         let node = try await GateNode(edit: {
             $0.replacingOccurrences(
                 of: "location /static/ {",
-                with: "location /old { try_files /absent /entries?$args; }\n    location /static/ {")
+                with: "location /old { try_files /absent /entries?$args; }\n    location /static/ {"
+            )
         })
         let gate = try node.gate()
         #expect(try await node.client.post("/old").status == 200)
@@ -121,7 +122,9 @@ struct InFlightTests {
         let gate = try node.gate()
         let client = node.client
         try await withThrowingTaskGroup(of: Int.self) { group in
-            for turn in 0..<200 { group.addTask { try await client.post("/entries/\(turn)").status } }
+            for turn in 0..<200 {
+                group.addTask { try await client.post("/entries/\(turn)").status }
+            }
             for try await status in group { #expect(status == 200) }
         }
         #expect(gate.observe().totals.admitted == 200)
@@ -164,7 +167,9 @@ struct InFlightTests {
             """)
     }
 
-    private static func median(_ count: Int, _ body: () async throws -> Void) async rethrows -> Duration {
+    private static func median(_ count: Int, _ body: () async throws -> Void) async rethrows
+        -> Duration
+    {
         var durations: [Duration] = []
         for _ in 0..<count {
             durations.append(try await ContinuousClock().measure(body))
@@ -175,7 +180,8 @@ struct InFlightTests {
     private static func memory(of process: Int32) -> String {
         let status = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? ""
         let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmRSS:") }) ?? ""
-        return line.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "?"
+        return line.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
+            ?? "?"
     }
 
     private static func processorTime(of process: Int32) -> String {

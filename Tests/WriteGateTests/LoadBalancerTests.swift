@@ -19,22 +19,28 @@ struct LoadBalancerTests {
     init() async throws {
         func node(_ drop: String) async throws -> GateNode {
             try await GateNode(edit: {
-                $0.replacingOccurrences(of: "location /static/ {", with: "\(drop)\n    location /static/ {")
-                    .replacingOccurrences(
-                        of: "/sluice-server.conf;", with: "/sluice-server.conf;\n\(Self.outOfService)")
+                $0.replacingOccurrences(
+                    of: "location /static/ {", with: "\(drop)\n    location /static/ {"
+                )
+                .replacingOccurrences(
+                    of: "/sluice-server.conf;", with: "/sluice-server.conf;\n\(Self.outOfService)")
             })
         }
         // The first node takes a request for /drop and closes the connection without an answer.
         nodes = [try await node("location /drop { return 444; }"), try await node("")]
         let addresses = nodes.map(\.nginx.address)
-        let example = try String(contentsOfFile: nginxSnippets + "/load-balancer.conf", encoding: .utf8)
-            .replacingOccurrences(of: "127.0.0.11:80 ", with: "\(addresses[0]):8080 ")
-            .replacingOccurrences(of: "127.0.0.12:80 ", with: "\(addresses[1]):8080 ")
-            .replacingOccurrences(of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: "")
+        let example = try String(
+            contentsOfFile: nginxSnippets + "/load-balancer.conf", encoding: .utf8
+        )
+        .replacingOccurrences(of: "127.0.0.11:80 ", with: "\(addresses[0]):8080 ")
+        .replacingOccurrences(of: "127.0.0.12:80 ", with: "\(addresses[1]):8080 ")
+        .replacingOccurrences(
+            of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: "")
         let address = privateLoopbackAddress()
         balancer = try await PrivateNginx(
             in: nodes[0].directory.path, name: "balancer", address: address,
-            http: example.replacingOccurrences(of: "listen 127.0.0.1:8080;", with: "listen \(address):8080;"))
+            http: example.replacingOccurrences(
+                of: "listen 127.0.0.1:8080;", with: "listen \(address):8080;"))
     }
 
     @Test func writesRefusedByEveryNodeDoNotTakeThemOutForReads() async throws {

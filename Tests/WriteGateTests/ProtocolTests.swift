@@ -50,7 +50,8 @@ struct ProtocolTests {
 
     @Test(arguments: [
         ("GET /admit\n\n", AdmissionRequest.Malformed.notARequest), ("\n\n", .notARequest),
-        ("GET /admit HTTP/2\n\n", .notARequest), ("GET /admit HTTP/1.1\nno colon\n\n", .notARequest),
+        ("GET /admit HTTP/2\n\n", .notARequest),
+        ("GET /admit HTTP/1.1\nno colon\n\n", .notARequest),
         ("GET / HTTP/1.1\n\n", .unknownPath), ("GET /admit/../x HTTP/1.1\n\n", .unknownPath),
         ("POST /admit HTTP/1.1\nContent-Length: 3\n\n", .hasBody),
         ("POST /admit HTTP/1.1\nTransfer-Encoding: chunked\n\n", .hasBody),
@@ -63,9 +64,12 @@ struct ProtocolTests {
     @Test func everyPartOfAQuestionIsWaitedForAndTooMuchIsNot() throws {
         let text = "GET /admit HTTP/1.1\r\nX-Request-Id: r1\r\n\r\n"
         for count in 0..<text.utf8.count {
-            #expect(try AdmissionRequest.read(Array(text.utf8.prefix(count)), routes: GateRoutes()) == nil)
+            #expect(
+                try AdmissionRequest.read(Array(text.utf8.prefix(count)), routes: GateRoutes())
+                    == nil)
         }
-        let endless = Array(repeating: UInt8(ascii: "x"), count: GateConfiguration.requestBytesAtMost)
+        let endless = Array(
+            repeating: UInt8(ascii: "x"), count: GateConfiguration.requestBytesAtMost)
         #expect(throws: AdmissionRequest.Malformed.tooLong) {
             try AdmissionRequest.read(endless, routes: GateRoutes())
         }
@@ -83,7 +87,8 @@ struct ProtocolTests {
     }
 
     @Test(arguments: [
-        "", "sluice1", "sluice1 done", "sluice1 done r1", "sluice1 done r1 x", "sluice1 done r1 1 2",
+        "", "sluice1", "sluice1 done", "sluice1 done r1", "sluice1 done r1 x",
+        "sluice1 done r1 1 2",
         "sluice2 done r1 1", "sluice1 over r1 1", "sluice1 done r;1 1",
         "sluice1 done r1 1" + String(repeating: " ", count: 600),
     ])
@@ -93,11 +98,13 @@ struct ProtocolTests {
 
     @Test func aRefusalCarriesNoSecondLine() {
         let answer = Answer.refuse(
-            .readOnly, retryAfter: .milliseconds(1), message: "back soon\r\nX-Evil: 1\u{7f}\u{85} für alle")
+            .readOnly, retryAfter: .milliseconds(1),
+            message: "back soon\r\nX-Evil: 1\u{7f}\u{85} für alle")
         let text = String(decoding: answer.response(.authRequest, keepAlive: true), as: UTF8.self)
         #expect(
             text.components(separatedBy: "\r\n") == [
-                "HTTP/1.1 403 Forbidden", "Content-Length: 0", "Retry-After: 1", "X-Sluice-Refused: read-only",
+                "HTTP/1.1 403 Forbidden", "Content-Length: 0", "Retry-After: 1",
+                "X-Sluice-Refused: read-only",
                 "X-Sluice-Message: back soonX-Evil: 1 für alle", "", "",
             ])
     }
@@ -105,7 +112,8 @@ struct ProtocolTests {
     @Test func aForwardAuthRefusalIsWhatTheClientSees() throws {
         let under = try gate()
         try under.gate.set(.refuse)
-        let answer = try ask(under.socket, "GET /forward-auth HTTP/1.1\r\nX-Forwarded-Method: POST\r\n\r\n")
+        let answer = try ask(
+            under.socket, "GET /forward-auth HTTP/1.1\r\nX-Forwarded-Method: POST\r\n\r\n")
         #expect(answer.hasPrefix("HTTP/1.1 503 Service Unavailable\r\n"))
         #expect(answer.contains("Retry-After: 7\r\n"))
         #expect(answer.hasSuffix("\r\n\r\nBack at noon.\n"))
@@ -115,7 +123,8 @@ struct ProtocolTests {
         let under = try gate()
         for turn in 0..<3 {
             #expect(
-                try ask(under.socket, "GET /admit HTTP/1.1\r\nX-Request-Id: r\(turn)\r\n\r\n").hasPrefix("HTTP/1.1 204"))
+                try ask(under.socket, "GET /admit HTTP/1.1\r\nX-Request-Id: r\(turn)\r\n\r\n")
+                    .hasPrefix("HTTP/1.1 204"))
         }
         #expect(under.gate.observe().totals.admitted == 3)
     }
@@ -161,7 +170,9 @@ struct ProtocolTests {
         #expect(under.gate.observe().totals.admitted == 2)
     }
 
-    @Test(arguments: ["0.0.0.0:80", "192.168.0.1:80", "127.0.0.1", "127.0.0.1:0", "127.1:80", "::1:80"])
+    @Test(arguments: [
+        "0.0.0.0:80", "192.168.0.1:80", "127.0.0.1", "127.0.0.1:0", "127.1:80", "::1:80",
+    ])
     func onlyALoopbackAddressIsListenedOn(text: String) {
         #expect(GateConfiguration.Loopback(text) == nil)
     }
@@ -187,7 +198,9 @@ extension ProtocolTests {
             directory: directory, gate: gate, socket: try RawSocket(configuration.admissionSocket))
     }
 
-    private func ask(_ socket: RawSocket, _ text: String, untilClosed: Bool = false) throws -> String {
+    private func ask(_ socket: RawSocket, _ text: String, untilClosed: Bool = false) throws
+        -> String
+    {
         socket.send(text)
         return try socket.receive(untilClosed: untilClosed)
     }
@@ -214,7 +227,8 @@ final class RawSocket {
         }
         guard result == 0 else { throw TestSupportFailure("connect: \(errno)") }
         var limit = timeval(tv_sec: 30, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     deinit { close(descriptor) }
@@ -230,7 +244,9 @@ final class RawSocket {
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count < 0, errno == EAGAIN { throw TestSupportFailure("the gate neither answers nor closes") }
+            if count < 0, errno == EAGAIN {
+                throw TestSupportFailure("the gate neither answers nor closes")
+            }
             guard count > 0 else { break }
             received += chunk[..<count]
             if !untilClosed { break }

@@ -15,15 +15,19 @@ struct RouteTests {
     /// The same cases against the gate's own rules and against nginx with the generated map.
     private static let cases: [(method: String, target: String, kind: RequestKind)] = [
         ("GET", "/", .read), ("HEAD", "/", .read), ("OPTIONS", "/", .read), ("POST", "/", .write),
-        ("PUT", "/entries/1", .write), ("PATCH", "/entries/1", .write), ("DELETE", "/entries/1", .write),
+        ("PUT", "/entries/1", .write), ("PATCH", "/entries/1", .write),
+        ("DELETE", "/entries/1", .write),
         ("PROPFIND", "/", .write),
-        ("POST", "/api/search", .read), ("POST", "/api/search?q=1", .read), ("POST", "/api/search/x", .read),
+        ("POST", "/api/search", .read), ("POST", "/api/search?q=1", .read),
+        ("POST", "/api/search/x", .read),
         ("POST", "/api/search/../entries", .write), ("POST", "/api/search/%2e%2e/entries", .write),
         ("POST", "//api///search", .read), ("PUT", "/api/search", .write),
         ("POST", "/graphql/query", .read), ("POST", "/graphql/query/x", .write),
         ("POST", "/graphql/query%0a", .write),
-        ("GET", "/unsubscribe", .write), ("GET", "/unsubscribe?id=1", .write), ("HEAD", "/unsubscribe", .write),
-        ("GET", "/%75nsubscribe", .write), ("GET", "/./unsubscribe", .write), ("GET", "/unsubscribed", .read),
+        ("GET", "/unsubscribe", .write), ("GET", "/unsubscribe?id=1", .write),
+        ("HEAD", "/unsubscribe", .write),
+        ("GET", "/%75nsubscribe", .write), ("GET", "/./unsubscribe", .write),
+        ("GET", "/unsubscribed", .read),
         ("GET", "/cron/nightly", .write),
     ]
 
@@ -60,7 +64,10 @@ struct RouteTests {
         let gate = try node.gate(.refuse)
         let response = try await node.client.send(
             "POST", "/entries",
-            headers: ["X-Sluice-Kind": "read", "X-Original-Method": "GET", "X-HTTP-Method-Override": "GET"])
+            headers: [
+                "X-Sluice-Kind": "read", "X-Original-Method": "GET",
+                "X-HTTP-Method-Override": "GET",
+            ])
         #expect(response.status == 503)
         #expect(try await node.client.post("/_sluice/admit").status == 404)
         #expect(node.application.requests.isEmpty)
@@ -68,7 +75,8 @@ struct RouteTests {
     }
 
     @Test(arguments: [
-        "", "POST", "POST /a b", "post /a", "POST a", "POST /a*b", "POST /**", "POST /a/../b", "POST //a",
+        "", "POST", "POST /a b", "post /a", "POST a", "POST /a*b", "POST /**", "POST /a/../b",
+        "POST //a",
         "POST /a\"; evil", "POST /a;b", "POST  /a",
     ])
     func whatIsNotARouteIsRefused(text: String) {
