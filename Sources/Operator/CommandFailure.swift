@@ -61,7 +61,8 @@ extension CommandFailure {
     /// For programs, as one line of NDJSON.
     var record: Record {
         Record(
-            code: code, message: message, advice: advice, diagnostics: diagnostics, exitCode: exit.rawValue)
+            code: code, message: message, advice: advice, diagnostics: diagnostics,
+            exitCode: exit.rawValue)
     }
 
     struct Record: Codable, Hashable, Sendable {

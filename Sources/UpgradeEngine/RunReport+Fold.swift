@@ -26,7 +26,9 @@ extension RunReport {
         mutating func take(_ recorded: RecordedEvent) {
             if recorded.epoch != epoch {
                 epoch = recorded.epoch
-                trouble(.takeover, at: recorded.at, "another coordinator took over (epoch \(epoch.rawValue))")
+                trouble(
+                    .takeover, at: recorded.at,
+                    "another coordinator took over (epoch \(epoch.rawValue))")
             }
             report.lastAt = recorded.at
             take(recorded.event, at: recorded.at)
@@ -69,9 +71,12 @@ extension RunReport {
             case .drainCutShort(let cut):
                 lastFact = instant
                 let names = cut.nodes.map(\.rawValue).joined(separator: ", ")
-                trouble(.cutShort, at: instant, "the drain's time was over with writes in flight on \(names)")
+                trouble(
+                    .cutShort, at: instant,
+                    "the drain's time was over with writes in flight on \(names)")
             case .databaseTaskStarted(let fact):
-                report.database.append(DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))
+                report.database.append(
+                    DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))
             case .databaseTaskEnded(let ended):
                 end(ended, at: instant)
             case .approved(let approved):
@@ -127,7 +132,8 @@ extension RunReport {
             case .lost:
                 trouble(
                     .databaseLost, at: instant,
-                    "\(ended.kind.title): the coordinator went away, and the next attempt looks at what took effect")
+                    "\(ended.kind.title): the coordinator went away, and the next attempt looks at what took effect"
+                )
             }
             guard
                 let index = report.database.lastIndex(where: {
@@ -158,15 +164,18 @@ extension RunReport {
             }
         }
 
-        private mutating func request(_ verb: RequestVerb, _ mark: RequestMark, at instant: Instant) {
+        private mutating func request(_ verb: RequestVerb, _ mark: RequestMark, at instant: Instant)
+        {
             report.requests.append(
-                RequestEntry(at: instant, verb: verb, by: mark.by, reason: mark.reason, phase: phase))
+                RequestEntry(
+                    at: instant, verb: verb, by: mark.by, reason: mark.reason, phase: phase))
         }
 
         private mutating func trouble(
             _ kind: TroubleEntry.Kind, at instant: Instant, node: NodeName? = nil, _ message: String
         ) {
-            report.troubles.append(TroubleEntry(at: instant, kind: kind, node: node, message: message))
+            report.troubles.append(
+                TroubleEntry(at: instant, kind: kind, node: node, message: message))
         }
 
         private mutating func update(_ node: NodeName, _ change: (inout NodeEntry) -> Void) {

@@ -96,7 +96,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     /// Something that did not go as planned.
     public struct TroubleEntry: Hashable, Codable, Sendable {
         public enum Kind: String, Codable, Sendable {
-            case failed, quarantined, joined, turnedBack, stopped, cutShort, databaseFailed, databaseLost, takeover
+            case failed, quarantined, joined, turnedBack, stopped, cutShort, databaseFailed,
+                databaseLost, takeover
         }
 
         public var at: Instant
@@ -145,14 +146,22 @@ extension RunReport {
     }
 
     /// How long the `switch` migrations themselves took, as the database said; `nil` when none ran.
-    public var migration: Span? {
-        let done = database.filter { $0.kind == .migrate && $0.result == .done }.compactMap(\.report)
-        return done.isEmpty ? nil : done.reduce(.zero) { $0 + $1.duration }
+    public var migration: Span? { time(of: .migrate) }
+
+    /// How long it took the database to undo them; `nil` when nothing was undone.
+    public var reversion: Span? { time(of: .revertMigrate) }
+
+    /// The time without writes in which the schema was not being changed: what the upgrade itself added.
+    public var windowMinusMigration: Span? {
+        window.map { window in
+            let work = (migration ?? .zero) + (reversion ?? .zero)
+            return Span(milliseconds: window.milliseconds - work.milliseconds)
+        }
     }
 
-    /// What Sluice itself added to the time without writes.
-    public var windowMinusMigration: Span? {
-        window.map { $0 + Span(milliseconds: -(migration?.milliseconds ?? 0)) }
+    private func time(of kind: DatabaseTask.Kind) -> Span? {
+        let done = database.filter { $0.kind == kind && $0.result == .done }.compactMap(\.report)
+        return done.isEmpty ? nil : done.reduce(.zero) { $0 + $1.duration }
     }
 
     /// From the first event to the end, or to the last event so far.
@@ -164,12 +173,14 @@ extension RunReport {
         for (index, entry) in steps.enumerated() {
             let following = index + 1 < steps.count ? steps[index + 1].began : nil
             let end = following ?? entry.ended ?? endedAt ?? lastAt
-            if let last = phases.last, last.phase == entry.phase, last.direction == entry.direction {
+            if let last = phases.last, last.phase == entry.phase, last.direction == entry.direction
+            {
                 phases[phases.count - 1].ended = end
             } else {
                 phases.append(
                     PhaseEntry(
-                        direction: entry.direction, phase: entry.phase, began: entry.began, ended: end))
+                        direction: entry.direction, phase: entry.phase, began: entry.began,
+                        ended: end))
             }
         }
         return phases

@@ -9,7 +9,8 @@ internal import UpgradePlan
 struct ApplyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "apply",
-        abstract: "Carry out a plan: bring the bundle to the coordinator, start a run and watch it.",
+        abstract:
+            "Carry out a plan: bring the bundle to the coordinator, start a run and watch it.",
         discussion: """
             The run belongs to the coordinator: it goes on when this command ends, and Ctrl-C only ends the watching. On a terminal
             the run is watched unless --no-watch is given; in a pipe it is started only, unless --watch is given.
@@ -46,7 +47,8 @@ struct ApplyCommand: AsyncParsableCommand {
             let client = CoordinatorClient(try connection.resolved())
             let prepared = try await PreparedPlan.read(plan)
             // The first word to the coordinator is not tried again: it is not there, or not to be reached.
-            let forecast = Forecast(prepared, world: try await client.world(of: prepared.plan.fleet))
+            let forecast = Forecast(
+                prepared, world: try await client.world(of: prepared.plan.fleet))
             guard isConfirmed(forecast, console) else {
                 console.errorLine("sluice: nothing was started")
                 return .refused
@@ -99,7 +101,8 @@ struct ApplyCommand: AsyncParsableCommand {
             return .done
         }
         return try await Watch(
-            follower: RunFollower(client: client, run: run), style: WatchStyle(json: json, console: console),
+            follower: RunFollower(client: client, run: run),
+            style: WatchStyle(json: json, console: console),
             console: console
         ).perform()
     }

@@ -20,7 +20,9 @@ struct BundleCommand: AsyncParsableCommand {
     @Argument(help: "The directory of the built release.", completion: .directory)
     var directory: String
 
-    @Option(help: ArgumentHelp("The release's name. (standard: the directory's own name)", valueName: "name"))
+    @Option(
+        help: ArgumentHelp(
+            "The release's name. (standard: the directory's own name)", valueName: "name"))
     var release: String?
 
     @Option(
@@ -42,14 +44,16 @@ struct BundleCommand: AsyncParsableCommand {
             let assets = assets ?? AssetsDirectory.conventional(in: directory)
             let result = await offPool { [directory] () -> Result<Bundle, Bundle.Refusal> in
                 do throws(Bundle.Refusal) {
-                    return .success(try Bundle.read(directory: directory, name: name, assets: assets))
+                    return .success(
+                        try Bundle.read(directory: directory, name: name, assets: assets))
                 } catch { return .failure(error) }
             }
             switch result {
             case .success(let bundle): show(bundle, console)
             case .failure(let refusal):
                 throw CommandFailure(
-                    .refused, code: "bundle", "\(directory) is no bundle: \(counted(refusal.findings.count, "finding"))",
+                    .refused, code: "bundle",
+                    "\(directory) is no bundle: \(counted(refusal.findings.count, "finding"))",
                     diagnostics: refusal.findings)
             }
             return .done
@@ -59,7 +63,9 @@ struct BundleCommand: AsyncParsableCommand {
     private func name() throws(CommandFailure) -> ReleaseName {
         var path = directory
         while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
-        let text = release ?? String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
+        let text =
+            release
+            ?? String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
         guard let name = ReleaseName(text) else {
             throw CommandFailure(
                 code: "release-name", "\(text) is not the name of a release",
@@ -74,12 +80,15 @@ struct BundleCommand: AsyncParsableCommand {
         if json { return console.line(jsonLine(Answer(bundle, reference))) }
         for warning in bundle.warnings { console.errorLine(printable(warning.description)) }
         for entry in manifest.entries {
-            console.line("\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(printable(entry.path.text))")
+            console.line(
+                "\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(printable(entry.path.text))"
+            )
         }
         console.line("release  \(reference.name)")
         console.line("manifest \(reference.manifest)")
         console.line("assets   \(manifest.assets?.text ?? "none")")
-        console.line("total    \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize))")
+        console.line(
+            "total    \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize))")
     }
 
     struct Answer: Codable, Hashable, Sendable {
@@ -101,7 +110,9 @@ struct BundleCommand: AsyncParsableCommand {
             assets = bundle.manifest.assets?.text
             totalSize = bundle.manifest.totalSize
             files = bundle.manifest.entries.map {
-                File(path: $0.path.text, digest: $0.digest, size: $0.size, executable: $0.isExecutable)
+                File(
+                    path: $0.path.text, digest: $0.digest, size: $0.size,
+                    executable: $0.isExecutable)
             }
         }
     }

@@ -27,14 +27,16 @@ extension CoordinatorClient {
         if let given {
             guard let run = RunIdentifier(given) else {
                 throw CommandFailure(
-                    code: "usage", "\(printable(given)) is not the name of a run", advice: "see: sluice status")
+                    code: "usage", "\(printable(given)) is not the name of a run",
+                    advice: "see: sluice status")
             }
             return run
         }
         let going = try await runs().filter { !$0.state.isEnded }
         guard let only = going.first else {
             throw CommandFailure(
-                code: "no-run", "no run is in progress", advice: "name one of those that have ended; see: sluice status")
+                code: "no-run", "no run is in progress",
+                advice: "name one of those that have ended; see: sluice status")
         }
         guard going.count == 1 else {
             let names = going.map { "\($0.run) (\($0.fleet))" }.joined(separator: ", ")

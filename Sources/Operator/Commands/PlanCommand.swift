@@ -8,7 +8,8 @@ internal import UpgradePlan
 struct PlanCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "plan",
-        abstract: "Show what a plan will do, in order, on each node and in the database. Touches nothing.",
+        abstract:
+            "Show what a plan will do, in order, on each node and in the database. Touches nothing.",
         discussion: """
             Asks the coordinator which nodes there are and what they serve; without it, shows what the plan alone says. The steps
             are those that a run takes. Which migrations are applied already only the database knows; a run finds out in preflight.
@@ -59,7 +60,8 @@ struct PlanCommand: AsyncParsableCommand {
         } catch {
             // Whether anything is pending cannot be said then.
             if detailedExitCode { throw error }
-            console.errorLine("sluice: warning: \(printable(error.message)); showing what the plan alone says")
+            console.errorLine(
+                "sluice: warning: \(printable(error.message)); showing what the plan alone says")
             return nil
         }
     }

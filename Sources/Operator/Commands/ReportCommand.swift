@@ -20,7 +20,9 @@ struct ReportCommand: AsyncParsableCommand {
     @Argument(help: "The run. (standard: the only one in progress)")
     var run: String?
 
-    @Option(help: ArgumentHelp("Also write a page to this file.", valueName: "file"), completion: .file(extensions: ["html"]))
+    @Option(
+        help: ArgumentHelp("Also write a page to this file.", valueName: "file"),
+        completion: .file(extensions: ["html"]))
     var html: String?
 
     @Flag(help: "Print one JSON object.")

@@ -9,7 +9,8 @@ struct RequestOptions: ParsableArguments {
     @Argument(help: "The run. (standard: the only one in progress)")
     var run: String?
 
-    @Option(help: ArgumentHelp("Why, for the journal and whoever reads it later.", valueName: "text"))
+    @Option(
+        help: ArgumentHelp("Why, for the journal and whoever reads it later.", valueName: "text"))
     var reason: String?
 
     @Flag(help: "Print the run as one JSON object.")
@@ -26,7 +27,9 @@ struct RequestOptions: ParsableArguments {
             if json {
                 console.line(jsonLine(view))
             } else {
-                console.line("run \(run): \(verb.rawValue) accepted; it is \(view.summary.state.title), phase \(view.summary.phase)")
+                console.line(
+                    "run \(run): \(verb.rawValue) accepted; it is \(view.summary.state.title), phase \(view.summary.phase)"
+                )
                 console.errorLine("sluice: watch it: sluice status \(run) --watch")
             }
             return .done
@@ -79,7 +82,8 @@ struct ApproveCommand: AsyncParsableCommand {
 
 struct AbortCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "abort", abstract: "Begin no new step, then do what the plan's on_failure says.",
+        commandName: "abort",
+        abstract: "Begin no new step, then do what the plan's on_failure says.",
         discussion: """
             Refused past the point of no return, when writes may have happened on the new schema.
 
@@ -107,7 +111,8 @@ struct RetryCommand: AsyncParsableCommand {
 
 struct RollbackCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "rollback", abstract: "Undo what a run has done, in reverse order, whatever on_failure says.",
+        commandName: "rollback",
+        abstract: "Undo what a run has done, in reverse order, whatever on_failure says.",
         discussion: """
             Refused past the point of no return: from then on only a plan to the older release goes back.
 

@@ -33,7 +33,11 @@ struct ValidateCommand: AsyncParsableCommand {
             let prepared = try await PreparedPlan.read(plan)
             answer(Answer(prepared), prepared, console)
         } catch {
-            if error.exit != .refused { return try await conclude(json: json, console: console) { () throws(CommandFailure) in throw error } }
+            if error.exit != .refused {
+                return try await conclude(json: json, console: console) {
+                    () throws(CommandFailure) in throw error
+                }
+            }
             answer(Answer(plan: plan, valid: false, diagnostics: error.diagnostics), nil, console)
             throw ExitCode(CommandExit.refused.rawValue)
         }
@@ -52,11 +56,16 @@ struct ValidateCommand: AsyncParsableCommand {
             "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
                 + "manifest \(prepared.release.manifest.short)")
         for moment in MigrationName.Moment.allCases where prepared.plan.database != nil {
-            let versions = prepared.migrations.migrations.filter { $0.moment == moment }.map(\.version)
-            if !versions.isEmpty { console.line("migrations, \(moment.rawValue): \(versions.joined(separator: ", "))") }
+            let versions = prepared.migrations.migrations.filter { $0.moment == moment }.map(
+                \.version)
+            if !versions.isEmpty {
+                console.line("migrations, \(moment.rawValue): \(versions.joined(separator: ", "))")
+            }
         }
         let staying = prepared.migrations.cannotBeUndone.map(\.version)
-        if !staying.isEmpty { console.line("cannot be undone once applied: \(staying.joined(separator: ", "))") }
+        if !staying.isEmpty {
+            console.line("cannot be undone once applied: \(staying.joined(separator: ", "))")
+        }
     }
 
     struct Answer: Codable, Hashable, Sendable {

@@ -12,7 +12,8 @@ extension CommandFailure {
         case .refused:
             self.init(
                 code: "unreachable", "nobody listens at \(url)",
-                advice: "is `sluice coordinator` running? Say where it is with --coordinator or SLUICE_COORDINATOR",
+                advice:
+                    "is `sluice coordinator` running? Say where it is with --coordinator or SLUICE_COORDINATOR",
                 isTransient: true)
         case .unresolved:
             self.init(
@@ -21,11 +22,15 @@ extension CommandFailure {
         case .tls:
             self.init(
                 code: "tls", "no trusted connection to \(url): \(failure.message)",
-                advice: "give the coordinator's authority with --ca-file, and call it by the name in its certificate")
+                advice:
+                    "give the coordinator's authority with --ca-file, and call it by the name in its certificate"
+            )
         case .unreachable, .timedOut, .interrupted:
             self.init(
-                code: "unreachable", "the coordinator at \(url) does not answer: \(failure.message)",
-                advice: "look at its log; whatever a run does, it goes on without this command", isTransient: true)
+                code: "unreachable",
+                "the coordinator at \(url) does not answer: \(failure.message)",
+                advice: "look at its log; whatever a run does, it goes on without this command",
+                isTransient: true)
         default:
             self.init(code: "transfer", failure.message)
         }
@@ -40,14 +45,16 @@ extension CommandFailure {
                 code: error?.code ?? "unauthorized",
                 error?.message ?? "the coordinator at \(url) does not accept this token",
                 advice: error?.advice
-                    ?? "set SLUICE_TOKEN or --token-file to an operator's token; `sluice token create --operator NAME` makes one")
+                    ?? "set SLUICE_TOKEN or --token-file to an operator's token; `sluice token create --operator NAME` makes one"
+            )
         case 404:
             self.init(
                 code: "not-found", error?.message ?? "the coordinator at \(url) has no such thing",
                 advice: error?.advice ?? "see `sluice status` for the runs there are")
         case 400, 409, 422:
             self.init(
-                .refused, code: error?.code ?? "refused", error?.message ?? "the coordinator refused (\(status))",
+                .refused, code: error?.code ?? "refused",
+                error?.message ?? "the coordinator refused (\(status))",
                 advice: error?.advice, diagnostics: error?.diagnostics ?? [])
         case 408, 429, 500...:
             self.init(
@@ -57,7 +64,8 @@ extension CommandFailure {
                 isTransient: status != 507 && status != 500)
         default:
             self.init(
-                code: error?.code ?? "protocol", error?.message ?? "the coordinator at \(url) answered \(status)",
+                code: error?.code ?? "protocol",
+                error?.message ?? "the coordinator at \(url) answered \(status)",
                 advice: error?.advice)
         }
     }

@@ -33,7 +33,9 @@ struct ConnectionOptions: ParsableArguments {
     func resolved(
         _ environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws(CommandFailure) -> Connection {
-        func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
+        func variable(_ name: String) -> String? {
+            environment[name].flatMap { $0.isEmpty ? nil : $0 }
+        }
         var token = variable("SLUICE_TOKEN")
         if let tokenFile { token = try TextFile.firstLine(of: tokenFile, what: "token") }
         return try Connection(
@@ -56,7 +58,8 @@ struct Connection: Hashable, Sendable {
     init(url: String, token: HTTPSecret?, authorities: String?) throws(CommandFailure) {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }
-        guard url.hasPrefix("http://") || url.hasPrefix("https://"), !url.contains("?"), !url.contains("#")
+        guard url.hasPrefix("http://") || url.hasPrefix("https://"), !url.contains("?"),
+            !url.contains("#")
         else {
             throw CommandFailure(
                 code: "coordinator-address", "the coordinator's address \(url) is not a URL",

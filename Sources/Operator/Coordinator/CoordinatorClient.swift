@@ -48,7 +48,9 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.post, Path.runs, json: start, maximumBody: 128 << 20))
     }
 
-    func request(_ request: RunRequest, of run: RunIdentifier) async throws(CommandFailure) -> RunView {
+    func request(_ request: RunRequest, of run: RunIdentifier) async throws(CommandFailure)
+        -> RunView
+    {
         try decode(await send(.post, Path.requests(run), json: request, maximumBody: 128 << 20))
     }
 
@@ -56,7 +58,7 @@ struct CoordinatorClient: Sendable {
         do throws(CommandFailure) {
             _ = try await send(.head, Path.blob(blob), maximumBody: 0)
             return true
-        } catch where error.code == "not-found" {
+        } catch  where error.code == "not-found" {
             return false
         }
     }
@@ -90,7 +92,9 @@ struct CoordinatorClient: Sendable {
                 },
                 onBytes: { bytes in
                     let isRefusal = refused.withLock { refused in
-                        if refused.status != 0 { refused.body += bytes.prefix(65_536 - refused.body.count) }
+                        if refused.status != 0 {
+                            refused.body += bytes.prefix(65_536 - refused.body.count)
+                        }
                         return refused.status != 0
                     }
                     return isRefusal || onBytes(bytes)
@@ -108,7 +112,10 @@ struct CoordinatorClient: Sendable {
     private func request(_ method: HTTPMethod, _ path: String) -> HTTPRequest {
         HTTPRequest(
             method, connection.url + path,
-            headers: [HTTPHeader("Sluice-Protocol", "\(protocolVersion)"), HTTPHeader("User-Agent", "sluice")],
+            headers: [
+                HTTPHeader("Sluice-Protocol", "\(protocolVersion)"),
+                HTTPHeader("User-Agent", "sluice"),
+            ],
             bearerToken: connection.token, tls: TLSFiles(authorities: connection.authorities))
     }
 
@@ -158,8 +165,11 @@ struct CoordinatorClient: Sendable {
     private func decode<Value: Decodable>(_ bytes: [UInt8]) throws(CommandFailure) -> Value {
         do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch {
             throw CommandFailure(
-                code: "protocol", "the coordinator at \(connection.url) answered what this program does not understand",
-                advice: "use a `sluice` of the coordinator's version, and check that nothing else listens there")
+                code: "protocol",
+                "the coordinator at \(connection.url) answered what this program does not understand",
+                advice:
+                    "use a `sluice` of the coordinator's version, and check that nothing else listens there"
+            )
         }
     }
 }

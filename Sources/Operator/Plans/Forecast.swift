@@ -95,7 +95,8 @@ extension Forecast {
     private static func selected(by selection: NodeSelection, _ world: World?) -> [NodeName] {
         switch selection {
         case .names(let names): names
-        case .labels: world?.nodes.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name) ?? []
+        case .labels:
+            world?.nodes.filter { selection.selects($0.name, labels: $0.labels) }.map(\.name) ?? []
         }
     }
 
@@ -129,7 +130,9 @@ extension Forecast {
         }
         for name in selected {
             guard let view = world.nodes.first(where: { $0.name == name }) else {
-                warn("unknown-node", "the coordinator does not know the node \(name)", "see: sluice nodes")
+                warn(
+                    "unknown-node", "the coordinator does not know the node \(name)",
+                    "see: sluice nodes")
                 continue
             }
             guard let status = view.status else {
@@ -137,7 +140,9 @@ extension Forecast {
                 continue
             }
             if let seen = view.lastSeen, seen > .seconds(30) {
-                warn("silent-node", "\(name) was last heard \(seen.text) ago", "is sluice-agent running there?")
+                warn(
+                    "silent-node", "\(name) was last heard \(seen.text) ago",
+                    "is sluice-agent running there?")
             }
             if let expected = plan.release.expected, status.active?.release.name != expected {
                 let found = status.active?.release.name.rawValue ?? "no release"
@@ -184,13 +189,16 @@ private struct StepDetails {
     private func lines(_ goal: NodeGoal) -> [String] {
         switch goal {
         case .present:
-            plan.release.expected.map { ["every node serves \($0), its gate open"] } ?? ["every gate open"]
+            plan.release.expected.map { ["every node serves \($0), its gate open"] } ?? [
+                "every gate open"
+            ]
         case .staged: named("warm with", plan.rollout.warm)
         case .closed: [writes]
         case .drained:
             [
                 "for \(plan.drain.timeout) at most; then stragglers are "
-                    + (plan.drain.stragglers == .terminate ? "ended" : "left alone and the run turns back")
+                    + (plan.drain.stragglers == .terminate
+                        ? "ended" : "left alone and the run turns back")
             ]
         case .braced, .readsHeld:
             if case .hold(let span, let count) = plan.reads {
@@ -227,7 +235,8 @@ private struct StepDetails {
         }
         let names = batches[batch].map(\.rawValue)
         return names.count <= 8
-            ? names.joined(separator: " ") : names.prefix(7).joined(separator: " ") + " … \(names.count) nodes"
+            ? names.joined(separator: " ")
+            : names.prefix(7).joined(separator: " ") + " … \(names.count) nodes"
     }
 
     private func named(_ what: String, _ names: [some SafeName]) -> [String] {
@@ -247,12 +256,14 @@ private struct StepDetails {
 
     private func pending(_ moment: MigrationName.Moment) -> [String] {
         let versions = migrations.migrations.filter { $0.moment == moment }.map(\.version)
-        return versions.isEmpty ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
+        return versions.isEmpty
+            ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
     }
 
     private func undone(_ moment: MigrationName.Moment) -> [String] {
         migrations.migrations.filter { $0.moment == moment }.map {
-            $0.canBeUndone ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
+            $0.canBeUndone
+                ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
         }
     }
 }

@@ -30,13 +30,16 @@ struct MigrationDirectory: Hashable, Sendable {
         var directory = MigrationDirectory(path: path)
         guard let path else { return directory }
         do throws(CommandFailure) {
-            let names = try TextFile.names(in: path, what: "directory of the migrations", limit: 10_000)
-            try directory.take(names.filter { $0.hasSuffix(".sql") && !$0.hasPrefix(".") }, path, &findings)
+            let names = try TextFile.names(
+                in: path, what: "directory of the migrations", limit: 10_000)
+            try directory.take(
+                names.filter { $0.hasSuffix(".sql") && !$0.hasPrefix(".") }, path, &findings)
         } catch {
             findings.append(
                 Diagnostic(
                     .error, code: "migrations", error.message,
-                    advice: error.advice ?? "database.migrations is relative to the plan's own directory"))
+                    advice: error.advice
+                        ?? "database.migrations is relative to the plan's own directory"))
         }
         return directory
     }
@@ -59,7 +62,8 @@ struct MigrationDirectory: Hashable, Sendable {
         guard parsed.count <= Limits.migrations else {
             return findings.append(
                 Diagnostic(
-                    .error, code: "migrations", "\(path) has \(parsed.count) files, the limit is \(Limits.migrations)",
+                    .error, code: "migrations",
+                    "\(path) has \(parsed.count) files, the limit is \(Limits.migrations)",
                     advice: "move those that are applied everywhere to another directory"))
         }
         parsed.sort()
@@ -67,11 +71,14 @@ struct MigrationDirectory: Hashable, Sendable {
         var total = 0
         for name in parsed {
             let file = "\(path)/\(name)"
-            let bytes = try TextFile.bytes(of: file, what: "migration", limit: Limits.migrationBytes)
+            let bytes = try TextFile.bytes(
+                of: file, what: "migration", limit: Limits.migrationBytes)
             total += bytes.count
             guard let text = String(validating: bytes, as: UTF8.self) else {
                 findings.append(
-                    Diagnostic(.error, code: "encoding", at: place(file), "\(name) is not UTF-8 text", advice: "save it as UTF-8"))
+                    Diagnostic(
+                        .error, code: "encoding", at: place(file), "\(name) is not UTF-8 text",
+                        advice: "save it as UTF-8"))
                 continue
             }
             files.append(MigrationFile(name: "\(name)", text: text))
@@ -79,7 +86,8 @@ struct MigrationDirectory: Hashable, Sendable {
             let hasDown = parsed.contains { $0.version == name.version && $0.direction == .down }
             switch MigrationName.moment(inHeaderOf: text) {
             case .success(let moment):
-                migrations.append(Migration(version: name.version, moment: moment, canBeUndone: hasDown))
+                migrations.append(
+                    Migration(version: name.version, moment: moment, canBeUndone: hasDown))
             case .failure(let unknown):
                 findings.append(
                     Diagnostic(
@@ -91,24 +99,31 @@ struct MigrationDirectory: Hashable, Sendable {
         if total > Limits.migrationBytes {
             findings.append(
                 Diagnostic(
-                    .error, code: "migrations", "the migrations have \(total) bytes in all, the limit is \(Limits.migrationBytes)"))
+                    .error, code: "migrations",
+                    "the migrations have \(total) bytes in all, the limit is \(Limits.migrationBytes)"
+                ))
         }
         noteWhatStays(path, &findings)
     }
 
-    private func checkPairs(_ names: [MigrationName], _ path: String, _ findings: inout [Diagnostic]) {
+    private func checkPairs(
+        _ names: [MigrationName], _ path: String, _ findings: inout [Diagnostic]
+    ) {
         let ups = names.filter { $0.direction == .up }
         for (first, second) in zip(ups, ups.dropFirst()) where first.number == second.number {
             findings.append(
                 Diagnostic(
                     .error, code: "migration-number", at: place("\(path)/\(second)"),
-                    "\(second) has the number of \(first)", advice: "give each migration a number of its own"))
+                    "\(second) has the number of \(first)",
+                    advice: "give each migration a number of its own"))
         }
-        for name in names where name.direction == .down && !ups.contains(where: { $0.version == name.version }) {
+        for name in names
+        where name.direction == .down && !ups.contains(where: { $0.version == name.version }) {
             findings.append(
                 Diagnostic(
                     .error, code: "migration-pair", at: place("\(path)/\(name)"),
-                    "\(name) undoes a migration that is not there", advice: "add \(name.version).up.sql, or remove it"))
+                    "\(name) undoes a migration that is not there",
+                    advice: "add \(name.version).up.sql, or remove it"))
         }
     }
 
@@ -118,7 +133,9 @@ struct MigrationDirectory: Hashable, Sendable {
                 Diagnostic(
                     .warning, code: "no-way-back", at: place("\(path)/\(migration.version).up.sql"),
                     "\(migration.version) has no down-migration: a run that applies it and fails later cannot put the schema back",
-                    advice: "write \(migration.version).down.sql, or be sure that it is applied already"))
+                    advice:
+                        "write \(migration.version).down.sql, or be sure that it is applied already"
+                ))
         }
     }
 

@@ -30,7 +30,9 @@ struct PreparedPlan: Sendable {
     /// - Throws: a refusal with every finding.
     static func read(_ file: String) async throws(CommandFailure) -> PreparedPlan {
         let result = await offPool { () -> Result<PreparedPlan, CommandFailure> in
-            do throws(CommandFailure) { return .success(try readBlocking(file)) } catch { return .failure(error) }
+            do throws(CommandFailure) { return .success(try readBlocking(file)) } catch {
+                return .failure(error)
+            }
         }
         return try result.get()
     }

@@ -16,7 +16,8 @@ enum TextFile {
         guard fstat(descriptor, &status) == 0 else { throw failure("inspect", what, path, errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw CommandFailure(
-                code: "file", "the \(what) \(path) is not a regular file", advice: "give the path of a file")
+                code: "file", "the \(what) \(path) is not a regular file",
+                advice: "give the path of a file")
         }
         var content: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 64 * 1024)
@@ -30,7 +31,8 @@ enum TextFile {
             content += buffer[..<count]
             guard content.count <= limit else {
                 throw CommandFailure(
-                    code: "file", "the \(what) \(path) is larger than \(Operator.bytes(Int64(limit)))",
+                    code: "file",
+                    "the \(what) \(path) is larger than \(Operator.bytes(Int64(limit)))",
                     advice: "is it the right file?")
             }
         }
@@ -48,7 +50,8 @@ enum TextFile {
     }
 
     /// The names in a directory, sorted.
-    static func names(in path: String, what: String, limit: Int) throws(CommandFailure) -> [String] {
+    static func names(in path: String, what: String, limit: Int) throws(CommandFailure) -> [String]
+    {
         guard let directory = opendir(path) else { throw failure("open", what, path, errno) }
         defer { closedir(directory) }
         var names: [String] = []
@@ -90,6 +93,7 @@ enum TextFile {
         _ operation: String, _ what: String, _ path: String, _ number: Int32
     ) -> CommandFailure {
         CommandFailure(
-            code: "file", "cannot \(operation) the \(what) \(path): \(String(cString: strerror(number)))")
+            code: "file",
+            "cannot \(operation) the \(what) \(path): \(String(cString: strerror(number)))")
     }
 }

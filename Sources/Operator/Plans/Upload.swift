@@ -29,13 +29,19 @@ struct Upload: Sendable {
     func perform(_ tell: (Progress) -> Void) async throws(CommandFailure) -> Progress {
         let manifest = prepared.bundle.manifest
         var blobs = manifest.distinctEntries.map { entry in
-            Blob(digest: entry.digest, size: entry.size, body: .file(path: prepared.bundle.file(of: entry)))
+            Blob(
+                digest: entry.digest, size: entry.size,
+                body: .file(path: prepared.bundle.file(of: entry)))
         }
         let encoded = manifest.encoded
         blobs.append(
-            Blob(digest: prepared.release.manifest, size: Int64(encoded.count), body: .bytes(encoded)))
+            Blob(
+                digest: prepared.release.manifest, size: Int64(encoded.count), body: .bytes(encoded)
+            ))
         var progress = Progress(blobs: blobs.count, bytes: blobs.reduce(0) { $0 + $1.size })
-        let result = await withTaskGroup(of: Result<(size: Int64, isSent: Bool), CommandFailure>.self) { group in
+        let result = await withTaskGroup(
+            of: Result<(size: Int64, isSent: Bool), CommandFailure>.self
+        ) { group in
             var rest = blobs[...]
             for blob in rest.prefix(Upload.atOnce) { group.addTask { await bring(blob) } }
             rest = rest.dropFirst(Upload.atOnce)

@@ -51,13 +51,15 @@ struct FactLine {
             let report = ended.report
             let lines = report?.lines ?? []
             let detail = lines.isEmpty ? "" : ": " + lines.joined(separator: "; ")
-            return "database: \(ended.kind.title) done in \((report?.duration ?? .zero).text)\(detail)"
+            return
+                "database: \(ended.kind.title) done in \((report?.duration ?? .zero).text)\(detail)"
         case .failed:
             let failure = ended.failure
             let advice = failure?.advice.map { "; next: \($0)" } ?? ""
             return "database: \(ended.kind.title) failed: \(failure?.message ?? "")\(advice)"
         case .lost:
-            return "database: \(ended.kind.title): its coordinator is gone; looking at what took effect"
+            return
+                "database: \(ended.kind.title): its coordinator is gone; looking at what took effect"
         }
     }
 

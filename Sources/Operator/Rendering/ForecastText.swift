@@ -10,7 +10,10 @@ enum ForecastText {
         lines += nodes(forecast, width: width)
         lines += [StyledLine(""), StyledLine("what happens, in this order", .strong)]
         lines += steps(forecast.steps, width: width)
-        lines += [StyledLine(""), StyledLine("when anything fails before the lift, this is undone", .strong)]
+        lines += [
+            StyledLine(""),
+            StyledLine("when anything fails before the lift, this is undone", .strong),
+        ]
         lines += steps(forecast.undo, width: width)
         lines += findings(forecast.findings, width: width)
         return lines
@@ -27,11 +30,14 @@ enum ForecastText {
     }
 
     private static func nodes(_ forecast: Forecast, width: Int) -> [StyledLine] {
-        if forecast.nodes.isEmpty { return [StyledLine("nodes: not known without the coordinator", .warning)] }
+        if forecast.nodes.isEmpty {
+            return [StyledLine("nodes: not known without the coordinator", .warning)]
+        }
         let shown = forecast.nodes.prefix(50)
         let table = Table(
             columns: [
-                Table.Column(title: "NODE", atMost: 24), Table.Column(title: "BATCH", alignment: .right),
+                Table.Column(title: "NODE", atMost: 24),
+                Table.Column(title: "BATCH", alignment: .right),
                 Table.Column(title: "SERVES", rank: 1), Table.Column(title: "WILL", rank: 2),
             ],
             rows: shown.map { node in
@@ -39,11 +45,13 @@ enum ForecastText {
                     Table.Cell(node.name.rawValue), Table.Cell("\(node.batch)"),
                     Table.Cell(node.release?.rawValue ?? "?"),
                     node.isUpToDate
-                        ? Table.Cell("serve it anew", .faint) : Table.Cell("serve \(forecast.release.name)"),
+                        ? Table.Cell("serve it anew", .faint)
+                        : Table.Cell("serve \(forecast.release.name)"),
                 ]
             })
         let rest = forecast.nodes.count - shown.count
-        return table.lines(width: width) + (rest > 0 ? [StyledLine("… and \(counted(rest, "more node"))", .faint)] : [])
+        return table.lines(width: width)
+            + (rest > 0 ? [StyledLine("… and \(counted(rest, "more node"))", .faint)] : [])
     }
 
     private static func steps(_ steps: [Forecast.PlannedLine], width: Int) -> [StyledLine] {
@@ -54,7 +62,8 @@ enum ForecastText {
             phase = step.phase
             let column = name + String(repeating: " ", count: 11 - name.count)
             lines.append(
-                StyledLine(column, step.phase.isInWriteWindow ? .warning : .active) + StyledLine(step.title))
+                StyledLine(column, step.phase.isInWriteWindow ? .warning : .active)
+                    + StyledLine(step.title))
             for detail in step.details {
                 for part in wrapped(printable(detail), to: max(20, width - 15)) {
                     lines.append(StyledLine(String(repeating: " ", count: 15) + part, .faint))
@@ -66,8 +75,10 @@ enum ForecastText {
 
     static func findings(_ findings: [Diagnostic], width: Int) -> [StyledLine] {
         if findings.isEmpty { return [] }
-        return [StyledLine("")] + findings.map { finding in
-            StyledLine(printable(finding.description), finding.severity == .error ? .bad : .warning)
-        }
+        return [StyledLine("")]
+            + findings.map { finding in
+                StyledLine(
+                    printable(finding.description), finding.severity == .error ? .bad : .warning)
+            }
     }
 }

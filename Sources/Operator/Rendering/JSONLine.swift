@@ -6,6 +6,8 @@ internal import FoundationEssentials
 func jsonLine(_ value: some Encodable) -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(value) else { return "{\"type\":\"error\",\"code\":\"internal\"}" }
+    guard let data = try? encoder.encode(value) else {
+        return "{\"type\":\"error\",\"code\":\"internal\"}"
+    }
     return String(decoding: data, as: UTF8.self)
 }

@@ -9,7 +9,8 @@ enum RunListing {
         if runs.isEmpty { return ["no run yet; begin one with: sluice apply PLAN"] }
         let table = Table(
             columns: [
-                Table.Column(title: "RUN", rank: 0, atMost: 64), Table.Column(title: "FLEET", rank: 2),
+                Table.Column(title: "RUN", rank: 0, atMost: 64),
+                Table.Column(title: "FLEET", rank: 2),
                 Table.Column(title: "RELEASE", rank: 1), Table.Column(title: "STATE", rank: 0),
                 Table.Column(title: "PHASE", rank: 3), Table.Column(title: "BEGAN", rank: 4),
                 Table.Column(title: "BY", rank: 5),
@@ -34,17 +35,22 @@ enum NodeListing {
         }
         let table = Table(
             columns: [
-                Table.Column(title: "NODE", rank: 0, atMost: 24), Table.Column(title: "RELEASE", rank: 1, atMost: 16),
-                Table.Column(title: "GATE", rank: 2), Table.Column(title: "SEEN", alignment: .right, rank: 3),
+                Table.Column(title: "NODE", rank: 0, atMost: 24),
+                Table.Column(title: "RELEASE", rank: 1, atMost: 16),
+                Table.Column(title: "GATE", rank: 2),
+                Table.Column(title: "SEEN", alignment: .right, rank: 3),
                 Table.Column(title: "AGENT", rank: 6, atMost: 12),
                 Table.Column(title: "DISK FREE", alignment: .right, rank: 7),
-                Table.Column(title: "RUN", rank: 4), Table.Column(title: "LABELS", rank: 5, atMost: 60),
-                Table.Column(title: "NOTE", rank: 8, atMost: 200),
+                Table.Column(title: "RUN", rank: 4),
+                Table.Column(title: "LABELS", rank: 5, atMost: 60),
+                Table.Column(title: "NOTE", rank: 8, atMost: 200, isText: true),
             ],
             rows: nodes.map { node in
                 [
                     Table.Cell(node.name.rawValue),
-                    Table.Cell(node.status?.active?.release.name.rawValue ?? (node.status == nil ? "?" : "none")),
+                    Table.Cell(
+                        node.status?.active?.release.name.rawValue
+                            ?? (node.status == nil ? "?" : "none")),
                     NodeTable.gate(node.status?.gate), NodeTable.seen(node.lastSeen),
                     Table.Cell(node.status?.agentVersion ?? ""),
                     Table.Cell(node.status.map { bytes($0.diskFree) } ?? ""),

@@ -14,7 +14,7 @@ enum NodeTable {
         Table.Column(title: "HELD", alignment: .right, rank: 5),
         Table.Column(title: "IN FLIGHT", alignment: .right, rank: 7),
         Table.Column(title: "SEEN", alignment: .right, rank: 4),
-        Table.Column(title: "NOTE", rank: 8, atMost: 200),
+        Table.Column(title: "NOTE", rank: 8, atMost: 200, isText: true),
     ]
 
     /// At most `rows` nodes, those that need looking at first; a last line counts those that are left out.
@@ -33,7 +33,8 @@ enum NodeTable {
             Table.Cell(node.name.rawValue, node.standing == .quarantined ? .bad : .plain),
             Table.Cell(node.batch.map { "\($0)" } ?? ""),
             step(node),
-            Table.Cell(node.status?.active?.release.name.rawValue ?? (node.status == nil ? "?" : "none")),
+            Table.Cell(
+                node.status?.active?.release.name.rawValue ?? (node.status == nil ? "?" : "none")),
             self.gate(gate),
             Table.Cell(gate.map { "\($0.writesWaiting + $0.readsWaiting)" } ?? ""),
             Table.Cell(gate.map { "\($0.writesInFlight)" } ?? ""),
@@ -64,7 +65,8 @@ enum NodeTable {
     static func seen(_ span: Span?) -> Table.Cell {
         guard let span else { return Table.Cell("never", .bad) }
         // A status is due every ten seconds at the latest.
-        return Table.Cell(span < .seconds(1) ? "now" : span.text, span > .seconds(30) ? .bad : .plain)
+        return Table.Cell(
+            span < .seconds(1) ? "now" : span.text, span > .seconds(30) ? .bad : .plain)
     }
 
     private static func note(_ node: NodeRow) -> String {
@@ -82,7 +84,9 @@ enum NodeTable {
         if let staging = status.staging, staging.bytesDone < staging.bytesTotal {
             return "staging \(bytes(staging.bytesDone)) of \(bytes(staging.bytesTotal))"
         }
-        if let task = status.tasks.first(where: { $0.state == .running }) { return "runs \(task.identity)" }
+        if let task = status.tasks.first(where: { $0.state == .running }) {
+            return "runs \(task.identity)"
+        }
         if let health = status.health, health.state == .checking { return health.detail }
         return ""
     }
@@ -96,6 +100,8 @@ enum NodeTable {
             case nil: return 3
             }
         }
-        return (urgency(left), left.batch ?? .max, left.name) < (urgency(right), right.batch ?? .max, right.name)
+        return (urgency(left), left.batch ?? .max, left.name) < (
+            urgency(right), right.batch ?? .max, right.name
+        )
     }
 }

@@ -10,7 +10,9 @@ func printable(_ text: String) -> String {
             text.unicodeScalars.map { scalar in
                 switch scalar.value {
                 case 0x09, 0x0A, 0x0D: " "
-                case 0x00...0x1F, 0x7F...0x9F, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF: "\u{FFFD}"
+                case 0x00...0x1F, 0x7F...0x9F, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069,
+                    0xFEFF:
+                    "\u{FFFD}"
                 default: scalar
                 }
             }))
@@ -52,16 +54,34 @@ func fitted(_ text: String, to width: Int) -> String {
 func wrapped(_ text: String, to width: Int) -> [String] {
     var lines: [String] = []
     var line = ""
-    for word in text.split(separator: " ") {
+    for word in text.split(separator: " ").flatMap({ pieces(of: $0, width: max(1, width)) }) {
         if line.isEmpty {
-            line = String(word)
-        } else if columns(of: line) + 1 + columns(of: String(word)) <= width {
+            line = word
+        } else if columns(of: line) + 1 + columns(of: word) <= width {
             line += " " + word
         } else {
             lines.append(line)
-            line = String(word)
+            line = word
         }
     }
     if !line.isEmpty { lines.append(line) }
     return lines
+}
+
+/// A word in pieces that fit a line; most words are one.
+private func pieces(of word: Substring, width: Int) -> [String] {
+    var pieces: [String] = []
+    var piece = ""
+    var used = 0
+    for character in word {
+        let wide = columns(of: character)
+        if used + wide > width, !piece.isEmpty {
+            pieces.append(piece)
+            piece = ""
+            used = 0
+        }
+        piece.append(character)
+        used += wide
+    }
+    return pieces + (piece.isEmpty ? [] : [piece])
 }

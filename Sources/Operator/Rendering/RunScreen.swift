@@ -15,7 +15,8 @@ struct RunScreen: Sendable {
     func lines(width: Int, height: Int = .max) -> [StyledLine] {
         let head = header(width: width)
         let rest = height == .max ? .max : max(2, height - head.count - 1)
-        return (head + NodeTable.lines(view.nodes, width: width, rows: rest == .max ? .max : rest - 1))
+        return
+            (head + NodeTable.lines(view.nodes, width: width, rows: rest == .max ? .max : rest - 1))
             .map { $0.fitted(to: width) }
     }
 
@@ -28,7 +29,9 @@ struct RunScreen: Sendable {
         if let database = view.database {
             lines.append(StyledLine("database  ", .faint) + StyledLine(printable(database)))
         }
-        if let reason = view.reason { lines += labelled("because", reason, isAtFault ? .bad : .warning, width) }
+        if let reason = view.reason {
+            lines += labelled("because", reason, isAtFault ? .bad : .warning, width)
+        }
         if let advice = view.advice { lines += labelled("next", advice, .strong, width) }
         if let lost { lines += labelled("lost", lost, .bad, width) }
         return lines + [StyledLine("")]
@@ -43,9 +46,12 @@ struct RunScreen: Sendable {
     }
 
     private var progress: StyledLine {
-        let batch = view.batches > 0 && view.batch > 0 ? "  batch \(view.batch) of \(view.batches)" : ""
+        let batch =
+            view.batches > 0 && view.batch > 0 ? "  batch \(view.batch) of \(view.batches)" : ""
         let named = view.nodes.filter { $0.reached != nil && $0.standing == .member }
-        let reached = named.isEmpty ? "" : "  \(named.filter { $0.reached == true }.count)/\(named.count) nodes"
+        let reached =
+            named.isEmpty
+            ? "" : "  \(named.filter { $0.reached == true }.count)/\(named.count) nodes"
         return StyledLine("phase     ", .faint)
             + StyledLine("\(view.summary.phase)", .strong)
             + StyledLine(state.isEnded ? "" : ": \(printable(view.step))\(reached)\(batch)")
@@ -68,7 +74,8 @@ struct RunScreen: Sendable {
         _ label: String, _ text: String, _ role: StyledLine.Role, _ width: Int
     ) -> [StyledLine] {
         let indent = 10
-        return wrapped(printable(text), to: max(20, width - indent)).prefix(4).enumerated().map { index, line in
+        return wrapped(printable(text), to: max(20, width - indent)).prefix(4).enumerated().map {
+            index, line in
             let name = index == 0 ? label : ""
             let blank = String(repeating: " ", count: indent - columns(of: name))
             return StyledLine(name + blank, .faint) + StyledLine(line, role)

@@ -11,6 +11,8 @@ struct Table: Hashable, Sendable {
         var rank = 0
         /// No cell takes more.
         var atMost = 40
+        /// Running text: the last column, cut at the table's edge before another column gives way to it.
+        var isText = false
     }
 
     struct Cell: Hashable, Sendable, ExpressibleByStringLiteral {
@@ -36,7 +38,8 @@ struct Table: Hashable, Sendable {
         let wanted = columns.indices.map { index in
             let cells = rows.map { Operator.columns(of: $0[index].text) }
             return min(
-                max(cells.max() ?? 0, Operator.columns(of: columns[index].title)), columns[index].atMost)
+                max(cells.max() ?? 0, Operator.columns(of: columns[index].title)),
+                columns[index].atMost)
         }
         // A column of which no row says anything is not shown.
         let shown = fitting(
@@ -51,8 +54,11 @@ struct Table: Hashable, Sendable {
 
     private func fitting(_ candidates: [Int], _ wanted: [Int], _ width: Int) -> [Int] {
         var shown = candidates
+        func needed(_ index: Int) -> Int {
+            columns[index].isText ? min(wanted[index], 20) : wanted[index]
+        }
         func total() -> Int {
-            shown.reduce(0) { $0 + wanted[$1] } + Table.gap * max(0, shown.count - 1)
+            shown.reduce(0) { $0 + needed($1) } + Table.gap * max(0, shown.count - 1)
         }
         while total() > width, let least = shown.max(by: { columns[$0].rank < columns[$1].rank }),
             columns[least].rank > 0
@@ -79,6 +85,7 @@ struct Table: Hashable, Sendable {
                 if !gap.isEmpty { pieces.append(.init(text: gap, role: .plain)) }
             }
         }
+        while let last = pieces.last, last.text.allSatisfy({ $0 == " " }) { pieces.removeLast() }
         return StyledLine(pieces)
     }
 }

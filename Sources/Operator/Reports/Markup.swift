@@ -26,13 +26,15 @@ struct Markup: Hashable, Sendable, CustomStringConvertible {
 
     /// An element. Names are this program's own; values and content are escaped.
     static func element(
-        _ name: StaticString, _ attributes: KeyValuePairs<StaticString, String> = [:], _ content: Markup...
+        _ name: StaticString, _ attributes: KeyValuePairs<StaticString, String> = [:],
+        _ content: Markup...
     ) -> Markup {
         element(name, attributes, content)
     }
 
     static func element(
-        _ name: StaticString, _ attributes: KeyValuePairs<StaticString, String> = [:], _ content: [Markup]
+        _ name: StaticString, _ attributes: KeyValuePairs<StaticString, String> = [:],
+        _ content: [Markup]
     ) -> Markup {
         let listed = attributes.map { " \($0.key)=\"\(escaped($0.value))\"" }.joined()
         return Markup(trusted: "<\(name)\(listed)>\(content.map(\.description).joined())</\(name)>")
@@ -47,7 +49,9 @@ struct Markup: Hashable, Sendable, CustomStringConvertible {
     /// A whole page around its content.
     ///
     /// - Parameter style: this program's own style sheet, allowed by its digest.
-    static func page(title: String, style: StaticString, policy: String, _ content: [Markup]) -> String {
+    static func page(title: String, style: StaticString, policy: String, _ content: [Markup])
+        -> String
+    {
         """
         <!DOCTYPE html>
         <html lang="en">

@@ -26,6 +26,9 @@ struct ReportFacts {
             Row(label: "write window", value: window, isStrong: true),
             Row(label: "migration", value: report.migration?.text ?? "none ran"),
         ]
+        if let reversion = report.reversion {
+            rows.append(Row(label: "undoing it", value: reversion.text))
+        }
         if let rest = report.windowMinusMigration, report.migration != nil {
             rows.append(Row(label: "window minus migration", value: rest.text, isStrong: true))
         }
@@ -33,7 +36,9 @@ struct ReportFacts {
             Row(label: "release", value: release),
             Row(label: "plan", value: "\(report.planFile), digest \(report.digest.short)"),
             Row(label: "started", value: "\(report.createdAt.text) by \(report.startedBy)"),
-            Row(label: "took", value: report.duration.text + (report.endedAt == nil ? " so far" : "")),
+            Row(
+                label: "took",
+                value: report.duration.text + (report.endedAt == nil ? " so far" : "")),
             Row(label: "nodes", value: nodes),
         ]
     }
@@ -44,7 +49,8 @@ struct ReportFacts {
     }
 
     private var release: String {
-        let before = Set(report.nodes.compactMap(\.before)).sorted().map(\.rawValue).joined(separator: ", ")
+        let before = Set(report.nodes.compactMap(\.before)).sorted().map(\.rawValue).joined(
+            separator: ", ")
         return (before.isEmpty ? "" : "\(before) → ")
             + "\(report.release.name), manifest \(report.release.manifest.short)"
     }
@@ -55,8 +61,10 @@ struct ReportFacts {
     }
 
     static let nodeGoals: [(title: String, matches: @Sendable (NodeGoal) -> Bool)] = [
-        ("staged", { $0 == .staged }), ("closed", { $0 == .closed }), ("drained", { $0 == .drained }),
-        ("upgraded", { if case .upgraded = $0 { true } else { false } }), ("verified", { $0 == .verified }),
+        ("staged", { $0 == .staged }), ("closed", { $0 == .closed }),
+        ("drained", { $0 == .drained }),
+        ("upgraded", { if case .upgraded = $0 { true } else { false } }),
+        ("verified", { $0 == .verified }),
         ("opened", { $0 == .opened }),
     ]
 
@@ -64,7 +72,9 @@ struct ReportFacts {
     func reached(_ node: RunReport.NodeEntry) -> [String] {
         ReportFacts.nodeGoals.map { goal in
             let milestone = node.milestones.last { milestone in
-                guard milestone.kind == .reached, case .nodes(let reached)? = milestone.step else { return false }
+                guard milestone.kind == .reached, case .nodes(let reached)? = milestone.step else {
+                    return false
+                }
                 return goal.matches(reached)
             }
             return milestone.map { time($0.at) } ?? ""
@@ -88,11 +98,14 @@ struct ReportFacts {
         return [
             "no transaction older than \(proof.transaction) was left; nothing of an application lies beyond \(proof.fenceLSN)",
             "stored state to restore: \(proof.stored.short)",
-        ] + (proof.ended.isEmpty ? ["no transaction had to be ended"] : proof.ended.map { "ended: \($0)" })
+        ]
+            + (proof.ended.isEmpty
+                ? ["no transaction had to be ended"] : proof.ended.map { "ended: \($0)" })
     }
 
     func words(_ request: RunReport.RequestEntry) -> String {
-        "\(request.verb.rawValue) by \(request.by) in \(request.phase)" + (request.reason.map { ": \($0)" } ?? "")
+        "\(request.verb.rawValue) by \(request.by) in \(request.phase)"
+            + (request.reason.map { ": \($0)" } ?? "")
     }
 
     func words(_ trouble: RunReport.TroubleEntry) -> String {

@@ -23,7 +23,8 @@ struct ReportPage {
     /// Nothing is allowed but the page's own style sheet, known by its digest.
     static var policy: String {
         let digest = Digest.sha256(of: "\(ReportStyle.sheet)")
-        return "default-src 'none'; style-src 'sha256-\(base64(digest))'; base-uri 'none'; form-action 'none'"
+        return
+            "default-src 'none'; style-src 'sha256-\(base64(digest))'; base-uri 'none'; form-action 'none'"
     }
 
     private var header: Markup {
@@ -34,7 +35,12 @@ struct ReportPage {
                 "dl", ["class": "summary"],
                 facts.summary.map { row in
                     .element(
-                        "div", ["class": row.label == "outcome" ? "outcome \(report.state.rawValue)" : row.isStrong ? "strong" : "row"],
+                        "div",
+                        [
+                            "class": row.label == "outcome"
+                                ? "outcome \(report.state.rawValue)"
+                                : row.isStrong ? "strong" : "row"
+                        ],
                         .element("dt", [:], text: row.label), .element("dd", [:], text: row.value))
                 }))
     }
@@ -42,7 +48,8 @@ struct ReportPage {
     private var pictures: Markup {
         var pictures = [
             ReportPicture(
-                report: report, facts: facts, from: report.createdAt, to: report.endedAt ?? report.lastAt,
+                report: report, facts: facts, from: report.createdAt,
+                to: report.endedAt ?? report.lastAt,
                 name: "run", title: "The whole run"
             ).figure
         ]
@@ -52,8 +59,11 @@ struct ReportPage {
             let margin = Span(milliseconds: max(1, (closed - opened).milliseconds / 12))
             pictures.append(
                 ReportPicture(
-                    report: report, facts: facts, from: Instant(milliseconds: opened.milliseconds - margin.milliseconds),
-                    to: closed + margin, name: "window", title: "The write window"
+                    report: report, facts: facts,
+                    from: Instant(milliseconds: opened.milliseconds - margin.milliseconds),
+                    to: closed + margin, name: "window",
+                    title: "The write window"
+                        + (report.window.map { ", \($0.text)" } ?? ", still open")
                 ).figure)
         }
         return .element("section", ["aria-label": "Timelines"], pictures)
@@ -64,19 +74,29 @@ struct ReportPage {
             section("Phases", table(["phase", "began", "took"], phases)),
             section(
                 "Nodes",
-                table(["node", "batch", "before"] + ReportFacts.nodeGoals.map(\.title) + ["note"], nodes)),
+                table(
+                    ["node", "batch", "before"] + ReportFacts.nodeGoals.map(\.title) + ["note"],
+                    nodes)),
             section("Database", list(database)),
             section("Census", list(facts.census.map { [.escaped($0)] })),
-            section("What went wrong", table(["when", "what"], report.troubles.map { [facts.time($0.at), facts.words($0)] })),
-            section("Requests", table(["when", "what"], report.requests.map { [facts.time($0.at), facts.words($0)] })),
+            section(
+                "What went wrong",
+                table(
+                    ["when", "what"], report.troubles.map { [facts.time($0.at), facts.words($0)] })),
+            section(
+                "Requests",
+                table(
+                    ["when", "what"], report.requests.map { [facts.time($0.at), facts.words($0)] })),
             section(
                 "Steps",
                 table(
                     ["phase", "step", "began", "took"],
                     report.steps.map { step in
                         [
-                            (step.direction == .back ? "undo " : "") + step.phase.rawValue, step.title,
-                            facts.time(step.began), step.ended.map { ($0 - step.began).text } ?? "not completed",
+                            (step.direction == .back ? "undo " : "") + step.phase.rawValue,
+                            step.title,
+                            facts.time(step.began),
+                            step.ended.map { ($0 - step.began).text } ?? "not completed",
                         ]
                     })),
         ].compactMap { $0 }
@@ -100,8 +120,11 @@ struct ReportPage {
                 + (entry.failure?.findings ?? []).map(\.description)
                 + (entry.failure?.advice.map { ["next: \($0)"] } ?? [])
             let head = Markup.element(
-                "p", [:], .element("span", ["class": "time"], text: facts.time(entry.began)), .escaped(" " + facts.words(entry)))
-            return [head] + (details.isEmpty ? [] : [.element("ul", [:], details.map { .element("li", [:], text: $0) })])
+                "p", [:], .element("span", ["class": "time"], text: facts.time(entry.began)),
+                .escaped(" " + facts.words(entry)))
+            return [head]
+                + (details.isEmpty
+                    ? [] : [.element("ul", [:], details.map { .element("li", [:], text: $0) })])
         }
     }
 
@@ -110,18 +133,21 @@ struct ReportPage {
     }
 
     private func list(_ items: [[Markup]]) -> Markup? {
-        items.isEmpty ? nil : .element("ul", ["class": "plain"], items.map { .element("li", [:], $0) })
+        items.isEmpty
+            ? nil : .element("ul", ["class": "plain"], items.map { .element("li", [:], $0) })
     }
 
     private func table(_ titles: [String], _ rows: [[String]]) -> Markup? {
         if rows.isEmpty { return nil }
-        let head = Markup.element("tr", [:], titles.map { .element("th", ["scope": "col"], text: $0) })
+        let head = Markup.element(
+            "tr", [:], titles.map { .element("th", ["scope": "col"], text: $0) })
         let body = rows.map { row in
             Markup.element(
                 "tr", [:],
                 row.enumerated().map { index, text in
                     index == 0
-                        ? .element("th", ["scope": "row"], text: text) : .element("td", [:], text: text)
+                        ? .element("th", ["scope": "row"], text: text)
+                        : .element("td", [:], text: text)
                 })
         }
         return .element(

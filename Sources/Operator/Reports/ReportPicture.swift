@@ -35,9 +35,11 @@ struct ReportPicture {
 
     var figure: Markup {
         let omitted = report.nodes.count - nodes.count
-        let caption = title + (omitted > 0 ? " (\(nodes.count) of \(report.nodes.count) nodes)" : "")
+        let caption =
+            title + (omitted > 0 ? " (\(nodes.count) of \(report.nodes.count) nodes)" : "")
         return .element(
-            "figure", [:], .element("figcaption", [:], text: caption), .element("div", ["class": "wide"], svg))
+            "figure", [:], .element("figcaption", [:], text: caption),
+            .element("div", ["class": "wide"], svg))
     }
 
     private var svg: Markup {
@@ -50,7 +52,10 @@ struct ReportPicture {
             [
                 .element("title", ["id": "\(name)-title"], text: title),
                 .element("desc", ["id": "\(name)-description"], text: description),
-            ] + window + axis + phases + database + nodes.enumerated().flatMap { lane($1, at: nodeTop + Double($0) * ReportPicture.laneHeight) })
+            ] + window + axis + phases + database
+                + nodes.enumerated().flatMap {
+                    lane($1, at: nodeTop + Double($0) * ReportPicture.laneHeight)
+                })
     }
 
     private var databaseTop: Double { ReportPicture.top + 26 }
@@ -69,12 +74,15 @@ struct ReportPicture {
         guard let opened = report.windowOpened else { return [] }
         let start = x(opened)
         let end = x(report.windowClosed ?? report.lastAt)
-        let lines = [opened, report.windowClosed].compactMap { $0 }.filter { $0 >= from && $0 <= to }
+        let lines = [opened, report.windowClosed].compactMap { $0 }.filter {
+            $0 >= from && $0 <= to
+        }
         return [
             .element(
                 "rect",
                 [
-                    "class": "window", "x": format(start), "y": "0", "width": format(max(1, end - start)),
+                    "class": "window", "x": format(start), "y": "0",
+                    "width": format(max(1, end - start)),
                     "height": format(height),
                 ],
                 .element("title", [:], text: "write window \(report.window?.text ?? "still open")"))
@@ -82,7 +90,10 @@ struct ReportPicture {
             + lines.map {
                 .element(
                     "line",
-                    ["class": "edge", "x1": format(x($0)), "x2": format(x($0)), "y1": "0", "y2": format(height)])
+                    [
+                        "class": "edge", "x1": format(x($0)), "x2": format(x($0)), "y1": "0",
+                        "y2": format(height),
+                    ])
             }
     }
 
@@ -99,9 +110,14 @@ struct ReportPicture {
                 marks.append(
                     .element(
                         "line",
-                        ["class": "grid", "x1": place, "x2": place, "y1": "16", "y2": format(height)]))
+                        [
+                            "class": "grid", "x1": place, "x2": place, "y1": "16",
+                            "y2": format(height),
+                        ]))
                 marks.append(
-                    .element("text", ["class": "soft", "x": place, "y": "11", "text-anchor": "middle"], text: Span(milliseconds: time).text))
+                    .element(
+                        "text", ["class": "soft", "x": place, "y": "11", "text-anchor": "middle"],
+                        text: Span(milliseconds: time).text))
             }
             time += step
         }
@@ -112,7 +128,9 @@ struct ReportPicture {
     static func tick(_ length: Int64) -> Int64 {
         var scale: Int64 = 1
         while scale < Int64.max / 100 {
-            for factor in [1, 2, 5] as [Int64] where length / (scale * factor) <= 10 { return scale * factor }
+            for factor in [1, 2, 5] as [Int64] where length / (scale * factor) <= 10 {
+                return scale * factor
+            }
             scale *= 10
         }
         return scale
@@ -123,19 +141,26 @@ struct ReportPicture {
             + report.phases.filter { $0.ended >= from && $0.began <= to }.flatMap { phase in
                 bar(
                     from: phase.began, to: phase.ended, at: ReportPicture.top, height: 18,
-                    class: phase.direction == .forward ? "forward" : "back", text: facts.words(phase),
-                    title: "\(facts.words(phase)) \(facts.time(phase.began)), \((phase.ended - phase.began).text)")
+                    class: phase.direction == .forward ? "forward" : "back",
+                    text: facts.words(phase),
+                    title:
+                        "\(facts.words(phase)) \(facts.time(phase.began)), \((phase.ended - phase.began).text)"
+                )
             }
     }
 
     private var database: [Markup] {
         guard !report.database.isEmpty else { return [] }
         return [label("database", at: databaseTop + 13)]
-            + report.database.filter { ($0.ended ?? report.lastAt) >= from && $0.began <= to }.flatMap { entry in
+            + report.database.filter { ($0.ended ?? report.lastAt) >= from && $0.began <= to }
+            .flatMap { entry in
                 bar(
-                    from: entry.began, to: entry.ended ?? report.lastAt, at: databaseTop, height: 18,
-                    class: entry.result == .failed ? "failed" : entry.kind.isUndoing ? "back" : "forward",
-                    text: entry.kind.rawValue, title: "\(facts.time(entry.began)) \(facts.words(entry))")
+                    from: entry.began, to: entry.ended ?? report.lastAt, at: databaseTop,
+                    height: 18,
+                    class: entry.result == .failed
+                        ? "failed" : entry.kind.isUndoing ? "back" : "forward",
+                    text: entry.kind.rawValue,
+                    title: "\(facts.time(entry.began)) \(facts.words(entry))")
             }
     }
 
@@ -144,17 +169,23 @@ struct ReportPicture {
         let line = Markup.element(
             "line",
             [
-                "class": "lane", "x1": format(ReportPicture.left), "x2": format(ReportPicture.right),
+                "class": "lane", "x1": format(ReportPicture.left),
+                "x2": format(ReportPicture.right),
                 "y1": format(middle), "y2": format(middle),
             ])
-        let marks = node.milestones.filter { $0.at >= from && $0.at <= to }.map { mark($0, of: node, at: middle) }
+        let marks = node.milestones.filter { $0.at >= from && $0.at <= to }.map {
+            mark($0, of: node, at: middle)
+        }
         return [line, label(node.name.rawValue, at: middle + 4)] + marks
     }
 
-    private func mark(_ milestone: RunReport.Milestone, of node: RunReport.NodeEntry, at y: Double) -> Markup {
+    private func mark(_ milestone: RunReport.Milestone, of node: RunReport.NodeEntry, at y: Double)
+        -> Markup
+    {
         let x = x(milestone.at)
         let step = milestone.step?.title ?? ""
-        let words = "\(node.name) \(milestone.kind.rawValue): \(step), \(facts.time(milestone.at))\(milestone.reason.map { ", \($0)" } ?? "")"
+        let words =
+            "\(node.name) \(milestone.kind.rawValue): \(step), \(facts.time(milestone.at))\(milestone.reason.map { ", \($0)" } ?? "")"
         let title = Markup.element("title", [:], text: words)
         switch milestone.kind {
         case .reached, .readmitted:
@@ -162,20 +193,24 @@ struct ReportPicture {
             if case .nodes(.upgraded)? = milestone.step {
                 return .element(
                     "path",
-                    ["class": "reached", "d": "M\(format(x)) \(format(y - 6))l5 6l-5 6l-5 -6z"], title)
+                    ["class": "reached", "d": "M\(format(x)) \(format(y - 6))l5 6l-5 6l-5 -6z"],
+                    title)
             }
-            return .element("circle", ["class": "reached", "cx": format(x), "cy": format(y), "r": "3"], title)
+            return .element(
+                "circle", ["class": "reached", "cx": format(x), "cy": format(y), "r": "3"], title)
         case .failed:
             return .element(
                 "path",
                 ["class": "cross", "d": "M\(format(x - 4)) \(format(y - 4))l8 8m0 -8l-8 8"], title)
         case .quarantined, .joined:
-            return .element("circle", ["class": "away", "cx": format(x), "cy": format(y), "r": "5"], title)
+            return .element(
+                "circle", ["class": "away", "cx": format(x), "cy": format(y), "r": "5"], title)
         }
     }
 
     private func bar(
-        from begin: Instant, to end: Instant, at top: Double, height: Double, class kind: String, text: String,
+        from begin: Instant, to end: Instant, at top: Double, height: Double, class kind: String,
+        text: String,
         title: String
     ) -> [Markup] {
         let start = x(max(begin, from))
@@ -192,7 +227,8 @@ struct ReportPicture {
         return [
             rectangle,
             .element(
-                "text", ["class": "onbar", "x": format(start + 4), "y": format(top + 13)], text: text),
+                "text", ["class": "onbar", "x": format(start + 4), "y": format(top + 13)],
+                text: text),
         ]
     }
 
@@ -205,7 +241,8 @@ struct ReportPicture {
     private func x(_ instant: Instant) -> Double {
         let length = Double(max(1, (to - from).milliseconds))
         let share = Double((instant - from).milliseconds) / length
-        return ReportPicture.left + min(max(share, 0), 1) * (ReportPicture.right - ReportPicture.left)
+        return ReportPicture.left + min(max(share, 0), 1)
+            * (ReportPicture.right - ReportPicture.left)
     }
 
     /// With one digit after the point, so that the same report gives the same page.

@@ -11,7 +11,7 @@ struct ReportRecord: Encodable {
 
     private enum Keys: String, CodingKey {
         case type, phases, durationMilliseconds, windowMilliseconds, migrationMilliseconds
-        case windowMinusMigrationMilliseconds
+        case reversionMilliseconds, windowMinusMigrationMilliseconds
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -22,6 +22,7 @@ struct ReportRecord: Encodable {
         try container.encode(report.duration.milliseconds, forKey: .durationMilliseconds)
         try container.encode(report.window?.milliseconds, forKey: .windowMilliseconds)
         try container.encode(report.migration?.milliseconds, forKey: .migrationMilliseconds)
+        try container.encode(report.reversion?.milliseconds, forKey: .reversionMilliseconds)
         try container.encode(
             report.windowMinusMigration?.milliseconds, forKey: .windowMinusMigrationMilliseconds)
     }

@@ -17,7 +17,8 @@ struct ReportText {
         [StyledLine(facts.title, .strong)] + summary(width) + section("phases", phases(width))
             + section("nodes", nodes(width)) + section("database", database(width))
             + section("census", facts.census.flatMap { indented($0, width) })
-            + section("what went wrong", timed(report.troubles.map { ($0.at, facts.words($0)) }, width))
+            + section(
+                "what went wrong", timed(report.troubles.map { ($0.at, facts.words($0)) }, width))
             + section("requests", timed(report.requests.map { ($0.at, facts.words($0)) }, width))
     }
 
@@ -28,7 +29,8 @@ struct ReportText {
     private func summary(_ width: Int) -> [StyledLine] {
         let column = 24
         return facts.summary.flatMap { row in
-            wrapped(printable(row.value), to: max(20, width - column)).enumerated().map { index, text in
+            wrapped(printable(row.value), to: max(20, width - column)).enumerated().map {
+                index, text in
                 let label = index == 0 ? row.label : ""
                 let blank = String(repeating: " ", count: column - label.count)
                 let role: StyledLine.Role =
@@ -47,7 +49,8 @@ struct ReportText {
             rows: report.phases.map { phase in
                 [
                     Table.Cell(facts.words(phase), phase.direction == .back ? .warning : .plain),
-                    Table.Cell(facts.time(phase.began)), Table.Cell((phase.ended - phase.began).text),
+                    Table.Cell(facts.time(phase.began)),
+                    Table.Cell((phase.ended - phase.began).text),
                 ]
             }
         ).lines(width: width)
@@ -55,11 +58,15 @@ struct ReportText {
 
     private func nodes(_ width: Int) -> [StyledLine] {
         let goals = ReportFacts.nodeGoals.enumerated().map { index, goal in
-            Table.Column(title: goal.title.uppercased(), alignment: .right, rank: [5, 1, 4, 0, 3, 2][index])
+            Table.Column(
+                title: goal.title.uppercased(), alignment: .right, rank: [6, 2, 5, 0, 4, 3][index])
         }
         return Table(
-            columns: [Table.Column(title: "NODE", atMost: 24), Table.Column(title: "BATCH", alignment: .right, rank: 6)]
-                + goals + [Table.Column(title: "NOTE", rank: 0, atMost: 200)],
+            columns: [
+                Table.Column(title: "NODE", atMost: 24),
+                Table.Column(title: "BATCH", alignment: .right, rank: 7),
+            ]
+                + goals + [Table.Column(title: "NOTE", rank: 1, atMost: 200, isText: true)],
             rows: report.nodes.map { node in
                 [Table.Cell(node.name.rawValue), Table.Cell(node.batch.map { "\($0)" } ?? "")]
                     + facts.reached(node).map { Table.Cell($0) }
@@ -75,7 +82,8 @@ struct ReportText {
                 + (entry.failure?.findings ?? []).map(\.description)
             let advice = entry.failure?.advice.map { "next: \($0)" }
             let lines = details + [advice].compactMap { $0 }
-            return timed([(entry.began, facts.words(entry))], width) + lines.flatMap { indented($0, width) }
+            return timed([(entry.began, facts.words(entry))], width)
+                + lines.flatMap { indented($0, width) }
         }
     }
 

@@ -6,7 +6,8 @@ internal import Glibc
 /// Waits for Ctrl-C or SIGTERM, which from then on end the waiting and not the process.
 enum Interruption {
     static func wait() async {
-        let (signals, feed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (signals, feed) = AsyncStream.makeStream(
+            of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let sources = [SIGINT, SIGTERM, SIGHUP].map { number in
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())

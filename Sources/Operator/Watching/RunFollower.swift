@@ -58,8 +58,11 @@ struct RunFollower: Sendable {
             if failure != nil { lostSince = lostSince ?? now }
             if let lostSince, now - lostSince > patience {
                 throw CommandFailure(
-                    code: "unreachable", "the coordinator at \(client.connection.url) has been away for \(patience)",
-                    advice: "start it again; it takes the run up where it was. Then: sluice status \(run) --watch")
+                    code: "unreachable",
+                    "the coordinator at \(client.connection.url) has been away for \(patience)",
+                    advice:
+                        "start it again; it takes the run up where it was. Then: sluice status \(run) --watch"
+                )
             }
             // Cancelled while it waits: the next turn says so.
             try? await Task.sleep(for: pause)
@@ -87,7 +90,9 @@ struct RunFollower: Sendable {
                 if isOver { break }
             }
             // What had come is told; a stream that is over is not waited for.
-            if progress.state.flatMap(CommandExit.init) != nil || Task.isCancelled { group.cancelAll() }
+            if progress.state.flatMap(CommandExit.init) != nil || Task.isCancelled {
+                group.cancelAll()
+            }
             return await group.next() ?? nil
         }
     }
@@ -121,12 +126,18 @@ struct RunFollower: Sendable {
         let data = Data(event.data.utf8)
         switch event.name {
         case "fact":
-            guard let entry = try? JSONDecoder().decode(JournalEntry.self, from: data) else { return false }
-            if entry.version > progress.version + 1 { await catchUp(to: entry.version - 1, &progress, tell) }
+            guard let entry = try? JSONDecoder().decode(JournalEntry.self, from: data) else {
+                return false
+            }
+            if entry.version > progress.version + 1 {
+                await catchUp(to: entry.version - 1, &progress, tell)
+            }
             await take(entry, &progress, tell)
             return false
         case "view":
-            guard let view = try? JSONDecoder().decode(RunView.self, from: data) else { return false }
+            guard let view = try? JSONDecoder().decode(RunView.self, from: data) else {
+                return false
+            }
             let isOver = CommandExit(view.summary.state) != nil
             if isOver { await catchUp(to: view.version, &progress, tell) }
             await tell(.view(view))
@@ -149,7 +160,11 @@ struct RunFollower: Sendable {
     private func catchUp(
         to version: Int64, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
     ) async {
-        guard version > progress.version, let journal = try? await client.journal(of: run) else { return }
-        for entry in journal.entries where entry.version <= version { await take(entry, &progress, tell) }
+        guard version > progress.version, let journal = try? await client.journal(of: run) else {
+            return
+        }
+        for entry in journal.entries where entry.version <= version {
+            await take(entry, &progress, tell)
+        }
     }
 }

@@ -48,7 +48,8 @@ struct Watch: Sendable {
         case .interrupted, .ticking:
             await display.end(nil)
             console.errorLine(
-                "sluice: detached; run \(follower.run) goes on. Watch it again: sluice status \(follower.run) --watch")
+                "sluice: detached; run \(follower.run) goes on. Watch it again: sluice status \(follower.run) --watch"
+            )
             return .detached
         }
     }

@@ -46,7 +46,9 @@ actor WatchDisplay {
             take(entry)
         case .connectionLost(let failure):
             lost = "\(failure.message); trying again, the run does not need this"
-            if style == .lines { console.line("sluice: \(printable(failure.message)); trying again") }
+            if style == .lines {
+                console.line("sluice: \(printable(failure.message)); trying again")
+            }
         case .connectionRestored:
             lost = nil
             if style == .lines { console.line("sluice: the coordinator is back") }
@@ -72,7 +74,8 @@ actor WatchDisplay {
         let facts = size.rows >= 20 ? [StyledLine("")] + recent.map { StyledLine($0, .faint) } : []
         let lines = screen.lines(width: size.columns, height: size.rows - 1 - facts.count) + facts
         console.write(
-            frame.update(lines.map { $0.fitted(to: size.columns).text(inColour: console.inColour) }))
+            frame.update(lines.map { $0.fitted(to: size.columns).text(inColour: console.inColour) })
+        )
     }
 
     func end(_ state: RunState?) {
@@ -82,7 +85,8 @@ actor WatchDisplay {
         switch style {
         case .json:
             console.line(
-                jsonLine(WatchRecord.End(run: view?.summary.run, state: state, exitCode: exit.rawValue)))
+                jsonLine(
+                    WatchRecord.End(run: view?.summary.run, state: state, exitCode: exit.rawValue)))
         case .lines where exit == .waiting:
             // An end is a fact; that a run waits is said with what to do about it.
             console.line("sluice: \(state.title)\(view?.advice.map { ": " + printable($0) } ?? "")")
@@ -104,7 +108,8 @@ enum WatchRecord {
         switch update {
         case .view(let view): jsonLine(View(view: view))
         case .fact(let entry): jsonLine(Fact(entry: entry))
-        case .connectionLost(let failure): jsonLine(Connection(state: "lost", message: failure.message))
+        case .connectionLost(let failure):
+            jsonLine(Connection(state: "lost", message: failure.message))
         case .connectionRestored: jsonLine(Connection(state: "restored", message: nil))
         }
     }

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import ContentDigest
+import ControlAPI
+import Foundation
+import Synchronization
+import Testing
+import UpgradeEngine
+import UpgradeModel
+import UpgradePlan
+
+@testable import Operator
+
+@Suite("Commands", .timeLimit(.minutes(1)))
+struct CommandTests {
+    /// A coordinator with three nodes on v1, no run, and a store of blobs.
+    private func coordinator(
+        runs: [RunSummary] = [], release: String = "v1",
+        _ answer: @escaping FakeCoordinator.Handler = { _ in .text(404, "") }
+    ) throws -> FakeCoordinator {
+        let blobs = Mutex<Set<String>>([])
+        return try FakeCoordinator { request in
+            switch (request.method, request.path) {
+            case ("GET", Path.runs): return .json(runs)
+            case ("GET", Path.nodes):
+                return .json(
+                    SampleRun.nodes(1, 2, 3).map {
+                        NodeView(
+                            name: $0, labels: [:], run: nil, lastSeen: .seconds(1),
+                            status: SampleRun.status(release: release))
+                    })
+            case ("HEAD", let path) where path.hasPrefix("/v1/blobs/"):
+                return .text(blobs.withLock { $0.contains(path) } ? 200 : 404, "")
+            case ("PUT", let path):
+                guard path == "/v1/blobs/\(Digest.sha256(of: request.body))" else {
+                    return .text(422, "")
+                }
+                _ = blobs.withLock { $0.insert(path) }
+                return .text(201, "")
+            default: return answer(request)
+            }
+        }
+    }
+
+    @Test func aValidPlanIsSaidToBeValidAndWhatCannotBeUndone() async throws {
+        let directory = try PlanDirectory()
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("plan.yaml: valid\n"))
+        #expect(console.out.contains("migrations, expand: 0002_index\n"))
+        #expect(console.out.contains("migrations, switch: 0001_entries\n"))
+        #expect(console.out.contains("cannot be undone once applied: 0002_index\n"))
+        #expect(
+            console.out.contains("0002_index.up.sql:1:1: warning: 0002_index has no down-migration")
+        )
+    }
+
+    @Test func everyFindingOfAnInvalidPlanIsShownWithItsPlace() async throws {
+        let directory = try PlanDirectory(plan: "fleet: -x\nreleaze: {}\n")
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(console.out.contains("plan.yaml:1:8: error: "))
+        #expect(console.out.contains("plan.yaml:2:1: error: "))
+        #expect(console.out.contains("plan.yaml: not valid, "))
+    }
+
+    @Test func whatAPlanNamesIsCheckedToo() async throws {
+        let directory = try PlanDirectory()
+        try directory.write("migrations/readme.sql", "x")
+        try directory.write("migrations/0003_lost.down.sql", "x")
+        try directory.write("migrations/0004_when.up.sql", "-- sluice: sometimes\nx")
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(directory.path)/bundle/link", withDestinationPath: "/etc/passwd")
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan, "--json"])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        let answer = try JSONDecoder().decode(
+            ValidateCommand.Answer.self, from: Data(console.out.utf8))
+        let codes = Set(answer.diagnostics.map(\.code))
+        #expect(!answer.valid)
+        #expect(
+            codes.isSuperset(of: [
+                "migration-name", "migration-pair", "migration-header", "bundle-link",
+            ]))
+    }
+
+    @Test func aPlanThatIsNotThereIsAnError() async throws {
+        let console = TestConsole()
+        let command = try ValidateCommand.parse(["/nowhere/plan.yaml"])
+        #expect(await exitCode { try await command.perform(console.console()) } == 1)
+        #expect(
+            console.err
+                == "sluice: error: cannot open the plan /nowhere/plan.yaml: No such file or directory\n"
+        )
+    }
+
+    @Test func aBundleIsShownWithItsDigests() async throws {
+        let directory = try PlanDirectory()
+        let console = TestConsole()
+        let command = try BundleCommand.parse(["\(directory.path)/bundle/", "--release", "v2"])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.lines.first == "f \(Digest.sha256(of: "print('v2')\n")) 12 app.py")
+        #expect(console.lines.contains("release  v2"))
+        #expect(console.lines.contains("assets   static/assets"))
+        #expect(console.lines.last == "total    2 files, 20 B")
+    }
+
+    @Test func aPlanShowsEveryStepInOrderAndTouchesNothing() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try PlanCommand.parse([
+            directory.plan, "--json", "--coordinator", server.url, "--detailed-exitcode",
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 2)
+        let forecast = try JSONDecoder().decode(Forecast.self, from: Data(console.out.utf8))
+        #expect(forecast.batches == [SampleRun.nodes(1), SampleRun.nodes(2, 3)])
+        #expect(forecast.isPending == true)
+        // What is shown is what the engine does.
+        let plan = try #require(PlanDocument.parse(text: SampleRun.plan, file: "plan.yaml").plan)
+        #expect(
+            forecast.steps.map { PlannedStep($0.phase, $0.step) }
+                == Itinerary.forward(plan, batches: 2))
+        #expect(forecast.steps.contains { $0.step == .database(.migrate) })
+        #expect(server.requests.allSatisfy { $0.method == "GET" })
+    }
+
+    @Test func aPlanForPeopleNamesNodesBatchesAndTheWayBack() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.lines.contains("web-2      2  v1      serve v2"))
+        #expect(console.lines.contains("rollout    upgrade the canary"))
+        #expect(console.lines.contains("               web-2 web-3"))
+        #expect(
+            console.out.contains(
+                "when anything fails before the lift, this is undone\nrollout    reactivate the old release\n"
+            ))
+        #expect(console.out.contains("0002_index cannot be undone: it has no down-migration"))
+    }
+
+    @Test func driftIsShown() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator(runs: [SampleRun.summary()], release: "v0")
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("warning: web-1 serves v0, and the plan expects v1"))
+        #expect(
+            console.out.contains(
+                "the fleet guestbook is held by run 20261122-182903-k3 of ada since 2026-11-22T18:29:03Z"
+            ))
+    }
+
+    @Test func aPlanWithoutACoordinatorShowsWhatThePlanAloneSays() async throws {
+        let directory = try PlanDirectory()
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--offline"])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("web-1"))
+    }
+
+    @Test func applyBringsWhatIsMissingAndStartsTheRun() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator { request in
+            request.path == Path.runs ? .json(201, SampleRun.view(version: 1)) : .text(404, "")
+        }
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.lines == ["run 20261122-182903-k3"])
+        #expect(console.err.contains("sluice: bundle v2: sent 3 files"))
+        #expect(console.err.contains("sluice status 20261122-182903-k3 --watch"))
+
+        let body = try #require(server.requests.last?.body)
+        let start = try JSONDecoder().decode(StartRun.self, from: Data(body))
+        #expect(start.plan == SampleRun.plan)
+        #expect(
+            start.migrations.map(\.name) == [
+                "0001_entries.down.sql", "0001_entries.up.sql", "0002_index.up.sql",
+            ])
+        #expect(server.count("PUT", Path.blob(start.manifest)) == 1)
+
+        let again = TestConsole()
+        #expect(await exitCode { try await command.perform(again.console()) } == 0)
+        #expect(again.err.contains("sent 0 files (0 B), 3 were there"))
+    }
+
+    @Test func applyWatchesTheRunToItsEnd() async throws {
+        let directory = try PlanDirectory()
+        let run = SampleRun.rolledBack()
+        let server = try coordinator { request in
+            if request.path == Path.runs { return .json(201, SampleRun.view(version: 1)) }
+            return .stream { peer in
+                for entry in run.entries { peer.event("fact", entry, identifier: entry.version) }
+                peer.event("view", SampleRun.view(.rolledBack, version: Int64(run.entries.count)))
+            }
+        }
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([
+            directory.plan, "--watch", "--coordinator", server.url,
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 4)
+        #expect(console.lines.last?.hasSuffix("rolled back") == true)
+    }
+
+    @Test func aRequestThatIsSentAgainCarriesTheSameIdentifier() async throws {
+        let directory = try PlanDirectory()
+        let attempts = Mutex(0)
+        let server = try coordinator { _ in
+            let attempt = attempts.withLock { count in
+                count += 1
+                return count
+            }
+            return attempt < 3 ? .text(503, "") : .json(201, SampleRun.view(version: 1))
+        }
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        let starts = server.requests.filter { $0.method == "POST" }
+        #expect(starts.count == 3)
+        #expect(Set(starts.map(\.body)).count == 1)
+    }
+
+    @Test func aHeldFleetIsARefusalThatSaysWhoHoldsIt() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator { _ in
+            .json(
+                409,
+                APIError(
+                    code: "fleet-held", message: "the fleet guestbook is held by run r7",
+                    advice: "watch it with `sluice status r7 --watch`"))
+        }
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([
+            directory.plan, "--coordinator", server.url, "--json",
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(
+            console.err.contains(
+                "sluice: error: the fleet guestbook is held by run r7\nsluice: next: watch it with")
+        )
+        #expect(console.lines.last?.contains("\"code\":\"fleet-held\"") == true)
+    }
+
+    @Test func aTerminalIsAskedFirst() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(
+            await exitCode {
+                try await command.perform(console.console(terminal: true, answer: ""))
+            } == 3)
+        #expect(console.out.hasSuffix("Start this run? [y/N] "))
+        #expect(server.requests.allSatisfy { $0.method == "GET" })
+    }
+
+    @Test("A request goes to the only run in progress", arguments: RequestVerb.allCases)
+    func aRequestGoesToTheOnlyRunInProgress(verb: RequestVerb) async throws {
+        let server = try coordinator(runs: [SampleRun.summary(), endedRun]) { _ in
+            .json(202, SampleRun.view(.paused))
+        }
+        let console = TestConsole()
+        let options = try RequestOptions.parse(["--reason", "because", "--coordinator", server.url])
+        #expect(await exitCode { try await options.send(verb, console.console()) } == 0)
+        let post = try #require(server.requests.last)
+        #expect(post.path == Path.requests(SampleRun.identifier))
+        let request = try JSONDecoder().decode(RunRequest.self, from: Data(post.body))
+        #expect(request.verb == verb && request.reason == "because")
+        #expect(
+            console.out
+                == "run 20261122-182903-k3: \(verb.rawValue) accepted; it is paused, phase rollout\n"
+        )
+    }
+
+    private var endedRun: RunSummary {
+        var summary = SampleRun.summary(.done)
+        summary.run = RunIdentifier(unchecked: "old")
+        return summary
+    }
+
+    @Test func anAmbiguousRunIsNotGuessed() async throws {
+        var other = SampleRun.summary()
+        other.run = RunIdentifier(unchecked: "r8")
+        other.fleet = FleetName(unchecked: "shop")
+        let server = try coordinator(runs: [other, SampleRun.summary()])
+        let console = TestConsole()
+        let options = try RequestOptions.parse(["--coordinator", server.url])
+        #expect(await exitCode { try await options.send(.abort, console.console()) } == 1)
+        #expect(
+            console.err.contains(
+                "2 runs are in progress: r8 (shop), 20261122-182903-k3 (guestbook)"))
+        #expect(server.requests.allSatisfy { $0.method == "GET" })
+    }
+
+    @Test func noRunInProgressIsSaidSo() async throws {
+        let server = try coordinator(runs: [endedRun])
+        let console = TestConsole()
+        let options = try RequestOptions.parse(["--coordinator", server.url])
+        #expect(await exitCode { try await options.send(.abort, console.console()) } == 1)
+        #expect(console.err.hasPrefix("sluice: error: no run is in progress\n"))
+    }
+
+    @Test func aReportIsMadeFromTheJournal() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator { _ in .json(SampleRun.straight().journal) }
+        let console = TestConsole()
+        let page = "\(directory.path)/report.html"
+        let command = try ReportCommand.parse([
+            "20261122-182903-k3", "--json", "--html", page, "--coordinator", server.url,
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("\"windowMilliseconds\":1319,"))
+        #expect(console.out.contains("\"windowMinusMigrationMilliseconds\":219"))
+        #expect(try String(contentsOfFile: page, encoding: .utf8).hasPrefix("<!DOCTYPE html>"))
+    }
+
+    @Test func nobodyListeningIsSaidWithWhatToDo() async throws {
+        let server = try coordinator()
+        let url = server.url
+        server.stop()
+        let console = TestConsole()
+        let command = try NodesCommand.parse(["--coordinator", url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 1)
+        #expect(
+            console.err.hasPrefix(
+                "sluice: error: nobody listens at \(url)\nsluice: next: is `sluice coordinator` running?"
+            ))
+    }
+
+    @Test func aTokenThatIsNotAcceptedIsSaidAndNeverShown() async throws {
+        let directory = try PlanDirectory()
+        try directory.write("token", "hunter2-token\n")
+        let server = try FakeCoordinator { request in
+            .text(request.headers["authorization"] == "Bearer hunter2-token" ? 401 : 500, "")
+        }
+        let console = TestConsole()
+        let command = try NodesCommand.parse([
+            "--coordinator", server.url, "--token-file", "\(directory.path)/token",
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 1)
+        #expect(console.err.contains("does not accept this token"))
+        #expect(console.err.contains("sluice token create --operator NAME"))
+        #expect(!console.err.contains("hunter2"))
+    }
+
+    @Test func optionsGoBeforeTheEnvironment() throws {
+        let environment = [
+            "SLUICE_COORDINATOR": "https://a.example/", "SLUICE_TOKEN": "t",
+            "SLUICE_CA_FILE": "/ca",
+        ]
+        let plain = try ConnectionOptions.parse([]).resolved(environment)
+        #expect(
+            plain.url == "https://a.example" && plain.authorities == "/ca" && plain.token != nil)
+        let given = try ConnectionOptions.parse(["--coordinator", "http://b:1", "--ca-file", "/x"])
+            .resolved(environment)
+        #expect(given.url == "http://b:1" && given.authorities == "/x")
+        #expect(try ConnectionOptions.parse([]).resolved([:]).url == "http://127.0.0.1:9740")
+        #expect(throws: CommandFailure.self) {
+            try ConnectionOptions.parse(["--coordinator", "b:1"]).resolved([:])
+        }
+    }
+
+    @Test(
+        "Every command has examples",
+        arguments: operatorCommands.map { $0.configuration.commandName ?? "" })
+    func everyCommandHasExamples(name: String) throws {
+        let command = try #require(operatorCommands.first { $0.configuration.commandName == name })
+        #expect(command.configuration.discussion.contains("EXAMPLES\n  sluice \(name)"))
+    }
+}

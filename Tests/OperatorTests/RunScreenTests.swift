@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Testing
+import UpgradeModel
+
+@testable import Operator
+
+@Suite("What a run looks like")
+struct RunScreenTests {
+    static let closed = GateObservation(writes: .hold, writesInFlight: 1, writesWaiting: 7)
+
+    static let nodes = [
+        SampleRun.row(
+            1, reached: nil, batch: 1, status: SampleRun.status(release: "v2", gate: closed)),
+        SampleRun.row(
+            2, reached: true, batch: 2, status: SampleRun.status(release: "v2", gate: closed)),
+        SampleRun.row(
+            3, reached: false, batch: 2, seen: .seconds(42),
+            status: SampleRun.status(
+                gate: closed,
+                failures: [NodeFailure(goal: .activate, message: "the disk\nis \u{1B}[31mfull")])),
+    ]
+
+    private func text(_ view: RunView, width: Int, height: Int = .max) -> String {
+        RunScreen(view: view).lines(width: width, height: height).map(\.plain).joined(
+            separator: "\n")
+    }
+
+    @Test func a120ColumnScreenShowsEverything() {
+        #expect(
+            text(SampleRun.view(nodes: Self.nodes), width: 120) == """
+                run 20261122-182903-k3  guestbook to v2  running  3.25s
+                phase     rollout: upgrade batch 2  1/2 nodes  batch 2 of 2
+                writes    closed for 1.55s, 21 held
+
+                NODE   BATCH  STEP     RELEASE  GATE  HELD  IN FLIGHT   SEEN  NOTE
+                web-1      1  -        v2       hold     7          1    now
+                web-2      2  reached  v2       hold     7          1    now
+                web-3      2  waiting  v1       hold     7          1  42.0s  the disk is �[31mfull
+                """)
+    }
+
+    @Test func an80ColumnScreenLeavesOutWhatMattersLeast() {
+        #expect(
+            text(SampleRun.view(nodes: Self.nodes), width: 80) == """
+                run 20261122-182903-k3  guestbook to v2  running  3.25s
+                phase     rollout: upgrade batch 2  1/2 nodes  batch 2 of 2
+                writes    closed for 1.55s, 21 held
+
+                NODE   BATCH  STEP     RELEASE  GATE  HELD  IN FLIGHT   SEEN
+                web-1      1  -        v2       hold     7          1    now
+                web-2      2  reached  v2       hold     7          1    now
+                web-3      2  waiting  v1       hold     7          1  42.0s
+                """)
+    }
+
+    @Test("No line is wider than the terminal", arguments: [20, 30, 40, 60, 80, 120])
+    func noLineIsWiderThanTheTerminal(width: Int) {
+        let view = SampleRun.view(
+            .waiting, nodes: Self.nodes,
+            reason: "upgrade batch 2 failed on web-3: the disk is full",
+            advice: "`sluice retry 20261122-182903-k3` tries the step again")
+        for line in RunScreen(view: view).lines(width: width) {
+            #expect(columns(of: line.plain) <= width)
+        }
+    }
+
+    @Test func aLowTerminalShowsTheNodesThatNeedLookingAt() {
+        let rows =
+            (1...200).map { SampleRun.row($0, reached: true, batch: 1, status: SampleRun.status()) }
+            + [SampleRun.row(201, reached: false, batch: 1, status: SampleRun.status())]
+            + [SampleRun.row(202, reached: nil, batch: 1, status: nil, quarantine: "unhealthy")]
+        let lines = RunScreen(view: SampleRun.view(nodes: rows)).lines(width: 100, height: 12).map(
+            \.plain)
+        #expect(lines.count <= 12)
+        #expect(lines[5].hasPrefix("web-202"))
+        #expect(lines[6].hasPrefix("web-201"))
+        #expect(lines.last == "… and 197 more nodes")
+    }
+
+    @Test func aScreenSaysWhyARunWaitsAndWhatToDo() {
+        let view = SampleRun.view(
+            .waiting, reason: "the health check of web-2 failed", advice: "`sluice retry R`")
+        let text = text(view, width: 80)
+        #expect(text.contains("because   the health check of web-2 failed"))
+        #expect(text.contains("next      `sluice retry R`"))
+        #expect(text.contains("waiting for a person"))
+    }
+
+    @Test func theElapsedWindowGoesOnBetweenTwoViews() {
+        let screen = RunScreen(view: SampleRun.view(), age: .milliseconds(450))
+        #expect(screen.lines(width: 80).map(\.plain).contains("writes    closed for 2.00s, 0 held"))
+    }
+
+    @Test func aWindowThatIsOverIsShownAsSuch() {
+        let view = SampleRun.view(.done, windowClosed: SampleRun.began + .milliseconds(3134))
+        #expect(text(view, width: 80).contains("writes    open again, were closed for 1.43s"))
+    }
+}
+
+@Suite("Tables and lines")
+struct LineTests {
+    @Test func coloursAreOnlyAddedWhenAsked() {
+        let line = StyledLine("done", .good) + StyledLine(" now")
+        #expect(line.text(inColour: false) == "done now")
+        #expect(line.text(inColour: true) == "\u{1B}[32mdone\u{1B}[0m now")
+    }
+
+    @Test(
+        "A text is fitted to columns",
+        arguments: [
+            ("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 6, "日本語"), ("日本語", 5, "日本…"),
+            ("abc", 0, ""),
+        ])
+    func aTextIsFittedToColumns(text: String, width: Int, expected: String) {
+        #expect(fitted(text, to: width) == expected)
+    }
+
+    @Test func aTextFromOutsideCannotSpeakToTheTerminal() {
+        #expect(printable("a\u{1B}]0;x\u{07}b\nc\td\u{202E}e\u{9B}f") == "a�]0;x�b c d�e�f")
+    }
+
+    @Test(
+        "Spans are short",
+        arguments: [
+            (0, "0ms"), (999, "999ms"), (1000, "1.00s"), (4219, "4.21s"), (42_000, "42.0s"),
+            (192_000, "3m 12s"),
+            (7_500_000, "2h 5m"), (273_600_000, "3d 4h"), (-250, "-250ms"),
+        ] as [(Int64, String)])
+    func spansAreShort(milliseconds: Int64, text: String) {
+        #expect(Span.milliseconds(milliseconds).text == text)
+    }
+
+    @Test(
+        "Sizes are short",
+        arguments: [(0, "0 B"), (1023, "1023 B"), (4300, "4.1 KiB"), (5 << 30, "5.0 GiB")]
+            as [(Int64, String)])
+    func sizesAreShort(count: Int64, text: String) {
+        #expect(bytes(count) == text)
+    }
+
+    @Test func aColumnWithoutAnythingToSayIsNotShown() {
+        let table = Table(
+            columns: [Table.Column(title: "A"), Table.Column(title: "B", rank: 1)],
+            rows: [["x", ""], ["y", ""]])
+        #expect(table.lines(width: 80).map(\.plain) == ["A", "x", "y"])
+    }
+
+    @Test func runningTextIsCutBeforeAnotherColumnGivesWay() {
+        let table = Table(
+            columns: [
+                Table.Column(title: "A"), Table.Column(title: "B", rank: 2),
+                Table.Column(title: "NOTE", rank: 1, atMost: 200, isText: true),
+            ], rows: [["a", "b", "a text that is longer than the table is wide"]])
+        #expect(
+            table.lines(width: 30).map(\.plain) == ["A  B  NOTE", "a  b  a text that is longer t…"])
+        #expect(table.lines(width: 25).map(\.plain) == ["A  NOTE", "a  a text that is longer…"])
+    }
+
+    @Test func aFrameIsDrawnOverTheLastOne() {
+        var frame = LiveFrame()
+        #expect(
+            frame.update(["a", "b"])
+                == "\u{1B}[?2026h\u{1B}[?25l\ra\u{1B}[K\nb\u{1B}[K\n\u{1B}[?2026l")
+        #expect(frame.update(["a", "b"]) == "")
+        #expect(frame.update(["c"]) == "\u{1B}[?2026h\u{1B}[2A\rc\u{1B}[K\n\u{1B}[J\u{1B}[?2026l")
+        #expect(frame.end() == "\u{1B}[?25h")
+        #expect(frame.end() == "")
+    }
+
+    @Test func nodesAreListedWithTheirLabels() {
+        let nodes = [
+            NodeView(
+                name: NodeName(unchecked: "web-1"), labels: ["zone": "eu-1", "role": "web"],
+                run: nil,
+                lastSeen: .seconds(2), status: SampleRun.status()),
+            NodeView(
+                name: NodeName(unchecked: "web-2"), labels: [:], run: nil, lastSeen: nil,
+                status: nil),
+        ]
+        #expect(
+            NodeListing.lines(nodes, width: 80).map(\.plain).joined(separator: "\n") == """
+                NODE   RELEASE  GATE   SEEN  AGENT  DISK FREE  LABELS
+                web-1  v1       open  2.00s  1.0.0    5.0 GiB  role=web zone=eu-1
+                web-2  ?        ?     never
+                """)
+    }
+
+    @Test func runsAreListedNewestFirstAsTheyCome() {
+        #expect(
+            RunListing.lines([SampleRun.summary(.rolledBack)], width: 120).map(\.plain).joined(
+                separator: "\n") == """
+                    RUN                 FLEET      RELEASE  STATE        PHASE    BEGAN                 BY
+                    20261122-182903-k3  guestbook  v2       rolled back  rollout  2026-11-22T18:29:03Z  ada
+                    """)
+    }
+}
