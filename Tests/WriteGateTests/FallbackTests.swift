@@ -2,6 +2,7 @@
 
 import Foundation
 import NginxTestSupport
+import Synchronization
 import Testing
 import UpgradeModel
 import WriteGate
@@ -119,6 +120,39 @@ struct FallbackTests {
         try directory.write("", to: "run/hold-reads")
         try gate.set(.refuse)
         #expect(directory.exists("run/read-only") && !directory.exists("run/hold-reads"))
+    }
+
+    @Test func whoeverIsToldThatTheGateIsClosedFindsTheFlags() async throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.path + "/run"
+        let found = Mutex<[Bool]>([])
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: path)) { snapshot in
+            guard !snapshot.setting.writes.isOpen else { return }
+            let flags = ["read-only", "hold-reads", "mode.json"].map {
+                access("\(path)/\($0)", F_OK) == 0
+            }
+            found.withLock { $0.append(!flags.contains(false)) }
+        }
+        try gate.set(.holdAll)
+        #expect(await eventually { found.withLock { $0.count } == 1 })
+        #expect(found.withLock { $0 } == [true])
+        gate.stop()
+    }
+
+    @Test func theProxysWorkersCanSeeTheFlagsAndOnlyTheyCanReachTheSockets() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(
+            GateConfiguration(runtimeDirectory: directory.path + "/run", socketGroup: getgid()))
+        try gate.set(.holdAll)
+        func mode(_ name: String) throws -> Int {
+            let attributes = try FileManager.default.attributesOfItem(atPath: directory.path + name)
+            return (attributes[.posixPermissions] as? Int) ?? 0
+        }
+        #expect(try mode("/run") == 0o755)
+        #expect(try mode("/run/read-only") == 0o644)
+        #expect(try mode("/run/hold-reads") == 0o644)
+        #expect(try mode("/run/gate.sock") == 0o660)
+        #expect(try mode("/run/writes.sock") == 0o660)
     }
 
     @Test func aFlagThatCannotBeWrittenLeavesTheGateAsItWas() throws {

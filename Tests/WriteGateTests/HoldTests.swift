@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import NginxTestSupport
 import Testing
 import UpgradeModel
@@ -92,6 +93,23 @@ struct HoldTests {
         #expect(try held.response().status == 503)
         #expect(gate.observe().writesHeld == 0)
         #expect(node.application.requests.isEmpty)
+    }
+
+    @Test func aReloadOfNginxDoesNotLetGoOfAHeldWrite() async throws {
+        let node = try await GateNode()
+        let gate = try node.gate(.hold())
+        let held = try node.client.start("POST", "/entries/1", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        node.nginx.signal(SIGHUP)
+        // The new worker has not been heard, so both kinds of datagram come from it.
+        let later = try node.client.start("POST", "/entries/2", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 2 })
+        #expect(node.application.requests.isEmpty)
+        try gate.set(.open)
+        #expect(try held.response().status == 200)
+        #expect(try later.response().status == 200)
+        #expect(await eventually { gate.observe().totals.completed == 2 })
+        #expect(gate.observe().writesInFlight == 0)
     }
 
     @Test func readsDoNotNoticeAClosedGate() async throws {
