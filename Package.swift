@@ -128,15 +128,16 @@ let rooms: [Room] = [
         needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
     tests(
         "Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"),
-        .room("UpgradeEngine")),
+        .room("UpgradeEngine"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
+        logging),
     tests(
         "NodeAgent", .room("UpgradeModel"), .room("NodeEngine"), .room("ControlAPI"),
         .room("CurlClient"), .room("WriteGate"), .room("Releases"), .room("ContentDigest"), logging,
         .room("sluice-agent")),
     tests(
         "ControlServer", .room("UpgradeModel"), .room("ControlAPI"), .room("RunStore"),
-        .room("Coordinator"),
-        .room("CurlClient")),
+        .room("Coordinator"), .room("CurlClient"), .room("ContentDigest"), .room("UpgradeEngine"),
+        logging, metrics, arguments),
     tests(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
         .room("UpgradeEngine")),
