@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import FoundationEssentials
+import Glibc
+import Releases
+import Testing
+import UpgradeModel
+
+@testable import NodeAgent
+
+/// A real agent with a real gate, real releases and real commands against a coordinator that says what the test wants.
+@Suite(.timeLimit(.minutes(2))) struct AgentTests {
+    let coordinator: FakeCoordinator
+    init() throws { coordinator = try FakeCoordinator() }
+
+    @Test func anAgentSaysWhatItIsAndWithWhichToken() async throws {
+        let node = try TestNode(coordinator)
+        let v1 = try await node.adopt("v1", files: ["a": "1"])
+        try await node.withAgent {
+            let status = try await coordinator.status { _ in true }
+            #expect(status.active?.release == v1)
+            #expect(status.active?.cacheGeneration == CacheGeneration(rawValue: 1))
+            #expect(status.active?.identity == nil)
+            #expect(status.staged == [v1])
+            #expect(status.gate.writes == .open)
+            #expect(status.epoch == .zero)
+            #expect(status.diskFree > 0)
+        }
+        #expect(coordinator.tokens == ["Bearer secret-token"])
+    }
+
+    @Test func anUpgradeGoesThroughEveryPart() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  warm:
+                    command: [/bin/sh, -c, 'echo "$SLUICE_RELEASE $SLUICE_RUN" >> ROOT/marks']
+                health:
+                  page: {socket: "{socket}"}
+                caches:
+                  pages: {generation: true}
+                """)
+        try await node.adopt("v1", files: ["a": "1", "same": "same"])
+        let v2 = try node.publish("v2", files: ["a": "2", "same": "same", "deep/er/b": "b"])
+        let app = try HTTPServer(unixSocket: "\(node.root)/sockets/\(v2.identifier).sock") { _ in
+            .init(status: 200, headers: [("X-Release", "v2")])
+        }
+        defer { app.stop() }
+        let base = directive(1) {
+            $0.run = RunIdentifier(unchecked: "run-7")
+            $0.stage = v2
+            $0.tasks = [task("warm.1", "warm", release: v2)]
+        }
+        try await node.withAgent {
+            coordinator.say(base)
+            let staged = try await coordinator.status { $0.tasks.first?.state == .done }
+            #expect(staged.staged.contains(v2) && staged.active?.release.name.rawValue == "v1")
+            #expect(node.lines() == ["v2 run-7"])
+
+            var closing = base
+            closing.revision = 2
+            closing.writes = holding
+            closing.reads = ReadAdmission(
+                hold: HoldLimits(atMost: 5, duration: .seconds(5), retryAfter: .seconds(1)),
+                until: ActivationIdentity(unchecked: "run-7.forward"))
+            coordinator.say(closing)
+            _ = try await coordinator.status { $0.gate.writes == .hold && $0.gate.readsSettled }
+            #expect(node.has("read-only") && node.has("hold-reads"))
+
+            var flipping = closing
+            flipping.revision = 3
+            flipping.active = ActivationGoal(release: v2, identity: ActivationIdentity(unchecked: "run-7.forward"))
+            flipping.tasks = [task("flush.1", "pages", .flush)]
+            flipping.health = HealthGoal(
+                identity: identity("h"), check: HealthCheckName(unchecked: "page"), release: v2.name,
+                consecutive: 3)
+            coordinator.say(flipping)
+            let flipped = try await coordinator.status { $0.health?.state == .healthy }
+            #expect(flipped.active?.release == v2)
+            #expect(flipped.active?.identity?.rawValue == "run-7.forward")
+            #expect(flipped.active?.cacheGeneration == CacheGeneration(rawValue: 2))
+            #expect(flipped.gate.writes == .hold && !flipped.gate.readsHeld)
+            #expect(flipped.tasks.map(\.state) == [.done])
+            #expect(!node.has("hold-reads") && node.has("read-only"))
+            let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(node.root)/app/current")
+            #expect(link == "activations/2-\(v2.identifier)")
+
+            var open = flipping
+            open.revision = 4
+            open.writes = .open
+            open.reads = .pass
+            coordinator.say(open)
+            _ = try await coordinator.status { $0.revision == 4 && $0.gate.writes == .open }
+            #expect(!node.has("read-only"))
+        }
+    }
+
+    @Test func lateAndRepeatedDirectivesChangeNothing() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            coordinator.say(directive(5, epoch: 3) { $0.writes = holding })
+            _ = try await coordinator.status { $0.gate.writes == .hold }
+            let count = coordinator.statuses.count
+            // The coordinator insists on its old word; the agent asks again, with patience, and stays as it is.
+            coordinator.say(directive(9, epoch: 2) { $0.service = .out })
+            try await until("asked again") { coordinator.statuses.count > count }
+            coordinator.say(directive(4, epoch: 3))
+            try await Task.sleep(for: .milliseconds(300))
+            #expect(node.has("read-only") && !node.has("out-of-service"))
+            #expect(coordinator.statuses.allSatisfy { $0.epoch <= Epoch(rawValue: 3) && $0.service == .in })
+            coordinator.say(directive(6, epoch: 3) { $0.service = .out })
+            _ = try await coordinator.status { $0.service == .out && $0.gate.writes == .open }
+            #expect(node.has("out-of-service"))
+        }
+    }
+
+    @Test func theLeaseOpensTheGateOfALostNodeBeforeTheMigration() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.writes = holding
+                    $0.lease = Lease(duration: .seconds(1), onExpiry: .open)
+                })
+            _ = try await coordinator.status { $0.gate.writes == .hold }
+            #expect(node.has("read-only"))
+            // Receipts of a leader of an earlier epoch are no contact.
+            coordinator.setReceiptEpoch(.zero)
+            try await until("open again") { !node.has("read-only") }
+            let report = try LocalSocket.ask(
+                LocalRequest(verb: .status), at: node.configuration.localSocket)
+            #expect(report.alarms.contains { $0.contains("opens by itself") })
+        }
+    }
+
+    @Test func theLeaseKeepsTheGateClosedAfterTheMigrationMayHaveBegun() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.writes = holding
+                    $0.lease = Lease(duration: .seconds(1), onExpiry: .keep)
+                })
+            _ = try await coordinator.status { $0.lease == .keep && $0.gate.writes == .hold }
+            coordinator.stop()
+            try await until("an alarm") {
+                try LocalSocket.ask(LocalRequest(verb: .status), at: node.configuration.localSocket)
+                    .alarms.contains { $0.contains("the gate stays closed") }
+            }
+            #expect(node.has("read-only"))
+        }
+        #expect(node.has("read-only"), "an agent that stops leaves the gate as it is")
+    }
+
+    @Test func whatTheConfigurationDoesNotNameIsRefused() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) { $0.tasks = [task("a", "rm"), task("b", "pages", .flush)] })
+            let status = try await coordinator.status { $0.tasks.first?.state == .notStarted }
+            #expect(status.tasks.map(\.identity.rawValue) == ["a"])
+            #expect(status.tasks[0].output.contains("`rm` is not among the actions"))
+            coordinator.say(directive(2) { $0.tasks = [task("b", "../x", .flush)] })
+            let second = try await coordinator.status { $0.revision == 2 && $0.tasks.first?.state == .notStarted }
+            #expect(second.tasks[0].output.contains("not among the caches"))
+        }
+    }
+
+    @Test func breakGlassOpensTheGateAndTheCoordinatorIsTold() async throws {
+        let node = try TestNode(coordinator)
+        let path = node.configuration.localSocket
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.writes = holding
+                    $0.lease = Lease(duration: .minutes(5), onExpiry: .keep)
+                })
+            _ = try await coordinator.status { $0.gate.writes == .hold }
+            var mode = stat()
+            #expect(stat(path, &mode) == 0 && mode.st_mode & 0o777 == 0o600)
+            let report = try LocalSocket.ask(
+                LocalRequest(verb: .openBreakGlass, reason: "shop must sell"), at: path)
+            #expect(report.status.breakGlass == "shop must sell")
+            #expect(report.status.gate.writes == .open)
+            #expect(!node.has("read-only"))
+            _ = try await coordinator.status { $0.breakGlass == "shop must sell" && $0.gate.writes == .open }
+        }
+        // It outlives the agent, and ends only when somebody says so.
+        try await node.withAgent {
+            try await until("the agent's socket") { FileManager.default.fileExists(atPath: path) }
+            #expect(!node.has("read-only"))
+            _ = try LocalSocket.ask(LocalRequest(verb: .endBreakGlass), at: path)
+            #expect(node.has("read-only"))
+            _ = try await coordinator.status { $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1 }
+        }
+    }
+
+    @Test func aHostileBundleIsRefusedWithNothingChanged() async throws {
+        let node = try TestNode(coordinator)
+        let v1 = try await node.adopt("v1", files: ["a": "1"])
+        let manifest = Array("not a manifest at all\n".utf8)
+        coordinator.hold(manifest)
+        let hostile = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: .sha256(of: manifest))
+        let wrong = try node.publish("v3", files: ["a": "three"])
+        coordinator.hold(Array("other".utf8), as: .sha256(of: "three"))
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = hostile })
+            _ = try await coordinator.status { $0.failures.contains { $0.goal == .stage } }
+            coordinator.say(directive(2) { $0.stage = wrong })
+            let status = try await coordinator.status { $0.revision == 2 && !$0.failures.isEmpty }
+            #expect(status.staged == [v1] && status.active?.release == v1)
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(node.root)/app/releases") == [v1.identifier])
+    }
+
+    @Test func aBlobThatIsNotThereYetIsWaitedForAndNotAFailure() async throws {
+        let node = try TestNode(coordinator)
+        let v2 = try node.publish("v2", files: ["a": "2"], held: false)
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v2 })
+            _ = try await coordinator.status { $0.revision == 1 }
+            try await Task.sleep(for: .milliseconds(300))
+            #expect(coordinator.statuses.allSatisfy { $0.failures.isEmpty && $0.staged.isEmpty })
+            #expect(try node.publish("v2", files: ["a": "2"]) == v2)
+            _ = try await coordinator.status { $0.staged == [v2] }
+        }
+    }
+
+    @Test func anAgentComesBackWhenItsCoordinatorDoes() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            _ = try await coordinator.status { _ in true }
+            let port = coordinator.port
+            coordinator.stop()
+            try await Task.sleep(for: .milliseconds(200))
+            let next = try FakeCoordinator(port: port)
+            next.say(directive(1, epoch: 9) { $0.writes = holding })
+            _ = try await next.status { $0.epoch == Epoch(rawValue: 9) && $0.gate.writes == .hold }
+        }
+    }
+
+    @Test func aReleaseIsTakenOffAgainWhenARunTurnsBack() async throws {
+        let node = try TestNode(coordinator)
+        let v1 = try await node.adopt("v1", files: ["a": "1"])
+        let v2 = try node.publish("v2", files: ["a": "2"])
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v2 })
+            _ = try await coordinator.status { $0.staged.contains(v2) }
+            coordinator.say(directive(2) { $0.unstage = v2 })
+            _ = try await coordinator.status { $0.revision == 2 && $0.staged == [v1] }
+        }
+    }
+}
