@@ -102,7 +102,8 @@ struct FlipTests {
             $0.replacingOccurrences(
                 of: "    open_file_cache off;\n\n    # Old and new",
                 with:
-                    "    open_file_cache max=100; open_file_cache_valid 600s;\n\n    # Old and new")
+                    "    open_file_cache max=100; open_file_cache_valid 600s; open_file_cache_errors on;\n\n    # Old and new"
+            )
         })
         let second = try node.release("2-v2", name: "v2")
         try node.directory.write("one", to: "app/activations/1-v1/files/static/site.txt")
@@ -115,10 +116,13 @@ struct FlipTests {
         #expect(second.requests.count == 1)
         // And the flags are read afresh, because the snippet says so where it looks at them.
         #expect(try await node.client.get("/_sluice/health").status == 200)
-        try node.directory.write("", to: "run/out-of-service")
+        #expect(try await node.client.post("/entries").status == 200)
+        for flag in ["out-of-service", "read-only", "hold-reads"] {
+            try node.directory.write("", to: "run/\(flag)")
+        }
         #expect(try await node.client.get("/_sluice/health").status == 503)
-        try node.directory.write("", to: "run/read-only")
         #expect(try await node.client.post("/entries").status == 503)
+        #expect(try await node.client.get("/page").status == 503)
     }
 
     /// Why the example has no keepalive pool to the application.
