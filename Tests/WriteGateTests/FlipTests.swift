@@ -125,7 +125,6 @@ struct FlipTests {
         #expect(try await node.client.get("/page").status == 503)
     }
 
-    /// Why the example has no keepalive pool to the application.
     @Test func anApplicationThatIsNotThereIs502AndComesBackByItself() async throws {
         let node = try await GateNode()
         try FileManager.default.createDirectory(
