@@ -62,6 +62,11 @@ extension RunCoordinator {
     public struct News: Sendable {
         public var entries: [JournalEntry]
         public var view: RunView
+
+        public init(entries: [JournalEntry], view: RunView) {
+            self.entries = entries
+            self.view = view
+        }
     }
 
     /// A signal at once, and whenever the run, or what its nodes say, may have changed.

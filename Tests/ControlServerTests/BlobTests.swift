@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import ControlAPI
+import CurlClient
+import RunStore
+import Testing
+import UpgradeModel
+
+@testable import ControlServer
+
+@Suite("Blobs over HTTP") struct BlobTests {
+    private let bytes = (0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
+
+    @Test("come back as they were sent, whole, by range and by size")
+    func comeBack() async throws {
+        let bytes = bytes
+        try await RunningServer.run { server in
+            let path = Path.blob(.sha256(of: bytes))
+            #expect(try await server.send(.get, path, as: .node).status == 404)
+            #expect(
+                try await server.send(.put, path, as: .person, body: .bytes(bytes)).status == 201)
+            #expect(
+                try await server.send(.put, path, as: .person, body: .bytes(bytes)).status == 200)
+            let whole = try await server.send(.get, path, as: .node)
+            #expect(whole.status == 200)
+            #expect(whole.body == bytes)
+            let head = try await server.send(.head, path, as: .person)
+            #expect(head.status == 200)
+            #expect(head.head.first("Content-Length") == "700000")
+            let part = try await server.send(
+                .get, path, as: .node, range: HTTPRange(from: 1000, through: 1999))
+            #expect(part.status == 206)
+            #expect(part.body == Array(bytes[1000..<2000]))
+            #expect(part.head.first("Content-Range") == "bytes 1000-1999/700000")
+            let rest = try await server.send(.get, path, as: .node, range: HTTPRange(from: 699_999))
+            #expect(rest.body == [bytes[699_999]])
+            let beyond = try await server.send(
+                .get, path, as: .node, range: HTTPRange(from: 700_000))
+            #expect(beyond.status == 416)
+            #expect(beyond.head.first("Content-Range") == "bytes */700000")
+        }
+    }
+
+    @Test("with another digest than they say are refused, and nothing is kept")
+    func otherDigest() async throws {
+        let bytes = bytes
+        try await RunningServer.run { server in
+            let digest = Digest.sha256(of: "something else")
+            let answer = try await server.send(
+                .put, Path.blob(digest), as: .person, body: .bytes(bytes))
+            #expect(answer.status == 422)
+            #expect(try answer.error.code == "refused")
+            #expect(try await server.blobs.size(of: digest) == nil)
+            // The next request on a new connection is answered as ever.
+            #expect(try await server.send(.get, Path.nodes, as: .person).status == 200)
+        }
+    }
+
+    @Test(
+        "ranges are read as RFC 9110 has them",
+        arguments: [
+            (nil, ByteRange.whole), ("bytes=0-", .part(0..<100)), ("bytes=0-0", .part(0..<1)),
+            ("bytes=10-19", .part(10..<20)), ("bytes=90-200", .part(90..<100)),
+            ("bytes=-5", .part(95..<100)),
+            ("bytes=-500", .part(0..<100)), ("bytes=100-", .unsatisfiable),
+            ("bytes=-0", .unsatisfiable),
+            ("bytes=5-4", .whole), ("bytes=0-1,5-6", .whole), ("items=0-1", .whole),
+            ("bytes=", .whole),
+            ("bytes=a-b", .whole), ("bytes=99999999999999999999-", .whole), ("bytes=-", .whole),
+        ] as [(String?, ByteRange)])
+    func ranges(_ header: String?, _ expected: ByteRange) {
+        #expect(ByteRange(header: header, size: 100) == expected)
+    }
+}

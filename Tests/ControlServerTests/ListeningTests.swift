@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import ControlAPI
+import CurlClient
+import Glibc
+import Logging
+import Testing
+
+@testable import ControlServer
+
+@Suite("Listening") struct ListeningTests {
+    @Test(
+        "beyond this machine needs TLS, or a person's word",
+        arguments: [
+            ("127.0.0.1:9740", true), ("127.8.9.10:1", true), ("localhost:9740", true),
+            ("[::1]:9740", true),
+            ("0.0.0.0:9740", false), ("10.0.0.1:9740", false), ("[::]:9740", false),
+            ("example.org:80", false),
+            ("127.0.0.1.example.org:80", false),
+        ])
+    func beyondThisMachine(_ text: String, _ isAllowed: Bool) throws {
+        let listen = try #require(ListenAddress(argument: text))
+        let plain = ControlServer.Configuration(listen: listen)
+        if isAllowed {
+            try plain.check()
+        } else {
+            let refusal = #expect(throws: ControlServer.Refusal.self) { try plain.check() }
+            #expect(refusal?.description.contains("--insecure") == true)
+        }
+        try ControlServer.Configuration(listen: listen, isInsecureAllowed: true).check()
+        try ControlServer.Configuration(listen: listen, tls: ("a", "b")).check()
+    }
+
+    @Test(
+        "needs a host and a port",
+        arguments: [
+            "", ":", "9740", "127.0.0.1", "127.0.0.1:", ":9740", "a:65536", "a:-1", "a/b:1",
+        ])
+    func needsHostAndPort(_ text: String) {
+        #expect(ListenAddress(argument: text) == nil)
+    }
+
+    @Test("with a certificate speaks TLS, and nothing else")
+    func speaksTLS() async throws {
+        let files = try Certificate.make()
+        try await RunningServer.run(tls: files) { server in
+            let answer = try await server.send(.get, Path.health, as: .nobody)
+            #expect(answer.status == 200)
+            let plain = server.origin.replacing("https", with: "http")
+            await #expect(throws: HTTPFailure.self) {
+                _ = try await server.client.perform(HTTPRequest(.get, plain + Path.health))
+            }
+        }
+    }
+
+    @Test("with a certificate that cannot be read is refused")
+    func refusesMissingCertificate() throws {
+        let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
+        let configuration = ControlServer.Configuration(
+            listen: listen, tls: ("/nowhere/a.pem", "/nowhere/b.pem"))
+        let running = RunningServer()
+        let refusal = #expect(throws: ControlServer.Refusal.self) {
+            _ = try ControlServer(
+                configuration, control: running.control, registry: running.store,
+                blobs: running.blobs,
+                metrics: running.metrics, log: .init(label: "test"))
+        }
+        #expect(refusal?.description.contains("/nowhere/a.pem") == true)
+    }
+
+    @Test("a certificate without its key is refused")
+    func certificateWithoutKey() {
+        #expect(throws: (any Error).self) {
+            try CoordinatorCommand.parse(["--tls-certificate", "a.pem"])
+        }
+        #expect(throws: Never.self) { try CoordinatorCommand.parse([]) }
+    }
+}
+
+/// A certificate for 127.0.0.1, made by the openssl program.
+enum Certificate {
+    static func make() throws -> (certificate: String, key: String) {
+        var template = Array("/tmp/sluice-tls-XXXXXX".utf8CString)
+        try #require(mkdtemp(&template) != nil)
+        let directory = String(
+            decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let files = (certificate: "\(directory)/cert.pem", key: "\(directory)/key.pem")
+        let arguments = [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-keyout", files.key, "-out", files.certificate, "-days", "2", "-subj", "/CN=127.0.0.1",
+            "-addext", "subjectAltName=IP:127.0.0.1",
+        ]
+        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        var process: pid_t = 0
+        try #require(posix_spawnp(&process, "openssl", &actions, nil, &words, environ) == 0)
+        var status: Int32 = 0
+        try #require(waitpid(process, &status, 0) == process && status == 0)
+        return files
+    }
+}
