@@ -52,8 +52,11 @@ struct Site {
     func asSuperuser(_ sql: String) async throws -> Rows { try await observer.execute(named(sql)) }
 
     func connect(as role: String) async throws -> PostgresConnection {
-        try await .connect(
+        let connection = try await PostgresConnection.connect(
             ConnectionOptions(address: cluster.address(database, user: named(role)), applicationName: "application"))
+        // A test that waits for a lock has gone wrong already, and should say so.
+        try await connection.execute("SET lock_timeout = '150ms'; SET statement_timeout = '20s'")
+        return connection
     }
 
     func upgrade(
@@ -69,7 +72,7 @@ struct Site {
 
     /// What must be the same after a fence as before it: one line for each fact.
     func catalog() async throws -> [String] {
-        try await observer.query(Site.catalogQuery).map { $0.text(0) }
+        try await observer.query(Site.catalogQuery()).map { $0.text(0) }
     }
 
     func schemaDump() throws -> String {
@@ -78,14 +81,17 @@ struct Site {
             .filter { !$0.hasPrefix("\\restrict") && !$0.hasPrefix("\\unrestrict") }.joined(separator: "\n")
     }
 
-    private static let catalogQuery = """
+    /// - Parameter first: objects with a lower number are PostgreSQL's own, when it is 16384.
+    static func catalogQuery(from first: Int = 0) -> String {
+        """
         WITH own AS (SELECT oid FROM pg_namespace WHERE nspname IN ('sluice', 'pg_toast'))
         SELECT concat_ws(' ', 'relation', oid, relname, relkind, relowner, relacl::text, relpersistence, relrowsecurity)
-            FROM pg_class WHERE relnamespace NOT IN (SELECT oid FROM own)
+            FROM pg_class WHERE relnamespace NOT IN (SELECT oid FROM own) AND oid >= \(first)
         UNION ALL SELECT concat_ws(' ', 'column', attrelid, attnum, attname, attacl::text, attisdropped)
             FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
+            AND c.oid >= \(first)
         UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner, prosecdef, proacl::text, md5(prosrc))
-            FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM own)
+            FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM own) AND oid >= \(first)
         UNION ALL SELECT concat_ws(' ', 'trigger', t.oid, tgrelid, tgname, tgenabled, tgtype)
             FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
         UNION ALL SELECT concat_ws(' ', 'event trigger', oid, evtname, evtenabled) FROM pg_event_trigger
@@ -101,10 +107,11 @@ struct Site {
             WHERE oid NOT IN (SELECT oid FROM own) AND nspname !~ '^pg_(toast_)?temp'
         UNION ALL SELECT concat_ws(' ', 'rights of', dbid, classid, objid, objsubid, refobjid) FROM pg_shdepend
             WHERE deptype = 'a' AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-        UNION ALL SELECT concat_ws(' ', 'initial', objoid, classoid, objsubid, initprivs::text) FROM pg_init_privs
+        UNION ALL SELECT concat_ws(' ', 'initial', objoid, classoid, objsubid, initprivs::text) FROM pg_init_privs WHERE objoid >= \(first)
         UNION ALL SELECT concat_ws(' ', 'large object', oid, lomowner, lomacl::text) FROM pg_largeobject_metadata
         ORDER BY 1
         """
+    }
 }
 
 extension SchemaUpgrade {

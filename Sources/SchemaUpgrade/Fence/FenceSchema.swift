@@ -189,9 +189,11 @@ enum FenceSchema {
         BEGIN
             FOR found_table IN SELECT oid FROM sluice.unfenced_table ORDER BY oid LIMIT at_most LOOP
                 BEGIN
-                    EXECUTE format('CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s
-                        FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_write()',
-                        '\(trigger)', found_table::regclass);
+                    -- A foreign table takes no TRUNCATE trigger; what it empties is not in this database.
+                    EXECUTE format('CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OR DELETE %s ON %s
+                        FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_write()', '\(trigger)',
+                        CASE WHEN EXISTS (SELECT FROM pg_foreign_table WHERE ftrelid = found_table) THEN ''
+                        ELSE 'OR TRUNCATE' END, found_table::regclass);
                     EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', found_table::regclass, '\(trigger)');
                 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                     busy := busy + 1;

@@ -1,7 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import PostgresClient
 import UpgradeModel
 
 extension SchemaUpgrade {
-    func preflight(_ task: DatabaseTask) async throws -> DatabaseReport { DatabaseReport() }
+    /// Looks for everything that would make a later task fail, and for what the fence cannot cover. Changes nothing.
+    ///
+    /// Fails with all findings at once, each with the statement that mends it.
+    func preflight(_ task: DatabaseTask) async throws -> DatabaseReport {
+        let handshake = try await open().perform { $0.processIdentifier }
+        let isInstalled = try await isInstalled()
+        let findings = try await open().perform { session in
+            var findings = try PreflightQuestion.server(session, handshake: handshake)
+            for question in PreflightQuestion.all { findings += try question.ask(session) }
+            return findings
+        }
+        let superusers = try await superuserSessions()
+        let ledger = try await preflightLedger(task, isInstalled)
+        let all = findings + superusers + ledger + withoutWayBack() + (try await longTransactionWarnings())
+        let errors = all.filter { $0.severity == .error }
+        if !errors.isEmpty {
+            throw DatabaseFailure(
+                code: "preflight", "the database is not ready: " + errors.map(\.message).joined(separator: "; "),
+                advice: errors.first?.advice, findings: all)
+        }
+        let pending = configuration.migrations.migrations.count
+        return DatabaseReport(
+            lines: ["the database is ready; \(pending) migrations in the release"],
+            warnings: all.filter { $0.severity != .error })
+    }
+
+    private func superuserSessions() async throws -> [Diagnostic] {
+        try await open().query(
+            """
+            SELECT r.rolname, quote_ident(r.rolname), \(FenceStatements.description)
+            FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
+                AND (r.rolsuper OR r.rolname = session_user) ORDER BY a.pid LIMIT 50
+            """
+        ).filter { !configuration.trustedSuperusers.contains($0.text(0)) }.map { row in
+            Diagnostic(
+                .error, code: "superuser-session",
+                "a session that the fence cannot hold: \(row.text(2))",
+                advice: "connect the application as another role, or ALTER ROLE \(row.text(1)) NOSUPERUSER; "
+                    + "the migrator needs a role that nobody else uses")
+        }
+    }
+
+    private func preflightLedger(_ task: DatabaseTask, _ isInstalled: Bool) async throws -> [Diagnostic] {
+        guard isInstalled else { return Ledger().findings(configuration.migrations) }
+        if let epoch = try await open().query("SELECT epoch FROM sluice.epoch").first?.integer(0),
+            epoch > task.epoch.rawValue
+        {
+            throw superseded(task, by: "\(epoch)")
+        }
+        var findings = try await ledger().findings(configuration.migrations)
+        if let fence = try await fenceState(), fence.run != task.run.rawValue, fence.state != "lifting" {
+            findings.append(
+                Diagnostic(
+                    .error, code: "fence-held", "the fence of run \(fence.run) is up",
+                    advice: "end that run: sluice rollback, or sluice retry"))
+        }
+        return findings
+    }
+
+    private func withoutWayBack() -> [Diagnostic] {
+        configuration.migrations.withoutDown.filter { $0.phase != .contract }.map { migration in
+            Diagnostic(
+                .warning, code: "no-down-migration", at: .init(file: migration.up.file, line: 1, column: 1),
+                "\(migration.title) has no down file: once it has taken effect, this run can only go forward",
+                advice: "write \(migration.title).down.sql")
+        }
+    }
+
+    private func longTransactionWarnings() async throws -> [Diagnostic] {
+        try await open().query(
+            """
+            SELECT \(FenceStatements.description) FROM pg_stat_activity AS a
+            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
+                AND a.xact_start < clock_timestamp() - make_interval(secs => $1::bigint / 1000.0)
+            ORDER BY a.xact_start LIMIT 20
+            """, ["\(configuration.drainTimeout.milliseconds)"]
+        ).map { row in
+            Diagnostic(
+                .warning, code: "long-transaction", "older than the drain timeout: \(row.text(0))",
+                advice: configuration.stragglers == .terminate
+                    ? "if it is still there when the fence goes up, its session is ended"
+                    : "if it is still there when the fence goes up, the run turns back")
+        }
+    }
 }

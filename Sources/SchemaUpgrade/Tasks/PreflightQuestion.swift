@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+/// One thing to ask of the database before a run; each row of the answer is a finding.
+struct PreflightQuestion: Sendable {
+    var severity: Diagnostic.Severity
+    var code: String
+    /// Rows of a message and an advice.
+    var sql: String
+
+    func ask(_ session: borrowing Session) throws -> [Diagnostic] {
+        try session.query("SELECT * FROM (\(sql)) AS q (message, advice) ORDER BY 1 LIMIT 50").map { row in
+            Diagnostic(severity, code: code, row.text(0), advice: row[1])
+        }
+    }
+
+    /// What kind of server this is, and whether anything stands between.
+    static func server(_ session: borrowing Session, handshake: Int32) throws -> [Diagnostic] {
+        let row = try session.query(
+            """
+            SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(), pg_backend_pid(),
+                current_setting('server_version')
+            """)[0]
+        var findings: [Diagnostic] = []
+        if (row.integer(0) ?? 0) < 140_000 {
+            findings.append(
+                Diagnostic(
+                    .error, code: "server-version", "PostgreSQL \(row.text(3)) is too old for the fence",
+                    advice: "PostgreSQL 14 or later is needed"))
+        }
+        if row.isTrue(1) {
+            findings.append(
+                Diagnostic(.error, code: "standby", "the address leads to a standby", advice: "give the primary's"))
+        }
+        if row.integer(2) != Int64(handshake) {
+            findings.append(
+                Diagnostic(
+                    .error, code: "pooler", "a pooler stands between the coordinator and the server",
+                    advice: "give the server's own address"))
+        }
+        return findings
+    }
+
+    /// Roles that may log in, with every role that each may become or inherits from.
+    private static let reach = """
+        WITH RECURSIVE reach (login, role) AS (
+            SELECT oid, oid FROM pg_roles WHERE rolcanlogin AND NOT rolsuper
+            UNION SELECT reach.login, m.roleid FROM reach JOIN pg_auth_members AS m ON m.member = reach.role)
+        """
+
+    /// Roles that have anything to do with this database: rights, ownership, a session, a membership that leads to them.
+    private static let concerned = """
+        SELECT d.refobjid FROM pg_shdepend AS d WHERE d.refclassid = 'pg_authid'::regclass
+            AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            AND (d.dbid <> 0 OR (d.classid = 'pg_database'::regclass
+                AND d.objid = (SELECT oid FROM pg_database WHERE datname = current_database())))
+        UNION SELECT a.usesysid FROM pg_stat_activity AS a WHERE a.datname = current_database()
+        """
+
+    private static let foreign = FenceSchema.foreignSchemas
+
+    static let all: [PreflightQuestion] = [
+        PreflightQuestion(
+            severity: .error, code: "migrator-rights",
+            sql: """
+                SELECT format('the migrator %s is no superuser; event triggers and ACLs need one', rolname),
+                    format('ALTER ROLE %I SUPERUSER', rolname)
+                FROM pg_roles WHERE rolname = session_user AND NOT rolsuper
+                """),
+        PreflightQuestion(
+            severity: .error, code: "schema-taken",
+            sql: """
+                SELECT format('schema sluice belongs to %s, who is no superuser', r.rolname),
+                    'rename that schema, or drop it if nobody needs it'
+                FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner
+                WHERE n.nspname = 'sluice' AND NOT r.rolsuper
+                """),
+        PreflightQuestion(
+            severity: .error, code: "superuser-member",
+            sql: reach + """
+                SELECT format('role %s may become the superuser %s', l.rolname, s.rolname),
+                    format('REVOKE %I FROM %I', s.rolname, l.rolname)
+                FROM reach JOIN pg_roles AS l ON l.oid = reach.login JOIN pg_roles AS s ON s.oid = reach.role
+                WHERE s.rolsuper AND reach.login IN (\(concerned))
+                """),
+        PreflightQuestion(
+            severity: .error, code: "createrole",
+            sql: reach + """
+                SELECT DISTINCT format('role %s may create roles, and so give itself the rights of any other', s.rolname),
+                    format('ALTER ROLE %I NOCREATEROLE', s.rolname)
+                FROM reach JOIN pg_roles AS s ON s.oid = reach.role
+                WHERE s.rolcreaterole AND (reach.login IN (\(concerned)) OR reach.role IN (\(concerned)))
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "createrole",
+            sql: reach + """
+                SELECT DISTINCT format('role %s may create roles; it has no rights here yet', s.rolname),
+                    format('ALTER ROLE %I NOCREATEROLE', s.rolname)
+                FROM reach JOIN pg_roles AS s ON s.oid = reach.role
+                WHERE s.rolcreaterole AND NOT (reach.login IN (\(concerned)) OR reach.role IN (\(concerned)))
+                """),
+        PreflightQuestion(
+            severity: .error, code: "server-programs",
+            sql: reach + """
+                SELECT format('role %s may run programs or write files on the server (%s)', l.rolname, s.rolname),
+                    format('REVOKE %I FROM %I', s.rolname, l.rolname)
+                FROM reach JOIN pg_roles AS l ON l.oid = reach.login JOIN pg_roles AS s ON s.oid = reach.role
+                WHERE s.rolname IN ('pg_execute_server_program', 'pg_write_server_files')
+                    AND reach.login IN (\(concerned))
+                """),
+        PreflightQuestion(
+            severity: .error, code: "subscription",
+            sql: """
+                SELECT format('subscription %s writes into this database past every trigger', subname),
+                    format('ALTER SUBSCRIPTION %I DISABLE', subname)
+                FROM pg_subscription WHERE subenabled
+                    AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                """),
+        PreflightQuestion(
+            severity: .error, code: "background-worker",
+            sql: """
+                SELECT format('background worker %s (process %s) works in this database', backend_type, pid),
+                    'stop it for the time of the upgrade'
+                FROM pg_stat_activity WHERE datname = current_database() AND backend_type NOT IN (
+                    'client backend', 'walsender', 'autovacuum worker', 'autovacuum launcher', 'parallel worker',
+                    'logical replication worker', 'logical replication launcher')
+                """),
+        PreflightQuestion(
+            severity: .error, code: "prepared-transactions",
+            sql: """
+                SELECT format('prepared transaction %L of %s is pending since %s', gid, owner, prepared),
+                    format('COMMIT PREPARED %1$L, or ROLLBACK PREPARED %1$L', gid)
+                FROM pg_prepared_xacts WHERE database = current_database()
+                """),
+        PreflightQuestion(
+            severity: .error, code: "track-activities",
+            sql: """
+                SELECT CASE WHEN d.setrole = 0 THEN 'track_activities is off for the database'
+                    ELSE format('track_activities is off for role %s', d.setrole::regrole) END,
+                    CASE WHEN d.setrole = 0 THEN format('ALTER DATABASE %I RESET track_activities', current_database())
+                    ELSE format('ALTER ROLE %s RESET track_activities', d.setrole::regrole) END
+                FROM pg_db_role_setting AS d, unnest(d.setconfig) AS s
+                WHERE s IN ('track_activities=off', 'track_activities=false', 'track_activities=0')
+                    AND d.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+                    AND (d.setrole = 0 OR d.setrole IN (\(concerned)))
+                UNION ALL SELECT 'track_activities is off for the server', 'ALTER SYSTEM RESET track_activities'
+                FROM pg_settings WHERE name = 'track_activities' AND reset_val = 'off' AND source <> 'database'
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "definer-function",
+            sql: """
+                SELECT format('%s is SECURITY DEFINER, VOLATILE and belongs to a superuser: it cannot be called while the fence is up',
+                        p.oid::regprocedure),
+                    'if it only reads, mark it STABLE, or give it to a role that is no superuser'
+                FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
+                    JOIN pg_namespace AS n ON n.oid = p.pronamespace
+                WHERE p.prosecdef AND p.provolatile = 'v' AND n.nspname NOT IN \(foreign)
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "definer-function",
+            sql: """
+                SELECT format('%s is SECURITY DEFINER and belongs to a superuser; it stays open because it says that it only reads',
+                        p.oid::regprocedure),
+                    'make sure that it neither draws from a sequence nor calls a function that does; better, give it to a role that is no superuser'
+                FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
+                    JOIN pg_namespace AS n ON n.oid = p.pronamespace
+                WHERE p.prosecdef AND p.provolatile <> 'v' AND n.nspname NOT IN \(foreign)
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "application-owns",
+            sql: reach + """
+                SELECT format('role %s owns, itself or by membership, %s tables; the fence holds it by triggers alone',
+                        l.rolname, count(*)),
+                    'let a role own them that nobody logs in as'
+                FROM reach JOIN pg_roles AS l ON l.oid = reach.login JOIN pg_class AS c ON c.relowner = reach.role
+                WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+                    AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreign))
+                GROUP BY l.rolname
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "superuser-role",
+            sql: """
+                SELECT format('superuser %s may log in; nothing in a database can hold a superuser who means to get past it', rolname),
+                    format('ALTER ROLE %I NOSUPERUSER, if it is an application''s', rolname)
+                FROM pg_roles WHERE rolsuper AND rolcanlogin AND rolname <> session_user AND oid <> 10
+                    AND EXISTS (SELECT FROM (\(concerned)) AS c (role) WHERE c.role = pg_roles.oid)
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "user-mapping",
+            sql: """
+                SELECT format('a user mapping of server %s logs in as the migrator', srvname),
+                    'drop it, or give the migrator another role'
+                FROM pg_user_mappings, unnest(umoptions) AS o WHERE o = 'user=' || session_user
+                """),
+    ]
+}

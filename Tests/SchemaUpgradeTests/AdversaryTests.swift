@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import PostgresTestSupport
+import SchemaUpgrade
+import Testing
+import UpgradeModel
+
+private let windowMigration = [
+    MigrationSet.File(
+        name: "0001_window.up.sql",
+        text: """
+            CREATE TABLE born_new (n integer);
+            CREATE SEQUENCE born_counter;
+            CREATE TABLE parted_high PARTITION OF parted FOR VALUES FROM (100) TO (200);
+            ALTER TABLE parted_high OWNER TO $owner;
+            CREATE TABLE born_owned (n integer); ALTER TABLE born_owned OWNER TO $owner;
+            CREATE FUNCTION born_function() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
+                $f$SELECT nextval('public.counter')$f$;
+            GRANT INSERT ON entry TO nobody_$db;
+            GRANT ALL ON entry_id_seq TO nobody_$db;
+            REVOKE DELETE ON entry FROM group_$db;
+            UPDATE entry SET name = name || '!' WHERE id = 1;
+            SELECT nextval('counter');
+            DELETE FROM parent WHERE id = 5;
+            """)
+]
+
+/// What came of a siege: the techniques that changed something, with what they changed.
+private struct Siege {
+    var tried: [String] = []
+    var gotThrough: [String: [String]] = [:]
+    var answers: [String: [String]] = [:]
+
+    /// Puts the fence up with all attackers in place, lets them try, and takes it down.
+    ///
+    /// - Parameter weaken: statements of the migrator that take a part of the fence away again.
+    static func lay(
+        to site: Site, with techniques: [Technique] = Technique.all, census: Bool = true, weaken: String? = nil
+    ) async throws -> Siege {
+        let set = try MigrationSet.read(windowMigration.map { .init(name: $0.name, text: site.named($0.text)) })
+        let upgrade = site.upgrade(set) { $0.drainTimeout = .milliseconds(200) }
+        try await upgrade.done(.expand)
+        var siege = Siege()
+        var attackers: [Attacker] = []
+        for technique in techniques { attackers.append(try await Attacker(technique, on: site)) }
+        if let weaken {
+            try await upgrade.done(.raiseFence)
+            let migrator = try await site.connect(as: "$migrator")
+            try await migrator.execute(weaken)
+            await migrator.close()
+        } else {
+            try await upgrade.done(.raiseFence)
+        }
+        if census { try await upgrade.done(.census) }
+        try await siege.run(attackers.filter { !$0.technique.isAfterMigration }, site)
+        if weaken == nil {
+            try await upgrade.done(.migrate)
+            try await siege.run(attackers.filter { $0.technique.isAfterMigration }, site)
+        }
+        if weaken == nil { try await siege.readEverything(site) }
+        for attacker in attackers { await attacker.close() }
+        try await upgrade.done(.lowerFence)
+        return siege
+    }
+
+    private mutating func run(_ attackers: [Attacker], _ site: Site) async throws {
+        var before = try await site.contents()
+        for attacker in attackers {
+            let name = attacker.technique.name
+            tried.append(name)
+            answers[name] = try await attacker.attack(site)
+            let after = try await site.contents()
+            if after != before {
+                let keys = Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }
+                let changes = keys.filter { !attacker.technique.isOfWhoNotWhat || !$0.hasPrefix("catalog: ") }
+                if !changes.isEmpty { gotThrough[name] = changes.sorted() }
+                before = after
+            }
+        }
+    }
+
+    private func readEverything(_ site: Site) async throws {
+        let reads: [(role: String, sql: String)] = [
+            ("$app", "SELECT * FROM entry"), ("$app", "SELECT count(*) FROM parted JOIN base ON true"),
+            ("grouped_$db", "SELECT * FROM entries"), ("nobody_$db", "SELECT * FROM everyone"),
+            ("nobody_$db", "SELECT * FROM summary"), ("columned_$db", "SELECT name FROM entry"),
+            ("member_$db", "SELECT * FROM instead, ruled, derived"), ("holder_$db", "SELECT * FROM held"),
+            ("writer_$db", "SELECT * FROM child"), ("$app", "SELECT lo_get(4242)"),
+            ("$app", "BEGIN; SELECT loread(lo_open(4242, 262144), 10); COMMIT"), ("$app", "SELECT * FROM far"),
+            ("$app", "SELECT last_value FROM counter"),
+            ("$app", "BEGIN ISOLATION LEVEL REPEATABLE READ; DECLARE c CURSOR FOR SELECT * FROM entry; FETCH ALL FROM c; COMMIT"),
+            ("$app", "WITH a AS (SELECT * FROM entry) SELECT * FROM a"), ("$app", "EXPLAIN ANALYZE SELECT * FROM entry"),
+            ("$app", "PREPARE r AS SELECT * FROM entry; EXECUTE r"), ("off_$db", "SELECT * FROM entry"),
+        ]
+        for read in reads {
+            let session = try await site.connect(as: read.role)
+            await #expect(throws: Never.self, "\(read.role): \(read.sql)") {
+                try await session.execute(site.named(read.sql))
+            }
+            await session.close()
+        }
+    }
+}
+
+/// A part of the fence to leave out, and techniques that must then get through.
+struct Weakness: Sendable, CustomTestStringConvertible {
+    var name: String
+    var sql: String?
+    var tryAll = false
+    var letsThrough: [String]
+    var testDescription: String { name }
+}
+
+private let weaknesses = [
+    Weakness(
+        name: "REVOKE alone",
+        sql: "DROP EVENT TRIGGER sluice_fence; CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger "
+            + "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+            + "UPDATE pg_proc SET proacl = s.before::aclitem[] FROM sluice.stored s WHERE kind = 'function' AND object = pg_proc.oid",
+        tryAll: true,
+        letsThrough: [
+            "owner inserts", "owner's SECURITY DEFINER draws from a sequence", "superuser's SECURITY DEFINER",
+            "owner creates a table as SELECT", "nextval by the owner", "lo_create", "owner grants again",
+        ]),
+    Weakness(
+        name: "no event trigger", sql: "DROP EVENT TRIGGER sluice_fence",
+        letsThrough: ["owner disables the trigger", "owner drops the table", "owner refreshes a materialized view"]),
+    Weakness(
+        name: "no function rights",
+        sql: "UPDATE pg_proc SET proacl = s.before::aclitem[] FROM sluice.stored s WHERE kind = 'function' AND object = pg_proc.oid",
+        letsThrough: ["nextval by the owner", "superuser's SECURITY DEFINER draws from a sequence", "lo_put on an own object"]),
+    Weakness(
+        name: "triggers that a replica skips",
+        sql: "UPDATE pg_trigger SET tgenabled = 'O' WHERE tgname = '!sluice_fence'; "
+            + "UPDATE pg_class SET relhastriggers = true WHERE oid IN (SELECT tgrelid FROM pg_trigger WHERE tgname = '!sluice_fence')",
+        letsThrough: ["replication role replica, definer"]),
+]
+
+/// One after the other: each uses much of what the cluster has only once.
+@Suite(.serialized) struct AdversaryTests {
+    @Test func noTechniqueCommitsAWriteInTheWindow() async throws {
+        let site = try await Site.makeAttacked()
+        let siege = try await Siege.lay(to: site)
+        #expect(siege.tried.count == Technique.all.count)
+        #expect(Set(siege.tried).count == siege.tried.count, "each technique has a name of its own")
+        #expect(siege.tried.count >= 60)
+        for (name, changes) in siege.gotThrough.sorted(by: { $0.key < $1.key }) {
+            Issue.record("\(name) changed \(changes.prefix(5)): \(siege.answers[name] ?? [])")
+        }
+        print("techniques tried: \(siege.tried.count)")
+        // What the migration granted and created is open after the lift, and what it revoked is gone.
+        let nobody = try await site.connect(as: "nobody_$db")
+        try await nobody.execute("INSERT INTO entry (name) VALUES ('granted by the migration')")
+        let application = try await site.connect(as: "$app")
+        try await application.execute("INSERT INTO born_new VALUES (1); SELECT nextval('born_counter')")
+        let grouped = try await site.connect(as: "grouped_$db")
+        await #expect(throws: PostgresError.self) { try await grouped.execute("DELETE FROM entry") }
+    }
+
+    @Test(arguments: weaknesses)
+    func aFenceThatLacksAPartLetsSomethingThrough(weakness: Weakness) async throws {
+        let site = try await Site.makeAttacked()
+        let techniques = Technique.all.filter { weakness.tryAll || weakness.letsThrough.contains($0.name) }
+        let siege = try await Siege.lay(to: site, with: techniques, census: false, weaken: weakness.sql)
+        for name in weakness.letsThrough {
+            #expect(siege.gotThrough[name] != nil, "\(name): \(siege.answers[name] ?? [])")
+        }
+        print("\(weakness.name): \(siege.gotThrough.count) of \(siege.tried.count) techniques got through")
+    }
+}
