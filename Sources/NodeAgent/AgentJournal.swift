@@ -42,7 +42,7 @@ struct AgentJournal: ~Copyable {
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
         var journal = AgentJournal(path: path, descriptor: descriptor, size: 0)
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        guard lock(descriptor) else {
             throw SystemFailure("another agent has \(path) open; stop it, or name another state directory")
         }
         let bytes = try journal.readAll()
@@ -117,6 +117,15 @@ struct AgentJournal: ~Copyable {
             throw error
         }
         try AgentJournal.syncDirectory(of: path)
+    }
+
+    /// A child between its fork and its exec may hold the lock of an agent that has just been killed, hence the patience.
+    private static func lock(_ descriptor: Int32) -> Bool {
+        for _ in 0..<20 {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+            usleep(50_000)
+        }
+        return false
     }
 
     private func encode(_ records: [NodeRecord], at now: Instant) throws(SystemFailure) -> [UInt8] {

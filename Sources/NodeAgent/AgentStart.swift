@@ -58,10 +58,18 @@ struct AgentStart: Sendable {
     }
 
     private func openGate(_ onChange: @escaping @Sendable () -> Void) throws(SystemFailure) -> WriteGate {
-        do throws(GateError) {
-            return try WriteGate(configuration.gate) { _ in onChange() }
-        } catch {
-            throw SystemFailure("the gate cannot be opened: \(error)")
+        var attempts = 0
+        while true {
+            do throws(GateError) {
+                return try WriteGate(configuration.gate) { _ in onChange() }
+            } catch {
+                // A child between its fork and its exec may hold the lock of an agent that has just been killed.
+                attempts += 1
+                guard error.code == .alreadyRunning, attempts < 20 else {
+                    throw SystemFailure("the gate cannot be opened: \(error)")
+                }
+                usleep(50_000)
+            }
         }
     }
 

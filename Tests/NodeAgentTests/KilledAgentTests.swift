@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import FoundationEssentials
+import Glibc
+import Releases
+import Testing
+import UpgradeModel
+
+@testable import NodeAgent
+
+/// The real program, killed and started again.
+@Suite(.serialized, .timeLimit(.minutes(3))) struct KilledAgentTests {
+    let coordinator: FakeCoordinator
+    init() throws { coordinator = try FakeCoordinator() }
+
+    private let actions = """
+        actions:
+          once: {command: [/bin/sh, -c, 'sleep 0.1; echo "$SLUICE_TASK" >> ROOT/marks']}
+          again: {command: [/bin/sh, -c, 'echo "$SLUICE_TASK" >> ROOT/again'], repeatable: true}
+          probed:
+            command: [/bin/sh, -c, 'sleep 0.1; echo "$SLUICE_TASK" >> ROOT/probed']
+            probe: [/usr/bin/grep, -q, probed, ROOT/probed]
+        """
+
+    /// Killed at some instant again and again, on its way from one release to the next with its gate closed.
+    @Test(arguments: 0..<6)
+    func anAgentKilledAtAnyInstantConvergesAndDoesNothingTwice(round: Int) async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        let v2 = try node.publish("v2", files: ["a": "2", "b": String(repeating: "b", count: 200_000)])
+        let wanted = directive(1) {
+            $0.writes = holding
+            $0.lease = Lease(duration: .minutes(5), onExpiry: .keep)
+            $0.stage = v2
+            $0.tasks = [task("again.1", "again"), task("probed.1", "probed"), task("once.1", "once")]
+            $0.active = ActivationGoal(release: v2, identity: ActivationIdentity(unchecked: "f"))
+        }
+        coordinator.say(wanted)
+        var wasClosed = false
+        for kills in 1...6 {
+            let agent = try AgentProcess(node)
+            let patience = Int.random(in: 5...(60 * kills))
+            try await Task.sleep(for: .milliseconds(patience))
+            #expect(!wasClosed || node.has("read-only"), "closed stays closed")
+            agent.kill()
+            wasClosed = wasClosed || node.has("read-only")
+            #expect(!wasClosed || node.has("read-only"), "closed stays closed")
+        }
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        let boot = Set(coordinator.statuses.map(\.boot))
+        let status = try await coordinator.status { status in
+            !boot.contains(status.boot) && status.tasks.last?.identity.rawValue == "once.1"
+                && status.tasks.allSatisfy { $0.state != .running }
+                && (status.tasks.contains { $0.state != .done } || status.active?.identity?.rawValue == "f")
+        }
+        // Nothing that may happen only once has happened twice, and nothing is called done that has not happened.
+        #expect(node.lines("marks").count <= 1)
+        #expect(node.lines("probed").count <= 1)
+        let states = Dictionary(uniqueKeysWithValues: status.tasks.map { ($0.identity.rawValue, $0.state) })
+        if states["once.1"] == .done { #expect(node.lines("marks") == ["once.1"]) }
+        if states["once.1"] == .unknown { #expect(status.active?.release.name.rawValue == "v1") }
+        if states["once.1"] == .done { #expect(status.active?.cacheGeneration == CacheGeneration(rawValue: 2)) }
+        #expect(status.gate.writes == .hold && node.has("read-only"))
+        #expect(Set(node.lines("again")) == ["again.1"])
+        #expect(states["again.1"] == .done)
+    }
+
+    @Test func anActionWhoseAgentIsKilledIsUnknownAndNotRunAgain() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  slow: {command: [/bin/sh, -c, 'echo begun >> ROOT/marks; sleep 30']}
+                """)
+        coordinator.say(directive(1) { $0.tasks = [task("slow.1", "slow")] })
+        let first = try AgentProcess(node)
+        try await until("the action has begun") { node.lines() == ["begun"] }
+        first.kill()
+        let second = try AgentProcess(node)
+        defer { second.kill() }
+        let status = try await coordinator.status { $0.tasks.first?.state == .unknown }
+        #expect(status.tasks[0].output.contains("the agent was restarted while this ran"))
+        #expect(node.lines() == ["begun"])
+    }
+
+    @Test func toldToStopItLeavesTheGateAsItIsAndGoesAtOnce() async throws {
+        let node = try TestNode(coordinator)
+        coordinator.say(directive(1) { $0.writes = holding })
+        let agent = try AgentProcess(node)
+        _ = try await coordinator.status { $0.gate.writes == .hold }
+        #expect(agent.end(with: SIGTERM) == 0)
+        #expect(node.has("read-only") && !node.has("gate.sock") && !node.has("agent.sock"))
+    }
+
+    @Test func theCommandsSpeakWithTheRunningAgent() async throws {
+        let node = try TestNode(coordinator)
+        let without = try AgentProcess.run(node, ["status"])
+        #expect(without.status == 1 && without.output.contains("is the agent running?"))
+        coordinator.say(directive(1) { $0.writes = holding })
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        _ = try await coordinator.status { $0.gate.writes == .hold }
+        let status = try AgentProcess.run(node, ["status"])
+        #expect(status.status == 0 && status.output.contains("writes       hold, 0 in flight"))
+        let opened = try AgentProcess.run(node, ["break-glass", "open", "--reason", "selling"])
+        #expect(opened.status == 0 && opened.output.contains("BREAK GLASS  selling ("))
+        #expect(!node.has("read-only"))
+        #expect(try AgentProcess.run(node, ["break-glass", "end"]).status == 0)
+        #expect(node.has("read-only"))
+        let second = try AgentProcess.run(node, ["run"])
+        #expect(second.status == 1 && second.output.contains("another process serves the gate"))
+    }
+
+    @Test func aNodeIsAdoptedOnceAndRepeatingChangesNothing() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        let bundle = try node.bundle("v1", ["a": "1", "static/x.css": "x"])
+        let arguments = [
+            "adopt", "--release", "v1", "--bundle", bundle.directory, "--assets", "static", "--action", "again",
+        ]
+        for _ in 0..<2 {
+            let adopted = try AgentProcess.run(node, arguments)
+            #expect(adopted.status == 0 && adopted.output.contains("v1 is current as generation 1"), "\(adopted.output)")
+        }
+        #expect(FileManager.default.fileExists(atPath: "\(node.root)/app/assets/x.css"))
+        let other = try node.bundle("v2", ["a": "2"])
+        let refused = try AgentProcess.run(node, ["adopt", "--release", "v2", "--bundle", other.directory])
+        #expect(refused.status == 1 && refused.output.contains("serves v1 already"))
+    }
+
+    @Test func aConfigurationThatIsWrongIsSaidWithItsPlacesAndNothingStarts() throws {
+        let node = try TestNode(coordinator)
+        try write("coordinatr: {}\n", to: node.configurationFile, mode: 0o600)
+        for command in ["check", "run"] {
+            let result = try AgentProcess.run(node, [command])
+            #expect(result.status == 1)
+            #expect(result.output.contains("agent.yaml:1:1: error: `coordinatr` is not a key"))
+        }
+        #expect(!node.has("gate.sock"))
+    }
+}
+
+/// `sluice-agent` in a process of its own.
+private final class AgentProcess {
+    private let process: pid_t
+    private var isGone = false
+
+    init(_ node: TestNode) throws {
+        process = try AgentProcess.spawn(["run", "--config", node.configurationFile], output: "\(node.root)/agent.log")
+    }
+
+    deinit { kill() }
+
+    func kill() { _ = end(with: SIGKILL) }
+
+    /// - Returns: the exit status; `nil` when a signal ended it.
+    func end(with signal: Int32) -> Int32? {
+        guard !isGone else { return nil }
+        isGone = true
+        Glibc.kill(process, signal)
+        return AgentProcess.wait(process)
+    }
+
+    static func run(_ node: TestNode, _ arguments: [String]) throws -> (status: Int32?, output: String) {
+        let output = "\(node.root)/output.\(UInt32.random(in: 0 ... .max))"
+        let words = arguments.prefix { !$0.hasPrefix("--") }
+        let rest = arguments.dropFirst(words.count)
+        let process = try spawn(Array(words) + ["--config", node.configurationFile] + rest, output: output)
+        let status = wait(process)
+        return (status, try String(contentsOfFile: output, encoding: .utf8))
+    }
+
+    private static func wait(_ process: pid_t) -> Int32? {
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        return status & 0x7f == 0 ? (status >> 8) & 0xff : nil
+    }
+
+    private static func spawn(_ arguments: [String], output: String) throws -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        let words = [program] + arguments
+        var pointers = words.map { strdup($0) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        var process = pid_t()
+        let failed = posix_spawn(&process, program, &actions, nil, &pointers, environ)
+        guard failed == 0 else {
+            throw TestFailure(description: "cannot run \(program): \(String(cString: strerror(failed)))")
+        }
+        return process
+    }
+
+    /// Beside the bundle of the tests, where the build puts it.
+    private static var program: String {
+        let arguments = CommandLine.arguments
+        var path = arguments[0]
+        if let index = arguments.firstIndex(of: "--test-bundle-path"), index + 1 < arguments.count {
+            path = arguments[index + 1]
+        }
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return "\(folder)/sluice-agent"
+    }
+}
