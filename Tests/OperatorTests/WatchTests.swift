@@ -171,4 +171,27 @@ struct WatchTests {
         }
         #expect(server.requests.count == 1)
     }
+
+    @Test(
+        "What is not understood ends the watch and does not repeat it", arguments: ["fact", "view"])
+    func whatIsNotUnderstoodEndsTheWatch(event: String) async throws {
+        let server = try FakeCoordinator { _ in
+            .stream { $0.event(event, ["from": "a newer program"]) }
+        }
+        let failure = await #expect(throws: CommandFailure.self) {
+            _ = try await watch(server, style: .lines, TestConsole())
+        }
+        #expect(failure?.code == "protocol")
+        #expect(server.requests.count == 1)
+    }
+
+    @Test func aStreamThatTellsNothingIsALostConnection() async throws {
+        let server = try FakeCoordinator { _ in .stream { _ in } }
+        let console = TestConsole()
+        let failure = await #expect(throws: CommandFailure.self) {
+            _ = try await watch(server, style: .lines, console, patience: .milliseconds(300))
+        }
+        #expect(failure?.code == "unreachable")
+        #expect(console.lines.count == 1)
+    }
 }

@@ -12,10 +12,10 @@ struct ApplyCommand: AsyncParsableCommand {
         abstract:
             "Carry out a plan: bring the bundle to the coordinator, start a run and watch it.",
         discussion: """
-            The run belongs to the coordinator: it goes on when this command ends, and Ctrl-C only ends the watching. On a terminal
+            The run belongs to the coordinator: it goes on when this command ends, and Ctrl-C only ends the watching. On a terminal \
             the run is watched unless --no-watch is given; in a pipe it is started only, unless --watch is given.
 
-            Exit codes: 0 done (or started, without watching); 1 error; 3 refused before anything was touched; 4 failed and rolled
+            Exit codes: 0 done (or started, without watching); 1 error; 3 refused before anything was touched; 4 failed and rolled \
             back; 5 stopped and waiting for a person; 130 Ctrl-C, the run goes on.
 
             EXAMPLES

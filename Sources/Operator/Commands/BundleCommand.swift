@@ -9,7 +9,7 @@ struct BundleCommand: AsyncParsableCommand {
         commandName: "bundle",
         abstract: "Show what a directory is as a bundle: its manifest, digests and totals.",
         discussion: """
-            Changes nothing. The same files give the same manifest digest on every machine, and the digest is the release's
+            Changes nothing. The same files give the same manifest digest on every machine, and the digest is the release's \
             identity. Refused (exit code 3): links, devices, names that are not safe.
 
             EXAMPLES

@@ -11,7 +11,7 @@ struct PlanCommand: AsyncParsableCommand {
         abstract:
             "Show what a plan will do, in order, on each node and in the database. Touches nothing.",
         discussion: """
-            Asks the coordinator which nodes there are and what they serve; without it, shows what the plan alone says. The steps
+            Asks the coordinator which nodes there are and what they serve; without it, shows what the plan alone says. The steps \
             are those that a run takes. Which migrations are applied already only the database knows; a run finds out in preflight.
 
             EXAMPLES

@@ -8,7 +8,7 @@ struct ReportCommand: AsyncParsableCommand {
         commandName: "report",
         abstract: "Show what happened in a run, as text, JSON or one page.",
         discussion: """
-            Made from the journal alone, also of a run that goes on. The page holds everything in one file: it loads nothing and
+            Made from the journal alone, also of a run that goes on. The page holds everything in one file: it loads nothing and \
             runs no script.
 
             EXAMPLES

@@ -8,7 +8,7 @@ struct StatusCommand: AsyncParsableCommand {
         commandName: "status",
         abstract: "Show the runs, or one run; with --watch, until it ends.",
         discussion: """
-            With --watch the exit code is the run's: 0 done, 3 refused before anything was touched, 4 rolled back, 5 waiting for a
+            With --watch the exit code is the run's: 0 done, 3 refused before anything was touched, 4 rolled back, 5 waiting for a \
             person; 130 after Ctrl-C, which ends the watching and not the run. Without --watch it is 0.
 
             EXAMPLES

@@ -69,4 +69,21 @@ extension CommandFailure {
                 advice: error?.advice)
         }
     }
+
+    /// An answer of another version, or of another program.
+    init(notUnderstoodAt url: String) {
+        self.init(
+            code: "protocol",
+            "the coordinator at \(url) answered what this program does not understand",
+            advice:
+                "use a `sluice` of the coordinator's version, and check that nothing else listens there"
+        )
+    }
+
+    /// A stream of events without one.
+    init(silentAt url: String) {
+        self.init(
+            code: "unreachable", "the coordinator at \(url) tells nothing of the run",
+            advice: "look at its log", isTransient: true)
+    }
 }

@@ -164,12 +164,7 @@ struct CoordinatorClient: Sendable {
 
     private func decode<Value: Decodable>(_ bytes: [UInt8]) throws(CommandFailure) -> Value {
         do { return try JSONDecoder().decode(Value.self, from: Data(bytes)) } catch {
-            throw CommandFailure(
-                code: "protocol",
-                "the coordinator at \(connection.url) answered what this program does not understand",
-                advice:
-                    "use a `sluice` of the coordinator's version, and check that nothing else listens there"
-            )
+            throw CommandFailure(notUnderstoodAt: connection.url)
         }
     }
 }

@@ -231,7 +231,8 @@ private struct StepDetails {
     private func nodes(of batch: Int) -> String {
         guard batches.indices.contains(batch) else {
             let size = batch == 0 ? "\(plan.rollout.canary)" : "\(plan.rollout.batches[batch - 1])"
-            return "\(size) of the nodes"
+            let isLast = batch > 0 && batch == plan.rollout.batches.count
+            return "size \(size)" + (isLast ? ", again and again until no node is left" : "")
         }
         let names = batches[batch].map(\.rawValue)
         return names.count <= 8

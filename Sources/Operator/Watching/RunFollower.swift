@@ -48,18 +48,22 @@ struct RunFollower: Sendable {
             if Task.isCancelled {
                 throw CommandFailure(.detached, code: "detached", "watching was stopped")
             }
+            if let failure, !failure.isTransient { throw failure }
             if wasHeard {
                 lostSince = nil
                 pause = .milliseconds(100)
             }
-            if let failure, !failure.isTransient { throw failure }
-            let now = ContinuousClock.now
-            if lostSince == nil, let failure { await tell(.connectionLost(failure)) }
-            if failure != nil { lostSince = lostSince ?? now }
-            if let lostSince, now - lostSince > patience {
+            // A stream that ends in good order and has told nothing is no better than one that breaks.
+            let trouble =
+                failure ?? (wasHeard ? nil : CommandFailure(silentAt: client.connection.url))
+            if let trouble {
+                if lostSince == nil { await tell(.connectionLost(trouble)) }
+                lostSince = lostSince ?? .now
+            }
+            if let lostSince, lostSince.duration(to: .now) > patience {
                 throw CommandFailure(
                     code: "unreachable",
-                    "the coordinator at \(client.connection.url) has been away for \(patience)",
+                    "the coordinator at \(client.connection.url) has been away for \(patience.components.seconds) s",
                     advice:
                         "start it again; it takes the run up where it was. Then: sluice status \(run) --watch"
                 )
@@ -86,13 +90,13 @@ struct RunFollower: Sendable {
                 return failure
             }
             for await event in events {
-                let isOver = await take(event, &progress, tell)
-                if isOver { break }
-            }
-            // What had come is told; a stream that is over is not waited for.
-            if progress.state.flatMap(CommandExit.init) != nil || Task.isCancelled {
+                let step = await take(event, &progress, tell)
+                if step == .goOn { continue }
+                // What had come is told; a stream that is over is not waited for.
                 group.cancelAll()
+                return step == .over ? nil : CommandFailure(notUnderstoodAt: client.connection.url)
             }
+            if Task.isCancelled { group.cancelAll() }
             return await group.next() ?? nil
         }
     }
@@ -119,32 +123,33 @@ struct RunFollower: Sendable {
         }
     }
 
-    /// - Returns: whether there is nothing more to watch.
+    private enum Step { case goOn, over, notUnderstood }
+
     private func take(
         _ event: ServerSentEvent, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
-    ) async -> Bool {
+    ) async -> Step {
         let data = Data(event.data.utf8)
         switch event.name {
         case "fact":
             guard let entry = try? JSONDecoder().decode(JournalEntry.self, from: data) else {
-                return false
+                return .notUnderstood
             }
             if entry.version > progress.version + 1 {
                 await catchUp(to: entry.version - 1, &progress, tell)
             }
             await take(entry, &progress, tell)
-            return false
+            return .goOn
         case "view":
             guard let view = try? JSONDecoder().decode(RunView.self, from: data) else {
-                return false
+                return .notUnderstood
             }
             let isOver = CommandExit(view.summary.state) != nil
             if isOver { await catchUp(to: view.version, &progress, tell) }
             await tell(.view(view))
             progress.state = view.summary.state
-            return isOver
+            return isOver ? .over : .goOn
         default:
-            return false
+            return .goOn
         }
     }
 
