@@ -32,6 +32,7 @@ public final class ChildProcess: Sendable {
                 "cannot start \(arguments[0]): \(String(cString: strerror(result)))")
         }
         self.identifier = identifier
+        Running.shared.insert(identifier)
     }
 
     deinit { end(SIGKILL) }
@@ -45,9 +46,27 @@ public final class ChildProcess: Sendable {
         isReaped.withLock { isReaped in
             guard !isReaped else { return }
             isReaped = true
+            Running.shared.remove(identifier)
             kill(identifier, number)
             var status: Int32 = 0
             while waitpid(identifier, &status, 0) < 0, errno == EINTR {}
         }
+    }
+}
+
+/// The programs that are still running when the test process exits, which it does without destroying what tests hold.
+private final class Running: Sendable {
+    static let shared = Running()
+    private let identifiers = Mutex<Set<Int32>>([])
+
+    private init() {
+        atexit { Running.shared.end() }
+    }
+
+    func insert(_ identifier: Int32) { identifiers.withLock { _ = $0.insert(identifier) } }
+    func remove(_ identifier: Int32) { identifiers.withLock { _ = $0.remove(identifier) } }
+
+    private func end() {
+        for identifier in identifiers.withLock({ $0 }) { kill(identifier, SIGTERM) }
     }
 }

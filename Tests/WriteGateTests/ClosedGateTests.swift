@@ -14,6 +14,7 @@ struct ClosedGateTests {
         let node = try await GateNode(workers: 2)
         let gate = try node.gate()
         let load = WriteLoad(node.client, writers: 6)
+        defer { load.stop() }
         #expect(await eventually { node.application.writes.count > 50 })
         try gate.set(.refuse)
         await withCheckedContinuation { continuation in
@@ -21,7 +22,7 @@ struct ClosedGateTests {
         }
         let drained = node.application.writes.count
         let refused = load.refused
-        #expect(await eventually { load.refused > refused + 100 })
+        try #require(await eventually { load.refused > refused + 100 })
         #expect(node.application.writes.count == drained)
         try gate.set(.open)
         #expect(await eventually { node.application.writes.count > drained + 50 })
@@ -36,11 +37,12 @@ struct ClosedGateTests {
         var process = try GateProcess(node)
         _ = try process.say("refuse")
         let load = WriteLoad(node.client, writers: 6)
+        defer { load.stop() }
         for turn in 0..<10 {
-            #expect(await eventually { load.refused > turn * 20 })
+            try #require(await eventually { load.refused > turn * 20 })
             process.kill()
             let before = load.refused
-            #expect(await eventually { load.refused > before + 10 })
+            try #require(await eventually { load.refused > before + 10 })
             process = try GateProcess(node)
             #expect(process.greeting == "ready refuse")
         }
@@ -101,9 +103,11 @@ private final class WriteLoad: Sendable {
         self.task.withLock { $0 = task }
     }
 
+    func stop() { counts.withLock { $0.isEnded = true } }
+
     /// Waits until every client has its last answer.
     func end() async {
-        counts.withLock { $0.isEnded = true }
+        stop()
         await task.withLock { $0 }?.value
     }
 

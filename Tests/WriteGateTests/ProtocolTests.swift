@@ -147,17 +147,18 @@ struct ProtocolTests {
     }
 
     @Test func anIdleConnectionIsClosedAfterItsTime() throws {
-        let under = try gate { $0.idleTimeout = .milliseconds(200) }
+        let under = try gate { $0.idleTimeout = .seconds(1) }
         #expect(try ask(under.socket, "GET /admit HTTP/1.1\r\n\r\n").hasPrefix("HTTP/1.1 204"))
         #expect(try ask(under.socket, "", untilClosed: true).isEmpty)
         #expect(under.gate.observe().totals.admitted == 1)
     }
 
     @Test func aHeldQuestionOutlivesTheTimeForIdleConnections() throws {
-        let under = try gate { $0.idleTimeout = .milliseconds(100) }
-        let hold = HoldLimits(atMost: 1, duration: .milliseconds(600), retryAfter: .seconds(1))
+        let under = try gate { $0.idleTimeout = .seconds(1) }
+        let hold = HoldLimits(atMost: 1, duration: .milliseconds(2200), retryAfter: .seconds(1))
         try under.gate.set(GateSetting(writes: .hold(hold)))
-        let answer = try ask(under.socket, "GET /admit HTTP/1.1\r\n\r\n")
+        let socket = try RawSocket(under.directory.path + "/run/gate.sock")
+        let answer = try ask(socket, "GET /admit HTTP/1.1\r\n\r\n")
         #expect(answer.contains("hold-expired"))
     }
 
