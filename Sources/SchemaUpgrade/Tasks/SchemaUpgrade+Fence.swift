@@ -154,12 +154,26 @@ extension SchemaUpgrade {
             }
         }
         let opened = Span(began.duration(to: clock.now))
-        let left = try await finishLift(task, until: deadline(.milliseconds(500)))
+        // Writers pass already, and the gates wait for this task: tables that are being read keep their trigger for now.
+        let left = try await finishLift(task, until: deadline(.zero))
         var lines = ["fence down: writes open after \(opened), \(Span(began.duration(to: clock.now))) in all"]
         if left > 0 {
-            lines.append("\(left) tables are being read; their triggers let everything through and go with `contract`")
+            lines.append("\(left) tables are being read; their triggers let everything through and go after the gates have opened")
         }
         return DatabaseReport(lines: lines)
+    }
+
+    /// Takes the triggers of a lifted fence away, after the gates have opened.
+    ///
+    /// - Throws: `fence-left-over` when somebody reads a table so long that its trigger could not be taken away.
+    func tidyFence(_ task: DatabaseTask) async throws {
+        let left = try await finishLift(task, until: deadline(configuration.lockPatience))
+        guard left > 0 else { return }
+        let holders = try await holdersOfFencedTables().map(\.description).joined(separator: "; ")
+        throw DatabaseFailure(
+            code: "fence-left-over",
+            "\(left) tables still have the fence's trigger (it lets everything through), because they are in use: \(holders)",
+            advice: "let these transactions end, or end them, then retry")
     }
 
     /// Takes the triggers of a lifted fence away.

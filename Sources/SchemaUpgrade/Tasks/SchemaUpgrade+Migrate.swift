@@ -62,14 +62,13 @@ extension SchemaUpgrade {
     }
 
     func contract(_ task: DatabaseTask) async throws -> DatabaseReport {
-        let left = try await finishLift(task, until: deadline(configuration.lockPatience))
-        var report = try await apply(.contract, task)
-        if left > 0 { report.lines.append("\(left) tables still have a trigger that lets everything through") }
-        return report
+        try await tidyFence(task)
+        return try await apply(.contract, task)
     }
 
     /// Undoes what this run has applied of a phase, the last first.
     func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+        if phase == .expand { try await tidyFence(task) }
         let entries = try await ledger().entries(of: phase, in: task.run).reversed()
         guard !entries.isEmpty else { return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"]) }
         var steps: [Step] = []

@@ -21,6 +21,15 @@ extension SchemaUpgrade {
             """)
     }
 
+    /// Those who hold a lock on a table that still has its trigger.
+    func holdersOfFencedTables() async throws -> [Straggler] {
+        try await stragglers(
+            """
+            a.pid IN (SELECT l.pid FROM pg_locks AS l JOIN pg_trigger AS t ON t.tgrelid = l.relation
+                WHERE l.granted AND t.tgname = '\(FenceSchema.trigger)')
+            """)
+    }
+
     /// Those who have written something that is not committed.
     func writers() async throws -> [Straggler] { try await stragglers("a.backend_xid IS NOT NULL") }
 

@@ -24,7 +24,8 @@ _RIGHTS = {
                  " WHERE pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'sluice') ORDER BY 1",
     "defaults": "SELECT defaclrole::regrole::text, defaclnamespace, defaclobjtype::text, defaclacl::text"
                 " FROM pg_default_acl ORDER BY 1, 2, 3",
-    "triggers": "SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2",
+    "triggers": "SELECT tgrelid::regclass::text, tgname, tgenabled::text FROM pg_trigger WHERE NOT tgisinternal"
+                " AND tgrelid NOT IN (SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace('sluice')) ORDER BY 1, 2",
     "event triggers": "SELECT evtname, evtevent, evtenabled::text FROM pg_event_trigger ORDER BY 1",
     "large objects": "SELECT oid, lomowner::regrole::text, lomacl::text FROM pg_largeobject_metadata ORDER BY 1",
     "prepared": "SELECT gid FROM pg_prepared_xacts ORDER BY 1",
@@ -52,7 +53,8 @@ def migrations(postgres):
     exists = postgres.query("SELECT to_regclass('sluice.migration')::text")[0][0]
     if exists is None:
         return ""
-    return "\n".join(str(row[0]) for row in postgres.query("SELECT version FROM sluice.migration ORDER BY 1")) + "\n"
+    rows = postgres.query("SELECT version FROM sluice.migration ORDER BY 1")
+    return "".join("%s\n" % row[0] for row in rows)
 
 
 def nodes(fleet):
