@@ -105,7 +105,7 @@ extension Run {
         }
         if begunBack.contains(.nodes(.unstaged)) {
             directive.tasks = unstageTasks
-            directive.unstage = created.release
+            directive.unstage = releaseToRemove
         } else if steps.contains(.nodes(.unstaged)) {
             directive.stage = created.release
         }
@@ -129,7 +129,7 @@ extension Run {
             }
             if begun.contains(.nodes(.staged)) {
                 directive.tasks = unstageTasks
-                directive.unstage = created.release
+                directive.unstage = releaseToRemove
             }
             if member.hasJoined { directive.service = .out }
         } else if member.quarantine != nil {
@@ -199,6 +199,14 @@ extension Run {
     var unstageTasks: [NodeTask] {
         actions(
             plan.rollout.retire, at: .nodes(.unstaged), .afterActivation, release: created.release)
+    }
+
+    /// What leaves the disk on the way back.
+    ///
+    /// A release that has been served for a moment stays: pages loaded from it still ask for its assets. It goes with the others that are
+    /// not kept any more.
+    var releaseToRemove: ReleaseReference? {
+        begun.contains(.nodes(.upgraded(batch: 0))) ? nil : created.release
     }
 
     func hookTask(_ index: Int) -> NodeTask {

@@ -51,8 +51,8 @@ extension Run {
             return Verdict.reached.and(isReactivated(node, status))
         case .unstaged:
             if let failure = status.failure(of: .unstage) { return .failed(failure) }
-            return verdict(onTasks: unstageTasks, in: status)
-                .and(!status.staged.contains(created.release))
+            let isGone = releaseToRemove.map { !status.staged.contains($0) } ?? true
+            return verdict(onTasks: unstageTasks, in: status).and(isGone)
         }
     }
 

@@ -20,6 +20,8 @@ class Fault:
 
     text = "nothing"
     codes = (DONE,)
+    # Nodes on which the old release is left running, because that is the fault.
+    left_running = ()
 
     def __init__(self, phase=None):
         self.phase = phase
@@ -62,6 +64,20 @@ class FileFault(Fault):
 
     def remove(self, fleet):
         (fleet.nodes[self.node].faults / self.name).unlink(missing_ok=True)
+
+
+class ReleaseThatStays(FileFault):
+    """Tidying up fails: it is told, and the run is done all the same."""
+
+    left_running = ("web-2",)
+
+
+class UnhealthyRelease(FileFault):
+    """The health deadline is shorter than the hold, so that writes wait until everything is back."""
+
+    def prepare(self, fleet):
+        super().prepare(fleet)
+        return fleet.variant("unhealthy", replace=[("deadline: 30s", "deadline: 3s")])
 
 
 class HookFault(FileFault):
@@ -169,12 +185,12 @@ def failing(phase):
         "read-only": lambda: HookFault("read-only"),
         "drain": lambda: Straggler("drain"),
         "migrate": lambda: BrokenMigration("migrate"),
-        "rollout": lambda: FileFault("rollout", "the new release is not healthy on web-2, in the second batch", 1,
-                                     "health-v2"),
+        "rollout": lambda: UnhealthyRelease("rollout", "the new release is not healthy on web-2, in the second batch", 1,
+                                            "health-v2"),
         "verify": lambda: HookFault("verify"),
         # From here on nothing goes back by itself.
         "lift": lambda: Kill("coordinator", "lift"),
-        "finish": lambda: FileFault("finish", "the old release does not stop on web-2", 1, "stop-v1", (DONE, WAITING)),
+        "finish": lambda: ReleaseThatStays("finish", "the old release does not stop on web-2", 1, "stop-v1", (DONE,)),
     }[phase]()
 
 
