@@ -65,6 +65,7 @@ extension RunCoordinator {
     }
 
     private func remember(_ append: RunAppend) {
+        if append.expectedVersion == 0 { recent = recent.filter { core.run($0.key) != nil } }
         var entries = recent[append.run] ?? []
         for (offset, event) in append.events.enumerated() {
             entries.append(

@@ -79,6 +79,7 @@ public actor RunCoordinator {
             let clock = SteadyClock(notBefore: try await ports.journal.latestInstant())
             let nodes = try await ports.registry.nodes()
             let runs = try await foldRuns(ports.journal)
+            await BlobRetention.apply(to: ports.blobs, by: ports.journal, log: log)
             let core = CoordinatorCore(epoch: epoch, inventory: nodes, runs: runs)
             return RunCoordinator(ports, epoch: epoch, clock: clock, core: core, log: log)
         } catch let fault as CoordinatorFault {

@@ -6,6 +6,7 @@ public import UpgradeModel
 /// Blobs that live as long as the process: for tests and for the simulator.
 public final class InMemoryBlobStore: BlobStore {
     private let blobs = Mutex<[Digest: [UInt8]]>([:])
+    private let old = Mutex<Set<Digest>>([])
     private let digest: @Sendable ([UInt8]) -> Digest
 
     /// - Parameter digest: takes a SHA-256; given from outside because this room has no C library beneath it.
@@ -33,9 +34,17 @@ public final class InMemoryBlobStore: BlobStore {
         }
     }
 
-    /// Removes every blob that is not in the set. Nothing here has an age, so the hour of grace is left out.
     public func prune(keeping kept: Set<Digest>) async throws(StoreFailure) {
-        blobs.withLock { blobs in blobs = blobs.filter { kept.contains($0.key) } }
+        let old = old.withLock { $0 }
+        blobs.withLock { blobs in
+            blobs = blobs.filter { kept.contains($0.key) || !old.contains($0.key) }
+        }
+    }
+
+    /// Makes every blob older than the hour that `prune` leaves them.
+    public func letAnHourPass() {
+        let present = blobs.withLock { Set($0.keys) }
+        old.withLock { $0 = present }
     }
 }
 

@@ -36,8 +36,9 @@ import UpgradeModel
     func missingBlobs() async throws {
         try await refused("refused", "manifest") { $0.manifest = .sha256(of: "another") }
         let world = try await World()
-        try await world.blobs.prune(keeping: [world.manifest.reference.manifest])
         try await world.withCoordinator(agents: []) { coordinator in
+            world.blobs.letAnHourPass()
+            try await world.blobs.prune(keeping: [world.manifest.reference.manifest])
             await expect("refused", "app.py") {
                 try await coordinator.start(world.startRequest(), by: ada)
             }
@@ -96,6 +97,29 @@ import UpgradeModel
             digests.insert(String(digest))
         }
         #expect(digests.count == 3)
+    }
+
+    @Test("keeps the blobs of runs over a restart, and no others")
+    func keepsBlobs() async throws {
+        let world = try await World()
+        let request = world.startRequest()
+        try await world.withCoordinator(agents: []) { coordinator in
+            _ = try await coordinator.start(request, by: ada)
+            let other = try await world.blobs.receive(.sha256(of: "other"), limit: 5)
+            try await other.write(Array("other".utf8))
+            try await other.finish()
+        }
+        world.blobs.letAnHourPass()
+        try await world.withCoordinator(agents: []) { _ in }
+        let named =
+            [world.manifest.reference.manifest] + world.manifest.entries.map(\.digest)
+            + request.migrations.map { Digest.sha256(of: $0.text) }
+        for digest in named {
+            let size = try await world.blobs.size(of: digest)
+            #expect(size != nil)
+        }
+        let other = try await world.blobs.size(of: .sha256(of: "other"))
+        #expect(other == nil)
     }
 
     @Test("takes no status beyond the limits")
