@@ -140,7 +140,7 @@ let rooms: [Room] = [
         logging, metrics, arguments),
     tests(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
-        .room("UpgradeEngine")),
+        .room("UpgradeEngine"), .room("ContentDigest"), arguments),
     Room(name: "EndToEndTests", kind: .tests, needs: []),
 ]
 
