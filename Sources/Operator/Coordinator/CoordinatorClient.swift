@@ -71,7 +71,7 @@ struct CoordinatorClient: Sendable {
     ///
     /// - Parameters:
     ///   - version: what is known already; a coordinator that understands it leaves that out.
-    ///   - onBytes: called on the client's own thread; false ends the stream.
+    ///   - onBytes: called on the client's own thread; false ends the stream. SAFETY: the bytes are valid during the call only.
     func stream(
         _ run: RunIdentifier, after version: Int64,
         onBytes: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool

@@ -78,6 +78,7 @@ enum TextFile {
         var failed: Int32 = 0
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty && failed == 0 {
+            // SAFETY: the buffer is only read, during the call and within its count.
             let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { failed = errno }
         }

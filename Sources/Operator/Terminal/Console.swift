@@ -65,6 +65,7 @@ extension Console {
 private func emit(_ text: String, to descriptor: Int32) {
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {
+        // SAFETY: the buffer is only read, during the call and within its count.
         let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         if count > 0 {
             rest = rest.dropFirst(count)
