@@ -43,6 +43,7 @@ public func digest(ofFileAt path: String) throws(FileDigestError) -> (digest: Di
 
     var hasher = SHA256Hasher()
     var size: Int64 = 0
+    // SAFETY: allocated here and freed on every way out; only the bytes that read() filled are looked at.
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 16)
     defer { buffer.deallocate() }
     while true {

@@ -16,6 +16,7 @@ struct Token {
         var generator = SystemRandomNumberGenerator()
         var bytes: [UInt8] = []
         for _ in 0..<4 {
+            // SAFETY: the bytes of a local integer, valid for the closure.
             withUnsafeBytes(of: generator.next() as UInt64) { bytes.append(contentsOf: $0) }
         }
         text = Token.prefix + Digest(bytes: bytes).hexadecimal

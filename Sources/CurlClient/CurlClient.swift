@@ -43,6 +43,8 @@ public final class CurlClient: Sendable {
     /// - Parameters:
     ///   - onHead: called once, before the first bytes; false ends the transfer as ``HTTPFailure/Code/stopped``.
     ///   - onBytes: called with bytes that are valid only during the call; false ends the transfer likewise.
+    ///
+    /// SAFETY: `onBytes` gets bytes that libcurl owns for the length of the call; it copies what it keeps.
     @discardableResult
     public func stream(
         _ request: HTTPRequest,

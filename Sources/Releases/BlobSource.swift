@@ -48,6 +48,8 @@ public final class BlobSink: Sendable {
     /// Appends bytes. Blocks for the write, not for the disk.
     ///
     /// - Returns: false when the source must stop: more bytes than the blob has, a full disk, or the store has gone on.
+    ///
+    /// SAFETY: the bytes are the caller's for the length of the call; they are written or dropped before it returns.
     public func write(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let isTaken = state.withLock { state in
             guard state.descriptor >= 0, state.failure == nil else { return false }

@@ -49,6 +49,7 @@ struct FileSystem: Sendable {
                 guard errno == 0 else { throw failure("list", directory) }
                 return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
             }
+            // SAFETY: d_name is an array inside the entry, which lives until the next readdir().
             let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
             guard let name = String(validating: bytes, as: UTF8.self) else {
                 throw ReleaseFailure(

@@ -23,6 +23,7 @@ struct EventChain: Equatable {
         link = Self.hash { hasher in
             hasher.update(previous)
             for number in [version, epoch.rawValue, at.milliseconds, Int64(body.count)] {
+                // SAFETY: the bytes of a local integer, valid for the closure.
                 withUnsafeBytes(of: number.littleEndian) { hasher.update($0) }
             }
             hasher.update(body)

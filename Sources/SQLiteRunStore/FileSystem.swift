@@ -57,6 +57,7 @@ func parent(of path: String) -> String {
 func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(StoreFailure) {
     var done = 0
     while done < bytes.count {
+        // SAFETY: the pointer is valid for the closure, and write() reads no more than its count.
         let count = bytes.withUnsafeBytes {
             write(descriptor, $0.baseAddress! + done, bytes.count - done)
         }
