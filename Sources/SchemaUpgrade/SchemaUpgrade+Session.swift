@@ -43,6 +43,7 @@ extension SchemaUpgrade {
             return path
         }
         announced = nil
+        hasSchema = false
         connection = opened
     }
 
@@ -91,11 +92,20 @@ extension SchemaUpgrade {
 
     /// Whether the schema `sluice` is there and of this version.
     func isInstalled() async throws -> Bool {
-        try await open().query(
+        if hasSchema { return true }
+        hasSchema = try await open().query(
             """
             SELECT FROM pg_namespace AS n WHERE n.nspname = 'sluice' AND obj_description(n.oid, 'pg_namespace') = $1
             """, [FenceSchema.version]
         ).count == 1
+        return hasSchema
+    }
+
+    /// Fails when another leader has been here, before anything is looked at.
+    func refuseReplaced(_ task: DatabaseTask) async throws {
+        guard try await isInstalled() else { return }
+        let found = try await open().query("SELECT epoch FROM sluice.epoch").first?.integer(0)
+        if let found, found > task.epoch.rawValue { throw superseded(task, by: "\(found)") }
     }
 
     /// Makes the schema `sluice`, in a transaction of its own, before anything waits for it.

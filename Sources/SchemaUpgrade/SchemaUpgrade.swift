@@ -19,6 +19,8 @@ public actor SchemaUpgrade {
     var searchPath = ""
     /// The epoch and run that the session's name shows.
     var announced: String?
+    /// Whether this session has seen the schema `sluice` as this version wants it.
+    var hasSchema = false
     var isCancelled = false
     private var isBusy = false
 
@@ -61,6 +63,7 @@ public actor SchemaUpgrade {
         for attempt in 1... {
             do {
                 try await prepareSession(for: task)
+                try await refuseReplaced(task)
                 let began = clock.now
                 var report = try await run(task)
                 report.duration = Span(began.duration(to: clock.now))

@@ -40,6 +40,9 @@ enum FenceStatements {
         """
 
     /// Memberships in `pg_write_all_data` with their grantor and admin option; the migrator's own stays.
+    ///
+    /// Memberships are the server's, not the database's. A role that works in another database too keeps its own; the triggers
+    /// hold it here.
     static let storeMemberships = """
         INSERT INTO sluice.stored (kind, object, part, detail, before)
             SELECT 'membership', m.member, 0, g.rolname,
@@ -47,6 +50,10 @@ enum FenceStatements {
             FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid JOIN pg_roles AS u ON u.oid = m.member
                 JOIN pg_roles AS g ON g.oid = m.grantor
             WHERE r.rolname = 'pg_write_all_data' AND u.rolname <> session_user
+                AND NOT EXISTS (SELECT FROM pg_shdepend AS d JOIN pg_database AS b ON b.oid = d.dbid
+                    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = m.member AND b.datname <> current_database())
+                AND NOT EXISTS (SELECT FROM pg_stat_activity AS a
+                    WHERE a.usesysid = m.member AND a.datname <> current_database())
             ON CONFLICT (kind, object, part, detail) DO NOTHING;
         DO $take$
         DECLARE r record;

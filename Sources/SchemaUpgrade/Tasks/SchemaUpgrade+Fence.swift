@@ -131,7 +131,9 @@ extension SchemaUpgrade {
         }
     }
 
-    /// Restores everything, lets everybody through, and takes the triggers away.
+    /// Restores everything and lets everybody through; takes the triggers away where that costs no time.
+    ///
+    /// `contract` and `revertExpand` take away those that are left, after the gates have opened.
     func lowerFence(_ task: DatabaseTask) async throws -> DatabaseReport {
         guard let found = try await fenceState() else {
             return DatabaseReport(lines: ["the fence was not up"])
@@ -158,7 +160,7 @@ extension SchemaUpgrade {
         let left = try await finishLift(task, until: deadline(.zero))
         var lines = ["fence down: writes open after \(opened), \(Span(began.duration(to: clock.now))) in all"]
         if left > 0 {
-            lines.append("\(left) tables are being read; their triggers let everything through and go after the gates have opened")
+            lines.append("\(left) tables keep their trigger until the gates have opened; it lets everything through")
         }
         return DatabaseReport(lines: lines)
     }

@@ -49,11 +49,6 @@ extension SchemaUpgrade {
 
     private func preflightLedger(_ task: DatabaseTask, _ isInstalled: Bool) async throws -> [Diagnostic] {
         guard isInstalled else { return Ledger().findings(configuration.migrations) }
-        if let epoch = try await open().query("SELECT epoch FROM sluice.epoch").first?.integer(0),
-            epoch > task.epoch.rawValue
-        {
-            throw superseded(task, by: "\(epoch)")
-        }
         var findings = try await ledger().findings(configuration.migrations)
         if let fence = try await fenceState(), fence.run != task.run.rawValue, fence.state != "lifting" {
             findings.append(

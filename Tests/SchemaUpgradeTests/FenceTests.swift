@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import PostgresTestSupport
+import SchemaUpgrade
+import Testing
+import UpgradeModel
+
+@Test func everythingIsIdenticalAfterTheFence() async throws {
+    let site = try await Site.makeAttacked()
+    try await site.asSuperuser(
+        """
+        CREATE ROLE "odd ""role= /x" LOGIN; GRANT INSERT, UPDATE ON entry TO "odd ""role= /x" WITH GRANT OPTION;
+        ALTER ROLE off_$db IN DATABASE $db SET default_transaction_read_only = off;
+        ALTER ROLE off_$db IN DATABASE $db SET work_mem = '5MB';
+        ALTER DATABASE $db SET default_transaction_read_only = off;
+        REVOKE ALL ON held FROM holder_$db;
+        GRANT EXECUTE ON FUNCTION lo_create(oid) TO $app;
+        """)
+    let before = try (await site.catalog(), site.schemaDump())
+    let upgrade = site.upgrade { $0.readOnlyDefault = true }
+    try await upgrade.done(.raiseFence)
+    let fenced = try await site.catalog()
+    #expect(fenced != before.0)
+    let setting = try await site.connect(as: "off_$db").query("SHOW default_transaction_read_only")
+    #expect(setting[0].text(0) == "on")
+    let proof = try await upgrade.done(.census).census
+    #expect(proof?.ended == [])
+    try await upgrade.done(.lowerFence)
+    let after = try (await site.catalog(), site.schemaDump())
+    #expect(Set(after.0).symmetricDifference(before.0) == [])
+    #expect(after.1 == before.1)
+    try await site.asSuperuser("REVOKE ALL ON entry FROM \"odd \"\"role= /x\"; DROP ROLE \"odd \"\"role= /x\"")
+}
+
+@Test func aRollbackFromAnyPointLeavesTheSchemaByteForByte() async throws {
+    let forward: [DatabaseTask.Kind] = [.expand, .raiseFence, .census, .migrate]
+    for reached in 0...forward.count {
+        let site = try await Site.makeAttacked()
+        let before = try (await site.catalog(), site.schemaDump())
+        let upgrade = site.upgrade(try .guestbook())
+        for kind in forward.prefix(reached) { try await upgrade.done(kind) }
+        for kind in [DatabaseTask.Kind.revertMigrate, .lowerFence, .revertExpand] { try await upgrade.done(kind) }
+        #expect(try site.schemaDump() == before.1, "after \(reached) steps")
+        // Columns that came and went leave their numbers behind.
+        let after = try await site.catalog()
+        let left = Set(after).symmetricDifference(before.0).filter { !$0.contains("........pg.dropped.") }
+        #expect(left == [], "after \(reached) steps")
+        if reached > 0 { #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty) }
+        let application = try await site.connect(as: "$app")
+        try await application.execute("INSERT INTO entry (name) VALUES ('after')")
+    }
+}
+
+@Test func everyTaskMayBeRepeated() async throws {
+    let site = try await Site.make()
+    let before = try site.schemaDump()
+    let upgrade = site.upgrade(try .guestbook())
+    // Each kind twice, by this instance and by one that knows nothing.
+    let order: [DatabaseTask.Kind] = [
+        .preflight, .expand, .raiseFence, .census, .migrate, .revertMigrate, .lowerFence, .revertExpand,
+        .expand, .raiseFence, .census, .migrate, .lowerFence, .contract,
+    ]
+    #expect(Set(order) == Set(DatabaseTask.Kind.allCases))
+    for (index, kind) in order.enumerated() {
+        let first = try await upgrade.done(kind, attempt: 1)
+        let state = try await site.catalog()
+        let again = try await upgrade.done(kind, attempt: 2)
+        #expect(again.versions == first.versions, "\(kind)")
+        let stranger = site.upgrade(try .guestbook())
+        let third = try await stranger.done(kind, attempt: 3)
+        #expect(third.versions == first.versions, "\(kind)")
+        await stranger.close()
+        #expect(try await site.catalog() == state, "\(kind)")
+        if index == 7 { #expect(try site.schemaDump() == before) }
+    }
+}
+
+@Test func aNewCoordinatorLowersTheFenceOfADeadOne() async throws {
+    let site = try await Site.make()
+    let before = try await site.catalog()
+    let first = site.upgrade()
+    try await first.done(.raiseFence, epoch: 4)
+    await first.close()
+    let second = site.upgrade()
+    try await second.done(.lowerFence, epoch: 5)
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+}
+
+@Test(arguments: DatabaseTask.Kind.allCases)
+func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
+    let site = try await Site.make()
+    let leader = site.upgrade(try .guestbook())
+    try await leader.done(.expand, epoch: 7)
+    if [.census, .migrate, .lowerFence, .revertMigrate].contains(kind) { try await leader.done(.raiseFence, epoch: 7) }
+    if [.migrate, .revertMigrate].contains(kind) { try await leader.done(.census, epoch: 7) }
+    if kind == .revertMigrate { try await leader.done(.migrate, epoch: 7) }
+    if kind == .revertMigrate { try await leader.done(.lowerFence, epoch: 7) }
+    let state = try await site.catalog()
+    // Both while the new leader is connected and when only the epoch's row is left of it.
+    for _ in 0..<2 {
+        let stale = site.upgrade(try .guestbook())
+        let failure = try await stale.failure(kind, epoch: 6)
+        #expect(failure.code == "superseded")
+        #expect(failure.effect == .none)
+        await stale.close()
+        await leader.close()
+        #expect(try await site.catalog() == state)
+    }
+}
+
+@Test func aTransactionOlderThanTheFenceIsEndedAndNamed() async throws {
+    let site = try await Site.make()
+    let old = try await site.connect(as: "$app")
+    try await old.execute("BEGIN; INSERT INTO entry (name) VALUES ('secret-value')")
+    let idle = try await site.connect(as: "$app")
+    let upgrade = site.upgrade()
+    try await upgrade.done(.raiseFence)
+    let proof = try await upgrade.done(.census).census
+    #expect(proof?.ended.count == 1)
+    #expect(proof?.ended.first?.contains(site.application) == true)
+    #expect(proof?.ended.first?.contains("secret-value") == false)
+    await #expect(throws: PostgresError.self) { try await old.execute("COMMIT") }
+    #expect(try await idle.query("SELECT count(*) FROM entry")[0].text(0) == "10")
+    try await upgrade.done(.lowerFence)
+}
+
+@Test func turningBackLeavesStragglersAliveAndTheFenceDown() async throws {
+    let site = try await Site.make()
+    let before = try await site.catalog()
+    let old = try await site.connect(as: "$app")
+    try await old.execute("BEGIN; INSERT INTO entry (name) VALUES ('x')")
+    let upgrade = site.upgrade { $0.stragglers = .turnBack }
+    let failure = try await upgrade.failure(.raiseFence)
+    #expect(failure.code == "stragglers")
+    #expect(failure.effect == .none)
+    #expect(failure.message.contains(site.application))
+    try await old.execute("COMMIT")
+    #expect(try await site.catalog() == before)
+
+    let reader = try await site.connect(as: "$app")
+    try await reader.execute("BEGIN; SELECT * FROM entry")
+    try await upgrade.done(.raiseFence)
+    #expect(try await upgrade.failure(.census).code == "stragglers")
+    try await reader.execute("COMMIT")
+    try await upgrade.done(.census)
+    try await upgrade.done(.lowerFence)
+}
+
+@Test func aReaderOfATableDoesNotHoldUpTheLift() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade()
+    try await upgrade.done(.raiseFence)
+    try await upgrade.done(.census)
+    let reader = try await site.connect(as: "$app")
+    try await reader.execute("BEGIN; SELECT * FROM entry")
+    let report = try await upgrade.done(.lowerFence)
+    #expect(report.lines.count == 2)
+    let writer = try await site.connect(as: "$app")
+    try await writer.execute("INSERT INTO entry (name) VALUES ('while somebody reads')")
+    try await reader.execute("COMMIT")
+    try await upgrade.done(.contract)
+    #expect(try await site.asSuperuser("SELECT FROM pg_trigger WHERE tgname LIKE '%sluice%'").isEmpty)
+    #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
+}
+
+@Test func preparedTransactionsAndSharedMigratorsAreRefused() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade()
+    let application = try await site.connect(as: "$app")
+    try await application.execute("BEGIN; INSERT INTO entry (name) VALUES ('x')")
+    try await application.execute("PREPARE TRANSACTION 'pending_\(site.database)'")
+    let failure = try await upgrade.failure(.raiseFence)
+    #expect(failure.code == "prepared-transactions")
+    #expect(failure.message.contains("'pending_\(site.database)'"))
+    try await application.execute("COMMIT PREPARED 'pending_\(site.database)'")
+    let shared = try await site.connect(as: "$migrator")
+    #expect(try await upgrade.failure(.raiseFence).code == "migrator-shared")
+    await shared.close()
+    #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
+}
+
+@Test func writersInOtherDatabasesDoNotHoldUpTheCensus() async throws {
+    let site = try await Site.make()
+    let other = try await Site.make()
+    let writer = try await other.connect(as: "$app")
+    try await writer.execute("BEGIN; INSERT INTO entry (name) VALUES ('elsewhere')")
+    let upgrade = site.upgrade()
+    try await upgrade.done(.raiseFence)
+    try await upgrade.done(.census)
+    try await upgrade.done(.lowerFence)
+    try await writer.execute("COMMIT")
+}
+
+@Test func aThousandTablesAreFencedAndFreed() async throws {
+    let site = try await Site.make(
+        """
+        ;DO $x$ BEGIN FOR n IN 1..1000 LOOP
+            EXECUTE format('CREATE TABLE t%s (id integer); GRANT ALL ON t%s TO $app', n, n);
+        END LOOP; END $x$;
+        """)
+    let before = try await site.catalog()
+    let upgrade = site.upgrade()
+    try await upgrade.done(.expand)
+    let clock = ContinuousClock()
+    for kind in [DatabaseTask.Kind.raiseFence, .census, .lowerFence, .revertExpand] {
+        let began = clock.now
+        let report = try await upgrade.done(kind)
+        print("1,000 tables: \(kind) \(began.duration(to: clock.now)) \(report.lines)")
+        if kind == .census {
+            let application = try await site.connect(as: "$app")
+            await #expect(throws: PostgresError.self) { try await application.execute("INSERT INTO t1000 VALUES (1)") }
+        }
+    }
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+}
