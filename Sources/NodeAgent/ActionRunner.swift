@@ -65,6 +65,20 @@ struct ActionRunner: Sendable {
         }
     }
 
+    /// Waits until a process of this task that outlived its agent has ended, for at most the action's timeout; then ends it.
+    ///
+    /// Without it the action could run twice at once: what survives a kill of the agent is its child.
+    func awaitSurvivor(_ action: Action, _ identity: TaskIdentity) async {
+        let file = outputFile(identity) + ".pid"
+        guard let survivor = RunningProcess(file: file) else { return }
+        let deadline = ContinuousClock.now + .milliseconds(action.timeout.milliseconds)
+        while survivor.isRunning, ContinuousClock.now < deadline, !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        if survivor.isRunning { survivor.killSession() }
+        unlink(file)
+    }
+
     /// The file with a task's whole output, by the digest of its identity: an identity is text from outside.
     func outputFile(_ identity: TaskIdentity) -> String {
         "\(outputDirectory)/\(Digest.sha256(of: identity.rawValue).short).log"
@@ -205,26 +219,34 @@ private final class OutputKeeper: Sendable {
     private struct State {
         var written = 0
         var last: [UInt8] = []
-        var process: pid_t?
+        var process: RunningProcess?
     }
+    private let file: String
     private let descriptor: Int32
     private let limit: Int
     private let state = Mutex(State())
 
     init(file: String, limit: Int) throws(SystemFailure) {
+        self.file = file
         self.limit = limit
         descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw SystemFailure(errno: "create \(file)") }
     }
 
-    deinit { close(descriptor) }
-
-    func began(_ process: pid_t) { state.withLock { $0.process = process } }
-
-    /// Whatever of the process's group has outlived it.
-    func endGroup() {
-        if let process = state.withLock({ $0.process }), process > 1 { kill(-process, SIGKILL) }
+    deinit {
+        close(descriptor)
+        unlink(file + ".pid")
     }
+
+    /// Notes which process it is, for an agent that has to find out after a crash.
+    func began(_ process: pid_t) {
+        guard let process = RunningProcess(process) else { return }
+        state.withLock { $0.process = process }
+        process.write(to: file + ".pid")
+    }
+
+    /// Whatever of the process's session has outlived it.
+    func endGroup() { state.withLock { $0.process }?.killSession() }
 
     func add(_ bytes: UnsafeRawBufferPointer) {
         state.withLock { state in

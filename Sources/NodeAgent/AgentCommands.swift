@@ -5,6 +5,7 @@ import ArgumentParser
 import FoundationEssentials
 import Glibc
 import Logging
+import Synchronization
 import UpgradeModel
 
 /// The commands of `sluice-agent`.
@@ -163,23 +164,25 @@ private func show(_ report: LocalReport, json: Bool) {
 
 func printError(_ text: String) { _ = writeAll(Array((text + "\n").utf8), to: STDERR_FILENO) }
 
-/// SIGTERM and SIGINT, taken on a queue of their own.
+/// SIGTERM and SIGINT, taken on a queue of their own. Until something is armed they end the program.
 private final class StopSignals: Sendable {
-    private let queue = DispatchQueue(label: "signals")
+    private let action = Mutex<@Sendable () -> Void>({ Glibc.exit(0) })
     private let sources: [any DispatchSourceSignal]
 
     init() {
+        let queue = DispatchQueue(label: "signals")
         sources = [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)
-            return DispatchSource.makeSignalSource(signal: number, queue: DispatchQueue(label: "signals"))
+            return DispatchSource.makeSignalSource(signal: number, queue: queue)
         }
-    }
-
-    func arm(_ action: @escaping @Sendable () -> Void) {
         for source in sources {
-            source.setEventHandler(handler: action)
+            source.setEventHandler { [weak self] in
+                guard let self else { return }
+                self.action.withLock { $0 }()
+            }
             source.activate()
         }
     }
-}
 
+    func arm(_ action: @escaping @Sendable () -> Void) { self.action.withLock { $0 = action } }
+}

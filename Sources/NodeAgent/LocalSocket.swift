@@ -13,7 +13,7 @@ final class LocalSocket: Sendable {
 
         func answer(_ report: LocalReport) {
             guard let bytes = try? JSONEncoder().encode(report) else { return }
-            _ = writeAll(Array(bytes) + [10], to: connection.descriptor)
+            _ = connection.send(Array(bytes) + [10])
         }
     }
 
@@ -58,7 +58,7 @@ final class LocalSocket: Sendable {
             throw SystemFailure(errno: "reach the agent at \(path)")
         }
         connection.limitWaiting(seconds: 10)
-        guard let bytes = try? JSONEncoder().encode(request), writeAll(Array(bytes) + [10], to: connection.descriptor),
+        guard let bytes = try? JSONEncoder().encode(request), connection.send(Array(bytes) + [10]),
             let line = connection.readLine(atMost: 4 << 20)
         else { throw SystemFailure("the agent at \(path) did not answer") }
         do {
@@ -82,6 +82,18 @@ private final class LocalConnection: Sendable {
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
         }
+    }
+
+    /// Never a SIGPIPE: who has gone, has gone.
+    func send(_ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return false }
+        }
+        return true
     }
 
     func readLine(atMost limit: Int) -> [UInt8]? {

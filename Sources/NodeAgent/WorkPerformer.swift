@@ -140,6 +140,7 @@ struct WorkPerformer: Sendable {
                 action = nil
             }
         }
+        if let action { await actions.awaitSurvivor(action, task.identity) }
         // A cache that is flushed twice is as empty as one that is flushed once.
         guard let action, !action.isRepeatable else { return await run(task, surroundings) }
         switch await actions.probe(action, context(task, surroundings)) {

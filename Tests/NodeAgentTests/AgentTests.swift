@@ -122,15 +122,14 @@ import UpgradeModel
             coordinator.say(
                 directive(1) {
                     $0.writes = holding
-                    $0.lease = Lease(duration: .seconds(1), onExpiry: .open)
+                    $0.lease = Lease(duration: .seconds(2), onExpiry: .open)
                 })
             _ = try await coordinator.status { $0.gate.writes == .hold }
-            #expect(node.has("read-only"))
             // Receipts of a leader of an earlier epoch are no contact.
             coordinator.setReceiptEpoch(.zero)
             try await until("open again") { !node.has("read-only") }
-            let report = try LocalSocket.ask(
-                LocalRequest(verb: .status), at: node.configuration.localSocket)
+            let report = try await ask(
+                LocalRequest(verb: .status), node)
             #expect(report.alarms.contains { $0.contains("opens by itself") })
         }
     }
@@ -146,7 +145,7 @@ import UpgradeModel
             _ = try await coordinator.status { $0.lease == .keep && $0.gate.writes == .hold }
             coordinator.stop()
             try await until("an alarm") {
-                try LocalSocket.ask(LocalRequest(verb: .status), at: node.configuration.localSocket)
+                try await ask(LocalRequest(verb: .status), node)
                     .alarms.contains { $0.contains("the gate stays closed") }
             }
             #expect(node.has("read-only"))
@@ -180,8 +179,8 @@ import UpgradeModel
             _ = try await coordinator.status { $0.gate.writes == .hold }
             var mode = stat()
             #expect(stat(path, &mode) == 0 && mode.st_mode & 0o777 == 0o600)
-            let report = try LocalSocket.ask(
-                LocalRequest(verb: .openBreakGlass, reason: "shop must sell"), at: path)
+            let report = try await ask(
+                LocalRequest(verb: .openBreakGlass, reason: "shop must sell"), node)
             #expect(report.status.breakGlass == "shop must sell")
             #expect(report.status.gate.writes == .open)
             #expect(!node.has("read-only"))
@@ -191,7 +190,7 @@ import UpgradeModel
         try await node.withAgent {
             try await until("the agent's socket") { FileManager.default.fileExists(atPath: path) }
             #expect(!node.has("read-only"))
-            _ = try LocalSocket.ask(LocalRequest(verb: .endBreakGlass), at: path)
+            _ = try await ask(LocalRequest(verb: .endBreakGlass), node)
             #expect(node.has("read-only"))
             _ = try await coordinator.status { $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1 }
         }

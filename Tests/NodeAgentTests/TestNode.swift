@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import FoundationEssentials
 import Glibc
 import Logging
@@ -135,6 +136,16 @@ func makeTemporaryDirectory() throws -> String {
 func write(_ text: String, to file: String, mode: mode_t) throws {
     try Data(text.utf8).write(to: URL(filePath: file))
     try check(chmod(file, mode) == 0, "chmod \(file)")
+}
+
+/// Asks a node's agent, on a thread that may block: the agent answers on the pool.
+func ask(_ request: LocalRequest, _ node: TestNode) async throws -> LocalReport {
+    let path = node.configuration.localSocket
+    return try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async {
+            continuation.resume(with: Result { try LocalSocket.ask(request, at: path) })
+        }
+    }
 }
 
 /// Asks again until something is so.
