@@ -82,8 +82,7 @@ let rooms: [Room] = [
     lib(
         "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"),
         .room("RunStore"),
-        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradePlan"), .room("Releases"),
-        .room("UpgradeEngine"), logging, metrics, lifecycle, arguments,
+        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics, lifecycle, arguments,
         .product("Hummingbird", package: "hummingbird"),
         .product("HummingbirdCore", package: "hummingbird"),
         .product("HummingbirdTLS", package: "hummingbird"),

@@ -17,7 +17,10 @@ struct Token {
         var bytes: [UInt8] = []
         for _ in 0..<4 {
             // SAFETY: the bytes of a local integer, valid for the closure.
-            withUnsafeBytes(of: generator.next() as UInt64) { bytes.append(contentsOf: $0) }
+            let number = generator.next()
+            for shift in stride(from: 0, to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
+            }
         }
         text = Token.prefix + Digest(bytes: bytes).hexadecimal
     }

@@ -33,7 +33,8 @@ enum BlobRetention {
         }
     }
 
-    private static func files(of manifest: Digest, in blobs: any BlobStore) async throws -> [Digest] {
+    private static func files(of manifest: Digest, in blobs: any BlobStore) async throws -> [Digest]
+    {
         guard try await blobs.size(of: manifest) != nil else { return [] }
         let bytes = try await blobs.readAll(manifest, limit: BundleManifest.Limits().encodedSize)
         return try BundleManifest(parsing: bytes).entries.map(\.digest)

@@ -24,7 +24,10 @@ struct EventChain: Equatable {
             hasher.update(previous)
             for number in [version, epoch.rawValue, at.milliseconds, Int64(body.count)] {
                 // SAFETY: the bytes of a local integer, valid for the closure.
-                withUnsafeBytes(of: number.littleEndian) { hasher.update($0) }
+                hasher.update(
+                    stride(from: 0, to: 64, by: 8).map {
+                        UInt8(truncatingIfNeeded: number >> Int64($0))
+                    })
             }
             hasher.update(body)
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
 import Glibc
 public import RunStore
 public import UpgradeModel
@@ -89,34 +90,26 @@ public final class FileBlobStore: BlobStore {
 private func readUpTo(
     _ length: Int, at offset: Int64, of descriptor: Int32, _ path: String
 ) throws(StoreFailure) -> [UInt8] {
-    var number: Int32 = 0
-    let bytes = [UInt8](unsafeUninitializedCapacity: length) { buffer, done in
-        done = 0
-        while done < length {
-            // SAFETY: the range is within the capacity asked for above.
-            let count = pread(
-                descriptor, buffer.baseAddress! + done, length - done, off_t(offset) + off_t(done))
-            if count < 0 && errno == EINTR { continue }
-            if count < 0 { number = errno }
-            guard count > 0 else { return }
-            done += count
-        }
+    var bytes: [UInt8] = []
+    while bytes.count < length {
+        var part = [UInt8](repeating: 0, count: length - bytes.count)
+        let count = pread(descriptor, &part, part.count, off_t(offset) + off_t(bytes.count))
+        if count < 0 && errno == EINTR { continue }
+        if count < 0 { throw systemFailure("read", path) }
+        if count == 0 { break }
+        // Nearly always all of it at once, and then nothing is copied.
+        if count == length { return part }
+        bytes += part.prefix(count)
     }
-    guard number == 0 else { throw systemFailure("read", path, number) }
     return bytes
 }
 
 private func names(in directory: String) throws(StoreFailure) -> [String] {
-    guard let stream = opendir(directory) else { throw systemFailure("open", directory) }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) {
-            $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if !name.hasPrefix(".") { names.append(name) }
+    do {
+        return try FileManager.default.contentsOfDirectory(atPath: directory).sorted()
+    } catch {
+        throw .io("cannot list \(directory): \(error)")
     }
-    return names.sorted()
 }
 
 private func removeIfOld(_ path: String, seconds: Int) throws(StoreFailure) {

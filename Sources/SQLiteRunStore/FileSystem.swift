@@ -55,17 +55,14 @@ func parent(of path: String) -> String {
 
 /// Writes all bytes at the end of what has been written so far.
 func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(StoreFailure) {
-    var done = 0
-    while done < bytes.count {
-        // SAFETY: the pointer is valid for the closure, and write() reads no more than its count.
-        let count = bytes.withUnsafeBytes {
-            write(descriptor, $0.baseAddress! + done, bytes.count - done)
-        }
+    var left = bytes
+    while !left.isEmpty {
+        let count = write(descriptor, left, left.count)
         if count < 0 {
             if errno == EINTR { continue }
             throw systemFailure("write", path)
         }
-        done += count
+        left.removeFirst(count)
     }
 }
 
