@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import UpgradeModel
+
 /// The name of a migration file, `NNNN_name.up.sql` or `NNNN_name.down.sql`, taken apart.
 ///
 /// Names and headers are all that can be said of migrations without PostgreSQL's parser: what `validate` and
@@ -17,74 +19,74 @@ public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvert
         case contract
     }
 
-    /// The digits before the first `_`.
+    /// The digits before the first `_`, 4 to 18 of them.
     public let number: String
     /// `NNNN_name`: what both directions share.
     public let version: String
     public let direction: Direction
 
-    /// - Returns: `nil` unless the text is digits, `_`, letters, digits, `_` or `-`, and then `.up.sql` or `.down.sql`.
+    /// - Returns: `nil` unless the text is four digits or more, `_`, a safe name, and then `.up.sql` or `.down.sql`.
     public init?(file: String) {
-        guard file.utf8.count <= 255 else { return nil }
+        let ending: String
         if file.hasSuffix(".up.sql") {
-            direction = .up
-            version = String(file.dropLast(7))
+            (direction, ending) = (.up, ".up.sql")
         } else if file.hasSuffix(".down.sql") {
-            direction = .down
-            version = String(file.dropLast(9))
+            (direction, ending) = (.down, ".down.sql")
         } else {
             return nil
         }
-        let parts = version.split(separator: "_", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty,
-            parts[0].utf8.allSatisfy({ (48...57).contains($0) }),
-            parts[1].utf8.allSatisfy(MigrationName.isAllowed)
+        let stem = file.dropLast(ending.count)
+        let digits = stem.prefix { $0.isASCII && $0.isNumber }
+        guard (4...18).contains(digits.count), stem.dropFirst(digits.count).first == "_",
+            isSafeName(String(stem.dropFirst(digits.count + 1)))
         else { return nil }
-        number = String(parts[0])
+        number = String(digits)
+        version = String(stem)
     }
+
+    /// `12` of `0012`: two migrations of one place are in each other's way.
+    public var place: Int { Int(number) ?? 0 }
 
     public var description: String { "\(version).\(direction.rawValue).sql" }
 
     /// By number, whatever its leading zeros, then by name.
     public static func < (left: MigrationName, right: MigrationName) -> Bool {
-        func key(_ name: MigrationName) -> (Int, String, String, String) {
-            let digits = String(name.number.drop { $0 == "0" })
-            return (digits.utf8.count, digits, name.version, name.direction.rawValue)
-        }
-        return key(left) < key(right)
+        (left.place, left.version, left.direction.rawValue) < (
+            right.place, right.version, right.direction.rawValue
+        )
     }
 
     /// The moment that a migration's header names; `.switch` when it names none.
     ///
-    /// Only comment lines and empty lines before the first statement are the header.
+    /// Only comment lines (`--`) and empty lines before the first statement are the header.
     ///
-    /// - Returns: the word itself when it is none of the moments.
-    public static func moment(inHeaderOf text: String) -> Result<Moment, UnknownMoment> {
-        for line in text.split(whereSeparator: \.isNewline) {
-            let line = trimmed(line)
+    /// - Returns: where and what the word is when it is no moment, or a second one.
+    public static func moment(inHeaderOf text: String) -> Result<Moment, WrongHeader> {
+        var found: Moment?
+        // CRLF is one character, and not equal to LF.
+        let lines = text.split(omittingEmptySubsequences: false) {
+            $0 == "\n" || $0 == "\r\n" || $0 == "\r"
+        }
+        for (index, line) in lines.enumerated() {
+            let line = line.drop(while: \.isWhitespace)
             if line.isEmpty { continue }
             guard line.hasPrefix("--") else { break }
-            let comment = trimmed(line.dropFirst(2))
+            let comment = line.drop { $0.isWhitespace || $0 == "-" }
             guard comment.hasPrefix("sluice:") else { continue }
-            let word = String(trimmed(comment.dropFirst(7)))
-            return Moment(rawValue: word).map(Result.success) ?? .failure(UnknownMoment(word: word))
+            let word = String(comment.dropFirst("sluice:".count).filter { !$0.isWhitespace })
+            guard let moment = Moment(rawValue: word), found == nil else {
+                return .failure(WrongHeader(line: index + 1, word: word, isSecond: found != nil))
+            }
+            found = moment
         }
-        return .success(.switch)
+        return .success(found ?? .switch)
     }
 
-    /// A word in a migration's header that is no moment.
-    public struct UnknownMoment: Error, Hashable, Sendable {
+    /// A word in a migration's header that is no moment, or one too many.
+    public struct WrongHeader: Error, Hashable, Sendable {
+        /// Counts from 1.
+        public let line: Int
         public let word: String
-    }
-
-    private static func isAllowed(_ byte: UInt8) -> Bool {
-        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-            || byte == 95 || byte == 45
-    }
-
-    private static func trimmed(_ text: Substring) -> Substring {
-        let start = text.drop { $0.isWhitespace }
-        guard let last = start.lastIndex(where: { !$0.isWhitespace }) else { return "" }
-        return start[...last]
+        public let isSecond: Bool
     }
 }

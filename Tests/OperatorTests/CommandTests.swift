@@ -71,7 +71,7 @@ struct CommandTests {
         let directory = try PlanDirectory()
         try directory.write("migrations/readme.sql", "x")
         try directory.write("migrations/0003_lost.down.sql", "x")
-        try directory.write("migrations/0004_when.up.sql", "-- sluice: sometimes\nx")
+        try directory.write("migrations/0004_when.up.sql", "\n-- sluice: sometimes\nx")
         try FileManager.default.createSymbolicLink(
             atPath: "\(directory.path)/bundle/link", withDestinationPath: "/etc/passwd")
         let console = TestConsole()
@@ -246,6 +246,19 @@ struct CommandTests {
                 "sluice: error: the fleet guestbook is held by run r7\nsluice: next: watch it with")
         )
         #expect(console.lines.last?.contains("\"code\":\"fleet-held\"") == true)
+    }
+
+    @Test func theSecondOperatorLearnsWhoHoldsTheFleetAndSinceWhen() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator(runs: [SampleRun.summary()])
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(
+            console.err.hasPrefix(
+                "sluice: error: the fleet guestbook is held by run 20261122-182903-k3 of ada since 2026-11-22T18:29:03Z; it is running, phase rollout\n"
+            ))
+        #expect(server.requests.allSatisfy { $0.method == "GET" })
     }
 
     @Test func aTerminalIsAskedFirst() async throws {

@@ -47,8 +47,9 @@ struct ApplyCommand: AsyncParsableCommand {
             let client = CoordinatorClient(try connection.resolved())
             let prepared = try await PreparedPlan.read(plan)
             // The first word to the coordinator is not tried again: it is not there, or not to be reached.
-            let forecast = Forecast(
-                prepared, world: try await client.world(of: prepared.plan.fleet))
+            let world = try await client.world(of: prepared.plan.fleet)
+            if let holder = world.holder { throw ApplyCommand.held(by: holder) }
+            let forecast = Forecast(prepared, world: world)
             guard isConfirmed(forecast, console) else {
                 console.errorLine("sluice: nothing was started")
                 return .refused
@@ -58,6 +59,16 @@ struct ApplyCommand: AsyncParsableCommand {
             let view = try await patient.start(prepared.start(request: newRequestIdentifier()))
             return try await attend(view.summary.run, client, console)
         }
+    }
+
+    /// One run a fleet at a time. The coordinator says so too, should another operator be quicker.
+    private static func held(by run: RunSummary) -> CommandFailure {
+        CommandFailure(
+            .refused, code: "fleet-held",
+            "the fleet \(run.fleet) is held by run \(run.run) of \(run.startedBy) since \(run.createdAt.text); it is \(run.state.title), phase \(run.phase)",
+            advice:
+                "watch it with `sluice status \(run.run) --watch`, or stop it with `sluice abort \(run.run)`"
+        )
     }
 
     private func isConfirmed(_ forecast: Forecast, _ console: Console) -> Bool {

@@ -88,12 +88,14 @@ struct MigrationDirectory: Hashable, Sendable {
             case .success(let moment):
                 migrations.append(
                     Migration(version: name.version, moment: moment, canBeUndone: hasDown))
-            case .failure(let unknown):
+            case .failure(let wrong):
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-header", at: place(file),
-                        "the header says `\(unknown.word)`, which is no moment of a run",
-                        advice: "write `-- sluice: expand`, `switch` or `contract`"))
+                        .error, code: "migration-header", at: place(file, line: wrong.line),
+                        wrong.isSecond
+                            ? "the header says twice when the migration runs"
+                            : "the header says `\(wrong.word)`, which is no moment of a run",
+                        advice: "write one of `-- sluice: expand`, `switch` or `contract`"))
             }
         }
         if total > Limits.migrationBytes {
@@ -110,7 +112,7 @@ struct MigrationDirectory: Hashable, Sendable {
         _ names: [MigrationName], _ path: String, _ findings: inout [Diagnostic]
     ) {
         let ups = names.filter { $0.direction == .up }
-        for (first, second) in zip(ups, ups.dropFirst()) where first.number == second.number {
+        for (first, second) in zip(ups, ups.dropFirst()) where first.place == second.place {
             findings.append(
                 Diagnostic(
                     .error, code: "migration-number", at: place("\(path)/\(second)"),
@@ -139,7 +141,7 @@ struct MigrationDirectory: Hashable, Sendable {
         }
     }
 
-    private func place(_ file: String) -> Diagnostic.Place {
-        Diagnostic.Place(file: file, line: 1, column: 1)
+    private func place(_ file: String, line: Int = 1) -> Diagnostic.Place {
+        Diagnostic.Place(file: file, line: line, column: 1)
     }
 }
