@@ -135,7 +135,7 @@ class Demo:
             claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s" % (code, outcome),
                             "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes,
                             journal.reasons() if journal else [])]
-            claims += self.claims_of_clients(fleet)
+            claims += self.claims_of_clients(fleet, fault.writes)
             if code in (faults.DONE, faults.WAITING):
                 window = journal.proof("v1", "v2")
                 if window is not None:

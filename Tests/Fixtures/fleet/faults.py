@@ -22,6 +22,8 @@ class Fault:
     codes = (DONE,)
     # Nodes on which the old release is left running, because that is the fault.
     left_running = ()
+    # What may become of writes: `hold`, or `either` where a hold may be cut off.
+    writes = "hold"
 
     def __init__(self, phase=None):
         self.phase = phase
@@ -136,6 +138,8 @@ class Kill(Fault):
     def __init__(self, victim, phase):
         super().__init__(phase)
         self.victim = victim
+        # The writes that a killed agent held are refused politely: nginx finds the flag and answers in its place.
+        self.writes = "either" if victim == "agent" else "hold"
         self.text = "kill -9 of the %s in %s" % (victim, phase)
         self.killed = False
 
