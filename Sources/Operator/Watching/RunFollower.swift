@@ -83,13 +83,15 @@ struct RunFollower: Sendable {
         let (events, feed) = AsyncStream.makeStream(
             of: ServerSentEvent.self, bufferingPolicy: .bufferingOldest(65_536))
         let after = progress.version
+        let backlog = Backlog()
         return await withTaskGroup(of: CommandFailure?.self) { group in
             group.addTask {
-                let failure = await receive(after: after, into: feed)
+                let failure = await receive(after: after, into: feed, backlog)
                 feed.finish()
                 return failure
             }
             for await event in events {
+                backlog.remove(event)
                 let step = await take(event, &progress, tell)
                 if step == .goOn { continue }
                 // What had come is told; a stream that is over is not waited for.
@@ -102,7 +104,8 @@ struct RunFollower: Sendable {
     }
 
     private func receive(
-        after version: Int64, into feed: AsyncStream<ServerSentEvent>.Continuation
+        after version: Int64, into feed: AsyncStream<ServerSentEvent>.Continuation,
+        _ backlog: Backlog
     ) async -> CommandFailure? {
         let reader = Mutex((parser: ServerSentEventParser(), isFlooded: false))
         do throws(CommandFailure) {
@@ -111,7 +114,10 @@ struct RunFollower: Sendable {
                     guard let events = try? reader.parser.take(bytes) else { return false }
                     // A reader that is this far behind begins again from where it is.
                     let isKept = events.allSatisfy { event in
-                        if case .enqueued = feed.yield(event) { true } else { false }
+                        guard backlog.add(event), case .enqueued = feed.yield(event) else {
+                            return false
+                        }
+                        return true
                     }
                     reader.isFlooded = !isKept
                     return isKept
@@ -171,5 +177,23 @@ struct RunFollower: Sendable {
         for entry in journal.entries where entry.version <= version {
             await take(entry, &progress, tell)
         }
+    }
+}
+
+/// How many bytes of events have come and are not told yet.
+private final class Backlog: Sendable {
+    private static let limit = 256 << 20
+    private let bytes = Mutex(0)
+
+    /// - Returns: false when it is too much.
+    func add(_ event: ServerSentEvent) -> Bool {
+        bytes.withLock { bytes in
+            bytes += event.data.utf8.count
+            return bytes <= Backlog.limit
+        }
+    }
+
+    func remove(_ event: ServerSentEvent) {
+        bytes.withLock { $0 -= event.data.utf8.count }
     }
 }
