@@ -7,7 +7,9 @@ extension Digest {
     public static func sha256(of bytes: some Sequence<UInt8>) -> Digest {
         var hasher = SHA256Hasher()
         // SAFETY: the pointer is valid for the closure, and the hasher keeps nothing of it.
-        if bytes.withContiguousStorageIfAvailable({ hasher.update(UnsafeRawBufferPointer($0)) }) == nil {
+        if bytes.withContiguousStorageIfAvailable({ hasher.update(UnsafeRawBufferPointer($0)) })
+            == nil
+        {
             hasher.update(Array(bytes))
         }
         return hasher.finalize()

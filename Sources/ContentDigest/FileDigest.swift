@@ -31,7 +31,9 @@ public struct FileDigestError: Error, Hashable, Sendable, CustomStringConvertibl
 public func digest(ofFileAt path: String) throws(FileDigestError) -> (digest: Digest, size: Int64) {
     // Without O_NONBLOCK, opening a pipe that has no writer would wait for one.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw FileDigestError(path: path, operation: "open", errorNumber: errno) }
+    guard descriptor >= 0 else {
+        throw FileDigestError(path: path, operation: "open", errorNumber: errno)
+    }
     defer { _ = close(descriptor) }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {

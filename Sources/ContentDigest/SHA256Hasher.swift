@@ -12,8 +12,10 @@ public struct SHA256Hasher: ~Copyable {
     private let context: OpaquePointer
 
     public init() {
-        guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else {
-            fatalError("libcrypto offers no SHA-256; its installation or its FIPS configuration is broken")
+        guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1
+        else {
+            fatalError(
+                "libcrypto offers no SHA-256; its installation or its FIPS configuration is broken")
         }
         self.context = context
     }

@@ -8,7 +8,8 @@ import Dispatch
 /// SAFETY: `PGcancel` is made once and never changed; libpq's manual ("Canceling Queries in Progress") allows PQcancel
 /// from another thread than the session's, even after the session is gone. That is why it may be Sendable.
 final class Canceller: @unchecked Sendable {
-    private static let queue = DispatchQueue(label: "sluice.postgres.cancel", attributes: .concurrent)
+    private static let queue = DispatchQueue(
+        label: "sluice.postgres.cancel", attributes: .concurrent)
     private let handle: OpaquePointer
 
     init(_ handle: OpaquePointer) { self.handle = handle }

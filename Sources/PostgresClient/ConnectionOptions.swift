@@ -14,7 +14,8 @@ public struct ConnectionOptions: Sendable {
     public var unacknowledgedSeconds: Int
 
     public init(
-        address: String, applicationName: String, connectTimeoutSeconds: Int = 5, unacknowledgedSeconds: Int = 10
+        address: String, applicationName: String, connectTimeoutSeconds: Int = 5,
+        unacknowledgedSeconds: Int = 10
     ) {
         self.address = address
         self.applicationName = applicationName
@@ -43,14 +44,17 @@ public struct ConnectionOptions: Sendable {
     func secrets() throws(PostgresError) -> [String] {
         guard let options = PQconninfoParse(address, nil) else {
             throw .connectFailed(
-                "the address is neither postgresql://user@host:port/database nor keyword=value pairs")
+                "the address is neither postgresql://user@host:port/database nor keyword=value pairs"
+            )
         }
         defer { PQconninfoFree(options) }
         var secrets: [String] = []
         var option = options
         // SAFETY: libpq ends the array with an entry whose keyword is null.
         while let keyword = option.pointee.keyword {
-            if ["password", "sslpassword"].contains(String(cString: keyword)), let value = option.pointee.val {
+            if ["password", "sslpassword"].contains(String(cString: keyword)),
+                let value = option.pointee.val
+            {
                 secrets.append(String(cString: value))
             }
             option += 1

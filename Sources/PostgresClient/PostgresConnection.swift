@@ -11,14 +11,18 @@ public actor PostgresConnection {
     private let canceller = Mutex<Canceller?>(nil)
     private var session: Session?
 
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor {
+        executor.asUnownedSerialExecutor()
+    }
 
     private init() { executor = QueueExecutor(label: "sluice.postgres") }
 
     /// Opens a session.
     ///
     /// - Throws: ``PostgresError/connectFailed(_:)``, never with a password in its text.
-    public static func connect(_ options: ConnectionOptions) async throws(PostgresError) -> PostgresConnection {
+    public static func connect(_ options: ConnectionOptions) async throws(PostgresError)
+        -> PostgresConnection
+    {
         let connection = PostgresConnection()
         try await connection.open(options)
         return connection
@@ -74,7 +78,9 @@ public actor PostgresConnection {
 }
 
 extension Optional where Wrapped: ~Copyable {
-    fileprivate borrowing func mapBorrowed<Value>(_ body: (borrowing Wrapped) throws -> Value) rethrows -> Value? {
+    fileprivate borrowing func mapBorrowed<Value>(_ body: (borrowing Wrapped) throws -> Value)
+        rethrows -> Value?
+    {
         switch self {
         case .some(let wrapped): try body(wrapped)
         case .none: nil

@@ -17,7 +17,8 @@ public struct ServerError: Hashable, Sendable {
     public var context: String?
 
     public init(
-        severity: String, sqlState: String, message: String, detail: String? = nil, hint: String? = nil,
+        severity: String, sqlState: String, message: String, detail: String? = nil,
+        hint: String? = nil,
         position: Int? = nil, context: String? = nil
     ) {
         self.severity = severity

@@ -8,10 +8,14 @@ public struct Rows: Sendable, RandomAccessCollection {
         public let cells: [String?]
 
         /// The cell of a column by its number, from 0. `nil` for NULL and for a column that is not there.
-        public subscript(_ column: Int) -> String? { cells.indices.contains(column) ? cells[column] : nil }
+        public subscript(_ column: Int) -> String? {
+            cells.indices.contains(column) ? cells[column] : nil
+        }
 
         /// The cell of a column by its name. `nil` for NULL and for a column that is not there.
-        public subscript(_ column: String) -> String? { columns.firstIndex(of: column).flatMap { cells[$0] } }
+        public subscript(_ column: String) -> String? {
+            columns.firstIndex(of: column).flatMap { cells[$0] }
+        }
 
         /// The text of a cell, empty for NULL.
         public func text(_ column: Int) -> String { self[column] ?? "" }

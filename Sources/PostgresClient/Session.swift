@@ -15,7 +15,8 @@ public struct Session: ~Copyable {
         let secrets = try options.secrets()
         let parameters = options.parameters
         let connected = withCStrings(parameters.map(\.keyword)) { keywords in
-            withCStrings(parameters.map(\.value)) { values in PQconnectdbParams(keywords, values, 1) }
+            withCStrings(parameters.map(\.value)) { values in PQconnectdbParams(keywords, values, 1)
+            }
         }
         guard let connected else { throw .connectFailed("out of memory") }
         guard PQstatus(connected) == CONNECTION_OK else {
@@ -31,7 +32,8 @@ public struct Session: ~Copyable {
             connected,
             { log, message in
                 guard let log, let message else { return }
-                Unmanaged<NoticeLog>.fromOpaque(log).takeUnretainedValue().add(String(cString: message))
+                Unmanaged<NoticeLog>.fromOpaque(log).takeUnretainedValue().add(
+                    String(cString: message))
             }, Unmanaged.passUnretained(notices).toOpaque())
     }
 
@@ -142,9 +144,14 @@ private func withCStrings<Value>(
     }
     // SAFETY: the pointers lead into `bytes`, which is not touched while the body runs.
     return bytes.withUnsafeBufferPointer { storage in
-        let pointers = offsets.map { offset in offset.flatMap { storage.baseAddress?.advanced(by: $0) } } + [nil]
+        let pointers =
+            offsets.map { offset in offset.flatMap { storage.baseAddress?.advanced(by: $0) } } + [
+                nil
+            ]
         return pointers.withUnsafeBufferPointer { buffer in
-            guard let start = buffer.baseAddress else { preconditionFailure("the array has at least its null") }
+            guard let start = buffer.baseAddress else {
+                preconditionFailure("the array has at least its null")
+            }
             return body(start)
         }
     }
@@ -154,7 +161,8 @@ private func withCStrings<Value>(
 private func redacted(_ text: String, _ secrets: [String]) -> String {
     var text = text
     for secret in secrets {
-        text = text.split(separator: secret, omittingEmptySubsequences: false).joined(separator: "***")
+        text = text.split(separator: secret, omittingEmptySubsequences: false).joined(
+            separator: "***")
     }
     return text.split(whereSeparator: \.isNewline).joined(separator: " ")
 }
@@ -162,10 +170,13 @@ private func redacted(_ text: String, _ secrets: [String]) -> String {
 extension Rows {
     fileprivate init(_ result: OpaquePointer) {
         let columnCount = PQnfields(result)
-        columns = (0..<columnCount).map { column in PQfname(result, column).map { String(cString: $0) } ?? "" }
+        columns = (0..<columnCount).map { column in
+            PQfname(result, column).map { String(cString: $0) } ?? ""
+        }
         cells = (0..<PQntuples(result)).map { row in
             (0..<columnCount).map { column in
-                PQgetisnull(result, row, column) == 1 ? nil : String(cString: PQgetvalue(result, row, column))
+                PQgetisnull(result, row, column) == 1
+                    ? nil : String(cString: PQgetvalue(result, row, column))
             }
         }
         affected = Int(String(cString: PQcmdTuples(result))) ?? 0
@@ -181,7 +192,9 @@ extension ServerError {
         }
         guard let sqlState = field("C") else { return nil }
         self.init(
-            severity: field("V") ?? field("S") ?? "ERROR", sqlState: sqlState, message: field("M") ?? "",
-            detail: field("D"), hint: field("H"), position: field("P").flatMap { Int($0) }, context: field("W"))
+            severity: field("V") ?? field("S") ?? "ERROR", sqlState: sqlState,
+            message: field("M") ?? "",
+            detail: field("D"), hint: field("H"), position: field("P").flatMap { Int($0) },
+            context: field("W"))
     }
 }

@@ -39,7 +39,8 @@ extension SchemaUpgrade {
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
             drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(500),
-            lockPatience: Span = .seconds(15), reconnectTimeout: Span = .seconds(15), objectOwner: String? = nil,
+            lockPatience: Span = .seconds(15), reconnectTimeout: Span = .seconds(15),
+            objectOwner: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = []
         ) {
             self.address = address

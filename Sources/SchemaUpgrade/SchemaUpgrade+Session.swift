@@ -77,10 +77,24 @@ extension SchemaUpgrade {
             }
             guard ContinuousClock.now < deadline else {
                 throw DatabaseFailure(
-                    code: "migrator-shared", "process \(found[0].text(0)) of an earlier attempt does not end",
+                    code: "migrator-shared",
+                    "process \(found[0].text(0)) of an earlier attempt does not end",
                     advice: "end it on the server, then retry")
             }
             try await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
+    /// Goes through the motions of the fence once, before the window, so that in it the session's caches and plans are there.
+    ///
+    /// Whatever stands in the way does not matter: it is rolled back in any case.
+    func warmUp() async {
+        struct RolledBack: Error {}
+        _ = try? await open().transaction { session in
+            try session.execute(
+                "SET LOCAL lock_timeout = '10ms'; SELECT sluice.close_rights(); SELECT sluice.open_rights()"
+            )
+            throw RolledBack()
         }
     }
 
@@ -93,11 +107,12 @@ extension SchemaUpgrade {
     /// Whether the schema `sluice` is there and of this version.
     func isInstalled() async throws -> Bool {
         if hasSchema { return true }
-        hasSchema = try await open().query(
-            """
-            SELECT FROM pg_namespace AS n WHERE n.nspname = 'sluice' AND obj_description(n.oid, 'pg_namespace') = $1
-            """, [FenceSchema.version]
-        ).count == 1
+        hasSchema =
+            try await open().query(
+                """
+                SELECT FROM pg_namespace AS n WHERE n.nspname = 'sluice' AND obj_description(n.oid, 'pg_namespace') = $1
+                """, [FenceSchema.version]
+            ).count == 1
         return hasSchema
     }
 
@@ -141,5 +156,6 @@ func claim(_ session: borrowing Session, _ epoch: Epoch, _ run: RunIdentifier) t
 
 /// A pause of random length, so that two who wait for each other do not meet again.
 func pause(upTo milliseconds: Int) async throws {
-    try await Task.sleep(for: .milliseconds(Int.random(in: max(1, milliseconds / 2)...max(1, milliseconds))))
+    try await Task.sleep(
+        for: .milliseconds(Int.random(in: max(1, milliseconds / 2)...max(1, milliseconds))))
 }

@@ -32,7 +32,9 @@ public actor SchemaUpgrade {
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
         guard !isBusy else {
             return .failed(
-                DatabaseFailure(code: "busy", "another database task is under way", advice: "wait for its outcome"))
+                DatabaseFailure(
+                    code: "busy", "another database task is under way",
+                    advice: "wait for its outcome"))
         }
         isBusy = true
         isCancelled = false
@@ -75,7 +77,9 @@ public actor SchemaUpgrade {
                 case .preflight, .raiseFence, .census, .lowerFence:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
-                    return .failed(DatabaseFailure(code: "connection-lost", error.description, effect: .unknown))
+                    return .failed(
+                        DatabaseFailure(
+                            code: "connection-lost", error.description, effect: .unknown))
                 case .expand, .migrate, .contract, .revertMigrate, .revertExpand:
                     return await resolve(task, lost: error)
                 }
@@ -83,7 +87,8 @@ public actor SchemaUpgrade {
                 return .failed(failure(from: error))
             }
         }
-        return .failed(DatabaseFailure(code: "connection-lost", "the session was lost", effect: .unknown))
+        return .failed(
+            DatabaseFailure(code: "connection-lost", "the session was lost", effect: .unknown))
     }
 
     private func run(_ task: DatabaseTask) async throws -> DatabaseReport {
@@ -102,7 +107,9 @@ public actor SchemaUpgrade {
 
     /// The connection of the task under way; `prepareSession` has made it.
     func open() throws -> PostgresConnection {
-        guard let connection else { throw PostgresError.connectionLost("the session was closed", last: nil) }
+        guard let connection else {
+            throw PostgresError.connectionLost("the session was closed", last: nil)
+        }
         return connection
     }
 
@@ -123,7 +130,9 @@ public actor SchemaUpgrade {
             if case .connectFailed = error {
                 return DatabaseFailure(
                     code: "unreachable", error.description,
-                    advice: "check that the server runs and that the coordinator may connect to it directly")
+                    advice:
+                        "check that the server runs and that the coordinator may connect to it directly"
+                )
             }
             if error.sqlState == "57014", isCancelled { return cancelled() }
             if error.isLockTimeout {
@@ -144,7 +153,9 @@ extension PostgresError {
 
 extension Span {
     init(_ duration: Duration) {
-        self.init(milliseconds: duration.components.seconds * 1000 + duration.components.attoseconds / 1_000_000_000_000_000)
+        self.init(
+            milliseconds: duration.components.seconds * 1000 + duration.components.attoseconds
+                / 1_000_000_000_000_000)
     }
 
     var duration: Duration { .milliseconds(milliseconds) }

@@ -6,7 +6,6 @@ import Glibc
 import Testing
 import UpgradeModel
 
-
 /// Known answers of FIPS 180-4's examples.
 let knownAnswers: [(text: String, digest: String)] = [
     ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
@@ -70,7 +69,8 @@ func aTextHasItsPublishedDigest(text: String, digest: String) {
 }
 
 private func temporaryFolder() throws -> String {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "sluice-digest-\(UUID().uuidString)")
+    let folder = FileManager.default.temporaryDirectory.appending(
+        path: "sluice-digest-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
     return folder.path
 }

@@ -7,12 +7,14 @@ import Testing
 private func connect(_ database: String? = nil) async throws -> PostgresConnection {
     let cluster = try PostgresCluster.shared.get()
     return try await .connect(
-        ConnectionOptions(address: cluster.address(database ?? "postgres"), applicationName: "test"))
+        ConnectionOptions(address: cluster.address(database ?? "postgres"), applicationName: "test")
+    )
 }
 
 @Test func parametersAndNullsComeBackAsTheyWere() async throws {
     let connection = try await connect()
-    let rows = try await connection.query("SELECT $1::text AS a, $2::text AS b, $3::int + 1", ["it's", nil, "41"])
+    let rows = try await connection.query(
+        "SELECT $1::text AS a, $2::text AS b, $3::int + 1", ["it's", nil, "41"])
     #expect(rows.count == 1)
     #expect(rows[0]["a"] == "it's")
     #expect(rows[0]["b"] == nil)
@@ -21,7 +23,9 @@ private func connect(_ database: String? = nil) async throws -> PostgresConnecti
 
 @Test func aServerErrorKeepsItsFieldsAndTheSession() async throws {
     let connection = try await connect()
-    let error = await #expect(throws: PostgresError.self) { try await connection.query("SELECT nope") }
+    let error = await #expect(throws: PostgresError.self) {
+        try await connection.query("SELECT nope")
+    }
     guard case .server(let reason) = error else {
         Issue.record("not the server's error: \(String(describing: error))")
         return
@@ -66,7 +70,9 @@ private func connect(_ database: String? = nil) async throws -> PostgresConnecti
     }()
     let watcher = try await connect()
     try await poll {
-        try await watcher.query("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'").count == 1
+        try await watcher.query(
+            "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
+        ).count == 1
     }
     await connection.cancel()
     #expect(await outcome?.sqlState == "57014")
@@ -85,12 +91,14 @@ private func connect(_ database: String? = nil) async throws -> PostgresConnecti
 
 @Test func noPasswordIsEverShown() async throws {
     let addresses = [
-        "postgresql://user:hunter2%zz@127.0.0.1:1/db", "host=127.0.0.1 port=1 user=x password=hunter2",
+        "postgresql://user:hunter2%zz@127.0.0.1:1/db",
+        "host=127.0.0.1 port=1 user=x password=hunter2",
         "postgresql://user:hunter2@127.0.0.1:1/db?nonsense=1", "hunter2 hunter2",
     ]
     for address in addresses {
         let error = await #expect(throws: PostgresError.self) {
-            try await PostgresConnection.connect(ConnectionOptions(address: address, applicationName: "test"))
+            try await PostgresConnection.connect(
+                ConnectionOptions(address: address, applicationName: "test"))
         }
         #expect(error?.description.contains("hunter2") == false)
     }

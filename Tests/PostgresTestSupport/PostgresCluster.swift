@@ -27,18 +27,24 @@ public final class PostgresCluster: Sendable {
             buffer.baseAddress.flatMap { mkdtemp($0) } != nil
         }
         guard made else { throw SpawnError(description: "no temporary directory") }
-        directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        directory = String(
+            decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
         port = try PostgresCluster.freePort()
         if getuid() == 0 { try run(["chown", "postgres:", directory]) }
         try run(
             PostgresCluster.asServer([
-                "\(programs)/initdb", "-D", "\(directory)/data", "-U", PostgresCluster.superuser, "-A", "trust",
+                "\(programs)/initdb", "-D", "\(directory)/data", "-U", PostgresCluster.superuser,
+                "-A", "trust",
                 "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
             ]))
         let options = [
-            "port=\(port)", "listen_addresses=127.0.0.1", "unix_socket_directories=\(directory)", "fsync=off",
-            "max_connections=300", "max_prepared_transactions=50", "shared_buffers=64MB", "wal_level=logical",
+            "port=\(port)", "listen_addresses=127.0.0.1", "unix_socket_directories=\(directory)",
+            "fsync=off",
+            "max_connections=300", "max_prepared_transactions=50", "shared_buffers=64MB",
+            "wal_level=logical",
             "autovacuum=off", "logging_collector=off", "max_wal_senders=10",
+            // A transaction that asks for more than a local commit waits for ever: a way to lose a session in its COMMIT.
+            "synchronous_standby_names=nobody", "synchronous_commit=local",
         ].map { "-c \($0)" }.joined(separator: " ")
         let script = """
             "\(programs)/postgres" -D "\(directory)/data" \(options) </dev/null & server=$!
@@ -55,7 +61,8 @@ public final class PostgresCluster: Sendable {
         let number = databases.add(1, ordering: .relaxed).newValue
         let name = "\(word)_\(number)"
         try run([
-            "\(programs)/psql", "-h", directory, "-p", "\(port)", "-U", PostgresCluster.superuser, "-d", "postgres",
+            "\(programs)/psql", "-h", directory, "-p", "\(port)", "-U", PostgresCluster.superuser,
+            "-d", "postgres",
             "-qc", "CREATE DATABASE \(name) TEMPLATE template0",
         ])
         return name
@@ -74,14 +81,18 @@ public final class PostgresCluster: Sendable {
     /// `pg_dump -s` without the upgrade's own schema.
     public func schemaDump(_ database: String) throws -> String {
         try run([
-            "\(programs)/pg_dump", "-h", directory, "-p", "\(port)", "-U", PostgresCluster.superuser, "-s",
+            "\(programs)/pg_dump", "-h", directory, "-p", "\(port)", "-U",
+            PostgresCluster.superuser, "-s",
             "--exclude-schema=sluice", database,
         ])
     }
 
     private func waitUntilReady() throws {
         for _ in 0..<600 {
-            if (try? run(["\(programs)/pg_isready", "-q", "-h", directory, "-p", "\(port)"])) != nil { return }
+            if (try? run(["\(programs)/pg_isready", "-q", "-h", directory, "-p", "\(port)"])) != nil
+            {
+                return
+            }
             usleep(50_000)
         }
         throw SpawnError(description: "PostgreSQL did not start; see \(directory)/log")
@@ -97,7 +108,8 @@ public final class PostgresCluster: Sendable {
         guard glob("/usr/lib/postgresql/*/bin/initdb", 0, nil, &found) == 0, found.gl_pathc > 0,
             let last = found.gl_pathv[Int(found.gl_pathc) - 1]
         else {
-            throw SpawnError(description: "no PostgreSQL server under /usr/lib/postgresql; install postgresql")
+            throw SpawnError(
+                description: "no PostgreSQL server under /usr/lib/postgresql; install postgresql")
         }
         return String(String(cString: last).dropLast("/initdb".count))
     }

@@ -43,7 +43,8 @@ public func run(_ arguments: [String]) throws -> String {
     }
     let output = String(decoding: text, as: UTF8.self)
     guard status == 0 else {
-        throw SpawnError(description: "\(arguments.joined(separator: " ")): status \(status)\n\(output)")
+        throw SpawnError(
+            description: "\(arguments.joined(separator: " ")): status \(status)\n\(output)")
     }
     return output
 }
@@ -60,7 +61,8 @@ private func spawn(_ arguments: [String], input: Int32, output: String) throws -
     defer { pointers.forEach { free($0) } }
     let failure = posix_spawnp(&pid, arguments[0], &actions, nil, pointers, environ)
     guard failure == 0 else {
-        throw SpawnError(description: "cannot start \(arguments[0]): \(String(cString: strerror(failure)))")
+        throw SpawnError(
+            description: "cannot start \(arguments[0]): \(String(cString: strerror(failure)))")
     }
     return pid
 }

@@ -36,9 +36,11 @@ private struct Siege {
     ///
     /// - Parameter weaken: statements of the migrator that take a part of the fence away again.
     static func lay(
-        to site: Site, with techniques: [Technique] = Technique.all, census: Bool = true, weaken: String? = nil
+        to site: Site, with techniques: [Technique] = Technique.all, census: Bool = true,
+        weaken: String? = nil
     ) async throws -> Siege {
-        let set = try MigrationSet.read(windowMigration.map { .init(name: $0.name, text: site.named($0.text)) })
+        let set = try MigrationSet.read(
+            windowMigration.map { .init(name: $0.name, text: site.named($0.text)) })
         let upgrade = site.upgrade(set) { $0.drainTimeout = .milliseconds(200) }
         try await upgrade.done(.expand)
         var siege = Siege()
@@ -73,7 +75,9 @@ private struct Siege {
             let after = try await site.contents()
             if after != before {
                 let keys = Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }
-                let changes = keys.filter { !attacker.technique.isOfWhoNotWhat || !$0.hasPrefix("catalog: ") }
+                let changes = keys.filter {
+                    !attacker.technique.isOfWhoNotWhat || !$0.hasPrefix("catalog: ")
+                }
                 if !changes.isEmpty { gotThrough[name] = changes.sorted() }
                 before = after
             }
@@ -82,16 +86,24 @@ private struct Siege {
 
     private func readEverything(_ site: Site) async throws {
         let reads: [(role: String, sql: String)] = [
-            ("$app", "SELECT * FROM entry"), ("$app", "SELECT count(*) FROM parted JOIN base ON true"),
+            ("$app", "SELECT * FROM entry"),
+            ("$app", "SELECT count(*) FROM parted JOIN base ON true"),
             ("grouped_$db", "SELECT * FROM entries"), ("nobody_$db", "SELECT * FROM everyone"),
             ("nobody_$db", "SELECT * FROM summary"), ("columned_$db", "SELECT name FROM entry"),
-            ("member_$db", "SELECT * FROM instead, ruled, derived"), ("holder_$db", "SELECT * FROM held"),
+            ("member_$db", "SELECT * FROM instead, ruled, derived"),
+            ("holder_$db", "SELECT * FROM held"),
             ("writer_$db", "SELECT * FROM child"), ("$app", "SELECT lo_get(4242)"),
-            ("$app", "BEGIN; SELECT loread(lo_open(4242, 262144), 10); COMMIT"), ("$app", "SELECT * FROM far"),
+            ("$app", "BEGIN; SELECT loread(lo_open(4242, 262144), 10); COMMIT"),
+            ("$app", "SELECT * FROM far"),
             ("$app", "SELECT last_value FROM counter"),
-            ("$app", "BEGIN ISOLATION LEVEL REPEATABLE READ; DECLARE c CURSOR FOR SELECT * FROM entry; FETCH ALL FROM c; COMMIT"),
-            ("$app", "WITH a AS (SELECT * FROM entry) SELECT * FROM a"), ("$app", "EXPLAIN ANALYZE SELECT * FROM entry"),
-            ("$app", "PREPARE r AS SELECT * FROM entry; EXECUTE r"), ("off_$db", "SELECT * FROM entry"),
+            (
+                "$app",
+                "BEGIN ISOLATION LEVEL REPEATABLE READ; DECLARE c CURSOR FOR SELECT * FROM entry; FETCH ALL FROM c; COMMIT"
+            ),
+            ("$app", "WITH a AS (SELECT * FROM entry) SELECT * FROM a"),
+            ("$app", "EXPLAIN ANALYZE SELECT * FROM entry"),
+            ("$app", "PREPARE r AS SELECT * FROM entry; EXECUTE r"),
+            ("off_$db", "SELECT * FROM entry"),
         ]
         for read in reads {
             let session = try await site.connect(as: read.role)
@@ -115,21 +127,31 @@ struct Weakness: Sendable, CustomTestStringConvertible {
 private let weaknesses = [
     Weakness(
         name: "REVOKE alone",
-        sql: "DROP EVENT TRIGGER sluice_fence; CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger "
+        sql:
+            "DROP EVENT TRIGGER sluice_fence; CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger "
             + "LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
             + "UPDATE pg_proc SET proacl = s.before::aclitem[] FROM sluice.stored s WHERE kind = 'function' AND object = pg_proc.oid",
         tryAll: true,
         letsThrough: [
-            "owner inserts", "owner's SECURITY DEFINER draws from a sequence", "superuser's SECURITY DEFINER",
-            "owner creates a table as SELECT", "nextval by the owner", "lo_create", "owner grants again",
+            "owner inserts", "owner's SECURITY DEFINER draws from a sequence",
+            "superuser's SECURITY DEFINER",
+            "owner creates a table as SELECT", "nextval by the owner", "lo_create",
+            "owner grants again",
         ]),
     Weakness(
         name: "no event trigger", sql: "DROP EVENT TRIGGER sluice_fence",
-        letsThrough: ["owner disables the trigger", "owner drops the table", "owner refreshes a materialized view"]),
+        letsThrough: [
+            "owner disables the trigger", "owner drops the table",
+            "owner refreshes a materialized view",
+        ]),
     Weakness(
         name: "no function rights",
-        sql: "UPDATE pg_proc SET proacl = s.before::aclitem[] FROM sluice.stored s WHERE kind = 'function' AND object = pg_proc.oid",
-        letsThrough: ["nextval by the owner", "superuser's SECURITY DEFINER draws from a sequence", "lo_put on an own object"]),
+        sql:
+            "UPDATE pg_proc SET proacl = s.before::aclitem[] FROM sluice.stored s WHERE kind = 'function' AND object = pg_proc.oid",
+        letsThrough: [
+            "nextval by the owner", "superuser's SECURITY DEFINER draws from a sequence",
+            "lo_put on an own object",
+        ]),
     Weakness(
         name: "triggers that a replica skips",
         sql: "UPDATE pg_trigger SET tgenabled = 'O' WHERE tgname = '!sluice_fence'; "
@@ -153,7 +175,8 @@ private let weaknesses = [
         let nobody = try await site.connect(as: "nobody_$db")
         try await nobody.execute("INSERT INTO entry (name) VALUES ('granted by the migration')")
         let application = try await site.connect(as: "$app")
-        try await application.execute("INSERT INTO born_new VALUES (1); SELECT nextval('born_counter')")
+        try await application.execute(
+            "INSERT INTO born_new VALUES (1); SELECT nextval('born_counter')")
         let grouped = try await site.connect(as: "grouped_$db")
         await #expect(throws: PostgresError.self) { try await grouped.execute("DELETE FROM entry") }
     }
@@ -161,11 +184,16 @@ private let weaknesses = [
     @Test(arguments: weaknesses)
     func aFenceThatLacksAPartLetsSomethingThrough(weakness: Weakness) async throws {
         let site = try await Site.makeAttacked()
-        let techniques = Technique.all.filter { weakness.tryAll || weakness.letsThrough.contains($0.name) }
-        let siege = try await Siege.lay(to: site, with: techniques, census: false, weaken: weakness.sql)
+        let techniques = Technique.all.filter {
+            weakness.tryAll || weakness.letsThrough.contains($0.name)
+        }
+        let siege = try await Siege.lay(
+            to: site, with: techniques, census: false, weaken: weakness.sql)
         for name in weakness.letsThrough {
             #expect(siege.gotThrough[name] != nil, "\(name): \(siege.answers[name] ?? [])")
         }
-        print("\(weakness.name): \(siege.gotThrough.count) of \(siege.tried.count) techniques got through")
+        print(
+            "\(weakness.name): \(siege.gotThrough.count) of \(siege.tried.count) techniques got through"
+        )
     }
 }

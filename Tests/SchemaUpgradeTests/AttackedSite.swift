@@ -101,9 +101,10 @@ extension Site {
         // The parameter's rights are one row of the server; sites that are made at the same time get in each other's way.
         for attempt in 1... {
             do {
-                try await site.asSuperuser("GRANT SET ON PARAMETER session_replication_role TO $app")
+                try await site.asSuperuser(
+                    "GRANT SET ON PARAMETER session_replication_role TO $app")
                 break
-            } catch where attempt < 50 {
+            } catch  where attempt < 50 {
                 try await Task.sleep(for: .milliseconds(20))
             }
         }

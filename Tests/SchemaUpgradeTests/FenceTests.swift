@@ -30,7 +30,8 @@ import UpgradeModel
     let after = try (await site.catalog(), site.schemaDump())
     #expect(Set(after.0).symmetricDifference(before.0) == [])
     #expect(after.1 == before.1)
-    try await site.asSuperuser("REVOKE ALL ON entry FROM \"odd \"\"role= /x\"; DROP ROLE \"odd \"\"role= /x\"")
+    try await site.asSuperuser(
+        "REVOKE ALL ON entry FROM \"odd \"\"role= /x\"; DROP ROLE \"odd \"\"role= /x\"")
 }
 
 @Test func aRollbackFromAnyPointLeavesTheSchemaByteForByte() async throws {
@@ -40,13 +41,19 @@ import UpgradeModel
         let before = try (await site.catalog(), site.schemaDump())
         let upgrade = site.upgrade(try .guestbook())
         for kind in forward.prefix(reached) { try await upgrade.done(kind) }
-        for kind in [DatabaseTask.Kind.revertMigrate, .lowerFence, .revertExpand] { try await upgrade.done(kind) }
+        for kind in [DatabaseTask.Kind.revertMigrate, .lowerFence, .revertExpand] {
+            try await upgrade.done(kind)
+        }
         #expect(try site.schemaDump() == before.1, "after \(reached) steps")
         // Columns that came and went leave their numbers behind.
         let after = try await site.catalog()
-        let left = Set(after).symmetricDifference(before.0).filter { !$0.contains("........pg.dropped.") }
+        let left = Set(after).symmetricDifference(before.0).filter {
+            !$0.contains("........pg.dropped.")
+        }
         #expect(left == [], "after \(reached) steps")
-        if reached > 0 { #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty) }
+        if reached > 0 {
+            #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty)
+        }
         let application = try await site.connect(as: "$app")
         try await application.execute("INSERT INTO entry (name) VALUES ('after')")
     }
@@ -58,7 +65,8 @@ import UpgradeModel
     let upgrade = site.upgrade(try .guestbook())
     // Each kind twice, by this instance and by one that knows nothing.
     let order: [DatabaseTask.Kind] = [
-        .preflight, .expand, .raiseFence, .census, .migrate, .revertMigrate, .lowerFence, .revertExpand,
+        .preflight, .expand, .raiseFence, .census, .migrate, .revertMigrate, .lowerFence,
+        .revertExpand,
         .expand, .raiseFence, .census, .migrate, .lowerFence, .contract,
     ]
     #expect(Set(order) == Set(DatabaseTask.Kind.allCases))
@@ -93,7 +101,9 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     let site = try await Site.make()
     let leader = site.upgrade(try .guestbook())
     try await leader.done(.expand, epoch: 7)
-    if [.census, .migrate, .lowerFence, .revertMigrate].contains(kind) { try await leader.done(.raiseFence, epoch: 7) }
+    if [.census, .migrate, .lowerFence, .revertMigrate].contains(kind) {
+        try await leader.done(.raiseFence, epoch: 7)
+    }
     if [.migrate, .revertMigrate].contains(kind) { try await leader.done(.census, epoch: 7) }
     if kind == .revertMigrate { try await leader.done(.migrate, epoch: 7) }
     if kind == .revertMigrate { try await leader.done(.lowerFence, epoch: 7) }
@@ -161,7 +171,8 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     try await writer.execute("INSERT INTO entry (name) VALUES ('while somebody reads')")
     try await reader.execute("COMMIT")
     try await upgrade.done(.contract)
-    #expect(try await site.asSuperuser("SELECT FROM pg_trigger WHERE tgname LIKE '%sluice%'").isEmpty)
+    #expect(
+        try await site.asSuperuser("SELECT FROM pg_trigger WHERE tgname LIKE '%sluice%'").isEmpty)
     #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
 }
 
@@ -210,7 +221,9 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
         print("1,000 tables: \(kind) \(began.duration(to: clock.now)) \(report.lines)")
         if kind == .census {
             let application = try await site.connect(as: "$app")
-            await #expect(throws: PostgresError.self) { try await application.execute("INSERT INTO t1000 VALUES (1)") }
+            await #expect(throws: PostgresError.self) {
+                try await application.execute("INSERT INTO t1000 VALUES (1)")
+            }
         }
     }
     let left = Set(try await site.catalog()).symmetricDifference(before)

@@ -22,7 +22,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
     let upgrade = site.upgrade(
         try set(
             ("0001_fine.up.sql", "CREATE TABLE fine (n integer)"),
-            ("0002_wrong.up.sql", "SELECT 1;\n\n-- é\n  ALTER TABLE entry\n    ADD COLUMN x nope;")))
+            ("0002_wrong.up.sql", "SELECT 1;\n\n-- é\n  ALTER TABLE entry\n    ADD COLUMN x nope;"))
+    )
     try await fence(upgrade)
     let before = try await site.catalog()
     let failure = try await upgrade.failure(.migrate)
@@ -37,7 +38,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 
 @Test func aDeferredConstraintSpeaksBeforeTheCommit() async throws {
     let site = try await Site.make(
-        ";CREATE TABLE a (id integer PRIMARY KEY, b integer REFERENCES a DEFERRABLE INITIALLY DEFERRED)")
+        ";CREATE TABLE a (id integer PRIMARY KEY, b integer REFERENCES a DEFERRABLE INITIALLY DEFERRED)"
+    )
     let upgrade = site.upgrade(try set(("0001_break.up.sql", "INSERT INTO a VALUES (1, 99)")))
     try await fence(upgrade)
     let failure = try await upgrade.failure(.migrate)
@@ -60,20 +62,26 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 
 @Test func editedMissingAndLateFilesAreRefused() async throws {
     let site = try await Site.make()
-    let first = site.upgrade(try set(("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)")))
+    let first = site.upgrade(
+        try set(("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)")))
     try await first.done(.expand)
     await first.close()
     let cases: [(MigrationSet, String)] = [
-        (try set(("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n bigint)")), "migration-edited"),
+        (
+            try set(("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n bigint)")),
+            "migration-edited"
+        ),
         (.empty, "migration-missing"),
         (
             try set(
                 ("0001_late.up.sql", "-- sluice: expand\nSELECT 1"),
-                ("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)")), "migration-out-of-order"
+                ("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)")),
+            "migration-out-of-order"
         ),
         (
             try set(
-                ("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)"), ("0003_a.up.sql", "SELECT 1"),
+                ("0002_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)"),
+                ("0003_a.up.sql", "SELECT 1"),
                 ("0004_b.up.sql", "-- sluice: expand\nSELECT 1")), "migration-out-of-order"
         ),
     ]
@@ -90,7 +98,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 @Test func anotherRunDoesNotUndoWhatItDidNotApply() async throws {
     let site = try await Site.make()
     let migrations = try set(
-        ("0001_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)"), ("0001_x.down.sql", "DROP TABLE x"))
+        ("0001_x.up.sql", "-- sluice: expand\nCREATE TABLE x (n integer)"),
+        ("0001_x.down.sql", "DROP TABLE x"))
     let upgrade = site.upgrade(migrations)
     try await upgrade.done(.expand, run: "r1")
     try await upgrade.done(.revertExpand, epoch: 2, run: "r2")
@@ -110,11 +119,17 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 @Test func aMigrationWhoseSessionIsEndedTakesNoEffect() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
-        try set(("0001_slow.up.sql", "CREATE TABLE half (n integer); SELECT pg_sleep(30); CREATE TABLE whole (n integer)")))
+        try set(
+            (
+                "0001_slow.up.sql",
+                "CREATE TABLE half (n integer); SELECT pg_sleep(30); CREATE TABLE whole (n integer)"
+            )))
     try await fence(upgrade)
     async let outcome = upgrade.perform(.migrate)
     try await site.whenSleeping { site in
-        try await site.asSuperuser("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '$db'")
+        try await site.asSuperuser(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '$db'"
+        )
     }
     guard case .failed(let failure) = await outcome else {
         Issue.record("it cannot be done")
@@ -122,17 +137,47 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
     }
     #expect(failure.code == "connection-lost")
     #expect(failure.effect == .none)
-    #expect(try await site.asSuperuser("SELECT FROM pg_class WHERE relname IN ('half', 'whole')").isEmpty)
+    #expect(
+        try await site.asSuperuser("SELECT FROM pg_class WHERE relname IN ('half', 'whole')")
+            .isEmpty)
     #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty)
     // The fence has held meanwhile, and the task may be asked for again.
     let application = try await site.connect(as: "$app")
-    await #expect(throws: PostgresError.self) { try await application.execute("INSERT INTO entry (name) VALUES ('x')") }
+    await #expect(throws: PostgresError.self) {
+        try await application.execute("INSERT INTO entry (name) VALUES ('x')")
+    }
+    try await upgrade.done(.lowerFence)
+}
+
+@Test func aCommitWhoseAnswerWasLostIsFoundInTheLedger() async throws {
+    let site = try await Site.make()
+    // The commit takes effect on the server and then waits for a standby that does not exist.
+    let upgrade = site.upgrade(
+        try set(
+            ("0001_x.up.sql", "CREATE TABLE x (n integer); SET LOCAL synchronous_commit = on"),
+            ("0001_x.down.sql", "DROP TABLE x; SET LOCAL synchronous_commit = on")))
+    try await fence(upgrade)
+    for kind in [DatabaseTask.Kind.migrate, .revertMigrate] {
+        async let outcome = upgrade.perform(kind)
+        try await site.whenWaiting(for: "SyncRep") { site in
+            try await site.asSuperuser(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = '$db'"
+            )
+        }
+        guard case .done(let report) = await outcome else {
+            Issue.record("\(kind): it took effect")
+            return
+        }
+        #expect(report.versions == (kind == .migrate ? ["0001"] : []))
+        #expect(report.lines.first?.contains("the ledger says that it took effect") == true)
+    }
     try await upgrade.done(.lowerFence)
 }
 
 @Test func aMigrationCanBeStopped() async throws {
     let site = try await Site.make()
-    let upgrade = site.upgrade(try set(("0001_slow.up.sql", "CREATE TABLE half (n integer); SELECT pg_sleep(30)")))
+    let upgrade = site.upgrade(
+        try set(("0001_slow.up.sql", "CREATE TABLE half (n integer); SELECT pg_sleep(30)")))
     try await fence(upgrade)
     async let outcome = upgrade.perform(.migrate)
     try await site.whenSleeping { _ in await upgrade.cancel() }
@@ -148,7 +193,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 
 @Test func aSecondTaskAtTheSameTimeIsRefused() async throws {
     let site = try await Site.make()
-    let upgrade = site.upgrade(try set(("0001_slow.up.sql", "-- sluice: expand\nSELECT pg_sleep(30)")))
+    let upgrade = site.upgrade(
+        try set(("0001_slow.up.sql", "-- sluice: expand\nSELECT pg_sleep(30)")))
     async let outcome = upgrade.perform(.expand)
     try await site.whenSleeping { _ in
         let failure = try await upgrade.failure(.preflight)
@@ -160,7 +206,11 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 
 @Test func aDeadLeadersMigrationIsEndedByTheNext() async throws {
     let site = try await Site.make()
-    let migrations = try set(("0001_slow.up.sql", "SELECT pg_sleep(CASE WHEN current_setting('sluice.fast', true) = 'on' THEN 0 ELSE 30 END)"))
+    let migrations = try set(
+        (
+            "0001_slow.up.sql",
+            "SELECT pg_sleep(CASE WHEN current_setting('sluice.fast', true) = 'on' THEN 0 ELSE 30 END)"
+        ))
     let dead = site.upgrade(migrations)
     try await fence(dead)
     async let outcome = dead.perform(.migrate)
@@ -205,12 +255,17 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 @Test func migrationsCreateWhatBelongsToTheOwner() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
-        try set(("0001_x.up.sql", "CREATE TABLE theirs (id serial); INSERT INTO theirs DEFAULT VALUES; UPDATE entry SET name = 'x'"))
+        try set(
+            (
+                "0001_x.up.sql",
+                "CREATE TABLE theirs (id serial); INSERT INTO theirs DEFAULT VALUES; UPDATE entry SET name = 'x'"
+            ))
     ) { $0.objectOwner = site.owner }
     try await fence(upgrade)
     try await upgrade.done(.migrate)
     try await upgrade.done(.lowerFence)
-    let owner = try await site.asSuperuser("SELECT relowner::regrole FROM pg_class WHERE relname = 'theirs'")
+    let owner = try await site.asSuperuser(
+        "SELECT relowner::regrole FROM pg_class WHERE relname = 'theirs'")
     #expect(owner[0].text(0) == site.owner)
 }
 
@@ -232,11 +287,17 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
 extension Site {
     /// Waits until the migration sleeps, then does something.
     fileprivate func whenSleeping(_ body: (Site) async throws -> Void) async throws {
+        try await whenWaiting(for: "PgSleep", body)
+    }
+
+    fileprivate func whenWaiting(for event: String, _ body: (Site) async throws -> Void)
+        async throws
+    {
         let deadline = ContinuousClock.now.advanced(by: .seconds(20))
         while try await asSuperuser(
-            "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '$db'"
+            "SELECT FROM pg_stat_activity WHERE wait_event = '\(event)' AND datname = '$db'"
         ).isEmpty {
-            try #require(ContinuousClock.now < deadline, "the migration never slept")
+            try #require(ContinuousClock.now < deadline, "nobody ever waited for \(event)")
             try await Task.sleep(for: .milliseconds(5))
         }
         try await body(self)

@@ -19,13 +19,18 @@ struct Obstacle: Sendable, CustomTestStringConvertible {
 
 let obstacles = [
     Obstacle(
-        code: "superuser-session", setUp: "CREATE ROLE root_$db LOGIN SUPERUSER", advice: "ALTER ROLE root_$db NOSUPERUSER",
+        code: "superuser-session", setUp: "CREATE ROLE root_$db LOGIN SUPERUSER",
+        advice: "ALTER ROLE root_$db NOSUPERUSER",
         session: "root_$db"),
-    Obstacle(code: "superuser-session", setUp: "SELECT 1", advice: "a role that nobody else uses", session: "$migrator"),
+    Obstacle(
+        code: "superuser-session", setUp: "SELECT 1", advice: "a role that nobody else uses",
+        session: "$migrator"),
     Obstacle(
         code: "superuser-member", setUp: "CREATE ROLE root_$db SUPERUSER; GRANT root_$db TO $app",
         advice: "REVOKE root_$db FROM $app"),
-    Obstacle(code: "createrole", setUp: "ALTER ROLE $app CREATEROLE", advice: "ALTER ROLE $app NOCREATEROLE"),
+    Obstacle(
+        code: "createrole", setUp: "ALTER ROLE $app CREATEROLE",
+        advice: "ALTER ROLE $app NOCREATEROLE"),
     Obstacle(
         code: "createrole", setUp: "CREATE ROLE group_$db CREATEROLE; GRANT group_$db TO $app",
         advice: "ALTER ROLE group_$db NOCREATEROLE"),
@@ -34,25 +39,34 @@ let obstacles = [
         advice: "REVOKE pg_execute_server_program FROM $app"),
     Obstacle(
         code: "prepared-transactions",
-        setUp: "BEGIN; INSERT INTO entry (name) VALUES ('prepared'); PREPARE TRANSACTION 'left_$db'",
+        setUp:
+            "BEGIN; INSERT INTO entry (name) VALUES ('prepared'); PREPARE TRANSACTION 'left_$db'",
         advice: "ROLLBACK PREPARED 'left_$db'", tearDown: "ROLLBACK PREPARED 'left_$db'"),
     Obstacle(
         code: "track-activities", setUp: "ALTER ROLE $app SET track_activities = off",
         advice: "ALTER ROLE $app RESET track_activities"),
     Obstacle(
         code: "subscription",
-        setUp: "CREATE SUBSCRIPTION sub_$db CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE); "
+        setUp:
+            "CREATE SUBSCRIPTION sub_$db CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false, slot_name = NONE); "
             + "UPDATE pg_subscription SET subenabled = true, subslotname = NULL WHERE subname = 'sub_$db'",
-        advice: "ALTER SUBSCRIPTION sub_$db DISABLE", tearDown: "UPDATE pg_subscription SET subenabled = false"),
-    Obstacle(code: "schema-taken", setUp: "CREATE SCHEMA sluice AUTHORIZATION $app", advice: "rename that schema"),
-    Obstacle(code: "migrator-rights", setUp: "ALTER ROLE $migrator NOSUPERUSER", advice: "ALTER ROLE $migrator SUPERUSER"),
+        advice: "ALTER SUBSCRIPTION sub_$db DISABLE",
+        tearDown: "UPDATE pg_subscription SET subenabled = false"),
+    Obstacle(
+        code: "schema-taken", setUp: "CREATE SCHEMA sluice AUTHORIZATION $app",
+        advice: "rename that schema"),
+    Obstacle(
+        code: "migrator-rights", setUp: "ALTER ROLE $migrator NOSUPERUSER",
+        advice: "ALTER ROLE $migrator SUPERUSER"),
 ]
 
 @Test(arguments: obstacles)
 func preflightRefusesWhatTheFenceCannotCoverAndSaysTheCure(obstacle: Obstacle) async throws {
     let site = try await Site.make()
     _ = try await site.upgrade().done(.preflight)
-    for statement in obstacle.setUp.split(separator: "; ") { try await site.asSuperuser(String(statement)) }
+    for statement in obstacle.setUp.split(separator: "; ") {
+        try await site.asSuperuser(String(statement))
+    }
     var session: PostgresConnection?
     if let role = obstacle.session { session = try await site.connect(as: role) }
     let failure = try await site.upgrade().failure(.preflight)
@@ -86,7 +100,9 @@ func preflightRefusesWhatTheFenceCannotCoverAndSaysTheCure(obstacle: Obstacle) a
     let set = try MigrationSet.read([.init(name: "0001_x.up.sql", text: "SELECT 1")])
     let report = try await site.upgrade(set).done(.preflight)
     // Roles of other tests on the same server may be able to create roles.
-    #expect(report.warnings.map(\.code).filter { $0 != "createrole" }.sorted() == [
-        "application-owns", "definer-function", "definer-function", "long-transaction", "no-down-migration",
-    ])
+    #expect(
+        report.warnings.map(\.code).filter { $0 != "createrole" }.sorted() == [
+            "application-owns", "definer-function", "definer-function", "long-transaction",
+            "no-down-migration",
+        ])
 }

@@ -43,9 +43,11 @@ struct Site {
     }
 
     func named(_ sql: String) -> String {
-        [("$owner", owner), ("$app", application), ("$migrator", migrator), ("$db", database)].reduce(sql) { text, pair in
-            text.split(separator: pair.0, omittingEmptySubsequences: false).joined(separator: pair.1)
-        }
+        [("$owner", owner), ("$app", application), ("$migrator", migrator), ("$db", database)]
+            .reduce(sql) { text, pair in
+                text.split(separator: pair.0, omittingEmptySubsequences: false).joined(
+                    separator: pair.1)
+            }
     }
 
     @discardableResult
@@ -53,7 +55,9 @@ struct Site {
 
     func connect(as role: String) async throws -> PostgresConnection {
         let connection = try await PostgresConnection.connect(
-            ConnectionOptions(address: cluster.address(database, user: named(role)), applicationName: "application"))
+            ConnectionOptions(
+                address: cluster.address(database, user: named(role)),
+                applicationName: "application"))
         // A test that waits for a lock has gone wrong already, and should say so.
         try await connection.execute("SET lock_timeout = '150ms'; SET statement_timeout = '20s'")
         return connection
@@ -64,7 +68,8 @@ struct Site {
         change: (inout SchemaUpgrade.Configuration) -> Void = { _ in }
     ) -> SchemaUpgrade {
         var configuration = SchemaUpgrade.Configuration(
-            address: address, migrations: migrations, drainTimeout: .milliseconds(300), lockPatience: .seconds(5),
+            address: address, migrations: migrations, drainTimeout: .milliseconds(300),
+            lockPatience: .seconds(5),
             trustedSuperusers: ["postgres"])
         change(&configuration)
         return SchemaUpgrade(configuration)
@@ -78,7 +83,8 @@ struct Site {
     func schemaDump() throws -> String {
         // pg_dump 15.14 and later put a random key into \restrict lines.
         try cluster.schemaDump(database).split(separator: "\n", omittingEmptySubsequences: false)
-            .filter { !$0.hasPrefix("\\restrict") && !$0.hasPrefix("\\unrestrict") }.joined(separator: "\n")
+            .filter { !$0.hasPrefix("\\restrict") && !$0.hasPrefix("\\unrestrict") }.joined(
+                separator: "\n")
     }
 
     /// - Parameter first: objects with a lower number are PostgreSQL's own, when it is 16384.
@@ -99,7 +105,7 @@ struct Site {
             WHERE member IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
         UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, setrole, setconfig::text) FROM pg_db_role_setting
             WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
-            OR setrole IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
+            OR setdatabase = 0 AND setrole IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
         UNION ALL SELECT concat_ws(' ', 'role', oid, rolname, rolsuper, rolcreaterole, rolcanlogin) FROM pg_roles
             WHERE rolname LIKE '%' || current_database()
         UNION ALL SELECT concat_ws(' ', 'default rights', oid, defaclrole, defaclobjtype, defaclacl::text) FROM pg_default_acl
@@ -147,7 +153,8 @@ extension SchemaUpgrade {
     ) async -> DatabaseOutcome {
         await perform(
             DatabaseTask(
-                kind: kind, run: RunIdentifier(unchecked: run), epoch: Epoch(rawValue: epoch), attempt: attempt))
+                kind: kind, run: RunIdentifier(unchecked: run), epoch: Epoch(rawValue: epoch),
+                attempt: attempt))
     }
 }
 
@@ -155,7 +162,9 @@ extension MigrationSet {
     /// Expand, switch and contract of one release, each with a way back.
     static func guestbook() throws -> MigrationSet {
         try read([
-            File(name: "0001_add_flag.up.sql", text: "-- sluice: expand\nALTER TABLE entry ADD COLUMN flag boolean;"),
+            File(
+                name: "0001_add_flag.up.sql",
+                text: "-- sluice: expand\nALTER TABLE entry ADD COLUMN flag boolean;"),
             File(name: "0001_add_flag.down.sql", text: "ALTER TABLE entry DROP COLUMN flag;"),
             File(
                 name: "0002_split_name.up.sql",

@@ -77,7 +77,8 @@ final class Attacker: Sendable {
             running = Task { _ = try? await opened.execute(text) }
             connection = opened
             while try await site.observer.query(
-                "SELECT FROM pg_stat_activity WHERE pid = $1::int AND state = 'active' AND wait_event = 'PgSleep'", [pid]
+                "SELECT FROM pg_stat_activity WHERE pid = $1::int AND state = 'active' AND wait_event = 'PgSleep'",
+                [pid]
             ).isEmpty {
                 try await Task.sleep(for: .milliseconds(2))
             }
@@ -88,7 +89,11 @@ final class Attacker: Sendable {
     func attack(_ site: Site) async throws -> [String] {
         await running?.value
         let session: PostgresConnection
-        if let connection { session = connection } else { session = try await site.connect(as: technique.role) }
+        if let connection {
+            session = connection
+        } else {
+            session = try await site.connect(as: technique.role)
+        }
         var answers: [String] = []
         for statement in technique.attack {
             do {

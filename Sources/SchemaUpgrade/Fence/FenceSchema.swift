@@ -14,7 +14,8 @@ enum FenceSchema {
 
     /// Built-in functions that change something and that no table's trigger can see.
     static let writingFunctions = [
-        "nextval", "setval", "lo_creat", "lo_create", "lo_from_bytea", "lo_put", "lo_import", "lo_unlink", "lowrite",
+        "nextval", "setval", "lo_creat", "lo_create", "lo_from_bytea", "lo_put", "lo_import",
+        "lo_unlink", "lowrite",
         "lo_truncate", "lo_truncate64", "pg_logical_emit_message",
     ]
 
@@ -121,15 +122,21 @@ enum FenceSchema {
                 AND EXISTS (SELECT FROM aclexplode(a.attacl) AS e WHERE e.grantee <> c.relowner
                     AND e.privilege_type IN ('INSERT', 'UPDATE'));
 
+        -- Few functions are candidates; only their ACLs are taken apart.
         CREATE OR REPLACE VIEW sluice.open_function AS
+            WITH candidate AS MATERIALIZED (
+                SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
+                WHERE p.pronamespace = 'pg_catalog'::regnamespace
+                    AND p.proname IN (\(writingFunctions.map { "'\($0)'" }.joined(separator: ", ")))
+                UNION ALL SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
+                WHERE p.prosecdef AND p.provolatile = 'v'
+                    AND p.pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
+                    AND EXISTS (SELECT FROM pg_authid AS r WHERE r.oid = p.proowner AND r.rolsuper))
             SELECT p.oid, p.proacl AS acl,
                 sluice.closed(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, 'X') AS closed
-            FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
-            WHERE ((n.nspname = 'pg_catalog' AND p.proname IN (\(writingFunctions.map { "'\($0)'" }.joined(separator: ", "))))
-                OR (p.prosecdef AND p.provolatile = 'v' AND n.nspname NOT IN \(foreignSchemas)
-                    AND EXISTS (SELECT FROM pg_authid AS r WHERE r.oid = p.proowner AND r.rolsuper)))
-                AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e
-                    WHERE e.grantee <> p.proowner);
+            FROM candidate AS p
+            WHERE EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e
+                WHERE e.grantee <> p.proowner);
 
         -- Stores and closes whatever is open: rights of tables, views, sequences, columns and functions.
         CREATE OR REPLACE FUNCTION sluice.close_rights() RETURNS integer LANGUAGE plpgsql AS $close$

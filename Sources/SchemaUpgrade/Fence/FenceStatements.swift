@@ -5,7 +5,8 @@ enum FenceStatements {
     /// What everybody but the migrator meets. Keyed on `session_user`, which neither SET ROLE nor SECURITY DEFINER changes;
     /// written with `OPERATOR(pg_catalog.…)`, because it runs with the search path of whoever writes.
     static func refusals(migrator: String) -> String {
-        let isStranger = "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
+        let isStranger =
+            "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
         let refusal = """
             RAISE EXCEPTION 'this database is read-only while an upgrade runs'
                 USING ERRCODE = '25006', HINT = 'Try again in a moment.';
@@ -134,7 +135,6 @@ enum FenceStatements {
             AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker')
             AND (a.xact_start IS NOT NULL OR a.state = 'disabled')
         """
-
 
     /// Role, application, age and the first words of the query; never its values.
     static let description = """

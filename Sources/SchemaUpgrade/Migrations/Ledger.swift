@@ -18,14 +18,16 @@ struct Ledger: Sendable {
 
     var entries: [Entry] = []
 
-    static let query = "SELECT version, name, digest, phase, run FROM sluice.migration ORDER BY version::bigint"
+    static let query =
+        "SELECT version, name, digest, phase, run FROM sluice.migration ORDER BY version::bigint"
 
     init() {}
 
     init(_ rows: Rows) {
         entries = rows.map {
             Entry(
-                version: $0.text(0), name: $0.text(1), digest: $0.text(2), phase: $0.text(3), run: $0.text(4))
+                version: $0.text(0), name: $0.text(1), digest: $0.text(2), phase: $0.text(3),
+                run: $0.text(4))
         }
     }
 
@@ -33,7 +35,9 @@ struct Ledger: Sendable {
         entries.filter { $0.phase == phase.rawValue && $0.run == run.rawValue }
     }
 
-    func contains(_ migration: Migration) -> Bool { entries.contains { $0.number == migration.number } }
+    func contains(_ migration: Migration) -> Bool {
+        entries.contains { $0.number == migration.number }
+    }
 
     func pending(_ set: MigrationSet) -> [Migration] { set.migrations.filter { !contains($0) } }
 
@@ -48,14 +52,16 @@ struct Ledger: Sendable {
             guard let migration = set.migrations.first(where: { $0.number == entry.number }) else {
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-missing", "\(entry.title) has been applied, but its file is missing",
+                        .error, code: "migration-missing",
+                        "\(entry.title) has been applied, but its file is missing",
                         advice: "put the file back as it was applied"))
                 continue
             }
             if migration.digest.hexadecimal != entry.digest {
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-edited", at: .init(file: migration.up.file, line: 1, column: 1),
+                        .error, code: "migration-edited",
+                        at: .init(file: migration.up.file, line: 1, column: 1),
                         "\(entry.title) has been applied and was edited since",
                         advice: "put the file back as it was, and write a new migration"))
             }
@@ -66,14 +72,16 @@ struct Ledger: Sendable {
             if migration.number < last {
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-out-of-order", at: .init(file: migration.up.file, line: 1, column: 1),
+                        .error, code: "migration-out-of-order",
+                        at: .init(file: migration.up.file, line: 1, column: 1),
                         "\(migration.title) is not applied, but a later version is",
                         advice: "give it a version after \(last)"))
             }
             if let latest, latest.phase.order > migration.phase.order {
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-out-of-order", at: .init(file: migration.up.file, line: 1, column: 1),
+                        .error, code: "migration-out-of-order",
+                        at: .init(file: migration.up.file, line: 1, column: 1),
                         "\(migration.title) (\(migration.phase)) runs before \(latest.title) (\(latest.phase)), "
                             + "whose version is lower",
                         advice: "in one release, expand comes first, then switch, then contract"))

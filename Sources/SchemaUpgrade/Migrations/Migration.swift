@@ -65,18 +65,29 @@ public struct QualifiedName: Hashable, Sendable {
     public let schema: String?
     public let name: String
 
+    public init(schema: String?, name: String) {
+        self.schema = schema
+        self.name = name
+    }
+
     /// Quoted, ready for `to_regclass` and for SQL.
-    var quoted: String { (schema.map { "\(quotedIdentifier($0))." } ?? "") + quotedIdentifier(name) }
+    var quoted: String {
+        (schema.map { "\(quotedIdentifier($0))." } ?? "") + quotedIdentifier(name)
+    }
 }
 
 /// An identifier in double quotes.
 func quotedIdentifier(_ text: String) -> String {
-    "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"") + "\""
+    "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\"\"")
+        + "\""
 }
 
 /// A text as an SQL literal, with any setting of `standard_conforming_strings`.
 func quotedLiteral(_ text: String) -> String {
-    let quoted = text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
+    let quoted = text.split(separator: "'", omittingEmptySubsequences: false).joined(
+        separator: "''")
     guard quoted.contains("\\") else { return "'\(quoted)'" }
-    return "E'" + quoted.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\") + "'"
+    return "E'"
+        + quoted.split(separator: "\\", omittingEmptySubsequences: false).joined(separator: "\\\\")
+        + "'"
 }

@@ -33,7 +33,8 @@ struct StatementFailure: Error {
             code: error.isLockTimeout ? "lock-timeout" : "sql",
             "\(place.file):\(place.line):\(place.column): \(reason)",
             advice: error.isLockTimeout
-                ? "look for long transactions in pg_stat_activity, then retry" : "mend the migration, then start anew",
+                ? "look for long transactions in pg_stat_activity, then retry"
+                : "mend the migration, then start anew",
             findings: [Diagnostic(.error, code: "sql", at: place, reason)])
     }
 }
@@ -53,7 +54,9 @@ struct MigrationEnvironment: Sendable {
     func run(_ steps: [Step], _ session: borrowing Session) throws -> [String] {
         try session.execute("SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'")
         try claim(session, epoch, run)
-        let isFenced = try !session.query("SELECT FROM sluice.fence WHERE state <> 'lifting' FOR SHARE").isEmpty
+        let isFenced = try !session.query(
+            "SELECT FROM sluice.fence WHERE state <> 'lifting' FOR SHARE"
+        ).isEmpty
         if isFenced { try session.query("SELECT sluice.open_rights()") }
         var lines: [String] = []
         for step in steps {
@@ -62,14 +65,16 @@ struct MigrationEnvironment: Sendable {
             try enter(session)
             for statement in step.script.statements { try run(statement, session) }
             try leave(session, step)
-            lines.append(try record(step, Span(began.duration(to: clock.now)).milliseconds, session))
+            lines.append(
+                try record(step, Span(began.duration(to: clock.now)).milliseconds, session))
         }
         if isFenced {
             try session.query("SELECT sluice.close_rights()")
             try session.query("SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))")
             let left = try session.query("SELECT oid::regclass::text FROM sluice.unfenced_table")
             if let table = left.first {
-                throw DatabaseFailure(code: "fence-down", "table \(table.text(0)) could not be fenced")
+                throw DatabaseFailure(
+                    code: "fence-down", "table \(table.text(0)) could not be fenced")
             }
         }
         return lines
@@ -97,7 +102,8 @@ struct MigrationEnvironment: Sendable {
     }
 
     /// Writes or removes the ledger's row.
-    func record(_ step: Step, _ milliseconds: Int64, _ session: borrowing Session) throws -> String {
+    func record(_ step: Step, _ milliseconds: Int64, _ session: borrowing Session) throws -> String
+    {
         let migration = step.migration
         switch step {
         case .apply:
@@ -107,12 +113,14 @@ struct MigrationEnvironment: Sendable {
                 VALUES ($1, $2, $3, $4, $5, $6, $7)
                 """,
                 [
-                    migration.version, migration.name, migration.digest.hexadecimal, migration.phase.rawValue,
+                    migration.version, migration.name, migration.digest.hexadecimal,
+                    migration.phase.rawValue,
                     "\(epoch.rawValue)", run.rawValue, "\(milliseconds)",
                 ])
             return "applied \(migration.title) (\(milliseconds) ms)"
         case .undo:
-            try session.query("DELETE FROM sluice.migration WHERE version = $1", [migration.version])
+            try session.query(
+                "DELETE FROM sluice.migration WHERE version = $1", [migration.version])
             return "undid \(migration.title) (\(milliseconds) ms)"
         }
     }
@@ -142,7 +150,9 @@ struct MigrationEnvironment: Sendable {
                 """, [table.quoted, partition.quoted])
             guard let row = found.first else { return .done }
             return row.isTrue(0)
-                ? .runInstead("ALTER TABLE \(table.quoted) DETACH PARTITION \(partition.quoted) FINALIZE") : .run
+                ? .runInstead(
+                    "ALTER TABLE \(table.quoted) DETACH PARTITION \(partition.quoted) FINALIZE")
+                : .run
         }
     }
 
@@ -151,7 +161,8 @@ struct MigrationEnvironment: Sendable {
         _ index: QualifiedName, _ statement: Statement, _ session: borrowing Session
     ) throws -> Bool? {
         try session.query(
-            "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)", [index.quoted]
+            "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)",
+            [index.quoted]
         ).first?.isTrue(0)
     }
 
@@ -178,7 +189,9 @@ struct MigrationEnvironment: Sendable {
                 SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'; SET LOCAL session_replication_role = origin
                 """)
         } catch {
-            let last = step.script.statements.last?.place ?? .init(file: step.script.file, line: 1, column: 1)
+            let last =
+                step.script.statements.last?.place
+                ?? .init(file: step.script.file, line: 1, column: 1)
             throw StatementFailure(place: last, error: error)
         }
     }

@@ -86,7 +86,8 @@ private struct MigrationReader {
         let stem = file.name.dropLast(isUp ? ".up.sql".count : ".down.sql".count)
         let version = stem.prefix(while: { $0.isASCII && $0.isNumber })
         let name = stem.dropFirst(version.count + 1)
-        guard (4...18).contains(version.count), stem.dropFirst(version.count).first == "_", isSafeName(String(name))
+        guard (4...18).contains(version.count), stem.dropFirst(version.count).first == "_",
+            isSafeName(String(name))
         else {
             refuse(
                 file.name, "migration-name", "the name is not four or more digits, _, and a name",
@@ -114,12 +115,14 @@ private struct MigrationReader {
         }
         for other in ups.dropFirst() + downs.dropFirst() {
             refuse(
-                other.file.name, "migration-duplicate", "version \(other.version) is taken by \(up.file.name)",
+                other.file.name, "migration-duplicate",
+                "version \(other.version) is taken by \(up.file.name)",
                 advice: "give it a version of its own")
         }
         if let down = downs.first, down.name != up.name || down.version != up.version {
             refuse(
-                down.file.name, "migration-duplicate", "the up file of this version is \(up.file.name)",
+                down.file.name, "migration-duplicate",
+                "the up file of this version is \(up.file.name)",
                 advice: "name it \(up.version)_\(up.name).down.sql")
         }
         let phase = readPhase(up.file)
@@ -134,7 +137,9 @@ private struct MigrationReader {
     /// The word after `-- sluice:` in the comments before the first statement; `switch` when there is none.
     private mutating func readPhase(_ file: MigrationSet.File) -> Migration.Phase {
         var found: Migration.Phase?
-        for (index, line) in file.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in file.text.split(separator: "\n", omittingEmptySubsequences: false)
+            .enumerated()
+        {
             let words = line.split(whereSeparator: \.isWhitespace)
             guard let first = words.first else { continue }
             guard first.hasPrefix("--") else { break }
@@ -144,9 +149,12 @@ private struct MigrationReader {
             guard let phase = Migration.Phase(rawValue: word), found == nil else {
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-phase", at: .init(file: file.name, line: index + 1, column: 1),
+                        .error, code: "migration-phase",
+                        at: .init(file: file.name, line: index + 1, column: 1),
                         found == nil ? "there is no phase \(word)" : "the phase is given twice",
-                        advice: "write one of: -- sluice: expand, -- sluice: switch, -- sluice: contract"))
+                        advice:
+                            "write one of: -- sluice: expand, -- sluice: switch, -- sluice: contract"
+                    ))
                 continue
             }
             found = phase
@@ -171,7 +179,9 @@ private struct MigrationReader {
                 script.file, "migration-empty", "there is no statement in it",
                 advice: "write SELECT 1 if nothing is to be done")
         }
-        guard let alone = script.statements.first(where: { $0.kind != .transactional }) else { return }
+        guard let alone = script.statements.first(where: { $0.kind != .transactional }) else {
+            return
+        }
         if phase == .switch {
             findings.append(
                 Diagnostic(
@@ -187,8 +197,11 @@ private struct MigrationReader {
         }
     }
 
-    private mutating func refuse(_ file: String, _ code: String, _ message: String, advice: String) {
+    private mutating func refuse(_ file: String, _ code: String, _ message: String, advice: String)
+    {
         findings.append(
-            Diagnostic(.error, code: code, at: .init(file: file, line: 1, column: 1), message, advice: advice))
+            Diagnostic(
+                .error, code: code, at: .init(file: file, line: 1, column: 1), message,
+                advice: advice))
     }
 }

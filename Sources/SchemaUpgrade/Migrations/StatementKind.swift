@@ -12,25 +12,33 @@ enum StatementKind {
         let result = pg_query_parse(statement)
         defer { pg_query_free_parse_result(result) }
         guard result.error == nil, let json = result.parse_tree else {
-            return .refuse(message: "PostgreSQL's parser refuses the statement", advice: "split the file")
+            return .refuse(
+                message: "PostgreSQL's parser refuses the statement", advice: "split the file")
         }
         let tree = String(cString: json)
         // The tree begins with the kind of the one statement: {"version":…,"stmts":[{"stmt":{"IndexStmt":{…
-        let pieces = tree.prefix(200).split(separator: "\"", maxSplits: 8, omittingEmptySubsequences: false)
-        guard pieces.count > 7, interesting.contains(String(pieces[7])) else { return .run(.transactional) }
+        let pieces = tree.prefix(200).split(
+            separator: "\"", maxSplits: 8, omittingEmptySubsequences: false)
+        guard pieces.count > 7, interesting.contains(String(pieces[7])) else {
+            return .run(.transactional)
+        }
         guard let parsed = try? JSONDecoder().decode(ParseTree.self, from: Data(tree.utf8)),
             let node = parsed.stmts.first?.stmt
         else {
-            return .refuse(message: "the parse tree of the statement cannot be read", advice: "simplify it")
+            return .refuse(
+                message: "the parse tree of the statement cannot be read", advice: "simplify it")
         }
         return judge(node)
     }
 
     /// Statements for which the tree is looked at; all others run in a transaction.
     private static let interesting: Set<String> = [
-        "IndexStmt", "DropStmt", "ReindexStmt", "VacuumStmt", "AlterTableStmt", "TransactionStmt", "CopyStmt",
-        "CreatedbStmt", "DropdbStmt", "AlterDatabaseStmt", "CreateTableSpaceStmt", "DropTableSpaceStmt",
-        "AlterSystemStmt", "CreateSubscriptionStmt", "DropSubscriptionStmt", "AlterSubscriptionStmt", "ClusterStmt",
+        "IndexStmt", "DropStmt", "ReindexStmt", "VacuumStmt", "AlterTableStmt", "TransactionStmt",
+        "CopyStmt",
+        "CreatedbStmt", "DropdbStmt", "AlterDatabaseStmt", "CreateTableSpaceStmt",
+        "DropTableSpaceStmt",
+        "AlterSystemStmt", "CreateSubscriptionStmt", "DropSubscriptionStmt",
+        "AlterSubscriptionStmt", "ClusterStmt",
         "DiscardStmt",
     ]
 
@@ -38,35 +46,50 @@ enum StatementKind {
         if let index = node.IndexStmt, index.concurrent == true {
             guard let name = index.idxname else {
                 return .refuse(
-                    message: "an index that is built concurrently needs a name, or nobody can tell whether it was built",
+                    message:
+                        "an index that is built concurrently needs a name, or nobody can tell whether it was built",
                     advice: "write CREATE INDEX CONCURRENTLY name ON …")
             }
-            return .run(.createIndex(index: QualifiedName(schema: index.relation.schemaname, name: name)))
+            return .run(
+                .createIndex(index: QualifiedName(schema: index.relation.schemaname, name: name)))
         }
         if let drop = node.DropStmt, drop.concurrent == true {
             let names = drop.objects.compactMap { $0.List?.items.compactMap { $0.String?.sval } }
             guard let parts = names.first, names.count == 1, let name = parts.last else {
-                return .refuse(message: "one index at a time is dropped concurrently", advice: "write one statement each")
+                return .refuse(
+                    message: "one index at a time is dropped concurrently",
+                    advice: "write one statement each")
             }
             return .run(
-                .dropIndex(index: QualifiedName(schema: parts.count > 1 ? parts[parts.count - 2] : nil, name: name)))
+                .dropIndex(
+                    index: QualifiedName(
+                        schema: parts.count > 1 ? parts[parts.count - 2] : nil, name: name)))
         }
         if let alter = node.AlterTableStmt {
-            let detach = alter.cmds.compactMap { $0.AlterTableCmd?.def?.PartitionCmd }.first { $0.concurrent == true }
+            let detach = alter.cmds.compactMap { $0.AlterTableCmd?.def?.PartitionCmd }.first {
+                $0.concurrent == true
+            }
             guard let detach else { return .run(.transactional) }
-            return .run(.detachPartition(table: alter.relation.qualified, partition: detach.name.qualified))
+            return .run(
+                .detachPartition(table: alter.relation.qualified, partition: detach.name.qualified))
         }
         if let reindex = node.ReindexStmt {
-            let isConcurrent = reindex.params?.contains { $0.DefElem?.defname == "concurrently" } ?? false
+            let isConcurrent =
+                reindex.params?.contains { $0.DefElem?.defname == "concurrently" } ?? false
             let isWide = !["REINDEX_OBJECT_INDEX", "REINDEX_OBJECT_TABLE"].contains(reindex.kind)
             return .run(isConcurrent || isWide ? .repeatable : .transactional)
         }
-        if let vacuum = node.VacuumStmt { return .run(vacuum.is_vacuumcmd == true ? .repeatable : .transactional) }
-        if let cluster = node.ClusterStmt { return .run(cluster.relation == nil ? .repeatable : .transactional) }
+        if let vacuum = node.VacuumStmt {
+            return .run(vacuum.is_vacuumcmd == true ? .repeatable : .transactional)
+        }
+        if let cluster = node.ClusterStmt {
+            return .run(cluster.relation == nil ? .repeatable : .transactional)
+        }
         if let copy = node.CopyStmt {
             guard copy.filename == nil else { return .run(.transactional) }
             return .refuse(
-                message: "COPY with data in the file is not supported", advice: "write the rows as INSERT … VALUES")
+                message: "COPY with data in the file is not supported",
+                advice: "write the rows as INSERT … VALUES")
         }
         if let transaction = node.TransactionStmt {
             let inside = ["TRANS_STMT_SAVEPOINT", "TRANS_STMT_RELEASE", "TRANS_STMT_ROLLBACK_TO"]
@@ -77,7 +100,8 @@ enum StatementKind {
         }
         if node.IndexStmt != nil || node.DropStmt != nil { return .run(.transactional) }
         return .refuse(
-            message: "this statement concerns the server, not the schema of an application, and cannot be undone",
+            message:
+                "this statement concerns the server, not the schema of an application, and cannot be undone",
             advice: "run it by hand, outside an upgrade")
     }
 }

@@ -14,7 +14,8 @@ struct StatementReader {
     func read() throws(MigrationSet.Invalid) -> Script {
         let bytes = bytes
         if let zero = bytes.firstIndex(of: 0) {
-            throw invalid(at: zero, in: bytes, "migration-syntax", "there is a zero byte in the file")
+            throw invalid(
+                at: zero, in: bytes, "migration-syntax", "there is a zero byte in the file")
         }
         var statements: [Statement] = []
         var findings: [Diagnostic] = []
@@ -24,10 +25,12 @@ struct StatementReader {
             let statement = String(decoding: bytes[start..<range.upperBound], as: UTF8.self)
             let place = place(of: start, in: bytes)
             switch StatementKind.of(statement) {
-            case .run(let kind): statements.append(Statement(text: statement, place: place, kind: kind))
+            case .run(let kind):
+                statements.append(Statement(text: statement, place: place, kind: kind))
             case .refuse(let message, let advice):
                 findings.append(
-                    Diagnostic(.error, code: "migration-statement", at: place, message, advice: advice))
+                    Diagnostic(
+                        .error, code: "migration-statement", at: place, message, advice: advice))
             }
         }
         if !findings.isEmpty { throw MigrationSet.Invalid(findings: findings) }
@@ -43,7 +46,8 @@ struct StatementReader {
             let scalars = text.unicodeScalars
             // The position counts characters from 1.
             let index = scalars.index(
-                scalars.startIndex, offsetBy: max(0, Int(error.pointee.cursorpos) - 1), limitedBy: scalars.endIndex)
+                scalars.startIndex, offsetBy: max(0, Int(error.pointee.cursorpos) - 1),
+                limitedBy: scalars.endIndex)
             let offset = text.utf8.distance(from: text.startIndex, to: index ?? text.endIndex)
             throw invalid(at: offset, in: bytes, "migration-syntax", message)
         }
@@ -62,7 +66,9 @@ struct StatementReader {
     private func skipBlanks(_ bytes: [UInt8], _ range: Range<Int>) -> Int {
         var index = range.lowerBound
         func starts(_ text: StaticString) -> Bool {
-            text.withUTF8Buffer { index + $0.count <= range.upperBound && bytes[index...].starts(with: $0) }
+            text.withUTF8Buffer {
+                index + $0.count <= range.upperBound && bytes[index...].starts(with: $0)
+            }
         }
         while index < range.upperBound {
             if [9, 10, 11, 12, 13, 32].contains(bytes[index]) {
@@ -97,11 +103,15 @@ struct StatementReader {
         return .init(file: file, line: line, column: column)
     }
 
-    private func invalid(at offset: Int, in bytes: [UInt8], _ code: String, _ message: String) -> MigrationSet.Invalid {
+    private func invalid(at offset: Int, in bytes: [UInt8], _ code: String, _ message: String)
+        -> MigrationSet.Invalid
+    {
         MigrationSet.Invalid(findings: [
             Diagnostic(
                 .error, code: code, at: place(of: offset, in: bytes), message,
-                advice: "the file has to be SQL as PostgreSQL reads it; psql's backslash commands are not SQL")
+                advice:
+                    "the file has to be SQL as PostgreSQL reads it; psql's backslash commands are not SQL"
+            )
         ])
     }
 }

@@ -11,7 +11,8 @@ struct PreflightQuestion: Sendable {
     var sql: String
 
     func ask(_ session: borrowing Session) throws -> [Diagnostic] {
-        try session.query("SELECT * FROM (\(sql)) AS q (message, advice) ORDER BY 1 LIMIT 50").map { row in
+        try session.query("SELECT * FROM (\(sql)) AS q (message, advice) ORDER BY 1 LIMIT 50").map {
+            row in
             Diagnostic(severity, code: code, row.text(0), advice: row[1])
         }
     }
@@ -27,17 +28,21 @@ struct PreflightQuestion: Sendable {
         if (row.integer(0) ?? 0) < 140_000 {
             findings.append(
                 Diagnostic(
-                    .error, code: "server-version", "PostgreSQL \(row.text(3)) is too old for the fence",
+                    .error, code: "server-version",
+                    "PostgreSQL \(row.text(3)) is too old for the fence",
                     advice: "PostgreSQL 14 or later is needed"))
         }
         if row.isTrue(1) {
             findings.append(
-                Diagnostic(.error, code: "standby", "the address leads to a standby", advice: "give the primary's"))
+                Diagnostic(
+                    .error, code: "standby", "the address leads to a standby",
+                    advice: "give the primary's"))
         }
         if row.integer(2) != Int64(handshake) {
             findings.append(
                 Diagnostic(
-                    .error, code: "pooler", "a pooler stands between the coordinator and the server",
+                    .error, code: "pooler",
+                    "a pooler stands between the coordinator and the server",
                     advice: "give the server's own address"))
         }
         return findings

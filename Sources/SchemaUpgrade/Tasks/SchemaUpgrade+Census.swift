@@ -8,7 +8,8 @@ extension SchemaUpgrade {
     func census(_ task: DatabaseTask) async throws -> DatabaseReport {
         guard let found = try await fenceState(), found.state == "up" else {
             throw DatabaseFailure(
-                code: "fence-down", "the fence is not up, so there is nothing to prove", advice: "raise the fence first")
+                code: "fence-down", "the fence is not up, so there is nothing to prove",
+                advice: "raise the fence first")
         }
         let deadline = deadline(configuration.drainTimeout)
         repeat {
@@ -38,9 +39,12 @@ extension SchemaUpgrade {
             FROM sluice.fence
             """)[0]
         guard let stored = Digest(row.text(1)) else {
-            throw DatabaseFailure(code: "fault", "the digest of what the fence stored is none: \(row.text(1))")
+            throw DatabaseFailure(
+                code: "fault", "the digest of what the fence stored is none: \(row.text(1))")
         }
-        let ended = try await open().query("SELECT unnest(ended) FROM sluice.fence").map { $0.text(0) }
+        let ended = try await open().query("SELECT unnest(ended) FROM sluice.fence").map {
+            $0.text(0)
+        }
         let proof = CensusProof(
             transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended)
         return DatabaseReport(
@@ -49,7 +53,9 @@ extension SchemaUpgrade {
             census: proof)
     }
 
-    private func waitForOlder(_ task: DatabaseTask, until deadline: ContinuousClock.Instant) async throws {
+    private func waitForOlder(_ task: DatabaseTask, until deadline: ContinuousClock.Instant)
+        async throws
+    {
         while true {
             try checkCancellation()
             let left = try await older()
@@ -76,11 +82,13 @@ extension SchemaUpgrade {
             try session.transaction { session in
                 try claim(session, epoch, run)
                 try session.execute(
-                    "SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))")
+                    "SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))"
+                )
             }
             try session.transaction { session in
                 try claim(session, epoch, run)
-                try session.query("UPDATE sluice.fence SET older = (\(FenceStatements.transactionsUnderWay))")
+                try session.query(
+                    "UPDATE sluice.fence SET older = (\(FenceStatements.transactionsUnderWay))")
             }
             return true
         }
@@ -127,7 +135,8 @@ extension SchemaUpgrade {
                 try await endStragglers(task, holders, until: deadline.advanced(by: .seconds(10)))
                 guard ContinuousClock.now < deadline.advanced(by: .seconds(10)) else {
                     throw DatabaseFailure(
-                        code: "stragglers", "transactions \(list) are still under way, and no session shows them",
+                        code: "stragglers",
+                        "transactions \(list) are still under way, and no session shows them",
                         advice: "look into pg_prepared_xacts and pg_stat_activity")
                 }
             }

@@ -16,7 +16,9 @@ extension SchemaUpgrade {
 
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
-        return try await open().query("SELECT state, run, census_transaction IS NOT NULL FROM sluice.fence").first.map {
+        return try await open().query(
+            "SELECT state, run, census_transaction IS NOT NULL FROM sluice.fence"
+        ).first.map {
             FenceState(state: $0.text(0), run: $0.text(1), hasCensus: $0.isTrue(2))
         }
     }
@@ -44,7 +46,9 @@ extension SchemaUpgrade {
         let began = clock.now
         do {
             let tables = try await closeEverything(task)
-            return DatabaseReport(lines: ["fence up: \(tables) (\(Span(began.duration(to: clock.now))))"])
+            return DatabaseReport(lines: [
+                "fence up: \(tables) (\(Span(began.duration(to: clock.now))))"
+            ])
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
         } catch {
@@ -80,7 +84,8 @@ extension SchemaUpgrade {
                     ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch
                     """, [run.rawValue, "\(epoch.rawValue)"])
                 try session.execute(
-                    "SELECT sluice.close_rights();" + refusals + FenceStatements.storeMemberships + belt)
+                    "SELECT sluice.close_rights();" + refusals + FenceStatements.storeMemberships
+                        + belt)
                 return try fenceTables(session)
             }
         }
@@ -88,7 +93,8 @@ extension SchemaUpgrade {
             try checkCancellation()
             if ContinuousClock.now >= deadline {
                 try await endStragglers(
-                    task, try await holdersOfUnfencedTables(), until: deadline.advanced(by: .seconds(10)))
+                    task, try await holdersOfUnfencedTables(),
+                    until: deadline.advanced(by: .seconds(10)))
             }
             try await pause(upTo: 15)
             busy = try await open().transaction { session in
@@ -100,7 +106,9 @@ extension SchemaUpgrade {
         // Whatever is under way now, with every part of the fence in place, has to end before the census.
         return try await open().transaction { session in
             try claim(session, epoch, run)
-            try session.query("UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay))")
+            try session.query(
+                "UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay))"
+            )
             return try session.query(
                 """
                 SELECT format('%s tables with a trigger, rights taken from %s relations, %s columns and %s functions',
@@ -113,7 +121,8 @@ extension SchemaUpgrade {
 
     /// Runs a transaction again while it loses waits for locks; at the deadline the straggler policy applies, once.
     private func patiently<Value: Sendable>(
-        until deadline: ContinuousClock.Instant, _ body: @Sendable (borrowing Session) throws -> Value
+        until deadline: ContinuousClock.Instant,
+        _ body: @Sendable (borrowing Session) throws -> Value
     ) async throws -> Value {
         var hasEnded = false
         while true {
@@ -124,7 +133,8 @@ extension SchemaUpgrade {
                 if ContinuousClock.now >= deadline {
                     if hasEnded { throw error }
                     hasEnded = true
-                    try await endStragglers(nil, try await writers(), until: deadline.advanced(by: .seconds(10)))
+                    try await endStragglers(
+                        nil, try await writers(), until: deadline.advanced(by: .seconds(10)))
                 }
             }
             try await pause(upTo: 15)
@@ -151,16 +161,22 @@ extension SchemaUpgrade {
                             + FenceStatements.restoreSettings + FenceStatements.letThrough
                             + "UPDATE sluice.fence SET state = 'lifting'")
                     // With few tables one commit does it all; locks are held for a moment only.
-                    if try triggerCount(session) <= 100, try unfenceTables(session) == 0 { try forgetFence(session) }
+                    if try triggerCount(session) <= 100, try unfenceTables(session) == 0 {
+                        try forgetFence(session)
+                    }
                 }
             }
         }
         let opened = Span(began.duration(to: clock.now))
         // Writers pass already, and the gates wait for this task: tables that are being read keep their trigger for now.
         let left = try await finishLift(task, until: deadline(.zero))
-        var lines = ["fence down: writes open after \(opened), \(Span(began.duration(to: clock.now))) in all"]
+        var lines = [
+            "fence down: writes open after \(opened), \(Span(began.duration(to: clock.now))) in all"
+        ]
         if left > 0 {
-            lines.append("\(left) tables keep their trigger until the gates have opened; it lets everything through")
+            lines.append(
+                "\(left) tables keep their trigger until the gates have opened; it lets everything through"
+            )
         }
         return DatabaseReport(lines: lines)
     }
@@ -182,7 +198,9 @@ extension SchemaUpgrade {
     ///
     /// - Returns: how many were left at the deadline, because somebody was reading the table all the time.
     @discardableResult
-    func finishLift(_ task: DatabaseTask, until deadline: ContinuousClock.Instant) async throws -> Int {
+    func finishLift(_ task: DatabaseTask, until deadline: ContinuousClock.Instant) async throws
+        -> Int
+    {
         guard let found = try await fenceState(), found.state == "lifting" else { return 0 }
         let epoch = task.epoch
         let run = task.run
@@ -199,7 +217,9 @@ extension SchemaUpgrade {
         }
     }
 
-    func deadline(_ span: Span) -> ContinuousClock.Instant { ContinuousClock.now.advanced(by: span.duration) }
+    func deadline(_ span: Span) -> ContinuousClock.Instant {
+        ContinuousClock.now.advanced(by: span.duration)
+    }
 
     private func refuseSharedMigrator() async throws {
         let others = try await open().query(
@@ -218,7 +238,8 @@ extension SchemaUpgrade {
 
     func refusePreparedTransactions() async throws {
         let prepared = try await open().query(
-            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 20")
+            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 20"
+        )
         if !prepared.isEmpty {
             let names = prepared.map { quotedLiteral($0.text(0)) }.joined(separator: ", ")
             throw DatabaseFailure(
@@ -241,7 +262,8 @@ private func unfenceTables(_ session: borrowing Session) throws -> Int64 {
 }
 
 private func triggerCount(_ session: borrowing Session) throws -> Int {
-    let count = try session.query("SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'")
+    let count = try session.query(
+        "SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'")
     return Int(count[0].integer(0) ?? 0)
 }
 

@@ -16,7 +16,8 @@ extension SchemaUpgrade {
         let findings = ledger.findings(configuration.migrations)
         if let first = findings.first {
             throw DatabaseFailure(
-                code: first.code, findings.map(\.description).joined(separator: "\n"), advice: first.advice,
+                code: first.code, findings.map(\.description).joined(separator: "\n"),
+                advice: first.advice,
                 findings: findings)
         }
         return ledger
@@ -35,7 +36,8 @@ extension SchemaUpgrade {
         }
         guard let fence = try await fenceState(), fence.state == "up", fence.hasCensus else {
             throw DatabaseFailure(
-                code: "fence-down", "the fence is not up, or no census has proved that nobody writes",
+                code: "fence-down",
+                "the fence is not up, or no census has proved that nobody writes",
                 advice: "raise the fence and take the census first")
         }
         let steps = pending.map { Step.apply($0, $0.up) }
@@ -47,17 +49,21 @@ extension SchemaUpgrade {
     /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
     func apply(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
+        if phase == .expand { await warmUp() }
         let before = try await checkedLedger()
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(
             lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
         for migration in before.pending(phase, configuration.migrations) {
             let step = Step.apply(migration, migration.up)
-            report.lines += migration.up.isTransactional
+            report.lines +=
+                migration.up.isTransactional
                 ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
             report.versions.append(migration.version)
         }
-        if report.versions.isEmpty { report.lines.append("nothing to do in phase \(phase.rawValue)") }
+        if report.versions.isEmpty {
+            report.lines.append("nothing to do in phase \(phase.rawValue)")
+        }
         return report
     }
 
@@ -70,26 +76,33 @@ extension SchemaUpgrade {
     func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
         if phase == .expand { try await tidyFence(task) }
         let entries = try await ledger().entries(of: phase, in: task.run).reversed()
-        guard !entries.isEmpty else { return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"]) }
+        guard !entries.isEmpty else {
+            return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"])
+        }
         var steps: [Step] = []
         for entry in entries {
             let migration = configuration.migrations.migrations.first { $0.number == entry.number }
             guard let migration, migration.digest.hexadecimal == entry.digest else {
                 throw DatabaseFailure(
-                    code: "migration-edited", "\(entry.title) was applied from another file than the one at hand",
+                    code: "migration-edited",
+                    "\(entry.title) was applied from another file than the one at hand",
                     advice: "retry with the files of that run")
             }
             guard let down = migration.down else {
                 throw DatabaseFailure(
-                    code: "no-down-migration", "\(entry.title) has no down file and cannot be undone",
+                    code: "no-down-migration",
+                    "\(entry.title) has no down file and cannot be undone",
                     advice: "go forward, or restore a backup")
             }
             steps.append(.undo(migration, down))
         }
-        if phase == .switch { return DatabaseReport(lines: try await inOneTransaction(steps, task)) }
+        if phase == .switch {
+            return DatabaseReport(lines: try await inOneTransaction(steps, task))
+        }
         var lines: [String] = []
         for step in steps {
-            lines += step.script.isTransactional
+            lines +=
+                step.script.isTransactional
                 ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
         }
         return DatabaseReport(lines: lines)
@@ -102,14 +115,18 @@ extension SchemaUpgrade {
         while true {
             try checkCancellation()
             do {
-                let lines = try await open().transaction { session in try environment.run(steps, session) }
+                let lines = try await open().transaction { session in
+                    try environment.run(steps, session)
+                }
                 try await resetSession()
                 return lines
             } catch let failure as StatementFailure where failure.error.isLockTimeout {
                 if ContinuousClock.now >= deadline {
                     var reason = failure.databaseFailure
                     let blockers = try await longTransactions()
-                    if !blockers.isEmpty { reason.message += "; under way: " + blockers.joined(separator: "; ") }
+                    if !blockers.isEmpty {
+                        reason.message += "; under way: " + blockers.joined(separator: "; ")
+                    }
                     throw reason
                 }
             } catch let failure as StatementFailure {
@@ -134,11 +151,15 @@ extension SchemaUpgrade {
             while true {
                 try checkCancellation()
                 do {
-                    try await open().perform { session in try environment.runAlone(statement, session) }
+                    try await open().perform { session in
+                        try environment.runAlone(statement, session)
+                    }
                     break
                 } catch let failure as StatementFailure {
                     if failure.error.isConnectionLost { throw failure.error }
-                    if failure.error.sqlState == "57014", isCancelled { throw cancelled(effect: .unknown) }
+                    if failure.error.sqlState == "57014", isCancelled {
+                        throw cancelled(effect: .unknown)
+                    }
                     guard failure.error.isLockTimeout, ContinuousClock.now < deadline else {
                         throw failure.databaseFailure
                     }
@@ -156,7 +177,8 @@ extension SchemaUpgrade {
 
     private func environment(_ task: DatabaseTask) -> MigrationEnvironment {
         MigrationEnvironment(
-            epoch: task.epoch, run: task.run, searchPath: searchPath, owner: configuration.objectOwner,
+            epoch: task.epoch, run: task.run, searchPath: searchPath,
+            owner: configuration.objectOwner,
             lockTimeout: configuration.lockTimeout)
     }
 
@@ -164,7 +186,8 @@ extension SchemaUpgrade {
     private func resetSession() async throws {
         announced = nil
         try await open().execute(
-            "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; " + SchemaUpgrade.settings)
+            "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; "
+                + SchemaUpgrade.settings)
     }
 
     private func longTransactions() async throws -> [String] {
@@ -190,8 +213,10 @@ extension SchemaUpgrade {
                 guard ContinuousClock.now < deadline, !isCancelled else {
                     return .failed(
                         DatabaseFailure(
-                            code: "unreachable", "the connection was lost, and the server cannot be reached to look",
-                            advice: "the ledger sluice.migration says what took effect", effect: .unknown))
+                            code: "unreachable",
+                            "the connection was lost, and the server cannot be reached to look",
+                            advice: "the ledger sluice.migration says what took effect",
+                            effect: .unknown))
                 }
             }
             await close()
@@ -199,7 +224,9 @@ extension SchemaUpgrade {
         }
     }
 
-    private func judge(_ task: DatabaseTask, _ ledger: Ledger, lost error: PostgresError) -> DatabaseOutcome {
+    private func judge(_ task: DatabaseTask, _ ledger: Ledger, lost error: PostgresError)
+        -> DatabaseOutcome
+    {
         let phase: Migration.Phase =
             switch task.kind {
             case .expand, .revertExpand: .expand
@@ -208,12 +235,15 @@ extension SchemaUpgrade {
             }
         let entries = ledger.entries(of: phase, in: task.run)
         let isRevert = [.revertMigrate, .revertExpand].contains(task.kind)
-        let isDone = isRevert ? entries.isEmpty : ledger.pending(phase, configuration.migrations).isEmpty
+        let isDone =
+            isRevert ? entries.isEmpty : ledger.pending(phase, configuration.migrations).isEmpty
         if isDone {
             let titles = entries.map(\.title).joined(separator: ", ")
             return .done(
                 DatabaseReport(
-                    lines: ["the connection was lost; the ledger says that it took effect: \(titles)"],
+                    lines: [
+                        "the connection was lost; the ledger says that it took effect: \(titles)"
+                    ],
                     versions: isRevert ? [] : entries.map(\.version)))
         }
         // Of the online phases a part may have taken effect; those of the window are one transaction.
@@ -221,7 +251,8 @@ extension SchemaUpgrade {
         return .failed(
             DatabaseFailure(
                 code: "connection-lost", error.description,
-                advice: "the ledger says that it did not take effect" + (isWhole ? "" : " as a whole") + "; retry",
+                advice: "the ledger says that it did not take effect"
+                    + (isWhole ? "" : " as a whole") + "; retry",
                 effect: isWhole || (entries.isEmpty && !isRevert) ? .none : .unknown))
     }
 }

@@ -17,11 +17,14 @@ extension SchemaUpgrade {
         }
         let superusers = try await superuserSessions()
         let ledger = try await preflightLedger(task, isInstalled)
-        let all = findings + superusers + ledger + withoutWayBack() + (try await longTransactionWarnings())
+        let all =
+            findings + superusers + ledger + withoutWayBack()
+            + (try await longTransactionWarnings())
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {
             throw DatabaseFailure(
-                code: "preflight", "the database is not ready: " + errors.map(\.message).joined(separator: "; "),
+                code: "preflight",
+                "the database is not ready: " + errors.map(\.message).joined(separator: "; "),
                 advice: errors.first?.advice, findings: all)
         }
         let pending = configuration.migrations.migrations.count
@@ -42,15 +45,20 @@ extension SchemaUpgrade {
             Diagnostic(
                 .error, code: "superuser-session",
                 "a session that the fence cannot hold: \(row.text(2))",
-                advice: "connect the application as another role, or ALTER ROLE \(row.text(1)) NOSUPERUSER; "
+                advice:
+                    "connect the application as another role, or ALTER ROLE \(row.text(1)) NOSUPERUSER; "
                     + "the migrator needs a role that nobody else uses")
         }
     }
 
-    private func preflightLedger(_ task: DatabaseTask, _ isInstalled: Bool) async throws -> [Diagnostic] {
+    private func preflightLedger(_ task: DatabaseTask, _ isInstalled: Bool) async throws
+        -> [Diagnostic]
+    {
         guard isInstalled else { return Ledger().findings(configuration.migrations) }
         var findings = try await ledger().findings(configuration.migrations)
-        if let fence = try await fenceState(), fence.run != task.run.rawValue, fence.state != "lifting" {
+        if let fence = try await fenceState(), fence.run != task.run.rawValue,
+            fence.state != "lifting"
+        {
             findings.append(
                 Diagnostic(
                     .error, code: "fence-held", "the fence of run \(fence.run) is up",
@@ -62,7 +70,8 @@ extension SchemaUpgrade {
     private func withoutWayBack() -> [Diagnostic] {
         configuration.migrations.withoutDown.filter { $0.phase != .contract }.map { migration in
             Diagnostic(
-                .warning, code: "no-down-migration", at: .init(file: migration.up.file, line: 1, column: 1),
+                .warning, code: "no-down-migration",
+                at: .init(file: migration.up.file, line: 1, column: 1),
                 "\(migration.title) has no down file: once it has taken effect, this run can only go forward",
                 advice: "write \(migration.title).down.sql")
         }

@@ -75,7 +75,8 @@ extension SchemaUpgrade {
                 ON a.pid = s.pid AND a.backend_start::text = s.session
             """
         let sessions = "{\(stragglers.map { "\"\($0.session)\"" }.joined(separator: ","))}"
-        try await open().query("SELECT pg_terminate_backend(a.pid) \(alive)", [processes, sessions])
+        try await open().query(
+            "SELECT pg_terminate_backend(a.pid) \(alive)", [processes, sessions])
         if task != nil {
             let list = "ARRAY[\(names.map(quotedLiteral).joined(separator: ", "))]::text[]"
             try await open().query("UPDATE sluice.fence SET ended = ended || \(list)")
@@ -84,7 +85,8 @@ extension SchemaUpgrade {
             try checkCancellation()
             guard ContinuousClock.now < deadline else {
                 throw DatabaseFailure(
-                    code: "stragglers", "told to end, but still there: \(names.prefix(20).joined(separator: "; "))",
+                    code: "stragglers",
+                    "told to end, but still there: \(names.prefix(20).joined(separator: "; "))",
                     advice: "look at these processes on the server")
             }
             try await Task.sleep(for: .milliseconds(2))
