@@ -41,7 +41,9 @@ struct ActionRunner: Sendable {
         let ending = await run(arguments, action, context, keeper)
         let elapsed = Span(milliseconds: Int64((ContinuousClock.now - start) / .milliseconds(1)))
         var output = keeper.tail(TaskOutcome.outputLimit)
-        if case .failed(let reason) = ending { output = TaskOutcome.text(output, endingWith: reason) }
+        if case .failed(let reason) = ending {
+            output = TaskOutcome.text(output, endingWith: reason)
+        }
         switch ending {
         case .done: return outcome(context, .done, output, elapsed)
         case .failed: return outcome(context, .failed, output, elapsed)
@@ -54,7 +56,8 @@ struct ActionRunner: Sendable {
     /// - Returns: `nil` when it cannot say.
     func probe(_ action: Action, _ context: Context) async -> Bool? {
         guard let probe = action.probe, let arguments = arguments(probe, context),
-            let keeper = try? OutputKeeper(file: outputFile(context.identity) + ".probe", limit: 65_536)
+            let keeper = try? OutputKeeper(
+                file: outputFile(context.identity) + ".probe", limit: 65_536)
         else { return nil }
         var bounded = action
         bounded.timeout = min(action.timeout, .seconds(30))
@@ -174,7 +177,9 @@ extension ActionRunner {
         // A session of its own is a group of its own, which can be ended as a whole.
         options.createSession = true
         options.teardownSequence = [
-            .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: ActionRunner.grace)
+            .send(
+                signal: .terminate, toProcessGroup: true,
+                allowedDurationToNextStep: ActionRunner.grace)
         ]
         if let user = action.user, geteuid() == 0 {
             options.userID = user.user
@@ -190,6 +195,7 @@ extension ActionRunner {
                 keeper.began(execution.processIdentifier.value)
                 do {
                     for try await buffer in execution.standardOutput {
+                        // SAFETY: the bytes are copied before the call returns.
                         buffer.withUnsafeBytes { keeper.add($0) }
                     }
                 } catch {
@@ -248,6 +254,7 @@ private final class OutputKeeper: Sendable {
     /// Whatever of the process's session has outlived it.
     func endGroup() { state.withLock { $0.process }?.killSession() }
 
+    // SAFETY: the bytes are used during the call only.
     func add(_ bytes: UnsafeRawBufferPointer) {
         state.withLock { state in
             let room = min(bytes.count, limit - state.written)
@@ -268,14 +275,17 @@ extension TaskOutcome {
     static func text(_ bytes: [UInt8], limit: Int = outputLimit) -> String {
         let text = String(decoding: bytes.suffix(limit), as: UTF8.self)
         let scalars = text.unicodeScalars.map { scalar -> Unicode.Scalar in
-            let isShown = scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
+            let isShown =
+                scalar == "\n" || scalar == "\t" || scalar.properties.generalCategory != .control
             return isShown ? scalar : "\u{FFFD}"
         }
         var view = String.UnicodeScalarView()
         view.append(contentsOf: scalars)
         // A replacement character is longer than the byte that it stands for.
         var result = Substring(String(view))
-        while result.utf8.count > limit { result = result.dropFirst(max(1, (result.utf8.count - limit) / 4)) }
+        while result.utf8.count > limit {
+            result = result.dropFirst(max(1, (result.utf8.count - limit) / 4))
+        }
         return String(result)
     }
 

@@ -56,7 +56,9 @@ extension AgentCommand {
             }
         }
 
-        private func adopt(_ name: ReleaseName, _ configuration: AgentConfiguration) async throws -> Adopted {
+        private func adopt(_ name: ReleaseName, _ configuration: AgentConfiguration) async throws
+            -> Adopted
+        {
             try makeDirectory(configuration.directories.state, mode: 0o700)
             try makeDirectory(configuration.actionOutput, mode: 0o700)
             // Holds the lock of a running agent.
@@ -68,7 +70,8 @@ extension AgentCommand {
             let current = try await store.current()
             if let current, current.release != reference {
                 throw SystemFailure(
-                    "\(configuration.directories.app) serves \(current.release.name) already; upgrade it with a plan")
+                    "\(configuration.directories.app) serves \(current.release.name) already; upgrade it with a plan"
+                )
             }
             try await store.stage(
                 manifest: bundle.manifest.encoded, as: reference, from: BundleBlobs(bundle: bundle))
@@ -87,16 +90,20 @@ extension AgentCommand {
         ) async throws {
             let runner = ActionRunner(outputDirectory: configuration.actionOutput)
             for text in names {
-                guard let action = ActionName(rawValue: text).flatMap({ configuration.actions[$0] }) else {
-                    throw SystemFailure("`\(text)` is not among the actions of \(configuration.file)")
+                guard let action = ActionName(rawValue: text).flatMap({ configuration.actions[$0] })
+                else {
+                    throw SystemFailure(
+                        "`\(text)` is not among the actions of \(configuration.file)")
                 }
                 let context = ActionRunner.Context(
-                    identity: TaskIdentity(rawValue: "adopt.\(release.identifier).\(text)"), run: nil,
+                    identity: TaskIdentity(rawValue: "adopt.\(release.identifier).\(text)"),
+                    run: nil,
                     release: release, releaseDirectory: store.filesDirectory(of: release),
                     socket: store.socketPath(of: release))
                 let outcome = await runner.run(action, context)
                 guard outcome.state == .done else {
-                    throw SystemFailure("the action \(text): \(outcome.state.rawValue): \(outcome.output)")
+                    throw SystemFailure(
+                        "the action \(text): \(outcome.state.rawValue): \(outcome.output)")
                 }
             }
         }
@@ -115,14 +122,20 @@ private struct BundleBlobs: BlobSource {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
         defer { close(descriptor) }
-        guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else { throw SystemFailure(errno: "read \(path)") }
+        guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
+            throw SystemFailure(errno: "read \(path)")
+        }
         var chunk = [UInt8](repeating: 0, count: 256 << 10)
         while true {
             let count = read(descriptor, &chunk, chunk.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw SystemFailure(errno: "read \(path)") }
             if count == 0 { return }
-            guard chunk.withUnsafeBytes({ sink.write(UnsafeRawBufferPointer(rebasing: $0[..<count])) }) else { return }
+            // SAFETY: `count` bytes have been read into the chunk, and the sink uses them during the call only.
+            guard
+                chunk.withUnsafeBytes({ sink.write(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+                )
+            else { return }
         }
     }
 }

@@ -37,8 +37,9 @@ actor Agent {
     /// Set when the journal could not be written: nothing is done any more.
     private var fault: SystemFailure?
 
-    /// Ends `run`: nil when told to, or why the agent cannot go on.
-    private let ending = AsyncStream<SystemFailure?>.makeStream(bufferingPolicy: .bufferingOldest(1))
+    /// Why the agent cannot go on; ends `run`.
+    private let ending = AsyncStream<SystemFailure>.makeStream(
+        bufferingPolicy: .bufferingOldest(1))
     /// At most one of each is pending: what is pending is looked at anew when its turn comes.
     private let reports = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -90,7 +91,7 @@ actor Agent {
         journal = parts.journal
     }
 
-    /// Works until the task is cancelled, ``stop()`` is called or the journal cannot be written.
+    /// Works until the task is cancelled or the journal cannot be written.
     ///
     /// - Parameter gateChanges: an element whenever the gate sees something new.
     /// - Throws: when it cannot go on. The gate is as it was last set.
@@ -117,8 +118,6 @@ actor Agent {
         wakeUp?.cancel()
         if let reason { throw reason }
     }
-
-    nonisolated func stop() { ending.continuation.yield(nil) }
 
     // MARK: - Input, and what follows
 
@@ -168,7 +167,9 @@ actor Agent {
         var failure: String?
         do throws(GateError) {
             try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
-            logger.info("gate: writes \(target.writes.kind.rawValue), reads \(target.reads == nil ? "pass" : "held")")
+            logger.info(
+                "gate: writes \(target.writes.kind.rawValue), reads \(target.reads == nil ? "pass" : "held")"
+            )
         } catch {
             failure = error.description
             logger.error("the gate cannot be set: \(error)")
@@ -220,7 +221,8 @@ actor Agent {
             return
         }
         let wait = max(1, (wake - now).milliseconds)
-        wakeUp?.schedule(deadline: .now() + .milliseconds(Int(min(wait, 3_600_000))), leeway: .milliseconds(1))
+        wakeUp?.schedule(
+            deadline: .now() + .milliseconds(Int(min(wait, 3_600_000))), leeway: .milliseconds(1))
     }
 
     // MARK: - The gate
@@ -232,7 +234,8 @@ actor Agent {
     /// Waits until the reads that were let through before have left the application, or for as long as the configuration says.
     private func settleReads() async {
         for await _ in settling.stream {
-            let deadline = ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
+            let deadline =
+                ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
             var quiet = 0
             while !Task.isCancelled, quiet < 3, gate.observe().setting.readHold != nil {
                 guard ContinuousClock.now < deadline else { break }
@@ -247,7 +250,9 @@ actor Agent {
     }
 
     private func areReadsInHand() -> Bool {
-        guard configuration.applicationSocket != nil, let current = engine.host.current else { return true }
+        guard configuration.applicationSocket != nil, let current = engine.host.current else {
+            return true
+        }
         return connectionsInHand(of: store.socketPath(of: current.release)) != 0
     }
 
@@ -267,7 +272,11 @@ actor Agent {
             let task = Task { await performer.perform(work, surroundings) }
             currentWork = task
             if isWorkCancelled { task.cancel() }
-            let result = await withTaskCancellationHandler { await task.value } onCancel: { task.cancel() }
+            let result = await withTaskCancellationHandler {
+                await task.value
+            } onCancel: {
+                task.cancel()
+            }
             currentWork = nil
             staging.withLock { $0.progress = nil }
             guard !Task.isCancelled else { return }
@@ -302,7 +311,8 @@ actor Agent {
         case (_, .task(let outcome)):
             logger.log(
                 level: outcome.state == .done ? .info : .error,
-                "\(work.words): \(outcome.state.rawValue)\(outcome.state == .done ? "" : ": \(outcome.output)")")
+                "\(work.words): \(outcome.state.rawValue)\(outcome.state == .done ? "" : ": \(outcome.output)")"
+            )
         case (_, .probed(let isGood, let detail)):
             logger.log(level: isGood ? .info : .debug, "\(work.words): \(detail)")
         case (_, .done): logger.info("\(work.words): done")
@@ -323,13 +333,18 @@ actor Agent {
             // Not a child task, so that a status that got through can end a question that hangs on a dead connection.
             let poll = Task { () -> Result<Directive?, CoordinatorClient.Failure> in
                 do throws(CoordinatorClient.Failure) {
-                    return .success(try await coordinator.directive(after: known, wait: Agent.longPoll))
+                    return .success(
+                        try await coordinator.directive(after: known, wait: Agent.longPoll))
                 } catch {
                     return .failure(error)
                 }
             }
             currentPoll = poll
-            let answer = await withTaskCancellationHandler { await poll.value } onCancel: { poll.cancel() }
+            let answer = await withTaskCancellationHandler {
+                await poll.value
+            } onCancel: {
+                poll.cancel()
+            }
             currentPoll = nil
             guard !Task.isCancelled, fault == nil else { return }
             var isProgress = false
@@ -352,6 +367,7 @@ actor Agent {
             while !Task.isCancelled, fault == nil {
                 var status = engine.status(at: clock.now)
                 status.staging = staging.withLock { $0.progress }
+                status.diskFree = freeBytes(at: configuration.directories.app)
                 do throws(CoordinatorClient.Failure) {
                     receive(try await coordinator.send(status), afterFailure: hasFailed)
                     backoff.reset()
@@ -379,7 +395,9 @@ actor Agent {
         let hadTrouble = contact.trouble != nil
         contact.trouble = failure?.message
         if let failure {
-            if !hadTrouble || failure.isRefusal != contact.isRefused { logger.warning("\(failure.message)") }
+            if !hadTrouble || failure.isRefusal != contact.isRefused {
+                logger.warning("\(failure.message)")
+            }
             contact.isRefused = failure.isRefusal
         } else {
             contact.lastAnswer = clock.now
@@ -393,7 +411,8 @@ actor Agent {
         let status = engine.preview()
         return LocalReport(
             node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
-            lastAnswer: contact.lastAnswer, trouble: contact.trouble, run: engine.memory.directive?.run,
+            lastAnswer: contact.lastAnswer, trouble: contact.trouble,
+            run: engine.memory.directive?.run,
             status: status, alarms: alarms)
     }
 
@@ -413,9 +432,11 @@ extension NodeWork {
     fileprivate var words: String {
         switch self {
         case .stage(let release): "stage \(release.name)"
-        case .activate(let plan): "activate \(plan.release.name) as generation \(plan.generation.rawValue)"
+        case .activate(let plan):
+            "activate \(plan.release.name) as generation \(plan.generation.rawValue)"
         case .run(let task): "\(task.kind.rawValue) \(task.name) (\(task.identity))"
-        case .resolve(let task): "find out about \(task.kind.rawValue) \(task.name) (\(task.identity))"
+        case .resolve(let task):
+            "find out about \(task.kind.rawValue) \(task.name) (\(task.identity))"
         case .probe(let goal): "health \(goal.check)"
         case .unstage(let release): "unstage \(release.name)"
         case .prune(let keep): "prune to \(keep) releases"

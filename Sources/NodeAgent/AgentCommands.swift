@@ -15,7 +15,8 @@ public enum SluiceAgent {
 
 struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "sluice-agent", abstract: "Keeps a web node as the coordinator says it should be.",
+        commandName: "sluice-agent",
+        abstract: "Keeps a web node as the coordinator says it should be.",
         version: agentVersion,
         subcommands: [Run.self, Check.self, Status.self, BreakGlass.self, Adopt.self])
 
@@ -84,7 +85,8 @@ struct AgentCommand: AsyncParsableCommand {
     }
 
     struct Status: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Say what the running agent does.")
+        static let configuration = CommandConfiguration(
+            abstract: "Say what the running agent does.")
         @OptionGroup var options: Options
         @Flag(help: "As one line of JSON.")
         var json = false
@@ -107,7 +109,8 @@ struct AgentCommand: AsyncParsableCommand {
             subcommands: [Open.self, End.self])
 
         struct Open: ParsableCommand {
-            static let configuration = CommandConfiguration(abstract: "Open the gate now, whatever the directive.")
+            static let configuration = CommandConfiguration(
+                abstract: "Open the gate now, whatever the directive.")
             @OptionGroup var options: Options
             @Option(help: "Why; goes into the journal and to the coordinator.")
             var reason: String
@@ -138,7 +141,8 @@ private func person() -> String {
     return String(cString: entry.pointee.pw_name)
 }
 
-private func ask(_ request: LocalRequest, _ configuration: AgentConfiguration) throws -> LocalReport {
+private func ask(_ request: LocalRequest, _ configuration: AgentConfiguration) throws -> LocalReport
+{
     do throws(SystemFailure) {
         return try LocalSocket.ask(request, at: configuration.localSocket)
     } catch {

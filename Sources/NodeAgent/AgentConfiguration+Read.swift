@@ -16,13 +16,16 @@ extension AgentConfiguration {
         switch readText(file, atMost: 1 << 20) {
         case .success(let read): text = read
         case .failure(let failure):
-            findings.error("unreadable", at: nil, failure.message, advice: "agents/agent.yaml is an example")
+            findings.error(
+                "unreadable", at: nil, failure.message, advice: "agents/agent.yaml is an example")
             return (nil, findings.list)
         }
         return read(text: text, file: file)
     }
 
-    static func read(text: String, file: String) -> (configuration: AgentConfiguration?, findings: [Diagnostic]) {
+    static func read(text: String, file: String) -> (
+        configuration: AgentConfiguration?, findings: [Diagnostic]
+    ) {
         let findings = ConfigurationFindings(file: file)
         var configuration: AgentConfiguration?
         do {
@@ -32,7 +35,8 @@ extension AgentConfiguration {
                 let root = try parser.singleRoot()
                 if let root, root.hasAnchors(depth: 0) {
                     findings.error(
-                        "alias", at: root.mark, "anchors and aliases are not read, nor more than 32 levels",
+                        "alias", at: root.mark,
+                        "anchors and aliases are not read, nor more than 32 levels",
                         advice: "write the value out where it is needed")
                 } else {
                     configuration = ConfigurationBuilder(findings: findings).build(root)
@@ -46,7 +50,8 @@ extension AgentConfiguration {
 
     private static func report(_ error: any Error, _ findings: ConfigurationFindings) {
         switch error {
-        case YamlError.scanner(_, let problem, let mark, _), YamlError.parser(_, let problem, let mark, _),
+        case YamlError.scanner(_, let problem, let mark, _),
+            YamlError.parser(_, let problem, let mark, _),
             YamlError.composer(_, let problem, let mark, _):
             findings.error(
                 "yaml", at: mark, "not valid YAML: \(problem)",
@@ -56,7 +61,8 @@ extension AgentConfiguration {
                 "duplicate-key", at: context.mark, "`\(keys.first ?? "")` is given more than once",
                 advice: "keep one of them")
         default:
-            findings.error("yaml", at: nil, "not valid YAML", advice: "compare it with agents/agent.yaml")
+            findings.error(
+                "yaml", at: nil, "not valid YAML", advice: "compare it with agents/agent.yaml")
         }
     }
 }
@@ -70,7 +76,9 @@ extension Node {
         case .alias: return true
         case .sequence(let items): return items.contains { $0.hasAnchors(depth: depth + 1) }
         case .mapping(let pairs):
-            return pairs.contains { $0.hasAnchors(depth: depth + 1) || $1.hasAnchors(depth: depth + 1) }
+            return pairs.contains {
+                $0.hasAnchors(depth: depth + 1) || $1.hasAnchors(depth: depth + 1)
+            }
         }
     }
 }
@@ -98,7 +106,9 @@ private struct ConfigurationBuilder {
         let settle = gateSection.span(
             "reads_settle", default: .milliseconds(500), from: .zero, to: .minutes(1))
         let gate = gate(gateSection, runtime: directories?.runtime ?? "/run/sluice")
-        let actions = top.named("actions", ActionName.self).map { ($0, action($1, hasSocket: socket != nil)) }
+        let actions = top.named("actions", ActionName.self).map {
+            ($0, action($1, hasSocket: socket != nil))
+        }
         let health = top.named("health", HealthCheckName.self).map {
             ($0, healthCheck($1, hasSocket: socket != nil))
         }
@@ -107,13 +117,16 @@ private struct ConfigurationBuilder {
         top.finish()
         guard let coordinator, let directories else { return nil }
         return AgentConfiguration(
-            file: findings.file, node: node.flatMap { NodeName(rawValue: $0) }, coordinator: coordinator,
-            directories: directories, applicationSocket: socket, gate: gate, readsSettleWithin: settle,
+            file: findings.file, node: node.flatMap { NodeName(rawValue: $0) },
+            coordinator: coordinator,
+            directories: directories, applicationSocket: socket, gate: gate,
+            readsSettleWithin: settle,
             actions: table(actions), health: table(health), caches: table(caches))
     }
 
     private func table<Name: Hashable, Value>(_ pairs: [(Name, Value?)]) -> [Name: Value] {
-        Dictionary(pairs.compactMap { name, value in value.map { (name, $0) } }, uniquingKeysWith: { $1 })
+        Dictionary(
+            pairs.compactMap { name, value in value.map { (name, $0) } }, uniquingKeysWith: { $1 })
     }
 
     private func coordinator(
@@ -125,7 +138,9 @@ private struct ConfigurationBuilder {
         let authorities = section.path("authorities")
         let token = section.requiredText("token").flatMap { text -> SecretReference? in
             if text.hasPrefix("file:/") { return .file(String(text.dropFirst(5))) }
-            if text.hasPrefix("env:"), text.count > 4 { return .environment(String(text.dropFirst(4))) }
+            if text.hasPrefix("env:"), text.count > 4 {
+                return .environment(String(text.dropFirst(4)))
+            }
             findings.error(
                 "secret", at: section.mark, "`coordinator.token` has to name where the token is",
                 advice: "write file:/etc/sluice/node.token or env:NAME, never the token itself")
@@ -134,14 +149,18 @@ private struct ConfigurationBuilder {
         guard var url, let token else { return nil }
         while url.hasSuffix("/") { url.removeLast() }
         let isPlain = url.hasPrefix("http://")
-        guard isPlain || url.hasPrefix("https://"), !url.contains("?"), !url.contains("@"), !url.contains(" ")
+        guard isPlain || url.hasPrefix("https://"), !url.contains("?"), !url.contains("@"),
+            !url.contains(" ")
         else {
             findings.error(
-                "value", at: section.mark, "`coordinator.url` has to be http://HOST:PORT or https://HOST:PORT")
+                "value", at: section.mark,
+                "`coordinator.url` has to be http://HOST:PORT or https://HOST:PORT")
             return nil
         }
         let host = url.drop { $0 != "/" }.dropFirst(2)
-        if isPlain, !isInsecure, !host.hasPrefix("127."), !host.hasPrefix("localhost"), !host.hasPrefix("[::1]") {
+        if isPlain, !isInsecure, !host.hasPrefix("127."), !host.hasPrefix("localhost"),
+            !host.hasPrefix("[::1]")
+        {
             findings.error(
                 "insecure", at: section.mark, "the token would travel in clear to \(host)",
                 advice: "use https, or say `insecure: true` for a network that you trust")
@@ -159,7 +178,8 @@ private struct ConfigurationBuilder {
         section.finish()
         guard runtime.utf8.count <= 90 else {
             findings.error(
-                "value", at: section.mark, "`directories.runtime` is too long for the path of a socket",
+                "value", at: section.mark,
+                "`directories.runtime` is too long for the path of a socket",
                 advice: "name one of at most 90 bytes")
             return nil
         }
@@ -172,7 +192,8 @@ private struct ConfigurationBuilder {
             gate.loopback = GateConfiguration.Loopback(text)
             if gate.loopback == nil {
                 findings.error(
-                    "value", at: section.mark, "`gate.loopback` has to be an address of 127.0.0.0/8 with a port",
+                    "value", at: section.mark,
+                    "`gate.loopback` has to be an address of 127.0.0.0/8 with a port",
                     advice: "such as 127.0.0.1:9747")
             }
         }
@@ -188,7 +209,8 @@ private struct ConfigurationBuilder {
             if let mode = UInt32(text, radix: 8), mode <= 0o777 {
                 gate.socketMode = mode
             } else {
-                findings.error("value", at: section.mark, "`gate.mode` has to be octal, such as \"0660\"")
+                findings.error(
+                    "value", at: section.mark, "`gate.mode` has to be octal, such as \"0660\"")
             }
         }
         gate.longestHold = section.span(
@@ -196,7 +218,8 @@ private struct ConfigurationBuilder {
         gate.inFlightAtMost = section.span(
             "in_flight_at_most", default: gate.inFlightAtMost, from: .seconds(1), to: .minutes(60))
         let routes = section.section("routes")
-        gate.routes = GateRoutes(reading: self.routes(routes, "reading"), writing: self.routes(routes, "writing"))
+        gate.routes = GateRoutes(
+            reading: self.routes(routes, "reading"), writing: self.routes(routes, "writing"))
         routes.finish()
         section.finish()
         return gate
@@ -213,10 +236,13 @@ private struct ConfigurationBuilder {
     }
 
     private func group(_ name: String) -> UInt32? {
+        // SAFETY: the entry's pointers lead into `buffer`, which lives as long; only the number is used afterwards.
         var entry = Glibc.group()
         var found: UnsafeMutablePointer<Glibc.group>?
         var buffer = [CChar](repeating: 0, count: 65_536)
-        guard getgrnam_r(name, &entry, &buffer, buffer.count, &found) == 0, found != nil else { return nil }
+        guard getgrnam_r(name, &entry, &buffer, buffer.count, &found) == 0, found != nil else {
+            return nil
+        }
         return entry.gr_gid
     }
 }
@@ -230,17 +256,23 @@ extension ConfigurationBuilder {
         let probe = command(section, "probe", required: false, hasSocket: hasSocket)
         let user = section.text("user").flatMap { account($0, section) }
         let environment = section.texts("environment").compactMap { name, mark -> String? in
-            if isVariable(name), name != "PATH", !name.hasPrefix("SLUICE_"), !name.hasPrefix("LD_") { return name }
+            if isVariable(name), name != "PATH", !name.hasPrefix("SLUICE_"), !name.hasPrefix("LD_")
+            {
+                return name
+            }
             findings.error(
                 "value", at: mark, "`\(name)` cannot be passed on",
-                advice: "name a variable of the agent's environment; PATH, SLUICE_* and LD_* are not")
+                advice:
+                    "name a variable of the agent's environment; PATH, SLUICE_* and LD_* are not")
             return nil
         }
         let action = Action(
             command: words ?? [], user: user,
-            timeout: section.span("timeout", default: .seconds(60), from: .milliseconds(100), to: .minutes(1440)),
+            timeout: section.span(
+                "timeout", default: .seconds(60), from: .milliseconds(100), to: .minutes(1440)),
             outputLimit: section.number("output_limit", default: 1 << 20, in: 4096...(64 << 20)),
-            environment: environment, isRepeatable: section.boolean("repeatable", default: false), probe: probe)
+            environment: environment, isRepeatable: section.boolean("repeatable", default: false),
+            probe: probe)
         return words == nil ? nil : action
     }
 
@@ -251,12 +283,14 @@ extension ConfigurationBuilder {
         guard let program = words.first else { return nil }
         guard program.text.hasPrefix("/") else {
             findings.error(
-                "value", at: program.mark, "the program has to be an absolute path, not `\(program.text)`",
+                "value", at: program.mark,
+                "the program has to be an absolute path, not `\(program.text)`",
                 advice: "there is no shell and no search path")
             return nil
         }
         if access(program.text, X_OK) != 0 {
-            findings.warning("not-executable", at: program.mark, "\(program.text) cannot be run now")
+            findings.warning(
+                "not-executable", at: program.mark, "\(program.text) cannot be run now")
         }
         for word in words where word.text.contains("{") {
             let argument = Action.Argument(word.text)
@@ -273,10 +307,12 @@ extension ConfigurationBuilder {
     }
 
     private func isVariable(_ name: String) -> Bool {
-        !name.isEmpty && name.utf8.allSatisfy { ($0 >= 65 && $0 <= 90) || ($0 >= 48 && $0 <= 57) || $0 == 95 }
+        !name.isEmpty
+            && name.utf8.allSatisfy { ($0 >= 65 && $0 <= 90) || ($0 >= 48 && $0 <= 57) || $0 == 95 }
     }
 
     private func account(_ name: String, _ section: ConfigurationSection) -> Action.Account? {
+        // SAFETY: the entry's pointers lead into `buffer`, which lives as long; only numbers are used afterwards.
         var entry = passwd()
         var found: UnsafeMutablePointer<passwd>?
         var buffer = [CChar](repeating: 0, count: 65_536)
@@ -294,7 +330,8 @@ extension ConfigurationBuilder {
         var groups = [gid_t](repeating: 0, count: Int(count))
         let listed = getgrouplist(name, entry.pw_gid, &groups, &count)
         let supplementary = listed >= 0 ? Array(groups.prefix(Int(count))) : [entry.pw_gid]
-        return Action.Account(name: name, user: entry.pw_uid, group: entry.pw_gid, groups: supplementary)
+        return Action.Account(
+            name: name, user: entry.pw_uid, group: entry.pw_gid, groups: supplementary)
     }
 
     private func healthCheck(_ section: ConfigurationSection, hasSocket: Bool) -> HealthCheck? {
@@ -312,14 +349,20 @@ extension ConfigurationBuilder {
             destination: .applicationSocket, path: path, host: host,
             status: section.number("status", default: 200, in: 200...599),
             header: ignoresHeader
-                ? nil : .init(name: headerName, value: headerValue == "{release}" ? nil : headerValue),
+                ? nil
+                : .init(name: headerName, value: headerValue == "{release}" ? nil : headerValue),
             body: section.text("body_contains"),
-            timeout: section.span("timeout", default: .seconds(2), from: .milliseconds(50), to: .minutes(1)))
+            timeout: section.span(
+                "timeout", default: .seconds(2), from: .milliseconds(50), to: .minutes(1)))
         guard path.hasPrefix("/"), !path.contains(" ") else {
-            findings.error("value", at: section.mark, "`\(section.path).path` has to begin with / and have no spaces")
+            findings.error(
+                "value", at: section.mark,
+                "`\(section.path).path` has to begin with / and have no spaces")
             return nil
         }
-        guard let destination = destination(socket, address, section, hasSocket: hasSocket) else { return nil }
+        guard let destination = destination(socket, address, section, hasSocket: hasSocket) else {
+            return nil
+        }
         var complete = check
         complete.destination = destination
         return complete
@@ -366,7 +409,9 @@ extension ConfigurationBuilder {
             }
             return .directory(directory)
         case (false, nil, let action?, false):
-            if let name = ActionName(rawValue: action), actions.contains(name) { return .action(name) }
+            if let name = ActionName(rawValue: action), actions.contains(name) {
+                return .action(name)
+            }
             findings.error(
                 "unknown-action", at: section.mark, "`\(action)` is not among this file's actions",
                 advice: "declare it under `actions`")
@@ -395,16 +440,22 @@ extension ConfigurationBuilder {
             return nil
         }
         guard let address else { return nil }
-        guard isAddress(address), let verb = HTTPMethod(method), ["PURGE", "BAN", "DELETE"].contains(method) else {
+        guard isAddress(address), let verb = HTTPMethod(method),
+            ["PURGE", "BAN", "DELETE"].contains(method)
+        else {
             findings.error(
-                "value", at: section.mark, "`\(section.path)` needs `address` as HOST:PORT and PURGE, BAN or DELETE")
+                "value", at: section.mark,
+                "`\(section.path)` needs `address` as HOST:PORT and PURGE, BAN or DELETE")
             return nil
         }
         guard paths.allSatisfy({ $0.hasPrefix("/") && !$0.contains(" ") }) else {
-            findings.error("value", at: section.mark, "`\(section.path).paths` have to begin with /")
+            findings.error(
+                "value", at: section.mark, "`\(section.path).paths` have to begin with /")
             return nil
         }
         return .purge(
-            .init(address: address, method: verb, host: host, paths: paths.isEmpty ? ["/"] : paths, headers: headers))
+            .init(
+                address: address, method: verb, host: host, paths: paths.isEmpty ? ["/"] : paths,
+                headers: headers))
     }
 }

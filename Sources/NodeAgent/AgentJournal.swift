@@ -39,11 +39,13 @@ struct AgentJournal: ~Copyable {
     ///
     /// - Throws: when it cannot be read, or is damaged; nothing has been changed then.
     static func open(_ path: String) throws(SystemFailure) -> Opened {
-        let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let descriptor = Glibc.open(
+            path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
         var journal = AgentJournal(path: path, descriptor: descriptor, size: 0)
         guard lock(descriptor) else {
-            throw SystemFailure("another agent has \(path) open; stop it, or name another state directory")
+            throw SystemFailure(
+                "another agent has \(path) open; stop it, or name another state directory")
         }
         let bytes = try journal.readAll()
         var memory = NodeMemory()
@@ -84,7 +86,8 @@ struct AgentJournal: ~Copyable {
         if !writeAll(bytes, to: descriptor) {
             // Nothing has been synced, so what was written of it can be taken back.
             let failure = SystemFailure(errno: "append to \(path)")
-            guard errno == ENOSPC, unlink(path + ".reserve") == 0, ftruncate(descriptor, off_t(size)) == 0,
+            guard errno == ENOSPC, unlink(path + ".reserve") == 0,
+                ftruncate(descriptor, off_t(size)) == 0,
                 writeAll(bytes, to: descriptor)
             else { throw failure }
         }
@@ -100,14 +103,21 @@ struct AgentJournal: ~Copyable {
         guard !isBroken else { return }
         let temporary = path + ".new"
         unlink(temporary)
-        let fresh = Glibc.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let fresh = Glibc.open(
+            temporary, O_RDWR | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard fresh >= 0 else { throw SystemFailure(errno: "create \(temporary)") }
         do throws(SystemFailure) {
             let bytes = try encode(memory.records(at: now), at: now)
-            guard writeAll(bytes, to: fresh) else { throw SystemFailure(errno: "write \(temporary)") }
+            guard writeAll(bytes, to: fresh) else {
+                throw SystemFailure(errno: "write \(temporary)")
+            }
             guard fsync(fresh) == 0 else { throw SystemFailure(errno: "sync \(temporary)") }
-            guard flock(fresh, LOCK_EX | LOCK_NB) == 0 else { throw SystemFailure(errno: "lock \(temporary)") }
-            guard rename(temporary, path) == 0 else { throw SystemFailure(errno: "rename \(temporary)") }
+            guard flock(fresh, LOCK_EX | LOCK_NB) == 0 else {
+                throw SystemFailure(errno: "lock \(temporary)")
+            }
+            guard rename(temporary, path) == 0 else {
+                throw SystemFailure(errno: "rename \(temporary)")
+            }
             close(descriptor)
             descriptor = fresh
             size = Int64(bytes.count)
@@ -146,12 +156,17 @@ struct AgentJournal: ~Copyable {
     private func readAll() throws(SystemFailure) -> [UInt8] {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw SystemFailure(errno: "inspect \(path)") }
-        guard status.st_size <= AgentJournal.limit else { throw SystemFailure("\(path) is larger than any journal") }
+        guard status.st_size <= AgentJournal.limit else {
+            throw SystemFailure("\(path) is larger than any journal")
+        }
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
         var filled = 0
         while filled < bytes.count {
+            // SAFETY: `filled` is less than the count, so the pointer and the length stay within the bytes.
             let count = bytes.withUnsafeMutableBytes {
-                pread(descriptor, $0.baseAddress.map { $0 + filled }, $0.count - filled, off_t(filled))
+                pread(
+                    descriptor, $0.baseAddress.map { $0 + filled }, $0.count - filled, off_t(filled)
+                )
             }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw SystemFailure(errno: "read \(path)") }
@@ -161,7 +176,8 @@ struct AgentJournal: ~Copyable {
     }
 
     private func reserveSpace() {
-        let reserve = Glibc.open(path + ".reserve", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let reserve = Glibc.open(
+            path + ".reserve", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard reserve >= 0 else { return }
         // Best effort: without it a full disk stops the agent.
         _ = posix_fallocate(reserve, 0, off_t(AgentJournal.reserve))
@@ -170,7 +186,8 @@ struct AgentJournal: ~Copyable {
 
     private static func syncDirectory(of path: String) throws(SystemFailure) {
         let directory = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
-        let descriptor = Glibc.open(directory.isEmpty ? "/" : String(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let descriptor = Glibc.open(
+            directory.isEmpty ? "/" : String(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(directory)") }
         defer { close(descriptor) }
         guard fsync(descriptor) == 0 else { throw SystemFailure(errno: "sync \(directory)") }

@@ -19,8 +19,10 @@ struct AgentStart: Sendable {
 
     /// Works until the task is cancelled or the agent cannot go on.
     ///
-    /// - Parameter onStart: called with what stops the agent at once, leaving the gate as it is.
-    func run(onStart: @Sendable (@escaping @Sendable () -> Void) -> Void = { _ in }) async throws(SystemFailure) {
+    /// - Parameter onStart: called with what ends the gate's thread and sockets, leaving its flags as they are.
+    func run(onStart: @Sendable (@escaping @Sendable () -> Void) -> Void = { _ in })
+        async throws(SystemFailure)
+    {
         // The gate first: while it is away, the proxy goes by the flags alone.
         let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let gate = try openGate { changes.continuation.yield() }
@@ -29,10 +31,7 @@ struct AgentStart: Sendable {
         try makeDirectory(configuration.actionOutput, mode: 0o700)
         let local = try LocalSocket(path: configuration.localSocket)
         let agent = try await open(gate)
-        onStart {
-            agent.stop()
-            gate.stop()
-        }
+        onStart { gate.stop() }
         logger.notice(
             "sluice-agent \(agentVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
         )
@@ -57,7 +56,9 @@ struct AgentStart: Sendable {
         if let failure { throw failure }
     }
 
-    private func openGate(_ onChange: @escaping @Sendable () -> Void) throws(SystemFailure) -> WriteGate {
+    private func openGate(_ onChange: @escaping @Sendable () -> Void) throws(SystemFailure)
+        -> WriteGate
+    {
         var attempts = 0
         while true {
             do throws(GateError) {
@@ -79,7 +80,8 @@ struct AgentStart: Sendable {
         let clock = SteadyClock(notBefore: opened.latest)
         let client = CurlClient()
         let coordinator = CoordinatorClient(
-            address: configuration.coordinator, token: token, client: client, downloads: CurlClient())
+            address: configuration.coordinator, token: token, client: client,
+            downloads: CurlClient())
         do throws(ReleaseFailure) {
             let store = try ReleaseStore(configuration.releases)
             let performer = WorkPerformer(
@@ -90,11 +92,13 @@ struct AgentStart: Sendable {
             let memory = opened.memory
             return Agent(
                 Agent.Parts(
-                    configuration: configuration, coordinator: coordinator, clock: clock, gate: gate, store: store,
+                    configuration: configuration, coordinator: coordinator, clock: clock,
+                    gate: gate, store: store,
                     performer: performer, journal: opened.journal, memory: memory, host: host,
                     boot: String(UInt64.random(in: .min ... .max), radix: 16), logger: logger))
         } catch {
-            throw SystemFailure("the releases in \(configuration.directories.app) cannot be used: \(error)")
+            throw SystemFailure(
+                "the releases in \(configuration.directories.app) cannot be used: \(error)")
         }
     }
 
@@ -102,7 +106,8 @@ struct AgentStart: Sendable {
         switch call.request.verb {
         case .status: call.answer(await agent.report())
         case .openBreakGlass:
-            let reason = TaskOutcome.text(Array((call.request.reason ?? "no reason given").utf8), limit: 500)
+            let reason = TaskOutcome.text(
+                Array((call.request.reason ?? "no reason given").utf8), limit: 500)
             call.answer(await agent.openBreakGlass(reason: reason))
         case .endBreakGlass: call.answer(await agent.endBreakGlass())
         }
@@ -129,7 +134,9 @@ func readToken(_ reference: SecretReference) throws(SystemFailure) -> HTTPSecret
         text = String(cString: value)
     case .file(let path):
         var status = stat()
-        guard stat(path, &status) == 0 else { throw SystemFailure(errno: "find the token's file \(path)") }
+        guard stat(path, &status) == 0 else {
+            throw SystemFailure(errno: "find the token's file \(path)")
+        }
         guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
             throw SystemFailure("others may read the token in \(path); chmod 600 \(path)")
         }

@@ -32,7 +32,9 @@ final class ConfigurationFindings {
     /// In the order of the text.
     var sorted: [Diagnostic] {
         list.enumerated().sorted { left, right in
-            let places = [left, right].map { ($0.element.place?.line ?? 0, $0.element.place?.column ?? 0) }
+            let places = [left, right].map {
+                ($0.element.place?.line ?? 0, $0.element.place?.column ?? 0)
+            }
             return places[0] == places[1] ? left.offset < right.offset : places[0] < places[1]
         }.map(\.element)
     }
@@ -97,7 +99,8 @@ final class ConfigurationSection {
             }
             return (
                 name,
-                ConfigurationSection(entry.value, path: "\(section.path).\(entry.key)", findings: findings)
+                ConfigurationSection(
+                    entry.value, path: "\(section.path).\(entry.key)", findings: findings)
             )
         }
     }
@@ -108,7 +111,8 @@ final class ConfigurationSection {
             let near = nearest(to: entry.key, among: asked)
             findings.error(
                 "unknown-key", at: entry.keyMark, "`\(name(entry.key))` is not a key",
-                advice: near.map { "did you mean `\($0)`?" } ?? "known here: \(asked.joined(separator: ", "))")
+                advice: near.map { "did you mean `\($0)`?" }
+                    ?? "known here: \(asked.joined(separator: ", "))")
         }
     }
 }
@@ -128,7 +132,9 @@ extension ConfigurationSection {
 
     /// An absolute path without `.` and `..`.
     func path(_ key: String, required isRequired: Bool = false) -> String? {
-        guard let node = isRequired ? required(key) : node(key), let text = text(node, key) else { return nil }
+        guard let node = isRequired ? required(key) : node(key), let text = text(node, key) else {
+            return nil
+        }
         return checkedPath(text, key, node)
     }
 
@@ -142,8 +148,10 @@ extension ConfigurationSection {
 
     func span(_ key: String, default standard: Span, from least: Span, to most: Span) -> Span {
         guard let node = node(key) else { return standard }
-        guard let span = node.scalar.flatMap({ Span(text: $0.string) }), least <= span, span <= most else {
-            return wrong(key, node, "a span from \(least) to \(most), such as \(standard)") ?? standard
+        guard let span = node.scalar.flatMap({ Span(text: $0.string) }), least <= span, span <= most
+        else {
+            return wrong(key, node, "a span from \(least) to \(most), such as \(standard)")
+                ?? standard
         }
         return span
     }
@@ -151,7 +159,8 @@ extension ConfigurationSection {
     func number(_ key: String, default standard: Int, in range: ClosedRange<Int>) -> Int {
         guard let node = node(key) else { return standard }
         guard let number = node.scalar.flatMap({ Int($0.string) }), range.contains(number) else {
-            return wrong(key, node, "a number from \(range.lowerBound) to \(range.upperBound)") ?? standard
+            return wrong(key, node, "a number from \(range.lowerBound) to \(range.upperBound)")
+                ?? standard
         }
         return number
     }
@@ -191,7 +200,9 @@ extension Node {
 /// The key that a misspelt one was most likely meant to be.
 private func nearest(to word: String, among candidates: [String]) -> String? {
     guard word.utf8.count <= 64 else { return nil }
-    let best = candidates.map { ($0, distance(Array(word.utf8), Array($0.utf8))) }.min { $0.1 < $1.1 }
+    let best = candidates.map { ($0, distance(Array(word.utf8), Array($0.utf8))) }.min {
+        $0.1 < $1.1
+    }
     guard let best, best.1 <= max(1, word.utf8.count / 3) else { return nil }
     return best.0
 }

@@ -26,7 +26,8 @@ struct CoordinatorClient: Sendable {
     ///
     /// - Returns: `nil` when the wait is over.
     func directive(after known: Directive?, wait: Span) async throws(Failure) -> Directive? {
-        let query = DirectiveQuery(epoch: known?.epoch ?? .zero, revision: known?.revision ?? 0, wait: wait)
+        let query = DirectiveQuery(
+            epoch: known?.epoch ?? .zero, revision: known?.revision ?? 0, wait: wait)
         var request = request(.get, "\(Path.directive)?\(query.text)", body: .none)
         request.timeouts.total = .milliseconds(wait.milliseconds + 10_000)
         let response = try await perform(request)
@@ -77,19 +78,25 @@ struct CoordinatorClient: Sendable {
     static func refusal(_ status: Int, _ body: [UInt8]) -> Failure {
         if let error = try? JSONDecoder().decode(APIError.self, from: Data(body)) {
             return Failure(
-                message: "the coordinator answered \(status): \(String(error.description.prefix(500)))",
+                message:
+                    "the coordinator answered \(status): \(String(error.description.prefix(500)))",
                 isRefusal: true)
         }
-        let advice = status == 401 || status == 403 ? "; is the node's token the one that the coordinator knows?" : ""
+        let advice =
+            status == 401 || status == 403
+            ? "; is the node's token the one that the coordinator knows?" : ""
         return Failure(message: "the coordinator answered \(status)\(advice)", isRefusal: true)
     }
 
-    private func decode<Value: Decodable>(_ type: Value.Type, _ response: HTTPResponse) throws(Failure) -> Value {
+    private func decode<Value: Decodable>(_ type: Value.Type, _ response: HTTPResponse)
+        throws(Failure) -> Value
+    {
         do {
             return try JSONDecoder().decode(type, from: Data(response.body))
         } catch {
             throw Failure(
-                message: "the coordinator's answer cannot be read as \(type); is it of the same version as this agent?",
+                message:
+                    "the coordinator's answer cannot be read as \(type); is it of the same version as this agent?",
                 isRefusal: true)
         }
     }

@@ -32,7 +32,9 @@ private func removeEntries(
             count += 1
             continue
         }
-        guard errno == EISDIR || errno == EPERM else { throw SystemFailure(errno: "remove \(path)/\(shown)") }
+        guard errno == EISDIR || errno == EPERM else {
+            throw SystemFailure(errno: "remove \(path)/\(shown)")
+        }
         let child = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard child >= 0 else { throw SystemFailure(errno: "open \(path)/\(shown)") }
         defer { close(child) }
@@ -41,7 +43,8 @@ private func removeEntries(
             throw SystemFailure("\(path)/\(shown) is another file system, which is left alone")
         }
         _ = try removeEntries(of: child, at: "\(path)/\(shown)", device: device, depth: depth + 1)
-        guard unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTEMPTY else {
+        guard unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTEMPTY
+        else {
             throw SystemFailure(errno: "remove \(path)/\(shown)")
         }
         count += 1
@@ -53,11 +56,14 @@ private func removeEntries(
 private func entries(of directory: Int32, at path: String) throws(SystemFailure) -> [[CChar]] {
     // closedir closes its descriptor, so it gets one of its own.
     let copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard copy >= 0, let stream = fdopendir(copy) else { throw SystemFailure(errno: "read \(path)") }
+    guard copy >= 0, let stream = fdopendir(copy) else {
+        throw SystemFailure(errno: "read \(path)")
+    }
     defer { closedir(stream) }
     let dots: [[CChar]] = [[46, 0], [46, 46, 0]]
     var names: [[CChar]] = []
     while let entry = readdir(stream) {
+        // SAFETY: the kernel ends each name within the field with a zero byte; the bytes are copied out of it.
         let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
             bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
         }

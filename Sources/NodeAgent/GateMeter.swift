@@ -11,7 +11,9 @@ struct GateMeter: Sendable {
     private var openedAt: Instant?
 
     /// - Parameter areReadsSettled: whether the reads that were let through before have left the application.
-    mutating func observe(_ snapshot: GateSnapshot, areReadsSettled: Bool, at now: Instant) -> GateObservation {
+    mutating func observe(_ snapshot: GateSnapshot, areReadsSettled: Bool, at now: Instant)
+        -> GateObservation
+    {
         let isClosedNow = !snapshot.setting.writes.isOpen || snapshot.setting.readHold != nil
         if isClosedNow != isClosed {
             isClosed = isClosedNow

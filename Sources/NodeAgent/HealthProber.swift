@@ -12,7 +12,9 @@ struct HealthProber: Sendable {
         _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
     ) async -> (isGood: Bool, detail: String) {
         guard let request = request(check, applicationSocket: applicationSocket) else {
-            return (false, "the check needs the release's socket, and the release is not on this node")
+            return (
+                false, "the check needs the release's socket, and the release is not on this node"
+            )
         }
         let response: HTTPResponse
         do throws(HTTPFailure) {
@@ -26,23 +28,34 @@ struct HealthProber: Sendable {
         if let expected = check.header {
             let wanted = expected.value ?? release.rawValue
             guard let found = response.head.first(expected.name) else {
-                return (false, "\(check.path) answered \(response.status) without the header \(expected.name)")
+                return (
+                    false,
+                    "\(check.path) answered \(response.status) without the header \(expected.name)"
+                )
             }
             guard found == wanted else {
-                return (false, "\(check.path) answered with \(expected.name): \(shown(found)), not \(wanted)")
+                return (
+                    false,
+                    "\(check.path) answered with \(expected.name): \(shown(found)), not \(wanted)"
+                )
             }
         }
         if let text = check.body, !contains(response.body, text) {
-            return (false, "\(check.path) answered \(response.status) without \(shown(text)) in its body")
+            return (
+                false,
+                "\(check.path) answered \(response.status) without \(shown(text)) in its body"
+            )
         }
         return (true, "\(check.path) answered \(response.status)")
     }
 
     private func request(_ check: HealthCheck, applicationSocket: String?) -> HTTPRequest? {
         var request = HTTPRequest(
-            .get, "http://\(check.host)\(check.path)", headers: [HTTPHeader("Cache-Control", "no-cache")],
+            .get, "http://\(check.host)\(check.path)",
+            headers: [HTTPHeader("Cache-Control", "no-cache")],
             timeouts: HTTPTimeouts(
-                connect: .milliseconds(check.timeout.milliseconds), total: .milliseconds(check.timeout.milliseconds)))
+                connect: .milliseconds(check.timeout.milliseconds),
+                total: .milliseconds(check.timeout.milliseconds)))
         switch check.destination {
         case .applicationSocket:
             guard let applicationSocket else { return nil }

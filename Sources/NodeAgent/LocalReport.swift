@@ -26,20 +26,30 @@ struct LocalReport: Codable, Sendable {
         lines.append(("run", run?.rawValue ?? "none"))
         let gate = status.gate
         var writes = "\(gate.writes.rawValue), \(gate.writesInFlight) in flight"
-        if gate.writes != .open { writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused" }
+        if gate.writes != .open {
+            writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused"
+        }
         lines.append(("writes", writes))
         lines.append(("reads", gate.readsHeld ? "held, \(gate.readsWaiting) waiting" : "pass"))
         if let reason = status.breakGlass { lines.append(("BREAK GLASS", reason)) }
         lines.append(
             (
                 "release",
-                status.active.map { "\($0.release.name), generation \($0.cacheGeneration.rawValue)" } ?? "none"
+                status.active.map {
+                    "\($0.release.name), generation \($0.cacheGeneration.rawValue)"
+                } ?? "none"
             ))
         lines.append(("staged", status.staged.map(\.name.rawValue).joined(separator: ", ")))
         lines.append(("service", status.service.rawValue))
-        for task in status.tasks { lines.append(("task", "\(task.identity): \(task.state.rawValue)")) }
-        if let health = status.health { lines.append(("health", "\(health.state.rawValue): \(health.detail)")) }
-        for failure in status.failures { lines.append(("failure", "\(failure.goal.rawValue): \(failure.message)")) }
+        for task in status.tasks {
+            lines.append(("task", "\(task.identity): \(task.state.rawValue)"))
+        }
+        if let health = status.health {
+            lines.append(("health", "\(health.state.rawValue): \(health.detail)"))
+        }
+        for failure in status.failures {
+            lines.append(("failure", "\(failure.goal.rawValue): \(failure.message)"))
+        }
         for alarm in alarms { lines.append(("ALARM", alarm)) }
         return lines.map { name, value in
             name + String(repeating: " ", count: max(1, 13 - name.count)) + value

@@ -24,13 +24,16 @@ final class LocalSocket: Sendable {
 
     init(path: String) throws(SystemFailure) {
         self.path = path
-        let listener = LocalConnection(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+        let listener = LocalConnection(
+            socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
         let temporary = path + ".new"
         unlink(temporary)
         guard listener.descriptor >= 0, listener.withAddress(temporary, { bind($0, $1, $2) }) == 0,
-            chmod(temporary, 0o600) == 0, listen(listener.descriptor, 16) == 0, rename(temporary, path) == 0
+            chmod(temporary, 0o600) == 0, listen(listener.descriptor, 16) == 0,
+            rename(temporary, path) == 0
         else { throw SystemFailure(errno: "listen on \(path)") }
-        let (calls, continuation) = AsyncStream<Call>.makeStream(bufferingPolicy: .bufferingOldest(16))
+        let (calls, continuation) = AsyncStream<Call>.makeStream(
+            bufferingPolicy: .bufferingOldest(16))
         self.calls = calls
         self.listener = listener
         source = DispatchSource.makeReadSource(
@@ -53,8 +56,10 @@ final class LocalSocket: Sendable {
 
     /// Asks the agent that listens at a path.
     static func ask(_ request: LocalRequest, at path: String) throws(SystemFailure) -> LocalReport {
-        let connection = LocalConnection(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
-        guard connection.descriptor >= 0, connection.withAddress(path, { connect($0, $1, $2) }) == 0 else {
+        let connection = LocalConnection(
+            socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+        guard connection.descriptor >= 0, connection.withAddress(path, { connect($0, $1, $2) }) == 0
+        else {
             throw SystemFailure(errno: "reach the agent at \(path)")
         }
         connection.limitWaiting(seconds: 10)
@@ -64,7 +69,8 @@ final class LocalSocket: Sendable {
         do {
             return try JSONDecoder().decode(LocalReport.self, from: Data(line))
         } catch {
-            throw SystemFailure("the agent at \(path) is of another version; use its own sluice-agent")
+            throw SystemFailure(
+                "the agent at \(path) is of another version; use its own sluice-agent")
         }
     }
 }
@@ -80,7 +86,8 @@ private final class LocalConnection: Sendable {
     func limitWaiting(seconds: Int) {
         var limit = timeval(tv_sec: seconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+            setsockopt(
+                descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
         }
     }
 
@@ -88,6 +95,7 @@ private final class LocalConnection: Sendable {
     func send(_ bytes: [UInt8]) -> Bool {
         var rest = bytes[...]
         while !rest.isEmpty {
+            // SAFETY: pointer and count are those of the bytes, which live as long as the call.
             let count = rest.withUnsafeBytes {
                 Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
@@ -120,6 +128,8 @@ private final class LocalConnection: Sendable {
             errno = ENAMETOOLONG
             return -1
         }
+        // SAFETY: the bytes have been checked to fit; the pointer to the address lives as long as the call, and the
+        // length is that of the structure.
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         return withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -9,7 +9,9 @@ import Glibc
 ///
 /// - Returns: `nil` when the kernel does not say.
 func connectionsInHand(of socket: String) -> Int? {
-    guard case .success(let table) = readText("/proc/net/unix", atMost: 16 << 20) else { return nil }
+    guard case .success(let table) = readText("/proc/net/unix", atMost: 16 << 20) else {
+        return nil
+    }
     var count = 0
     for line in table.utf8.split(separator: 10).dropFirst() {
         let columns = line.split(separator: 32, maxSplits: 7, omittingEmptySubsequences: true)

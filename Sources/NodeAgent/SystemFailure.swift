@@ -26,7 +26,9 @@ func readText(_ path: String, atMost limit: Int) -> Result<String, SystemFailure
         guard count >= 0 else { return .failure(SystemFailure(errno: "read \(path)")) }
         if count == 0 { break }
         bytes += chunk[..<count]
-        guard bytes.count <= limit else { return .failure(SystemFailure("\(path) has more than \(limit) bytes")) }
+        guard bytes.count <= limit else {
+            return .failure(SystemFailure("\(path) has more than \(limit) bytes"))
+        }
     }
     guard let text = String(validating: bytes, as: UTF8.self) else {
         return .failure(SystemFailure("\(path) is not UTF-8"))
@@ -38,6 +40,7 @@ func readText(_ path: String, atMost limit: Int) -> Result<String, SystemFailure
 func writeAll(_ bytes: some Sequence<UInt8>, to descriptor: Int32) -> Bool {
     var rest = Array(bytes)[...]
     while !rest.isEmpty {
+        // SAFETY: pointer and count are those of the bytes, which live as long as the call.
         let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
         if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return false }
     }

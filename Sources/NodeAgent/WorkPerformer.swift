@@ -38,7 +38,9 @@ struct WorkPerformer: Sendable {
     func perform(_ work: NodeWork, _ surroundings: Surroundings) async -> WorkResult {
         switch work {
         case .stage(let release):
-            await releases { () async throws(ReleaseFailure) in try await stage(release, surroundings) }
+            await releases { () async throws(ReleaseFailure) in
+                try await stage(release, surroundings)
+            }
         case .activate(let plan):
             await releases { () async throws(ReleaseFailure) in
                 _ = try await store.activate(plan.release, generation: plan.generation)
@@ -47,7 +49,8 @@ struct WorkPerformer: Sendable {
             await releases { () async throws(ReleaseFailure) in try await store.remove(release) }
         case .prune(let count):
             await releases { () async throws(ReleaseFailure) in
-                _ = try await store.prune(keeping: max(1, count), protecting: surroundings.protected)
+                _ = try await store.prune(
+                    keeping: max(1, count), protecting: surroundings.protected)
             }
         case .run(let task): .task(await run(task, surroundings))
         case .resolve(let task): .task(await resolve(task, surroundings))
@@ -64,7 +67,8 @@ struct WorkPerformer: Sendable {
         } catch {
             switch error.code {
             case .fetchFailed, .cancelled, .busy: return .hindered(error.message)
-            case .invalidManifest, .wrongManifest, .assetConflict, .noSpace, .wrongContent, .damaged, .notStaged,
+            case .invalidManifest, .wrongManifest, .assetConflict, .noSpace, .wrongContent,
+                .damaged, .notStaged,
                 .active, .staleGeneration, .fileSystem:
                 return .failed(error.message)
             }
@@ -79,10 +83,13 @@ struct WorkPerformer: Sendable {
             manifest = try await coordinator.blob(
                 release.manifest, atMost: BundleManifest.Limits().encodedSize)
         } catch {
-            throw ReleaseFailure(.fetchFailed, "the manifest of \(release.name) did not come: \(error.message)")
+            throw ReleaseFailure(
+                .fetchFailed, "the manifest of \(release.name) did not come: \(error.message)")
         }
         let report = surroundings.onProgress
-        try await store.stage(manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator)) {
+        try await store.stage(
+            manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator)
+        ) {
             report(
                 UpgradeModel.StagingProgress(
                     release: release, bytesDone: $0.bytesDone, bytesTotal: $0.bytesTotal))
@@ -105,10 +112,13 @@ struct WorkPerformer: Sendable {
     private func run(_ task: NodeTask, _ surroundings: Surroundings) async -> TaskOutcome {
         switch task.kind {
         case .action:
-            guard let action = self.action(named: task.name) else { return refused(task, "actions") }
+            guard let action = self.action(named: task.name) else {
+                return refused(task, "actions")
+            }
             return await actions.run(action, context(task, surroundings))
         case .flush:
-            guard let cache = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] }) else {
+            guard let cache = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] })
+            else {
                 return refused(task, "caches")
             }
             if case .action(let name) = cache, let action = configuration.actions[name] {
@@ -119,7 +129,8 @@ struct WorkPerformer: Sendable {
                     identity: task.identity, state: .done, output: try await flusher.flush(cache))
             } catch {
                 return TaskOutcome(
-                    identity: task.identity, state: .failed, output: TaskOutcome.text("", endingWith: error.message))
+                    identity: task.identity, state: .failed,
+                    output: TaskOutcome.text("", endingWith: error.message))
             }
         }
     }
@@ -130,11 +141,15 @@ struct WorkPerformer: Sendable {
         switch task.kind {
         case .action:
             guard let found = self.action(named: task.name) else {
-                return unknown(task, "and `\(task.name)` is no longer among the actions of \(configuration.file)")
+                return unknown(
+                    task,
+                    "and `\(task.name)` is no longer among the actions of \(configuration.file)")
             }
             action = found
         case .flush:
-            if case .action(let name)? = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] }) {
+            if case .action(let name)? = CacheName(rawValue: task.name).flatMap({
+                configuration.caches[$0]
+            }) {
                 action = configuration.actions[name]
             } else {
                 action = nil
@@ -147,9 +162,14 @@ struct WorkPerformer: Sendable {
         case true?:
             return TaskOutcome(
                 identity: task.identity, state: .done,
-                output: "the agent was restarted meanwhile; the action's probe says that it took effect")
+                output:
+                    "the agent was restarted meanwhile; the action's probe says that it took effect"
+            )
         case false?: return await run(task, surroundings)
-        case nil: return unknown(task, "and whether it took effect cannot be told; look at the node, then `sluice retry`")
+        case nil:
+            return unknown(
+                task,
+                "and whether it took effect cannot be told; look at the node, then `sluice retry`")
         }
     }
 
@@ -160,7 +180,8 @@ struct WorkPerformer: Sendable {
     private func refused(_ task: NodeTask, _ section: String) -> TaskOutcome {
         TaskOutcome(
             identity: task.identity, state: .notStarted,
-            output: "`\(TaskOutcome.text(Array(task.name.utf8), limit: 64))` is not among the \(section) of "
+            output:
+                "`\(TaskOutcome.text(Array(task.name.utf8), limit: 64))` is not among the \(section) of "
                 + "\(configuration.file); declare it there and restart the agent")
     }
 
@@ -176,14 +197,16 @@ struct WorkPerformer: Sendable {
         guard let check = configuration.health[goal.check] else {
             return .probed(
                 isGood: false,
-                detail: "`\(goal.check)` is not among the health checks of \(configuration.file); declare it there "
+                detail:
+                    "`\(goal.check)` is not among the health checks of \(configuration.file); declare it there "
                     + "and restart the agent")
         }
         var socket: String?
         if case .applicationSocket = check.destination {
             let staged = (try? await store.staged()) ?? []
             let current = (try? await store.current())??.release
-            let release = current?.name == goal.release ? current : staged.last { $0.name == goal.release }
+            let release =
+                current?.name == goal.release ? current : staged.last { $0.name == goal.release }
             socket = release.map { store.socketPath(of: $0) }
         }
         let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)

@@ -131,7 +131,9 @@ extension NodeEngine {
         case .gate(let observation):
             gate = observation
         case .effected(let goal, let failure):
-            failures[goal] = failure.map { NodeFailure(goal: goal, message: String($0.prefix(2048))) }
+            failures[goal] = failure.map {
+                NodeFailure(goal: goal, message: String($0.prefix(2048)))
+            }
             if failure != nil { effectsRetryAt = now + NodeEngine.effectPatience }
             if goal == .service, failure == nil, let serviceTold { service = serviceTold }
         case .ended(let ended, let result):
@@ -151,7 +153,8 @@ extension NodeEngine {
         }
     }
 
-    private mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady) {
+    private mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady)
+    {
         if let known = memory.directive, !directive.isNewer(than: known) {
             // A leader of an earlier epoch is no contact: its word keeps no gate closed.
             if directive.epoch == known.epoch { lastContact = now; hasLeaseExpired = false }
@@ -199,7 +202,9 @@ extension NodeEngine {
             case .prune: fail(.prune, message)
             }
         case .hindered:
-            hinderedUntil = now + Span(milliseconds: NodeEngine.patience.milliseconds << Int64(min(hindrances, 6)))
+            hinderedUntil =
+                now
+                + Span(milliseconds: NodeEngine.patience.milliseconds << Int64(min(hindrances, 6)))
             hindrances += 1
         }
     }
@@ -219,7 +224,8 @@ extension NodeEngine {
         hasLeaseExpired = true
         let age = now - lastContact
         switch directive.lease.onExpiry {
-        case .open: ready.alarms.append("no word from the coordinator for \(age): the gate opens by itself")
+        case .open:
+            ready.alarms.append("no word from the coordinator for \(age): the gate opens by itself")
         case .keep:
             ready.alarms.append(
                 "no word from the coordinator for \(age), and the migration may have begun: the gate stays "
@@ -265,7 +271,8 @@ extension NodeEngine {
 
     /// The identity of the flip that the `current` link shows.
     private var activeIdentity: ActivationIdentity? {
-        guard let plan = memory.activation, let current = host.current, plan.release == current.release,
+        guard let plan = memory.activation, let current = host.current,
+            plan.release == current.release,
             plan.generation == current.generation
         else { return nil }
         return plan.identity
@@ -276,7 +283,9 @@ extension NodeEngine {
 
 extension NodeEngine {
     private mutating func begin(at now: Instant, _ ready: inout NodeReady) {
-        guard let directive = memory.directive, let next = nextWork(directive, at: now) else { return }
+        guard let directive = memory.directive, let next = nextWork(directive, at: now) else {
+            return
+        }
         switch next {
         case .activate(let plan): record(.activationPlanned(plan), &ready)
         case .run(let task): record(.taskStarted(task.identity), &ready)
@@ -308,10 +317,13 @@ extension NodeEngine {
         if let health, !health.isHealthy {
             return now >= health.nextAt ? .probe(health.goal) : nil
         }
-        if let unstage = directive.unstage, host.staged.contains(unstage), failures[.unstage] == nil {
+        if let unstage = directive.unstage, host.staged.contains(unstage), failures[.unstage] == nil
+        {
             return .unstage(unstage)
         }
-        if let keep = directive.keepReleases, !hasPruned, failures[.prune] == nil { return .prune(keep: keep) }
+        if let keep = directive.keepReleases, !hasPruned, failures[.prune] == nil {
+            return .prune(keep: keep)
+        }
         return nil
     }
 
@@ -341,14 +353,16 @@ extension NodeEngine {
 
     private func flip(_ goal: ActivationGoal) -> NodeWork {
         // The same identity keeps its generation, so that a flip that was interrupted is the same flip.
-        if let plan = memory.activation, plan.identity == goal.identity, plan.release == goal.release,
+        if let plan = memory.activation, plan.identity == goal.identity,
+            plan.release == goal.release,
             plan.generation >= host.current?.generation ?? .zero
         {
             return .activate(plan)
         }
         let highest = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
         return .activate(
-            ActivationPlan(identity: goal.identity, release: goal.release, generation: highest.next))
+            ActivationPlan(identity: goal.identity, release: goal.release, generation: highest.next)
+        )
     }
 }
 
@@ -366,7 +380,8 @@ extension NodeEngine {
     private func observe() -> NodeStatus {
         let directive = memory.directive
         return NodeStatus(
-            epoch: directive?.epoch ?? .zero, revision: directive?.revision ?? 0, boot: identity.boot,
+            epoch: directive?.epoch ?? .zero, revision: directive?.revision ?? 0,
+            boot: identity.boot,
             sequence: 0, agentVersion: identity.version, gate: gate,
             lease: directive?.lease.onExpiry ?? .open, staged: host.staged, staging: nil,
             active: host.current.map {
@@ -377,7 +392,8 @@ extension NodeEngine {
             tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
             health: health.map {
                 HealthObservation(
-                    identity: $0.goal.identity, state: $0.isHealthy ? .healthy : .checking, detail: $0.detail)
+                    identity: $0.goal.identity, state: $0.isHealthy ? .healthy : .checking,
+                    detail: $0.detail)
             },
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
             diskFree: host.diskFree, breakGlass: memory.brokenGlass)
@@ -432,7 +448,8 @@ extension NodeStatus {
         let isDrained = gate.writesInFlight == 0
         let wasDrained = other.gate.writesInFlight == 0
         mine.gate = other.gate
-        return mine == other && gate.writes == other.gate.writes && gate.readsHeld == other.gate.readsHeld
+        return mine == other && gate.writes == other.gate.writes
+            && gate.readsHeld == other.gate.readsHeld
             && gate.readsSettled == other.gate.readsSettled && isDrained == wasDrained
     }
 }

@@ -21,7 +21,9 @@ public struct ActivationPlan: Hashable, Codable, Sendable {
     public var release: ReleaseReference
     public var generation: CacheGeneration
 
-    public init(identity: ActivationIdentity, release: ReleaseReference, generation: CacheGeneration) {
+    public init(
+        identity: ActivationIdentity, release: ReleaseReference, generation: CacheGeneration
+    ) {
         self.identity = identity
         self.release = release
         self.generation = generation
@@ -68,7 +70,9 @@ public struct NodeMemory: Hashable, Sendable {
 }
 
 extension NodeRecord: Codable {
-    private enum Keys: String, CodingKey { case type, version, directive, plan, task, outcome, reason, at }
+    private enum Keys: String, CodingKey {
+        case type, version, directive, plan, task, outcome, reason, at
+    }
 
     private static let currentVersion = 1
 
@@ -112,13 +116,16 @@ extension NodeRecord: Codable {
         case "accepted": self = .accepted(try container.decode(Directive.self, forKey: .directive))
         case "activation-planned":
             self = .activationPlanned(try container.decode(ActivationPlan.self, forKey: .plan))
-        case "task-started": self = .taskStarted(try container.decode(TaskIdentity.self, forKey: .task))
-        case "task-ended": self = .taskEnded(try container.decode(TaskOutcome.self, forKey: .outcome))
+        case "task-started":
+            self = .taskStarted(try container.decode(TaskIdentity.self, forKey: .task))
+        case "task-ended":
+            self = .taskEnded(try container.decode(TaskOutcome.self, forKey: .outcome))
         case "glass-broken":
             self = .glassBroken(
                 reason: try container.decode(String.self, forKey: .reason),
                 at: try container.decode(Instant.self, forKey: .at))
-        case "glass-mended": self = .glassMended(at: try container.decode(Instant.self, forKey: .at))
+        case "glass-mended":
+            self = .glassMended(at: try container.decode(Instant.self, forKey: .at))
         default:
             throw DecodingError.dataCorruptedError(
                 forKey: .type, in: container, debugDescription: "no such record: \(type)")

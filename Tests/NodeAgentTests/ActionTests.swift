@@ -18,12 +18,15 @@ import UpgradeModel
     }
 
     private func action(
-        _ command: [String], timeout: Span = .seconds(20), limit: Int = 1 << 20, environment: [String] = [],
+        _ command: [String], timeout: Span = .seconds(20), limit: Int = 1 << 20,
+        environment: [String] = [],
         probe: [String]? = nil, repeatable: Bool = false
     ) -> Action {
         Action(
-            command: command.map { Action.Argument($0) }, user: nil, timeout: timeout, outputLimit: limit,
-            environment: environment, isRepeatable: repeatable, probe: probe?.map { Action.Argument($0) })
+            command: command.map { Action.Argument($0) }, user: nil, timeout: timeout,
+            outputLimit: limit,
+            environment: environment, isRepeatable: repeatable,
+            probe: probe?.map { Action.Argument($0) })
     }
 
     private func run(_ action: Action, release: ReleaseReference? = nil) async -> TaskOutcome {
@@ -31,7 +34,8 @@ import UpgradeModel
             action,
             ActionRunner.Context(
                 identity: identity("t/1"), run: RunIdentifier(unchecked: "r"), release: release,
-                releaseDirectory: release.map { _ in "/rel" }, socket: release.map { _ in "/sock" }))
+                releaseDirectory: release.map { _ in "/rel" }, socket: release.map { _ in "/sock" })
+        )
     }
 
     private func clean() { try? FileManager.default.removeItem(atPath: directory) }
@@ -50,7 +54,9 @@ import UpgradeModel
         defer { clean() }
         let digest = try #require(Digest(String(repeating: "a", count: 64)))
         let release = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: digest)
-        let printf = action(["/usr/bin/printf", "%s\\n", "{release}", "{release_dir}", "{socket}", "$HOME;`id` *"])
+        let printf = action([
+            "/usr/bin/printf", "%s\\n", "{release}", "{release_dir}", "{socket}", "$HOME;`id` *",
+        ])
         #expect(await run(printf, release: release).output == "v2\n/rel\n/sock\n$HOME;`id` *\n")
         let without = await run(printf)
         #expect(without.state == .notStarted)
@@ -63,7 +69,8 @@ import UpgradeModel
         let outcome = await run(action(["/usr/bin/env"], environment: ["SLUICE_TEST_PASSED"]))
         #expect(
             Set(outcome.output.split(separator: "\n").map(String.init)) == [
-                "PATH=\(ActionRunner.path)", "LANG=C.UTF-8", "SLUICE_TASK=t/1", "SLUICE_RUN=r", "SLUICE_TEST_PASSED=yes",
+                "PATH=\(ActionRunner.path)", "LANG=C.UTF-8", "SLUICE_TASK=t/1", "SLUICE_RUN=r",
+                "SLUICE_TEST_PASSED=yes",
             ])
     }
 
@@ -76,7 +83,8 @@ import UpgradeModel
 
     @Test func outOfTimeTheWholeSessionEndsEvenWhenItIgnoresTheRequest() async throws {
         defer { clean() }
-        let script = "trap '' TERM; sleep 60 & echo $! > \(directory)/child; echo $$ > \(directory)/self; wait; sleep 60"
+        let script =
+            "trap '' TERM; sleep 60 & echo $! > \(directory)/child; echo $$ > \(directory)/self; wait; sleep 60"
         let outcome = await run(action(["/bin/sh", "-c", script], timeout: .milliseconds(500)))
         #expect(outcome.state == .failed)
         #expect(outcome.output.contains("did not end within 500ms and was killed"))
@@ -90,10 +98,16 @@ import UpgradeModel
     @Test func outputWithoutEndIsBoundedOnDiskAndInTheOutcome() async throws {
         defer { clean() }
         let outcome = await run(
-            action(["/bin/sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; printf '\\377\\033[2Jend'"], limit: 8192))
+            action(
+                [
+                    "/bin/sh", "-c",
+                    "head -c 3000000 /dev/zero | tr '\\0' x; printf '\\377\\033[2Jend'",
+                ], limit: 8192))
         #expect(outcome.state == .done)
         #expect(outcome.output.utf8.count <= TaskOutcome.outputLimit)
-        #expect(outcome.output.hasSuffix("\u{FFFD}\u{FFFD}[2Jend"), "valid text without control characters")
+        #expect(
+            outcome.output.hasSuffix("\u{FFFD}\u{FFFD}[2Jend"),
+            "valid text without control characters")
         let kept = try Data(contentsOf: URL(filePath: runner.outputFile(identity("t/1"))))
         #expect(kept.count == 8192)
     }
@@ -120,7 +134,8 @@ import UpgradeModel
 
     @Test(
         "a probe's 0 means it took effect, 1 that it did not, anything else that nobody knows",
-        arguments: [("exit 0", true), ("exit 1", false), ("exit 2", nil), ("kill -9 $$", nil)] as [(String, Bool?)])
+        arguments: [("exit 0", true), ("exit 1", false), ("exit 2", nil), ("kill -9 $$", nil)]
+            as [(String, Bool?)])
     func probe(script: String, expected: Bool?) async {
         defer { clean() }
         let context = ActionRunner.Context(identity: identity("t"))
@@ -130,7 +145,8 @@ import UpgradeModel
     }
 
     private func isRunning(_ process: pid_t) -> Bool {
-        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else { return false }
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+        else { return false }
         return !text.contains(") Z ")
     }
 }

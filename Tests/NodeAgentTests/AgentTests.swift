@@ -71,10 +71,12 @@ import UpgradeModel
 
             var flipping = closing
             flipping.revision = 3
-            flipping.active = ActivationGoal(release: v2, identity: ActivationIdentity(unchecked: "run-7.forward"))
+            flipping.active = ActivationGoal(
+                release: v2, identity: ActivationIdentity(unchecked: "run-7.forward"))
             flipping.tasks = [task("flush.1", "pages", .flush)]
             flipping.health = HealthGoal(
-                identity: identity("h"), check: HealthCheckName(unchecked: "page"), release: v2.name,
+                identity: identity("h"), check: HealthCheckName(unchecked: "page"),
+                release: v2.name,
                 consecutive: 3)
             coordinator.say(flipping)
             let flipped = try await coordinator.status { $0.health?.state == .healthy }
@@ -84,7 +86,8 @@ import UpgradeModel
             #expect(flipped.gate.writes == .hold && !flipped.gate.readsHeld)
             #expect(flipped.tasks.map(\.state) == [.done])
             #expect(!node.has("hold-reads") && node.has("read-only"))
-            let link = try FileManager.default.destinationOfSymbolicLink(atPath: "\(node.root)/app/current")
+            let link = try FileManager.default.destinationOfSymbolicLink(
+                atPath: "\(node.root)/app/current")
             #expect(link == "activations/2-\(v2.identifier)")
 
             var open = flipping
@@ -109,7 +112,10 @@ import UpgradeModel
             coordinator.say(directive(4, epoch: 3))
             try await Task.sleep(for: .milliseconds(300))
             #expect(node.has("read-only") && !node.has("out-of-service"))
-            #expect(coordinator.statuses.allSatisfy { $0.epoch <= Epoch(rawValue: 3) && $0.service == .in })
+            #expect(
+                coordinator.statuses.allSatisfy {
+                    $0.epoch <= Epoch(rawValue: 3) && $0.service == .in
+                })
             coordinator.say(directive(6, epoch: 3) { $0.service = .out })
             _ = try await coordinator.status { $0.service == .out && $0.gate.writes == .open }
             #expect(node.has("out-of-service"))
@@ -162,7 +168,9 @@ import UpgradeModel
             #expect(status.tasks.map(\.identity.rawValue) == ["a"])
             #expect(status.tasks[0].output.contains("`rm` is not among the actions"))
             coordinator.say(directive(2) { $0.tasks = [task("b", "../x", .flush)] })
-            let second = try await coordinator.status { $0.revision == 2 && $0.tasks.first?.state == .notStarted }
+            let second = try await coordinator.status {
+                $0.revision == 2 && $0.tasks.first?.state == .notStarted
+            }
             #expect(second.tasks[0].output.contains("not among the caches"))
         }
     }
@@ -184,7 +192,9 @@ import UpgradeModel
             #expect(report.status.breakGlass == "shop must sell")
             #expect(report.status.gate.writes == .open)
             #expect(!node.has("read-only"))
-            _ = try await coordinator.status { $0.breakGlass == "shop must sell" && $0.gate.writes == .open }
+            _ = try await coordinator.status {
+                $0.breakGlass == "shop must sell" && $0.gate.writes == .open
+            }
         }
         // It outlives the agent, and ends only when somebody says so.
         try await node.withAgent {
@@ -192,7 +202,9 @@ import UpgradeModel
             #expect(!node.has("read-only"))
             _ = try await ask(LocalRequest(verb: .endBreakGlass), node)
             #expect(node.has("read-only"))
-            _ = try await coordinator.status { $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1 }
+            _ = try await coordinator.status {
+                $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1
+            }
         }
     }
 
@@ -201,7 +213,8 @@ import UpgradeModel
         let v1 = try await node.adopt("v1", files: ["a": "1"])
         let manifest = Array("not a manifest at all\n".utf8)
         coordinator.hold(manifest)
-        let hostile = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: .sha256(of: manifest))
+        let hostile = ReleaseReference(
+            name: ReleaseName(unchecked: "v2"), manifest: .sha256(of: manifest))
         let wrong = try node.publish("v3", files: ["a": "three"])
         coordinator.hold(Array("other".utf8), as: .sha256(of: "three"))
         try await node.withAgent {
@@ -211,7 +224,10 @@ import UpgradeModel
             let status = try await coordinator.status { $0.revision == 2 && !$0.failures.isEmpty }
             #expect(status.staged == [v1] && status.active?.release == v1)
         }
-        #expect(try FileManager.default.contentsOfDirectory(atPath: "\(node.root)/app/releases") == [v1.identifier])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: "\(node.root)/app/releases") == [
+                v1.identifier
+            ])
     }
 
     @Test func aBlobThatIsNotThereYetIsWaitedForAndNotAFailure() async throws {

@@ -22,8 +22,10 @@ import WriteGate
     }
 
     @Test func theAnnotatedExampleIsReadWithoutAnError() throws {
-        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../agents/agent.yaml")
-        let read = AgentConfiguration.read(text: try String(contentsOf: file, encoding: .utf8), file: "agent.yaml")
+        let file = URL(filePath: #filePath).deletingLastPathComponent().appending(
+            path: "../../agents/agent.yaml")
+        let read = AgentConfiguration.read(
+            text: try String(contentsOf: file, encoding: .utf8), file: "agent.yaml")
         #expect(read.findings.filter { $0.severity == .error } == [])
         let configuration = try #require(read.configuration)
         #expect(Set(configuration.actions.keys.map(\.rawValue)) == ["start-app", "stop-app"])
@@ -36,16 +38,24 @@ import WriteGate
     /// The example names every key: whatever the reader asks for is in it, behind a `#` or not.
     @Test func everyKeyThatIsReadIsInTheAnnotatedExample() throws {
         let here = URL(filePath: #filePath).deletingLastPathComponent()
-        let example = try String(contentsOf: here.appending(path: "../../agents/agent.yaml"), encoding: .utf8)
+        let example = try String(
+            contentsOf: here.appending(path: "../../agents/agent.yaml"), encoding: .utf8)
         let reader = try String(
-            contentsOf: here.appending(path: "../../Sources/NodeAgent/AgentConfiguration+Read.swift"), encoding: .utf8)
-        let calls = ["text", "requiredText", "path", "span", "number", "boolean", "texts", "section", "node", "named"]
+            contentsOf: here.appending(
+                path: "../../Sources/NodeAgent/AgentConfiguration+Read.swift"), encoding: .utf8)
+        let calls = [
+            "text", "requiredText", "path", "span", "number", "boolean", "texts", "section", "node",
+            "named",
+        ]
         var keys: Set<String> = []
         for call in calls {
-            for piece in reader.split(separator: ".\(call)(", omittingEmptySubsequences: false).dropFirst()
+            for piece in reader.split(separator: ".\(call)(", omittingEmptySubsequences: false)
+                .dropFirst()
             where piece.utf8.starts(with: "\n".utf8) || piece.contains("\"") {
                 let start = piece.drop { $0 == "\n" || $0 == " " }
-                if start.first == "\"" { keys.insert(String(start.dropFirst().prefix { $0 != "\"" })) }
+                if start.first == "\"" {
+                    keys.insert(String(start.dropFirst().prefix { $0 != "\"" }))
+                }
             }
         }
         #expect(keys.count > 30)
@@ -54,10 +64,13 @@ import WriteGate
     }
 
     @Test func theLeastConfigurationHasStandards() throws {
-        let configuration = try #require(AgentConfiguration.read(text: least, file: "a").configuration)
+        let configuration = try #require(
+            AgentConfiguration.read(text: least, file: "a").configuration)
         #expect(configuration.directories.state == "/var/lib/sluice")
         #expect(configuration.gate.runtimeDirectory == "/run/sluice")
-        #expect(configuration.actions.isEmpty && configuration.health.isEmpty && configuration.caches.isEmpty)
+        #expect(
+            configuration.actions.isEmpty && configuration.health.isEmpty
+                && configuration.caches.isEmpty)
     }
 
     @Test func everythingThatIsWrongIsSaidAtOnceWithItsPlace() {
@@ -119,7 +132,10 @@ import WriteGate
             ("actions: {a: {command: [/bin/echo, \"x{release}\"]}}", "not a placeholder"),
             ("actions: {a: {command: [/bin/echo, \"{socket}\"]}}", "needs `application.socket`"),
             ("actions: {a: {command: [/bin/echo], environment: [PATH]}}", "cannot be passed on"),
-            ("actions: {a: {command: [/bin/echo], environment: [LD_PRELOAD]}}", "cannot be passed on"),
+            (
+                "actions: {a: {command: [/bin/echo], environment: [LD_PRELOAD]}}",
+                "cannot be passed on"
+            ),
             ("actions: {a: {command: [/bin/echo], user: nobody-at-all}}", "there is no user"),
             ("gate: {loopback: \"0.0.0.0:80\"}", "127.0.0.0/8"),
             ("health: {a: {address: \"169.254.169.254\"}}", "needs one of"),
@@ -140,7 +156,9 @@ import WriteGate
         defer { try? FileManager.default.removeItem(atPath: directory) }
         try write("top-secret", to: directory + "/token", mode: 0o644)
         #expect(throws: SystemFailure.self) { try readToken(.file(directory + "/token")) }
-        do { _ = try readToken(.file(directory + "/token")) } catch { #expect(!"\(error)".contains("top-secret")) }
+        do { _ = try readToken(.file(directory + "/token")) } catch {
+            #expect(!"\(error)".contains("top-secret"))
+        }
         try write("top-secret\n", to: directory + "/token", mode: 0o600)
         #expect("\(try readToken(.file(directory + "/token")))" == "(secret)")
     }

@@ -51,10 +51,14 @@ final class FakeCoordinator: Sendable {
     func setReceiptEpoch(_ epoch: Epoch) { box.state.withLock { $0.receiptEpoch = epoch } }
     func breakBlobs(after bytes: [Int]) { box.state.withLock { $0.breaks = bytes } }
 
-    func hold(_ bytes: [UInt8]) { box.state.withLock { $0.blobs[Digest.sha256(of: bytes)] = bytes } }
+    func hold(_ bytes: [UInt8]) {
+        box.state.withLock { $0.blobs[Digest.sha256(of: bytes)] = bytes }
+    }
 
     /// Another content under a digest: what a hostile or damaged store would send.
-    func hold(_ bytes: [UInt8], as digest: Digest) { box.state.withLock { $0.blobs[digest] = bytes } }
+    func hold(_ bytes: [UInt8], as digest: Digest) {
+        box.state.withLock { $0.blobs[digest] = bytes }
+    }
 
     /// The first status from now on, or among those that have come, for which a condition holds.
     func status(
@@ -66,14 +70,17 @@ final class FakeCoordinator: Sendable {
             try await Task.sleep(for: .milliseconds(5))
         }
         let last = statuses.last.map { "\($0)" } ?? "none"
-        throw TestFailure(description: "no such status within \(seconds) s; the last of \(statuses.count) was \(last)")
+        throw TestFailure(
+            description:
+                "no such status within \(seconds) s; the last of \(statuses.count) was \(last)")
     }
 
     private static func answer(_ request: HTTPServer.Request, _ box: Box) -> HTTPServer.Answer? {
         box.state.withLock { _ = $0.tokens.insert(request.headers["authorization"] ?? "") }
         if request.path == Path.directive { return directive(request, box) }
         if request.path == Path.status { return receive(request, box) }
-        guard request.path.hasPrefix("/v1/blobs/"), let digest = Digest(String(request.path.dropFirst(10))),
+        guard request.path.hasPrefix("/v1/blobs/"),
+            let digest = Digest(String(request.path.dropFirst(10))),
             var bytes = box.state.withLock({ $0.blobs[digest] })
         else { return HTTPServer.Answer(status: 404) }
         guard let range = request.headers["range"] else { return .init(status: 200, body: bytes) }
@@ -85,29 +92,35 @@ final class FakeCoordinator: Sendable {
     private static func directive(_ request: HTTPServer.Request, _ box: Box) -> HTTPServer.Answer {
         let epoch = Epoch(rawValue: request.query("epoch").flatMap { Int64($0) } ?? 0)
         let revision = request.query("revision").flatMap { Int64($0) } ?? 0
-        let deadline = Date(timeIntervalSinceNow: Double(request.query("wait") ?? "0").map { $0 / 1000 } ?? 0)
+        let deadline = Date(
+            timeIntervalSinceNow: Double(request.query("wait") ?? "0").map { $0 / 1000 } ?? 0)
         box.changed.lock()
         defer { box.changed.unlock() }
         while true {
             if let directive = box.state.withLock({ $0.directive }),
                 (directive.epoch, directive.revision) != (epoch, revision)
             {
-                return .init(status: 200, body: (try? JSONEncoder().encode(directive)).map { Array($0) } ?? [])
+                return .init(
+                    status: 200,
+                    body: (try? JSONEncoder().encode(directive)).map { Array($0) } ?? [])
             }
             if !box.changed.wait(until: deadline) { return .init(status: 204) }
         }
     }
 
     private static func receive(_ request: HTTPServer.Request, _ box: Box) -> HTTPServer.Answer {
-        guard let status = try? JSONDecoder().decode(NodeStatus.self, from: Data(request.body)) else {
+        guard let status = try? JSONDecoder().decode(NodeStatus.self, from: Data(request.body))
+        else {
             return .init(status: 400)
         }
         let receipt = box.state.withLock { state in
             state.statuses.append(status)
             let directive = state.directive
             return StatusReceipt(
-                epoch: state.receiptEpoch ?? directive?.epoch ?? .zero, revision: directive?.revision ?? 0)
+                epoch: state.receiptEpoch ?? directive?.epoch ?? .zero,
+                revision: directive?.revision ?? 0)
         }
-        return .init(status: 200, body: (try? JSONEncoder().encode(receipt)).map { Array($0) } ?? [])
+        return .init(
+            status: 200, body: (try? JSONEncoder().encode(receipt)).map { Array($0) } ?? [])
     }
 }

@@ -60,7 +60,8 @@ final class HTTPServer: Sendable {
             try check(bindTo(descriptor, &address) == 0, "bind a loopback port")
             var length = socklen_t(MemoryLayout<sockaddr_in>.size)
             _ = withUnsafeMutableBytes(of: &address) {
-                getsockname(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
+                getsockname(
+                    descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
             }
             number = UInt16(bigEndian: address.sin_port)
         }
@@ -100,7 +101,9 @@ final class HTTPServer: Sendable {
         guard isFirst else { return }
         shutdown(listener, Int32(SHUT_RDWR))
         close(listener)
-        connections.open.withLock { for connection in $0 { shutdown(connection, Int32(SHUT_RDWR)) } }
+        connections.open.withLock {
+            for connection in $0 { shutdown(connection, Int32(SHUT_RDWR)) }
+        }
     }
 }
 
@@ -109,7 +112,9 @@ struct TestFailure: Error, CustomStringConvertible {
 }
 
 func check(_ condition: Bool, _ what: String) throws {
-    guard condition else { throw TestFailure(description: "\(what): \(String(cString: strerror(errno)))") }
+    guard condition else {
+        throw TestFailure(description: "\(what): \(String(cString: strerror(errno)))")
+    }
 }
 
 private func bindTo<Address>(_ descriptor: Int32, _ address: inout Address) -> Int32 {
@@ -127,7 +132,9 @@ private func serve(_ connection: Int32, _ handler: HTTPServer.Handler) {
         for (name, value) in answer.headers { head += "\(name): \(value)\r\n" }
         var rest = (Array((head + "\r\n").utf8) + answer.body)[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = rest.withUnsafeBytes {
+                send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard count > 0 else { return }
             rest = rest.dropFirst(count)
         }
@@ -149,11 +156,13 @@ private func receive(_ connection: Int32, _ buffer: inout [UInt8]) -> HTTPServer
         headEnd = buffer.firstRange(of: end)
     }
     guard let headEnd else { return nil }
-    let lines = String(decoding: buffer[..<headEnd.lowerBound], as: UTF8.self).split(separator: "\r\n")
+    let lines = String(decoding: buffer[..<headEnd.lowerBound], as: UTF8.self).split(
+        separator: "\r\n")
     var headers: [String: String] = [:]
     for line in lines.dropFirst() {
         guard let colon = line.firstIndex(of: ":") else { continue }
-        headers[line[..<colon].lowercased()] = String(line[line.index(after: colon)...].drop { $0 == " " })
+        headers[line[..<colon].lowercased()] = String(
+            line[line.index(after: colon)...].drop { $0 == " " })
     }
     let length = headers["content-length"].flatMap { Int($0) } ?? 0
     buffer.removeSubrange(..<headEnd.upperBound)

@@ -16,18 +16,25 @@ import UpgradeModel
         _ answer: HTTPServer.Answer?, _ change: (inout HealthCheck) -> Void = { _ in }
     ) async throws -> (isGood: Bool, detail: String) {
         let server = try HTTPServer { request in
-            request.headers["host"]?.hasPrefix("127.") == true || request.headers["host"] == "shop" ? answer : nil
+            request.headers["host"]?.hasPrefix("127.") == true || request.headers["host"] == "shop"
+                ? answer : nil
         }
         defer { server.stop() }
         var check = HealthCheck(
-            destination: .address("127.0.0.1:\(server.port)"), path: "/page?x=1", host: "localhost", status: 200,
+            destination: .address("127.0.0.1:\(server.port)"), path: "/page?x=1", host: "localhost",
+            status: 200,
             header: .init(name: "X-Release", value: nil), body: nil, timeout: .seconds(5))
         change(&check)
-        return await HealthProber(client: CurlClient()).ask(check, release: v2, applicationSocket: nil)
+        return await HealthProber(client: CurlClient()).ask(
+            check, release: v2, applicationSocket: nil)
     }
 
-    private func answered(_ release: String?, status: Int = 200, body: String = "") -> HTTPServer.Answer {
-        .init(status: status, headers: release.map { [("x-release", $0)] } ?? [], body: Array(body.utf8))
+    private func answered(_ release: String?, status: Int = 200, body: String = "")
+        -> HTTPServer.Answer
+    {
+        .init(
+            status: status, headers: release.map { [("x-release", $0)] } ?? [],
+            body: Array(body.utf8))
     }
 
     @Test func theReleaseThatWasAskedForIsHealthy() async throws {
@@ -39,7 +46,8 @@ import UpgradeModel
         #expect(!other.isGood && other.detail.contains("X-Release: v1, not v2"))
         #expect(try await !ask(answered(nil)).isGood)
         #expect(try await !ask(answered("v2", status: 503)).isGood)
-        let redirect = HTTPServer.Answer(status: 302, headers: [("Location", "/"), ("X-Release", "v2")])
+        let redirect = HTTPServer.Answer(
+            status: 302, headers: [("Location", "/"), ("X-Release", "v2")])
         let answer = try await ask(redirect)
         #expect(!answer.isGood && answer.detail.contains("302"))
     }
@@ -63,17 +71,21 @@ import UpgradeModel
         }
         defer { silent.stop() }
         let check = HealthCheck(
-            destination: .address("127.0.0.1:\(silent.port)"), path: "/", host: "localhost", status: 200, header: nil,
+            destination: .address("127.0.0.1:\(silent.port)"), path: "/", host: "localhost",
+            status: 200, header: nil,
             body: nil, timeout: .milliseconds(100))
-        let answer = await HealthProber(client: CurlClient()).ask(check, release: v2, applicationSocket: nil)
+        let answer = await HealthProber(client: CurlClient()).ask(
+            check, release: v2, applicationSocket: nil)
         #expect(!answer.isGood)
     }
 
     @Test func aCheckOfTheApplicationsSocketNeedsTheRelease() async {
         let check = HealthCheck(
-            destination: .applicationSocket, path: "/", host: "localhost", status: 200, header: nil, body: nil,
+            destination: .applicationSocket, path: "/", host: "localhost", status: 200, header: nil,
+            body: nil,
             timeout: .seconds(1))
-        let answer = await HealthProber(client: CurlClient()).ask(check, release: v2, applicationSocket: nil)
+        let answer = await HealthProber(client: CurlClient()).ask(
+            check, release: v2, applicationSocket: nil)
         #expect(!answer.isGood && answer.detail.contains("not on this node"))
     }
 }
@@ -99,14 +111,16 @@ private enum Thread {
         let requests = seen.withLock { $0 }
         #expect(requests.map(\.method) == ["BAN", "BAN"])
         #expect(requests.map(\.path) == ["/", "/gone"])
-        #expect(requests.allSatisfy { $0.headers["host"] == "shop" && $0.headers["x-scope"] == "all" })
+        #expect(
+            requests.allSatisfy { $0.headers["host"] == "shop" && $0.headers["x-scope"] == "all" })
     }
 
     @Test func aCacheThatRefusesIsAFailure() async throws {
         let server = try HTTPServer { _ in .init(status: 405) }
         defer { server.stop() }
         let purge = Cache.Purge(
-            address: "127.0.0.1:\(server.port)", method: .purge, host: "localhost", paths: ["/"], headers: [])
+            address: "127.0.0.1:\(server.port)", method: .purge, host: "localhost", paths: ["/"],
+            headers: [])
         await #expect(throws: SystemFailure.self) { _ = try await flusher.flush(.purge(purge)) }
     }
 
@@ -138,10 +152,13 @@ private enum Thread {
     @Test func aDirectoryThatIsALinkIsLeftAloneAndOneThatIsNotThereIsEmpty() async throws {
         let root = try makeTemporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: root) }
-        try FileManager.default.createDirectory(atPath: root + "/precious", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: root + "/precious", withIntermediateDirectories: true)
         try write("1", to: root + "/precious/keep", mode: 0o600)
         try check(symlink(root + "/precious", root + "/cache") == 0, "link")
-        await #expect(throws: SystemFailure.self) { _ = try await flusher.flush(.directory(root + "/cache")) }
+        await #expect(throws: SystemFailure.self) {
+            _ = try await flusher.flush(.directory(root + "/cache"))
+        }
         #expect(FileManager.default.fileExists(atPath: root + "/precious/keep"))
         #expect(try await flusher.flush(.directory(root + "/none")).hasPrefix("0 "))
     }

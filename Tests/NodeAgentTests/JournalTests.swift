@@ -22,7 +22,8 @@ import UpgradeModel
     private func memory() throws -> NodeMemory { try AgentJournal.open(path).memory }
 
     private let records: [NodeRecord] = [
-        .accepted(directive(4, epoch: 2) { $0.tasks = [task("t", "go")] }), .taskStarted(identity("t")),
+        .accepted(directive(4, epoch: 2) { $0.tasks = [task("t", "go")] }),
+        .taskStarted(identity("t")),
     ]
 
     @Test func whatWasAppendedIsThereAgainAndTheClockNeverGoesBack() throws {

@@ -27,12 +27,15 @@ import UpgradeModel
     func anAgentKilledAtAnyInstantConvergesAndDoesNothingTwice(round: Int) async throws {
         let node = try TestNode(coordinator, extra: actions)
         try await node.adopt("v1", files: ["a": "1"])
-        let v2 = try node.publish("v2", files: ["a": "2", "b": String(repeating: "b", count: 200_000)])
+        let v2 = try node.publish(
+            "v2", files: ["a": "2", "b": String(repeating: "b", count: 200_000)])
         let wanted = directive(1) {
             $0.writes = holding
             $0.lease = Lease(duration: .minutes(5), onExpiry: .keep)
             $0.stage = v2
-            $0.tasks = [task("again.1", "again"), task("probed.1", "probed"), task("once.1", "once")]
+            $0.tasks = [
+                task("again.1", "again"), task("probed.1", "probed"), task("once.1", "once"),
+            ]
             $0.active = ActivationGoal(release: v2, identity: ActivationIdentity(unchecked: "f"))
         }
         coordinator.say(wanted)
@@ -51,15 +54,19 @@ import UpgradeModel
         let boot = Set(coordinator.statuses.map(\.boot))
         let status = try await coordinator.status { status in
             !boot.contains(status.boot) && status.tasks.allSatisfy { $0.state != .running }
-                && (status.tasks.contains { $0.state != .done } || status.active?.identity?.rawValue == "f")
+                && (status.tasks.contains { $0.state != .done }
+                    || status.active?.identity?.rawValue == "f")
         }
         // Nothing that may happen only once has happened twice, and nothing is called done that has not happened.
         #expect(node.lines("marks").count <= 1)
         #expect(node.lines("probed").count <= 1)
-        let states = Dictionary(uniqueKeysWithValues: status.tasks.map { ($0.identity.rawValue, $0.state) })
+        let states = Dictionary(
+            uniqueKeysWithValues: status.tasks.map { ($0.identity.rawValue, $0.state) })
         if states["once.1"] == .done { #expect(node.lines("marks") == ["once.1"]) }
         if states["once.1"] == .unknown { #expect(status.active?.release.name.rawValue == "v1") }
-        if states["once.1"] == .done { #expect(status.active?.cacheGeneration == CacheGeneration(rawValue: 2)) }
+        if states["once.1"] == .done {
+            #expect(status.active?.cacheGeneration == CacheGeneration(rawValue: 2))
+        }
         #expect(status.gate.writes == .hold && node.has("read-only"))
         #expect(Set(node.lines("again")) == ["again.1"])
         #expect(states["again.1"] == .done && states["probed.1"] == .done)
@@ -104,28 +111,35 @@ import UpgradeModel
         _ = try await coordinator.status { $0.gate.writes == .hold }
         let status = try await AgentProcess.run(node, ["status"])
         #expect(status.status == 0 && status.output.contains("writes       hold, 0 in flight"))
-        let opened = try await AgentProcess.run(node, ["break-glass", "open", "--reason", "selling"])
+        let opened = try await AgentProcess.run(
+            node, ["break-glass", "open", "--reason", "selling"])
         #expect(opened.status == 0 && opened.output.contains("BREAK GLASS  selling ("))
         #expect(!node.has("read-only"))
         #expect(try await AgentProcess.run(node, ["break-glass", "end"]).status == 0)
         #expect(node.has("read-only"))
         let second = try await AgentProcess.run(node, ["run"])
-        #expect(second.status == 1 && second.output.contains("another process serves the gate"), "\(second)")
+        #expect(
+            second.status == 1 && second.output.contains("another process serves the gate"),
+            "\(second)")
     }
 
     @Test func aNodeIsAdoptedOnceAndRepeatingChangesNothing() async throws {
         let node = try TestNode(coordinator, extra: actions)
         let bundle = try node.bundle("v1", ["a": "1", "static/x.css": "x"])
         let arguments = [
-            "adopt", "--release", "v1", "--bundle", bundle.directory, "--assets", "static", "--action", "again",
+            "adopt", "--release", "v1", "--bundle", bundle.directory, "--assets", "static",
+            "--action", "again",
         ]
         for _ in 0..<2 {
             let adopted = try await AgentProcess.run(node, arguments)
-            #expect(adopted.status == 0 && adopted.output.contains("v1 is current as generation 1"), "\(adopted.output)")
+            #expect(
+                adopted.status == 0 && adopted.output.contains("v1 is current as generation 1"),
+                "\(adopted.output)")
         }
         #expect(FileManager.default.fileExists(atPath: "\(node.root)/app/assets/x.css"))
         let other = try node.bundle("v2", ["a": "2"])
-        let refused = try await AgentProcess.run(node, ["adopt", "--release", "v2", "--bundle", other.directory])
+        let refused = try await AgentProcess.run(
+            node, ["adopt", "--release", "v2", "--bundle", other.directory])
         #expect(refused.status == 1 && refused.output.contains("serves v1 already"))
     }
 
@@ -147,7 +161,8 @@ private final class AgentProcess {
     private var isGone = false
 
     init(_ node: TestNode) throws {
-        process = try AgentProcess.spawn(["run", "--config", node.configurationFile], output: "\(node.root)/agent.log")
+        process = try AgentProcess.spawn(
+            ["run", "--config", node.configurationFile], output: "\(node.root)/agent.log")
     }
 
     deinit { kill() }
@@ -167,18 +182,23 @@ private final class AgentProcess {
         return status
     }
 
-    static func run(_ node: TestNode, _ arguments: [String]) async throws -> (status: Int32?, output: String) {
+    static func run(_ node: TestNode, _ arguments: [String]) async throws -> (
+        status: Int32?, output: String
+    ) {
         let output = "\(node.root)/output.\(UInt32.random(in: 0 ... .max))"
         let words = arguments.prefix { !$0.hasPrefix("--") }
         let rest = arguments.dropFirst(words.count)
-        let process = try spawn(Array(words) + ["--config", node.configurationFile] + rest, output: output)
+        let process = try spawn(
+            Array(words) + ["--config", node.configurationFile] + rest, output: output)
         let status = try await end(of: process)
         return (status, try String(contentsOfFile: output, encoding: .utf8))
     }
 
     private static func end(of process: pid_t) async throws -> Int32? {
         var status: Int32 = 0
-        try await until("the program ends", within: 60) { waitpid(process, &status, WNOHANG) == process }
+        try await until("the program ends", within: 60) {
+            waitpid(process, &status, WNOHANG) == process
+        }
         return status & 0x7f == 0 ? (status >> 8) & 0xff : nil
     }
 
@@ -195,7 +215,8 @@ private final class AgentProcess {
         var process = pid_t()
         let failed = posix_spawn(&process, program, &actions, nil, &pointers, environ)
         guard failed == 0 else {
-            throw TestFailure(description: "cannot run \(program): \(String(cString: strerror(failed)))")
+            throw TestFailure(
+                description: "cannot run \(program): \(String(cString: strerror(failed)))")
         }
         return process
     }

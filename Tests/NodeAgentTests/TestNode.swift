@@ -26,7 +26,8 @@ final class TestNode: Sendable {
         self.coordinator = coordinator
         root = try makeTemporaryDirectory()
         for folder in ["state", "run", "sockets"] {
-            try FileManager.default.createDirectory(atPath: "\(root)/\(folder)", withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: "\(root)/\(folder)", withIntermediateDirectories: true)
         }
         try write("secret-token\n", to: root + "/token", mode: 0o600)
         let text = """
@@ -55,7 +56,9 @@ final class TestNode: Sendable {
     deinit { try? FileManager.default.removeItem(atPath: root) }
 
     /// Makes a bundle, lets the coordinator have its blobs, and says what release it is.
-    func publish(_ name: String, files: [String: String], held: Bool = true) throws -> ReleaseReference {
+    func publish(_ name: String, files: [String: String], held: Bool = true) throws
+        -> ReleaseReference
+    {
         let bundle = try bundle(name, files)
         if held {
             coordinator.hold(bundle.manifest.encoded)
@@ -71,10 +74,13 @@ final class TestNode: Sendable {
         for (path, text) in files {
             let file = "\(directory)/\(path)"
             try FileManager.default.createDirectory(
-                atPath: URL(filePath: file).deletingLastPathComponent().path(), withIntermediateDirectories: true)
+                atPath: URL(filePath: file).deletingLastPathComponent().path(),
+                withIntermediateDirectories: true)
             try write(text, to: file, mode: 0o644)
         }
-        guard let name = ReleaseName(rawValue: name) else { throw TestFailure(description: "no name: \(name)") }
+        guard let name = ReleaseName(rawValue: name) else {
+            throw TestFailure(description: "no name: \(name)")
+        }
         return try Bundle.read(directory: directory, name: name)
     }
 
@@ -84,13 +90,17 @@ final class TestNode: Sendable {
         let bundle = try bundle(name, files)
         let store = try ReleaseStore(configuration.releases)
         try await store.stage(
-            manifest: bundle.manifest.encoded, as: bundle.manifest.reference, from: MemoryBlobs(bundle))
-        _ = try await store.activate(bundle.manifest.reference, generation: try await store.nextGeneration())
+            manifest: bundle.manifest.encoded, as: bundle.manifest.reference,
+            from: MemoryBlobs(bundle))
+        _ = try await store.activate(
+            bundle.manifest.reference, generation: try await store.nextGeneration())
         return bundle.manifest.reference
     }
 
     /// Runs an agent in this process for as long as the body takes.
-    func withAgent<Value: Sendable>(_ body: @Sendable () async throws -> Value) async throws -> Value {
+    func withAgent<Value: Sendable>(_ body: @Sendable () async throws -> Value) async throws
+        -> Value
+    {
         var logger = Logger(label: "agent") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = .critical
         let start = AgentStart(configuration: configuration, logger: logger)
@@ -103,7 +113,9 @@ final class TestNode: Sendable {
         }
     }
 
-    func has(_ flag: String) -> Bool { FileManager.default.fileExists(atPath: "\(runtime)/\(flag)") }
+    func has(_ flag: String) -> Bool {
+        FileManager.default.fileExists(atPath: "\(runtime)/\(flag)")
+    }
 
     /// The lines of a file that actions write to.
     func lines(_ name: String = "marks") -> [String] {
@@ -128,7 +140,9 @@ private struct MemoryBlobs: BlobSource {
 
 func makeTemporaryDirectory() throws -> String {
     var template = Array("/tmp/sluice-agent.XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer { $0.baseAddress.flatMap { mkdtemp($0) } != nil }
+    let made = template.withUnsafeMutableBufferPointer {
+        $0.baseAddress.flatMap { mkdtemp($0) } != nil
+    }
     try check(made, "mkdtemp")
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
@@ -149,7 +163,9 @@ func ask(_ request: LocalRequest, _ node: TestNode) async throws -> LocalReport 
 }
 
 /// Asks again until something is so.
-func until(_ what: String, within seconds: Double = 20, _ condition: () async throws -> Bool) async throws {
+func until(_ what: String, within seconds: Double = 20, _ condition: () async throws -> Bool)
+    async throws
+{
     let deadline = ContinuousClock.now + .milliseconds(Int(seconds * 1000))
     while ContinuousClock.now < deadline {
         if try await condition() { return }
@@ -158,19 +174,24 @@ func until(_ what: String, within seconds: Double = 20, _ condition: () async th
     throw TestFailure(description: "not within \(seconds) s: \(what)")
 }
 
-let holding = WriteAdmission.hold(HoldLimits(atMost: 10, duration: .seconds(15), retryAfter: .seconds(5)))
+let holding = WriteAdmission.hold(
+    HoldLimits(atMost: 10, duration: .seconds(15), retryAfter: .seconds(5)))
 
-func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) -> Void = { _ in }) -> Directive {
+func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) -> Void = { _ in })
+    -> Directive
+{
     var directive = Directive(epoch: Epoch(rawValue: epoch), revision: revision)
     change(&directive)
     return directive
 }
 
 func task(
-    _ identity: String, _ name: String, _ kind: NodeTask.Kind = .action, release: ReleaseReference? = nil
+    _ identity: String, _ name: String, _ kind: NodeTask.Kind = .action,
+    release: ReleaseReference? = nil
 ) -> NodeTask {
     NodeTask(
-        identity: TaskIdentity(rawValue: identity), kind: kind, name: name, moment: .beforeActivation,
+        identity: TaskIdentity(rawValue: identity), kind: kind, name: name,
+        moment: .beforeActivation,
         release: release)
 }
 

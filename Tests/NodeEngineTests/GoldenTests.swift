@@ -9,8 +9,10 @@ import UpgradeModel
 @Suite struct GoldenTests {
     private var lines: [String] {
         get throws {
-            let file = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/journal-1.jsonl")
-            return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(String.init)
+            let file = URL(filePath: #filePath).deletingLastPathComponent().appending(
+                path: "Golden/journal-1.jsonl")
+            return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(
+                String.init)
         }
     }
 
@@ -24,21 +26,30 @@ import UpgradeModel
     }
 
     @Test func everyKindOfRecordIsInTheGoldenFile() throws {
-        let types = try lines.map { try JSONDecoder().decode(NodeRecord.self, from: Data($0.utf8)).type }
+        let types = try lines.map {
+            try JSONDecoder().decode(NodeRecord.self, from: Data($0.utf8)).type
+        }
         #expect(
             Set(types) == [
-                "accepted", "activation-planned", "task-started", "task-ended", "glass-broken", "glass-mended",
+                "accepted", "activation-planned", "task-started", "task-ended", "glass-broken",
+                "glass-mended",
             ])
     }
 
-    @Test(arguments: [#"{"type":"accepted","version":2}"#, #"{"type":"forgotten","version":1}"#, "{}"])
+    @Test(arguments: [
+        #"{"type":"accepted","version":2}"#, #"{"type":"forgotten","version":1}"#, "{}",
+    ])
     func aRecordOfAnotherVersionIsRefused(line: String) {
-        #expect(throws: DecodingError.self) { try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8)) }
+        #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8))
+        }
     }
 
     @Test func theRecordsOfAMemoryFoldToIt() throws {
         var memory = NodeMemory()
-        for line in try lines { memory.apply(try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8))) }
+        for line in try lines {
+            memory.apply(try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8)))
+        }
         memory.apply(.accepted(directive(9, epoch: 9) { $0.tasks = [task("t"), task("u")] }))
         memory.apply(.taskStarted(TaskIdentity(rawValue: "t")))
         memory.apply(.taskEnded(TaskOutcome(identity: TaskIdentity(rawValue: "u"), state: .failed)))

@@ -51,7 +51,9 @@ import UpgradeModel
         _ = rig.engine.status(at: rig.now)
         #expect(rig.hear(.gate(GateObservation(writes: .open, readsHeld: true))).report)
         _ = rig.engine.status(at: rig.now)
-        #expect(rig.hear(.gate(GateObservation(writes: .open, readsHeld: true, readsSettled: true))).report)
+        #expect(
+            rig.hear(.gate(GateObservation(writes: .open, readsHeld: true, readsSettled: true)))
+                .report)
     }
 
     @Test func numbersOfAClosedGateAreReportedFourTimesASecond() {

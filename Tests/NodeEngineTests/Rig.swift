@@ -4,25 +4,31 @@ import NodeEngine
 import UpgradeModel
 
 func release(_ name: String, _ digit: Character = "a") -> ReleaseReference {
-    guard let manifest = Digest(String(repeating: digit, count: 64)) else { preconditionFailure("a digest") }
+    guard let manifest = Digest(String(repeating: digit, count: 64)) else {
+        preconditionFailure("a digest")
+    }
     return ReleaseReference(name: ReleaseName(unchecked: name), manifest: manifest)
 }
 
 let v1 = release("v1", "a")
 let v2 = release("v2", "b")
-let hold = WriteAdmission.hold(HoldLimits(atMost: 10, duration: .seconds(15), retryAfter: .seconds(5)))
+let hold = WriteAdmission.hold(
+    HoldLimits(atMost: 10, duration: .seconds(15), retryAfter: .seconds(5)))
 let readHold = HoldLimits(atMost: 10, duration: .seconds(10), retryAfter: .seconds(5))
 
 func task(_ identity: String, _ moment: NodeTask.Moment = .beforeActivation) -> NodeTask {
     NodeTask(
-        identity: TaskIdentity(rawValue: identity), kind: .action, name: "act", moment: moment, release: v2)
+        identity: TaskIdentity(rawValue: identity), kind: .action, name: "act", moment: moment,
+        release: v2)
 }
 
 func flip(_ identity: String, to release: ReleaseReference = v2) -> ActivationGoal {
     ActivationGoal(release: release, identity: ActivationIdentity(unchecked: identity))
 }
 
-func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) -> Void = { _ in }) -> Directive {
+func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) -> Void = { _ in })
+    -> Directive
+{
     var directive = Directive(epoch: Epoch(rawValue: epoch), revision: revision)
     change(&directive)
     return directive
@@ -35,11 +41,15 @@ struct Rig {
     var journal: [NodeRecord] = []
     var host: HostFacts
 
-    init(_ records: [NodeRecord] = [], staged: [ReleaseReference] = [v1], active: ReleaseReference = v1) {
+    init(
+        _ records: [NodeRecord] = [], staged: [ReleaseReference] = [v1],
+        active: ReleaseReference = v1
+    ) {
         var memory = NodeMemory()
         for record in records { memory.apply(record) }
         host = HostFacts(
-            staged: staged, current: CurrentRelease(release: active, generation: CacheGeneration(rawValue: 1)),
+            staged: staged,
+            current: CurrentRelease(release: active, generation: CacheGeneration(rawValue: 1)),
             diskFree: 1)
         engine = NodeEngine(
             memory: memory, host: host, gate: GateObservation(), service: .in,
@@ -69,7 +79,9 @@ struct Rig {
         case .unstage(let release): host.staged.removeAll { $0 == release }
         case .run(let task), .resolve(let task):
             return hear(
-                .ended(work, .task(TaskOutcome(identity: task.identity, state: .done, output: output))))
+                .ended(
+                    work, .task(TaskOutcome(identity: task.identity, state: .done, output: output)))
+            )
         case .probe: return hear(.ended(work, .probed(isGood: true, detail: "200")))
         case .prune: break
         }

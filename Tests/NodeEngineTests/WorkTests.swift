@@ -26,7 +26,8 @@ import UpgradeModel
             generation: CacheGeneration(rawValue: 2))
         #expect(
             rig.succeedInEverything() == [
-                .stage(v2), .run(task("warm")), .activate(plan), .run(task("late", .afterActivation)),
+                .stage(v2), .run(task("warm")), .activate(plan),
+                .run(task("late", .afterActivation)),
                 .probe(goal), .probe(goal), .unstage(release("v0", "c")), .prune(keep: 3),
             ])
         #expect(rig.engine.preview().health?.state == .healthy)
@@ -110,7 +111,8 @@ import UpgradeModel
             .directive(
                 directive(1) {
                     $0.writes = hold
-                    $0.reads = ReadAdmission(hold: readHold, until: ActivationIdentity(unchecked: "f"))
+                    $0.reads = ReadAdmission(
+                        hold: readHold, until: ActivationIdentity(unchecked: "f"))
                     $0.active = flip("f")
                 }))
         #expect(ready.gate == GateTarget(writes: hold, reads: readHold))
