@@ -18,6 +18,30 @@ func spawnWithLeash(_ arguments: [String], output: String) throws -> (pid: pid_t
     return (pid, ends[1])
 }
 
+/// A program that is fed through its standard input.
+public final class RunningProgram {
+    private let pid: pid_t
+    private let input: Int32
+
+    public init(_ arguments: [String]) throws {
+        (pid, input) = try spawnWithLeash(arguments, output: "/dev/null")
+    }
+
+    public func write(_ text: String) {
+        // A program that has ended takes nothing more; that is not this process's end.
+        signal(SIGPIPE, SIG_IGN)
+        _ = Array(text.utf8).withUnsafeBytes { Glibc.write(input, $0.baseAddress, $0.count) }
+    }
+
+    /// Closes the input, waits for the end, and gives back the status.
+    public func finish() -> Int32 {
+        close(input)
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+        return status
+    }
+}
+
 /// Runs a program to its end and gives back what it wrote to standard output; fails when it fails.
 @discardableResult
 public func run(_ arguments: [String]) throws -> String {

@@ -28,6 +28,9 @@ private let windowMigration = [
 
 /// What came of a siege: the techniques that changed something, with what they changed.
 private struct Siege {
+    /// Instead of statements that weaken the fence: there is none.
+    static let noFence = "no fence"
+
     var tried: [String] = []
     var gotThrough: [String: [String]] = [:]
     var answers: [String: [String]] = [:]
@@ -46,7 +49,13 @@ private struct Siege {
         var siege = Siege()
         var attackers: [Attacker] = []
         for technique in techniques { attackers.append(try await Attacker(technique, on: site)) }
-        if let weaken {
+        // Without a fence, those in the middle of something come first, or the others would wait for their locks.
+        if weaken == Siege.noFence {
+            attackers.sort { $0.technique.isUnderWay && !$1.technique.isUnderWay }
+        }
+        if weaken == Siege.noFence {
+            // Everybody finds everything open.
+        } else if let weaken {
             try await upgrade.done(.raiseFence)
             let migrator = try await site.connect(as: "$migrator")
             try await migrator.execute(weaken)
@@ -170,6 +179,7 @@ private let weaknesses = [
         for (name, changes) in siege.gotThrough.sorted(by: { $0.key < $1.key }) {
             Issue.record("\(name) changed \(changes.prefix(5)): \(siege.answers[name] ?? [])")
         }
+        #expect(siege.answers["logical message"]?.first?.contains("permission denied") == true)
         print("techniques tried: \(siege.tried.count)")
         // What the migration granted and created is open after the lift, and what it revoked is gone.
         let nobody = try await site.connect(as: "nobody_$db")
@@ -195,5 +205,43 @@ private let weaknesses = [
         print(
             "\(weakness.name): \(siege.gotThrough.count) of \(siege.tried.count) techniques got through"
         )
+    }
+
+    /// Each technique does something when there is no fence; so the fence, and nothing else, stops it.
+    @Test func withoutAFenceTheTechniquesWork() async throws {
+        let site = try await Site.makeAttacked()
+        let techniques = Technique.all.filter { !$0.isAfterMigration }
+        let siege = try await Siege.lay(
+            to: site, with: techniques, census: false, weaken: Siege.noFence)
+        // A temporary table may be gone with its session before anybody looks.
+        let duds = siege.tried.filter { siege.gotThrough[$0] == nil && !$0.contains("TEMP TABLE") }
+        // A message in the log of changes is not in any table.
+        #expect(duds == ["logical message"], "\(duds.map { "\($0): \(siege.answers[$0] ?? [])" })")
+    }
+
+    /// COPY checks its rights once, when it begins, and may have no transaction number yet.
+    @Test func aCopyUnderWayIsEndedByTheCensus() async throws {
+        let site = try await Site.make()
+        let copy = try RunningProgram([
+            "\(site.cluster.programs)/psql", "-h", site.cluster.directory, "-p",
+            "\(site.cluster.port)",
+            "-U", site.application, "-d", site.database, "-qc", "COPY entry (name) FROM STDIN",
+        ])
+        let deadline = ContinuousClock.now.advanced(by: .seconds(20))
+        while try await site.asSuperuser(
+            "SELECT FROM pg_stat_activity WHERE datname = '$db' AND query LIKE 'COPY entry%' AND state = 'active'"
+        ).isEmpty {
+            try #require(ContinuousClock.now < deadline, "the COPY never began")
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        let upgrade = site.upgrade()
+        try await upgrade.done(.raiseFence)
+        let proof = try await upgrade.done(.census).census
+        #expect(proof?.ended.isEmpty == true || proof?.ended.first?.contains("COPY entry") == true)
+        let before = try await site.contents()
+        copy.write("got through\n")
+        #expect(copy.finish() != 0)
+        #expect(try await site.contents() == before)
+        try await upgrade.done(.lowerFence)
     }
 }

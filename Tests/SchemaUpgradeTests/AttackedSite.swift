@@ -72,7 +72,7 @@ extension Site {
             CREATE FUNCTION root_draws() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS
                 $f$SELECT nextval('public.counter')$f$;
             CREATE FUNCTION root_frees() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS
-                'BEGIN EXECUTE ''DROP EVENT TRIGGER sluice_fence''; EXECUTE ''ALTER TABLE public.base DISABLE TRIGGER ALL'';
+                'BEGIN EXECUTE ''DROP EVENT TRIGGER IF EXISTS sluice_fence''; EXECUTE ''ALTER TABLE public.base DISABLE TRIGGER ALL'';
                 INSERT INTO public.base VALUES (4); END';
             CREATE FUNCTION root_objects() RETURNS oid LANGUAGE sql SECURITY DEFINER AS
                 $f$SELECT lo_from_bytea(0, 'root')$f$;
@@ -95,7 +95,7 @@ extension Site {
             CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '\(try PostgresClusterPlace.host())', port '\(try PostgresClusterPlace.port())', dbname '$db');
             CREATE USER MAPPING FOR $app SERVER loop OPTIONS (user '$app', password_required 'false');
             CREATE FOREIGN TABLE far (id integer, name text) SERVER loop OPTIONS (table_name 'entry');
-            GRANT ALL ON far TO $app;
+            GRANT ALL ON far TO $app; GRANT USAGE ON FOREIGN SERVER loop TO $app; CREATE SCHEMA imported AUTHORIZATION $app;
             GRANT EXECUTE ON FUNCTION dblink_connect_u(text), dblink_connect_u(text, text) TO $app;
             """)
         // The parameter's rights are one row of the server; sites that are made at the same time get in each other's way.

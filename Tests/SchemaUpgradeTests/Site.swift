@@ -96,10 +96,18 @@ struct Site {
         UNION ALL SELECT concat_ws(' ', 'column', attrelid, attnum, attname, attacl::text, attisdropped)
             FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
             AND c.oid >= \(first)
-        UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner, prosecdef, proacl::text, md5(prosrc))
+        UNION ALL SELECT concat_ws(' ', 'function', oid, proname, proowner, prosecdef, proacl::text,
+            provolatile, proisstrict, md5(prosrc))
             FROM pg_proc WHERE pronamespace NOT IN (SELECT oid FROM own) AND oid >= \(first)
         UNION ALL SELECT concat_ws(' ', 'trigger', t.oid, tgrelid, tgname, tgenabled, tgtype)
             FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace NOT IN (SELECT oid FROM own)
+        UNION ALL SELECT concat_ws(' ', 'type', oid, typname, typowner, typacl::text) FROM pg_type
+            WHERE typnamespace NOT IN (SELECT oid FROM own) AND oid >= \(first)
+        UNION ALL SELECT concat_ws(' ', 'rule', r.oid, ev_class, rulename) FROM pg_rewrite r JOIN pg_class c
+            ON c.oid = ev_class WHERE relnamespace NOT IN (SELECT oid FROM own) AND r.oid >= \(first)
+        UNION ALL SELECT concat_ws(' ', 'statistics', oid, stxname) FROM pg_statistic_ext
+        UNION ALL SELECT concat_ws(' ', 'comment', classoid, objoid, objsubid, description) FROM pg_description
+            WHERE objoid >= \(first) AND description NOT LIKE 'Sluice:%'
         UNION ALL SELECT concat_ws(' ', 'event trigger', oid, evtname, evtenabled) FROM pg_event_trigger
         UNION ALL SELECT concat_ws(' ', 'membership', roleid, member, grantor, admin_option) FROM pg_auth_members
             WHERE member IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())

@@ -34,6 +34,13 @@ struct Technique: Sendable {
         self.attack = attack
     }
 
+    var isUnderWay: Bool {
+        switch session {
+        case .open, .running: true
+        case .fresh, .idle: false
+        }
+    }
+
     var ofWhoNotWhat: Technique {
         var copy = afterMigration
         copy.isOfWhoNotWhat = true

@@ -4,7 +4,7 @@ extension Technique {
     static let all: [Technique] =
         rights + owners + definers + disguises + indirect + sequencesAndLargeObjects + definitions
         + oldSessions
-        + twoPhase + afterwards + ofWhoNotWhat
+        + twoPhase + destructive + afterwards + ofWhoNotWhat
 
     private static let insert = "INSERT INTO entry (name) VALUES ('got through')"
 
@@ -16,7 +16,7 @@ extension Technique {
         Technique("idle session inserts", as: "$app", .idle(["SELECT 1"]), insert),
         Technique("group member inserts", as: "grouped_$db", .fresh, insert),
         Technique(
-            "group member truncates", as: "grouped_$db", .fresh, "TRUNCATE entry RESTART IDENTITY"),
+            "group member truncates", as: "grouped_$db", .fresh, "TRUNCATE entry"),
         Technique(
             "NOINHERIT member sets role to the group", as: "passer_$db", .fresh,
             "SET ROLE group_$db", insert),
@@ -48,7 +48,7 @@ extension Technique {
             "COMMIT"),
         Technique(
             "MERGE", as: "$app", .fresh,
-            "MERGE INTO entry USING (SELECT 1 AS id) AS s ON entry.id = s.id WHEN MATCHED THEN UPDATE SET name = 'x'"
+            "MERGE INTO entry USING (SELECT 3 AS id) AS s ON entry.id = s.id WHEN MATCHED THEN UPDATE SET name = 'merged' WHEN NOT MATCHED THEN INSERT (name) VALUES ('merged')"
         ),
         Technique(
             "INSERT ON CONFLICT", as: "$app", .fresh,
@@ -62,8 +62,8 @@ extension Technique {
             "prepared statement from before", as: "$app",
             .idle(["PREPARE p AS \(insert)", "EXECUTE p"]), "EXECUTE p"),
         Technique(
-            "query_to_xml", as: "$app", .fresh,
-            "SELECT query_to_xml($x$\(insert) RETURNING 1$x$, true, false, '')"),
+            "definer through query_to_xml", as: "nobody_$db", .fresh,
+            "SELECT query_to_xml('SELECT owner_writes()', true, false, '')"),
     ]
 
     /// As those who own the tables, which no REVOKE reaches.
@@ -83,10 +83,6 @@ extension Technique {
             "owner drops the trigger", as: "holder_$db", .fresh,
             "DROP TRIGGER \"!sluice_fence\" ON held", "INSERT INTO held VALUES (5)"),
         Technique(
-            "owner gives the table away", as: "member_$db", .fresh,
-            "ALTER TABLE base OWNER TO member_$db", "INSERT INTO base VALUES (1)"),
-        Technique("owner drops the table", as: "holder_$db", .fresh, "DROP TABLE held"),
-        Technique(
             "owner rewrites by ALTER TYPE", as: "holder_$db", .fresh,
             "ALTER TABLE held ALTER n TYPE bigint USING 99"),
         Technique(
@@ -96,8 +92,6 @@ extension Technique {
         Technique(
             "owner refreshes a materialized view", as: "member_$db", .fresh,
             "REFRESH MATERIALIZED VIEW summary"),
-        Technique(
-            "owner drops all that is owned", as: "holder_$db", .fresh, "DROP OWNED BY holder_$db"),
         Technique(
             "owner's procedure commits by itself", as: "holder_$db", .fresh, "CALL commits()"),
         Technique(
@@ -111,7 +105,7 @@ extension Technique {
             "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC"),
         Technique(
             "owner imports a foreign schema", as: "$app", .fresh,
-            "IMPORT FOREIGN SCHEMA public FROM SERVER loop INTO public"),
+            "IMPORT FOREIGN SCHEMA public LIMIT TO (entry) FROM SERVER loop INTO imported"),
     ]
 
     /// Through functions that run as somebody else.
@@ -248,7 +242,7 @@ extension Technique {
         Technique(
             "nextval by the owner", as: "holder_$db", .fresh, "SELECT nextval('held_counter')"),
         Technique(
-            "setval by the owner's member", as: "member_$db", .fresh, "SELECT setval('counter', 99)"
+            "setval by the owner's member", as: "member_$db", .fresh, "SELECT setval('counter', 77)"
         ),
         Technique(
             "nextval, idle session that has called it", as: "$app",
@@ -265,20 +259,20 @@ extension Technique {
         Technique(
             "lo_put by a right of PUBLIC", as: "nobody_$db", .fresh, "SELECT lo_put(4243, 0, 'x')"),
         Technique(
-            "lowrite", as: "$app", .fresh, "BEGIN", "SELECT lowrite(lo_open(4242, 131072), 'x')",
+            "lowrite", as: "$app", .fresh, "BEGIN", "SELECT lowrite(lo_open(4242, 131072), 'y')",
             "COMMIT"),
         Technique(
             "lo_truncate", as: "$app", .fresh, "BEGIN",
             "SELECT lo_truncate(lo_open(4242, 131072), 0)", "COMMIT"),
-        Technique("lo_unlink", as: "$app", .fresh, "SELECT lo_unlink(4242)"),
         Technique(
             "large object's owner changes", as: "$app", .fresh,
-            "ALTER LARGE OBJECT 4242 OWNER TO $app",
+            "COMMENT ON LARGE OBJECT 4242 IS 'x'",
             "GRANT ALL ON LARGE OBJECT 4242 TO PUBLIC"),
+        Technique("lo_unlink", as: "$app", .fresh, "SELECT lo_unlink(4242)"),
         Technique(
             "open descriptor of a large object", as: "$app",
             .open(["SELECT lo_open(4242, 131072)"]),
-            "SELECT lowrite(0, 'x')", "COMMIT"),
+            "SELECT lowrite(0, 'z')", "COMMIT"),
         Technique(
             "logical message", as: "$app", .fresh, "SELECT pg_logical_emit_message(false, 'x', 'x')"
         ),
@@ -292,11 +286,10 @@ extension Technique {
         "CREATE SEQUENCE made_counter",
         "CREATE TYPE made_type AS (n integer)", "CREATE DOMAIN made_domain AS integer",
         "CREATE INDEX ON held (n)",
-        "CREATE RULE made AS ON SELECT TO held DO INSTEAD SELECT 1 AS n",
+        "CREATE RULE made AS ON INSERT TO held DO ALSO NOTIFY made",
         "CREATE STATISTICS made_statistics ON n, (n + 1) FROM held",
         "COMMENT ON TABLE held IS 'got through'",
-        "ALTER TABLE held ADD COLUMN m integer DEFAULT 1", "ALTER TABLE held RENAME TO renamed",
-        "ALTER FUNCTION draw() OWNER TO holder_$db", "DROP SEQUENCE held_counter",
+        "ALTER TABLE held ADD COLUMN m integer DEFAULT 1", "ALTER FUNCTION draw() STRICT",
         "CREATE TRIGGER made BEFORE INSERT ON held EXECUTE FUNCTION draw()",
     ].map { Technique("owner: \($0.prefix(40))", as: "holder_$db", .fresh, $0) }
 
@@ -361,6 +354,21 @@ extension Technique {
             "new transaction is prepared", as: "$app", .fresh, "BEGIN", insert,
             "PREPARE TRANSACTION 'new_$db'",
             "COMMIT PREPARED 'new_$db'")
+    ]
+
+    /// After these there is less to attack, so they come last.
+    private static let destructive: [Technique] = [
+        Technique(
+            "owner renames a table", as: "holder_$db", .fresh, "ALTER TABLE held RENAME TO renamed"),
+        Technique(
+            "owner drops a sequence", as: "holder_$db", .fresh, "DROP SEQUENCE held_counter CASCADE"
+        ),
+        Technique(
+            "owner gives the table away", as: "member_$db", .fresh,
+            "ALTER TABLE base OWNER TO member_$db", "INSERT INTO base VALUES (1)"),
+        Technique("owner drops the table", as: "holder_$db", .fresh, "DROP TABLE evaded"),
+        Technique(
+            "owner drops all that is owned", as: "holder_$db", .fresh, "DROP OWNED BY holder_$db"),
     ]
 
     /// On what the migration has made, which default privileges would open to everybody.
