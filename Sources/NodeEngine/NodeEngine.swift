@@ -76,6 +76,8 @@ public struct NodeEngine: Sendable {
         self.service = service
         serviceTold = service
         self.identity = identity
+        // What was asked before the agent died is asked still: health that was proved then is proved anew.
+        health = memory.directive?.health.map { Health(goal: $0, nextAt: now) }
         lastContact = now
         lastReportAt = now
     }

@@ -172,6 +172,16 @@ import UpgradeModel
         #expect(rig.engine.preview().health?.state == .healthy)
     }
 
+    @Test func anAgentThatStartsAgainAsksForTheHealthThatItsDirectiveWants() {
+        var rig = Rig(active: v2)
+        rig.hear(.directive(directive(1) { $0.health = goal }))
+        var restarted = Rig(rig.journal, active: v2)
+        #expect(restarted.hear(.time).work == .probe(goal))
+        restarted.succeed()
+        restarted.succeed()
+        #expect(restarted.engine.preview().health?.state == .healthy)
+    }
+
     @Test func longOutputIsCutToItsEnd() throws {
         var rig = Rig()
         rig.hear(.directive(directive(1) { $0.tasks = [task("t")] }))
