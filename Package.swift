@@ -106,7 +106,7 @@ let rooms: [Room] = [
     tests("UpgradeModel"),
     tests("ContentDigest"),
     tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
-    tests("ControlAPI"),
+    tests("ControlAPI", .room("UpgradeModel")),
     tests("PostgresClient", .room("PostgresTestSupport")),
     tests("CurlClient"),
     Room(

@@ -66,9 +66,8 @@ extension RunCoordinator {
 
     private func remember(_ append: RunAppend) {
         if append.expectedVersion == 0 { recent = recent.filter { core.run($0.key) != nil } }
-        var entries = recent[append.run] ?? []
         for (offset, event) in append.events.enumerated() {
-            entries.append(
+            recent[append.run, default: []].append(
                 JournalEntry(
                     version: append.expectedVersion + Int64(offset) + 1, epoch: append.epoch,
                     at: append.at, event: event))
@@ -79,7 +78,10 @@ extension RunCoordinator {
                     "version": "\(append.expectedVersion + Int64(offset) + 1)",
                 ])
         }
-        recent[append.run] = entries.suffix(Self.recentLimit)
+        // Cut by half now and then, so that an append costs what it adds.
+        if let count = recent[append.run]?.count, count > 2 * Self.recentLimit {
+            recent[append.run]?.removeFirst(count - Self.recentLimit)
+        }
     }
 
     private func speak(_ outcome: Outcome) {
