@@ -147,8 +147,13 @@ public actor SchemaUpgrade {
 }
 
 extension PostgresError {
-    /// Lock timeout, and the deadlocks that are ended in favour of everybody else.
-    var isLockTimeout: Bool { ["55P03", "40P01"].contains(sqlState) }
+    /// Lock timeout, the deadlocks that are ended in favour of everybody else, and two who change one row of the catalog.
+    var isLockTimeout: Bool {
+        if case .server(let error) = self, error.message == "tuple concurrently updated" {
+            return true
+        }
+        return ["55P03", "40P01"].contains(sqlState)
+    }
 }
 
 extension Span {

@@ -229,3 +229,55 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     let left = Set(try await site.catalog()).symmetricDifference(before)
     #expect(left == [])
 }
+
+@Test func aFenceThatWasHalfUpIsCompletedByTheNext() async throws {
+    let site = try await Site.makeAttacked()
+    let before = try await site.catalog()
+    let first = site.upgrade { $0.readOnlyDefault = true }
+    try await first.done(.raiseFence)
+    await first.close()
+    // As if the coordinator had died before the triggers were there.
+    let migrator = try await site.connect(as: "$migrator")
+    try await migrator.execute("SET default_transaction_read_only = off")
+    try await migrator.execute(
+        """
+        SET search_path = pg_catalog; UPDATE sluice.fence SET state = 'raising', older = NULL;
+        DROP TRIGGER "!sluice_fence" ON public.entry; DROP TRIGGER "!sluice_fence" ON public.held
+        """)
+    await migrator.close()
+    let second = site.upgrade { $0.readOnlyDefault = true }
+    try await second.done(.raiseFence, epoch: 2)
+    try await second.done(.census, epoch: 2)
+    let owner = try await site.connect(as: "holder_$db")
+    await #expect(throws: PostgresError.self) {
+        try await owner.execute("INSERT INTO held VALUES (1)")
+    }
+    try await second.done(.lowerFence, epoch: 2)
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+}
+
+/// The statements of docs/database.md, for when nothing but the database is left.
+@Test func theFenceCanBeLoweredByHand() async throws {
+    let site = try await Site.make()
+    let before = try await site.catalog()
+    let upgrade = site.upgrade()
+    try await upgrade.done(.raiseFence)
+    await upgrade.close()
+    let migrator = try await site.connect(as: "$migrator")
+    for statement in [
+        "SET search_path = pg_catalog", "SET default_transaction_read_only = off", "BEGIN",
+        "SELECT sluice.open_rights()",
+        "DROP EVENT TRIGGER sluice_fence",
+        "CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "UPDATE sluice.fence SET state = 'lifting'", "COMMIT",
+    ] {
+        try await migrator.execute(statement)
+    }
+    await migrator.close()
+    let application = try await site.connect(as: "$app")
+    try await application.execute("INSERT INTO entry (name) VALUES ('open again')")
+    try await upgrade.done(.lowerFence)
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+}

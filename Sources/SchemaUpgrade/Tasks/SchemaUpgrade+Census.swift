@@ -13,6 +13,7 @@ extension SchemaUpgrade {
         }
         let deadline = deadline(configuration.drainTimeout)
         repeat {
+            try await refuseEndlessWait(after: deadline.advanced(by: .seconds(20)))
             try await waitForOlder(task, until: deadline)
             // A transaction from before the fence may have created a table or granted a right when it ended. Then those who
             // began meanwhile may have used it, and are waited for in turn. From now on nobody can do it again.

@@ -91,6 +91,7 @@ extension SchemaUpgrade {
         }
         while busy > 0 {
             try checkCancellation()
+            try await refuseEndlessWait(after: deadline.advanced(by: .seconds(10)))
             if ContinuousClock.now >= deadline {
                 try await endStragglers(
                     task, try await holdersOfUnfencedTables(),
@@ -215,6 +216,18 @@ extension SchemaUpgrade {
             if left == 0 || ContinuousClock.now >= deadline { return left }
             try await pause(upTo: 20)
         }
+    }
+
+    /// Fails, naming tables, when there is something that no ended session explains.
+    func refuseEndlessWait(after deadline: ContinuousClock.Instant) async throws {
+        guard ContinuousClock.now >= deadline else { return }
+        let tables = try await open().query(
+            "SELECT oid::regclass FROM sluice.unfenced_table ORDER BY oid LIMIT 20")
+        throw DatabaseFailure(
+            code: "stragglers",
+            "these tables could not be fenced: "
+                + tables.map { $0.text(0) }.joined(separator: ", "),
+            advice: "look in pg_locks at who holds them, then retry")
     }
 
     func deadline(_ span: Span) -> ContinuousClock.Instant {
