@@ -82,7 +82,8 @@ let rooms: [Room] = [
     lib(
         "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"),
         .room("RunStore"),
-        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics, lifecycle, arguments,
+        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics,
+        lifecycle, arguments,
         .product("Hummingbird", package: "hummingbird"),
         .product("HummingbirdCore", package: "hummingbird"),
         .product("HummingbirdTLS", package: "hummingbird"),
@@ -104,7 +105,7 @@ let rooms: [Room] = [
     Room(name: "PostgresTestSupport", kind: .testSupport),
     Room(name: "NginxTestSupport", kind: .testSupport),
     tests("UpgradeModel"),
-    tests("ContentDigest"),
+    tests("ContentDigest", .room("UpgradeModel")),
     tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
     tests("ControlAPI", .room("UpgradeModel")),
     tests("PostgresClient", .room("PostgresTestSupport")),
