@@ -39,7 +39,7 @@ func runFleet(_ options: String...) async throws -> FleetRun {
     defer { try? FileManager.default.removeItem(at: folder) }
     let output = folder.appending(path: "stdout")
     let log = folder.appending(path: "stderr")
-    for file in [output, log] { FileManager.default.createFile(atPath: file.path, contents: nil) }
+    for file in [output, log] { try Data().write(to: file) }
 
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/python3")
