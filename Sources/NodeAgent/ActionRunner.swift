@@ -72,15 +72,18 @@ struct ActionRunner: Sendable {
     ///
     /// Without it the action could run twice at once: what survives a kill of the agent is its child.
     func awaitSurvivor(_ action: Action, _ identity: TaskIdentity) async {
-        let file = outputFile(identity) + ".pid"
-        guard let survivor = RunningProcess(file: file) else { return }
+        let file = lockFile(identity)
         let deadline = ContinuousClock.now + .milliseconds(action.timeout.milliseconds)
-        while survivor.isRunning, ContinuousClock.now < deadline, !Task.isCancelled {
+        while !Task.isCancelled {
+            if ActionLock(file: file) != nil { return }
+            let late = ContinuousClock.now - deadline
+            if late > ActionRunner.grace { return }
+            if late > .zero { ActionLock.killHolders(of: file) }
             try? await Task.sleep(for: .milliseconds(20))
         }
-        if survivor.isRunning { survivor.killSession() }
-        unlink(file)
     }
+
+    private func lockFile(_ identity: TaskIdentity) -> String { outputFile(identity) + ".lock" }
 
     /// The file with a task's whole output, by the digest of its identity: an identity is text from outside.
     func outputFile(_ identity: TaskIdentity) -> String {
@@ -169,6 +172,15 @@ extension ActionRunner {
         }
     }
 
+    /// A child of somebody else's between its fork and its exec may have the last lock for a moment, hence the patience.
+    private func lock(_ identity: TaskIdentity) async -> ActionLock? {
+        for _ in 0..<100 {
+            if let lock = ActionLock(file: lockFile(identity)) { return lock }
+            try? await Task.sleep(for: .milliseconds(10))
+        }
+        return nil
+    }
+
     /// Ends when the process itself ends, even when a child of it still has the output open.
     private func execute(
         _ arguments: [String], _ action: Action, _ context: Context, _ keeper: OutputKeeper
@@ -186,11 +198,18 @@ extension ActionRunner {
             options.groupID = user.group
             options.supplementaryGroups = user.groups
         }
+        guard let lock = await lock(context.identity) else {
+            return .notStarted("a process of this task is still there, or its lock cannot be made")
+        }
+        defer { withExtendedLifetime(lock) {} }
+        let standardInput = lock.descriptor
         do {
             let result = try await Subprocess.run(
                 .path(literal(arguments[0])), arguments: Arguments(Array(arguments.dropFirst())),
-                environment: environment(action, context), platformOptions: options, input: .none,
-                output: .sequence, error: .combinedWithOutput
+                environment: environment(action, context), platformOptions: options,
+                input: .fileDescriptor(value(standardInput), closeAfterSpawningProcess: false),
+                output: .sequence,
+                error: .combinedWithOutput
             ) { execution in
                 keeper.began(execution.processIdentifier.value)
                 do {
@@ -214,7 +233,16 @@ extension ActionRunner {
     }
 }
 
-/// A path from a text: the path's type belongs to a package that only Subprocess uses.
+/// A descriptor from its number: the type belongs to a package that only Subprocess uses, as that of paths does.
+private func value<Descriptor: RawRepresentable>(_ number: Int32) -> Descriptor
+where Descriptor.RawValue == Int32 {
+    guard let descriptor = Descriptor(rawValue: number) else {
+        preconditionFailure("any number is one")
+    }
+    return descriptor
+}
+
+/// A path from a text.
 private func literal<Path: ExpressibleByStringLiteral>(_ text: String) -> Path
 where Path.StringLiteralType == String {
     Path(stringLiteral: text)
@@ -225,15 +253,13 @@ private final class OutputKeeper: Sendable {
     private struct State {
         var written = 0
         var last: [UInt8] = []
-        var process: RunningProcess?
+        var process: pid_t?
     }
-    private let file: String
     private let descriptor: Int32
     private let limit: Int
     private let state = Mutex(State())
 
     init(file: String, limit: Int) throws(SystemFailure) {
-        self.file = file
         self.limit = limit
         descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw SystemFailure(errno: "create \(file)") }
@@ -241,18 +267,14 @@ private final class OutputKeeper: Sendable {
 
     deinit {
         close(descriptor)
-        unlink(file + ".pid")
     }
 
-    /// Notes which process it is, for an agent that has to find out after a crash.
-    func began(_ process: pid_t) {
-        guard let process = RunningProcess(process) else { return }
-        state.withLock { $0.process = process }
-        process.write(to: file + ".pid")
-    }
+    func began(_ process: pid_t) { state.withLock { $0.process = process } }
 
-    /// Whatever of the process's session has outlived it.
-    func endGroup() { state.withLock { $0.process }?.killSession() }
+    /// Ends whatever of the process's session has outlived it.
+    func endGroup() {
+        if let process = state.withLock({ $0.process }), process > 1 { kill(-process, SIGKILL) }
+    }
 
     // SAFETY: the bytes are used during the call only.
     func add(_ bytes: UnsafeRawBufferPointer) {

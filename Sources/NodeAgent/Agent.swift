@@ -163,7 +163,9 @@ actor Agent {
     }
 
     private func set(_ target: GateTarget) -> [NodeInput] {
-        let hadReadHold = gate.observe().setting.readHold != nil
+        let before = gate.observe()
+        let hadReadHold = before.setting.readHold != nil
+        if target.writes.isOpen { meter.willOpen(before) }
         var failure: String?
         do throws(GateError) {
             try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
@@ -282,6 +284,8 @@ actor Agent {
             guard !Task.isCancelled else { return }
             log(work, result)
             take(.ended(work, result))
+            // Pruning is the last thing that a run asks for.
+            if case .prune = work { releaseIdleCode() }
         }
     }
 

@@ -53,7 +53,7 @@ struct AgentCommand: AsyncParsableCommand {
             let signals = StopSignals()
             do throws(SystemFailure) {
                 try await AgentStart(configuration: configuration, logger: logger).run { stop in
-                    releaseStartPages()
+                    releaseIdleCode()
                     signals.arm {
                         log.notice("stopping; the gate stays as it is")
                         stop()

@@ -9,6 +9,15 @@ struct GateMeter: Sendable {
     private var atClosing = GateTotals()
     private var closedAt: Instant?
     private var openedAt: Instant?
+    private var released = 0
+    private var longestWait = Span.zero
+
+    /// The gate is about to open to writes: those that wait go through.
+    mutating func willOpen(_ snapshot: GateSnapshot) {
+        guard snapshot.writesHeld > 0 else { return }
+        released += snapshot.writesHeld
+        longestWait = max(longestWait, snapshot.oldestHeld ?? .zero)
+    }
 
     /// - Parameter areReadsSettled: whether the reads that were let through before have left the application.
     mutating func observe(_ snapshot: GateSnapshot, areReadsSettled: Bool, at now: Instant)
@@ -21,6 +30,8 @@ struct GateMeter: Sendable {
                 closedAt = now
                 openedAt = nil
                 atClosing = snapshot.totals
+                released = 0
+                longestWait = .zero
             } else {
                 openedAt = now
             }
@@ -33,7 +44,8 @@ struct GateMeter: Sendable {
             writes: snapshot.setting.writes.kind, readsHeld: snapshot.setting.readHold != nil,
             readsSettled: snapshot.setting.readHold != nil && areReadsSettled,
             writesInFlight: snapshot.writesInFlight, writesWaiting: snapshot.writesHeld,
-            readsWaiting: snapshot.readsHeld, writesRefused: max(0, refused), closedAt: closedAt,
+            readsWaiting: snapshot.readsHeld, writesRefused: max(0, refused),
+            writesReleased: released, longestWait: longestWait, closedAt: closedAt,
             openedAt: openedAt)
     }
 }

@@ -143,10 +143,4 @@ import UpgradeModel
         #expect(await runner.probe(probed, context) == expected)
         #expect(await runner.probe(action(["/bin/false"]), context) == nil)
     }
-
-    private func isRunning(_ process: pid_t) -> Bool {
-        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
-        else { return false }
-        return !text.contains(") Z ")
-    }
 }

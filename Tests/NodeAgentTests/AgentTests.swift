@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
+import CurlClient
 import FoundationEssentials
 import Glibc
 import Releases
@@ -205,6 +206,35 @@ import UpgradeModel
             _ = try await coordinator.status {
                 $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1
             }
+        }
+    }
+
+    @Test func heldWritesAreShownAndGoThroughWhenTheGateOpens() async throws {
+        let node = try TestNode(coordinator)
+        let proxy = CurlClient()
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.writes = holding })
+            _ = try await coordinator.status { $0.gate.writes == .hold }
+            try await withThrowingTaskGroup(of: Int.self) { group in
+                for number in 1...2 {
+                    let request = HTTPRequest(
+                        .get, "http://gate/admit",
+                        headers: [
+                            HTTPHeader("X-Sluice-Kind", "write"),
+                            HTTPHeader("X-Request-Id", "request-\(number)"),
+                        ], unixSocket: "\(node.runtime)/gate.sock")
+                    group.addTask { try await proxy.perform(request).status }
+                }
+                _ = try await coordinator.status { $0.gate.writesWaiting == 2 }
+                coordinator.say(directive(2))
+                for try await status in group { #expect((200...299).contains(status)) }
+            }
+            let status = try await coordinator.status {
+                $0.revision == 2 && $0.gate.writes == .open
+            }
+            #expect(status.gate.writesReleased == 2)
+            #expect(status.gate.longestWait > .zero)
+            #expect(status.gate.writesRefused == 0)
         }
     }
 

@@ -89,7 +89,7 @@ import UpgradeModel
         #expect(status.tasks[0].output.contains("the agent was restarted while this ran"))
         #expect(node.lines() == ["begun"])
         let survivor = try #require(pid_t(node.lines("pid").first ?? ""))
-        #expect(RunningProcess(survivor) == nil, "what outlived its agent has been ended")
+        #expect(!isRunning(survivor), "what outlived its agent has been ended")
     }
 
     @Test func toldToStopItLeavesTheGateAsItIsAndGoesAtOnce() async throws {

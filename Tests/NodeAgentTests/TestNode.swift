@@ -196,3 +196,11 @@ func task(
 }
 
 func identity(_ text: String) -> TaskIdentity { TaskIdentity(rawValue: text) }
+
+/// Whether a process is there and not merely waiting to be noticed.
+func isRunning(_ process: pid_t) -> Bool {
+    guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8) else {
+        return false
+    }
+    return !text.contains(") Z ")
+}
