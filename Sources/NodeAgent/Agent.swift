@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ControlAPI
 import Dispatch
 import Logging
 import NodeEngine
@@ -19,34 +18,34 @@ actor Agent {
 
     let configuration: AgentConfiguration
     let coordinator: CoordinatorClient
-    private let clock: SteadyClock
+    let clock: SteadyClock
     private let gate: WriteGate
     private let store: ReleaseStore
     private let performer: WorkPerformer
-    private let logger: Logger
+    let logger: Logger
     private var journal: AgentJournal
-    private var engine: NodeEngine
+    var engine: NodeEngine
     private var meter = GateMeter()
     private var areReadsSettled = false
     private var wakeUp: (any DispatchSourceTimer)?
     private var currentWork: Task<WorkResult, Never>?
     private var isWorkCancelled = false
-    private var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
-    private var alarms: [String] = []
-    private var contact = Contact()
+    var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
+    var alarms: [String] = []
+    var contact = Contact()
     /// Set when the journal could not be written: nothing is done any more.
-    private var fault: SystemFailure?
+    var fault: SystemFailure?
 
     /// Why the agent cannot go on; ends `run`.
     private let ending = AsyncStream<SystemFailure>.makeStream(
         bufferingPolicy: .bufferingOldest(1))
     /// At most one of each is pending: what is pending is looked at anew when its turn comes.
-    private let reports = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let reports = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let works = AsyncStream<NodeWork>.makeStream()
-    private let staging = Mutex<StagingState>(StagingState())
+    let staging = Mutex<StagingState>(StagingState())
 
-    private struct StagingState {
+    struct StagingState {
         var progress: UpgradeModel.StagingProgress?
         var reportedAt = Instant(milliseconds: 0)
     }
@@ -321,113 +320,6 @@ actor Agent {
             logger.log(level: isGood ? .info : .debug, "\(work.words): \(detail)")
         case (_, .done): logger.info("\(work.words): done")
         }
-    }
-
-    // MARK: - The coordinator
-
-    /// How long the coordinator may keep a question open.
-    private static let longPoll = Span.seconds(50)
-
-    private func followDirectives() async {
-        var backoff = Backoff()
-        while !Task.isCancelled {
-            let known = engine.memory.directive
-            let began = ContinuousClock.now
-            let coordinator = coordinator
-            // Not a child task, so that a status that got through can end a question that hangs on a dead connection.
-            let poll = Task { () -> Result<Directive?, CoordinatorClient.Failure> in
-                do throws(CoordinatorClient.Failure) {
-                    return .success(
-                        try await coordinator.directive(after: known, wait: Agent.longPoll))
-                } catch {
-                    return .failure(error)
-                }
-            }
-            currentPoll = poll
-            let answer = await withTaskCancellationHandler {
-                await poll.value
-            } onCancel: {
-                poll.cancel()
-            }
-            currentPoll = nil
-            guard !Task.isCancelled, fault == nil else { return }
-            var isProgress = false
-            switch answer {
-            case .success(let directive?):
-                isProgress = known.map { directive.isNewer(than: $0) } ?? true
-                hear(nil)
-                take(.directive(directive))
-            case .success(nil): isProgress = ContinuousClock.now - began > .seconds(1)
-            case .failure(let failure): if !poll.isCancelled { hear(failure) }
-            }
-            if isProgress || poll.isCancelled { backoff.reset() } else { await backoff.wait() }
-        }
-    }
-
-    private func sendStatuses() async {
-        var backoff = Backoff()
-        for await _ in reports.stream {
-            var hasFailed = false
-            while !Task.isCancelled, fault == nil {
-                var status = engine.status(at: clock.now)
-                status.staging = staging.withLock { $0.progress }
-                status.diskFree = freeBytes(at: configuration.directories.app)
-                do throws(CoordinatorClient.Failure) {
-                    receive(try await coordinator.send(status), afterFailure: hasFailed)
-                    backoff.reset()
-                    break
-                } catch {
-                    hasFailed = true
-                    hear(error)
-                    await backoff.wait()
-                }
-            }
-        }
-    }
-
-    private func receive(_ receipt: StatusReceipt, afterFailure: Bool) {
-        hear(nil)
-        // A leader of an earlier epoch is no contact: its word keeps no gate closed.
-        let known = engine.memory.directive
-        if receipt.epoch >= known?.epoch ?? .zero { take(.contact) } else { take(.time) }
-        // The coordinator is there again, and the open question may be one that the old one was asked.
-        if afterFailure { currentPoll?.cancel() }
-    }
-
-    /// Notes whether the coordinator answers, and logs when that changes.
-    private func hear(_ failure: CoordinatorClient.Failure?) {
-        let hadTrouble = contact.trouble != nil
-        contact.trouble = failure?.message
-        if let failure {
-            if !hadTrouble || failure.isRefusal != contact.isRefused {
-                logger.warning("\(failure.message)")
-            }
-            contact.isRefused = failure.isRefusal
-        } else {
-            contact.lastAnswer = clock.now
-            if hadTrouble { logger.notice("the coordinator answers") }
-        }
-    }
-
-    // MARK: - People
-
-    func report() -> LocalReport {
-        let status = engine.preview()
-        return LocalReport(
-            node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
-            lastAnswer: contact.lastAnswer, trouble: contact.trouble,
-            run: engine.memory.directive?.run,
-            status: status, alarms: alarms)
-    }
-
-    func openBreakGlass(reason: String) -> LocalReport {
-        take(.breakGlass(reason: reason))
-        return report()
-    }
-
-    func endBreakGlass() -> LocalReport {
-        take(.mendGlass)
-        return report()
     }
 }
 

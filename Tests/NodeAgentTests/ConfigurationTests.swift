@@ -40,9 +40,9 @@ import WriteGate
         let here = URL(filePath: #filePath).deletingLastPathComponent()
         let example = try String(
             contentsOf: here.appending(path: "../../agents/agent.yaml"), encoding: .utf8)
-        let reader = try String(
-            contentsOf: here.appending(
-                path: "../../Sources/NodeAgent/AgentConfiguration+Read.swift"), encoding: .utf8)
+        let sources = here.appending(path: "../../Sources/NodeAgent")
+        let reader = try ["ConfigurationBuilder.swift", "ConfigurationBuilder+Actions.swift"]
+            .map { try String(contentsOf: sources.appending(path: $0), encoding: .utf8) }.joined()
         let calls = [
             "text", "requiredText", "path", "span", "number", "boolean", "texts", "section", "node",
             "named",

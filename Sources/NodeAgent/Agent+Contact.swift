@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ControlAPI
+import Logging
+import NodeEngine
+import Synchronization
+import UpgradeModel
+
+/// What the agent hears from the coordinator and tells it, and what it tells a person.
+extension Agent {
+    /// How long the coordinator may keep a question open.
+    private static let longPoll = Span.seconds(50)
+
+    func followDirectives() async {
+        var backoff = Backoff()
+        while !Task.isCancelled {
+            let known = engine.memory.directive
+            let began = ContinuousClock.now
+            let coordinator = coordinator
+            // Not a child task, so that a status that got through can end a question that hangs on a dead connection.
+            let poll = Task { () -> Result<Directive?, CoordinatorClient.Failure> in
+                do throws(CoordinatorClient.Failure) {
+                    return .success(
+                        try await coordinator.directive(after: known, wait: Agent.longPoll))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            currentPoll = poll
+            let answer = await withTaskCancellationHandler {
+                await poll.value
+            } onCancel: {
+                poll.cancel()
+            }
+            currentPoll = nil
+            guard !Task.isCancelled, fault == nil else { return }
+            var isProgress = false
+            switch answer {
+            case .success(let directive?):
+                isProgress = known.map { directive.isNewer(than: $0) } ?? true
+                hear(nil)
+                take(.directive(directive))
+            case .success(nil): isProgress = ContinuousClock.now - began > .seconds(1)
+            case .failure(let failure): if !poll.isCancelled { hear(failure) }
+            }
+            if isProgress || poll.isCancelled { backoff.reset() } else { await backoff.wait() }
+        }
+    }
+
+    func sendStatuses() async {
+        var backoff = Backoff()
+        for await _ in reports.stream {
+            var hasFailed = false
+            while !Task.isCancelled, fault == nil {
+                var status = engine.status(at: clock.now)
+                status.staging = staging.withLock { $0.progress }
+                status.diskFree = freeBytes(at: configuration.directories.app)
+                do throws(CoordinatorClient.Failure) {
+                    receive(try await coordinator.send(status), afterFailure: hasFailed)
+                    backoff.reset()
+                    break
+                } catch {
+                    hasFailed = true
+                    hear(error)
+                    await backoff.wait()
+                }
+            }
+        }
+    }
+
+    private func receive(_ receipt: StatusReceipt, afterFailure: Bool) {
+        hear(nil)
+        // A leader of an earlier epoch is no contact: its word keeps no gate closed.
+        let known = engine.memory.directive
+        if receipt.epoch >= known?.epoch ?? .zero { take(.contact) } else { take(.time) }
+        // The coordinator is there again, and the open question may be one that the old one was asked.
+        if afterFailure { currentPoll?.cancel() }
+    }
+
+    /// Notes whether the coordinator answers, and logs when that changes.
+    private func hear(_ failure: CoordinatorClient.Failure?) {
+        let hadTrouble = contact.trouble != nil
+        contact.trouble = failure?.message
+        if let failure {
+            if !hadTrouble || failure.isRefusal != contact.isRefused {
+                logger.warning("\(failure.message)")
+            }
+            contact.isRefused = failure.isRefusal
+        } else {
+            contact.lastAnswer = clock.now
+            if hadTrouble { logger.notice("the coordinator answers") }
+        }
+    }
+
+    // MARK: - People
+
+    func report() -> LocalReport {
+        let status = engine.preview()
+        return LocalReport(
+            node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
+            lastAnswer: contact.lastAnswer, trouble: contact.trouble,
+            run: engine.memory.directive?.run,
+            status: status, alarms: alarms)
+    }
+
+    func openBreakGlass(reason: String) -> LocalReport {
+        take(.breakGlass(reason: reason))
+        return report()
+    }
+
+    func endBreakGlass() -> LocalReport {
+        take(.mendGlass)
+        return report()
+    }
+}
