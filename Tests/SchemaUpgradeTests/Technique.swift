@@ -13,7 +13,7 @@ struct Technique: Sendable {
         case idle([String])
         /// In a transaction that has run these statements.
         case open([String])
-        /// In the middle of this statement.
+        /// In the middle of this statement, at `$pause`.
         case running(String)
     }
 
@@ -33,6 +33,9 @@ struct Technique: Sendable {
         self.session = session
         self.attack = attack
     }
+
+    /// The advisory lock that a running statement waits for at `$pause`.
+    var pauseKey: Int { name.utf8.reduce(7) { ($0 * 31 + Int($1)) % 1_000_003 } }
 
     var isUnderWay: Bool {
         switch session {
@@ -80,11 +83,14 @@ final class Attacker: Sendable {
         case .running(let statement):
             let opened = try await site.connect(as: technique.role)
             let pid = try await opened.query("SELECT pg_backend_pid()")[0].text(0)
-            let text = site.named(statement)
+            // It waits in its middle for as long as the observer wants, however slow the machine is.
+            try await site.observer.query("SELECT pg_advisory_lock(\(technique.pauseKey))")
+            let text = site.named(statement).replacing(
+                "$pause", with: "pg_advisory_xact_lock_shared(\(technique.pauseKey))")
             running = Task { _ = try? await opened.execute(text) }
             connection = opened
             while try await site.observer.query(
-                "SELECT FROM pg_stat_activity WHERE pid = $1::int AND state = 'active' AND wait_event = 'PgSleep'",
+                "SELECT FROM pg_stat_activity WHERE pid = $1::int AND wait_event = 'advisory'",
                 [pid]
             ).isEmpty {
                 try await Task.sleep(for: .milliseconds(2))
@@ -94,6 +100,7 @@ final class Attacker: Sendable {
 
     /// - Returns: what PostgreSQL said to each statement.
     func attack(_ site: Site) async throws -> [String] {
+        if running != nil { try await site.observer.query("SELECT pg_advisory_unlock(\(technique.pauseKey))") }
         await running?.value
         let session: PostgresConnection
         if let connection {

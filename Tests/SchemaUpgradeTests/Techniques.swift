@@ -315,14 +315,14 @@ extension Technique {
             .open(["DECLARE c CURSOR FOR SELECT many()"]), "FETCH 10 FROM c", "COMMIT"),
         Technique(
             "INSERT … SELECT under way", as: "$app",
-            .running("INSERT INTO entry (name) SELECT 'x' FROM pg_sleep(3)")),
+            .running("INSERT INTO entry (name) SELECT 'x' FROM (SELECT $pause) AS p")),
         Technique(
             "INSERT … SELECT under way, by an owner", as: "holder_$db",
-            .running("INSERT INTO held SELECT 8 FROM pg_sleep(3)")),
+            .running("INSERT INTO held SELECT 8 FROM (SELECT $pause) AS p")),
         Technique(
             "DO block under way", as: "$app",
             .running(
-                "DO $x$ BEGIN PERFORM pg_sleep(3); \(insert); EXCEPTION WHEN query_canceled THEN \(insert); END $x$"
+                "DO $x$ BEGIN PERFORM $pause; \(insert); EXCEPTION WHEN query_canceled THEN \(insert); END $x$"
             )),
         Technique(
             "open transaction creates a table", as: "holder_$db",
