@@ -123,7 +123,7 @@ extension CoordinatorCore {
                 run: run.identifier, expectedVersion: 0, epoch: epoch, at: now,
                 events: [.created(created)],
                 claim: .take(created.fleet)))
-        settle(created.fleet, at: now, &ready)
+        settle(created.fleet, at: now, &ready, looksAgain: true)
     }
 
     /// The nodes that a selection means now, sorted.
@@ -147,11 +147,11 @@ extension CoordinatorCore {
             return
         }
         statuses[node] = Seen(status: status, at: now)
-        guard let fleet = fleets[node] ?? fleetJoined(by: node), let run = runs[fleet] else {
-            return
-        }
-        ready.changed.insert(run.identifier)
-        if run.members[node] == nil {
+        guard let fleet = fleets[node] ?? fleetJoined(by: node),
+            let identifier = runs[fleet]?.identifier
+        else { return }
+        ready.changed.insert(identifier)
+        if runs[fleet]?.members[node] == nil {
             try put(.nodeAppeared(node), into: fleet, at: now, &ready)
         } else if isCurrent(status, of: node) {
             try put(.status(node, status), into: fleet, at: now, &ready)
@@ -177,24 +177,29 @@ extension CoordinatorCore {
     private mutating func put(
         _ input: RunInput, into fleet: FleetName, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
-        guard let run = runs[fleet] else { return }
-        let events = try run.decide(input, at: now)
+        // A run is looked at and not held: a second reference would make each fact copy every member.
+        guard let events = try runs[fleet]?.decide(input, at: now) else { return }
         if events.isEmpty, case .status = input { return }
         record(events, in: fleet, at: now, &ready)
-        settle(fleet, at: now, &ready)
+        settle(fleet, at: now, &ready, looksAgain: events.contains(where: \.mayChangeDirectives))
     }
 
-    /// Goes on until nothing more follows: consequences, new directives, and what is known of nodes whose directive stays.
-    private mutating func settle(_ fleet: FleetName, at now: Instant, _ ready: inout Ready) {
-        while let run = runs[fleet] {
-            let consequences = run.consequences(at: now)
+    /// Goes on until nothing more follows: consequences, and what is known already of the nodes that a step names.
+    ///
+    /// - Parameter looksAgain: whether the last statuses may say more than they did, because another step is in hand.
+    private mutating func settle(
+        _ fleet: FleetName, at now: Instant, _ ready: inout Ready, looksAgain: Bool
+    ) {
+        var looksAgain = looksAgain
+        while let consequences = runs[fleet]?.consequences(at: now) {
             if !consequences.isEmpty {
                 record(consequences, in: fleet, at: now, &ready)
+                looksAgain = looksAgain || consequences.contains(where: \.mayChangeDirectives)
                 continue
             }
-            renewDirectives(of: fleet, &ready)
+            guard looksAgain else { return }
             let known = factsKnown(in: fleet, at: now)
-            if known.isEmpty { return }
+            looksAgain = !known.isEmpty
             record(known, in: fleet, at: now, &ready)
         }
     }
@@ -218,21 +223,22 @@ extension CoordinatorCore {
     private mutating func record(
         _ events: [RunEvent], in fleet: FleetName, at now: Instant, _ ready: inout Ready
     ) {
-        guard !events.isEmpty, let before = runs[fleet] else { return }
-        let version = before.version
+        guard !events.isEmpty, let identifier = runs[fleet]?.identifier,
+            let version = runs[fleet]?.version
+        else { return }
         for event in events {
             runs[fleet]?.apply(RecordedEvent(at: now, epoch: epoch, event: event))
         }
         for case .nodeJoined(let fact) in events { fleets[fact.node] = fleet }
         let ends = events.contains { if case .ended = $0 { true } else { false } }
-        ready.changed.insert(before.identifier)
-        if let last = ready.appends.indices.last, ready.appends[last].run == before.identifier {
+        ready.changed.insert(identifier)
+        if let last = ready.appends.indices.last, ready.appends[last].run == identifier {
             ready.appends[last].events += events
             if ends { ready.appends[last].claim = .release(fleet) }
         } else {
             ready.appends.append(
                 RunAppend(
-                    run: before.identifier, expectedVersion: version, epoch: epoch, at: now,
+                    run: identifier, expectedVersion: version, epoch: epoch, at: now,
                     events: events,
                     claim: ends ? .release(fleet) : nil))
         }

@@ -188,7 +188,7 @@ func spawnThread(_ run: @escaping @Sendable () -> Void) {
 
 /// Asks again until it is so, ten seconds at most.
 func eventually(_ condition: () -> Bool) async -> Bool {
-    let end = ContinuousClock.now + .seconds(10)
+    let end = ContinuousClock.now + .seconds(60)
     while !condition() {
         if ContinuousClock.now > end { return false }
         try? await Task.sleep(for: .milliseconds(5))

@@ -43,7 +43,7 @@ public struct TestSupportFailure: Error, CustomStringConvertible {
 
 /// Looks again and again until a condition holds; false when it does not by the deadline.
 public func eventually(
-    within limit: Duration = .seconds(20), _ condition: () throws -> Bool
+    within limit: Duration = .seconds(60), _ condition: () throws -> Bool
 ) async rethrows -> Bool {
     let deadline = ContinuousClock.now + limit
     while true {
