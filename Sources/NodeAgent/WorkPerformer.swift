@@ -26,10 +26,12 @@ struct WorkPerformer: Sendable {
     /// What is on the host now.
     func survey() async throws(ReleaseFailure) -> HostFacts {
         let staged = try await store.staged()
-        let current = try await store.current()
         return HostFacts(
             staged: staged,
-            current: current.map {
+            current: try await store.current().map {
+                CurrentRelease(release: $0.release, generation: $0.generation)
+            },
+            latest: try await store.latestActivation().map {
                 CurrentRelease(release: $0.release, generation: $0.generation)
             },
             diskFree: freeBytes(at: configuration.directories.app))
@@ -50,7 +52,7 @@ struct WorkPerformer: Sendable {
         case .prune(let count):
             await releases { () async throws(ReleaseFailure) in
                 _ = try await store.prune(
-                    keeping: max(1, count), protecting: surroundings.protected)
+                    keeping: max(0, count) + 1, protecting: surroundings.protected)
             }
         case .run(let task): .task(await run(task, surroundings))
         case .resolve(let task): .task(await resolve(task, surroundings))
@@ -86,14 +88,11 @@ struct WorkPerformer: Sendable {
             throw ReleaseFailure(
                 .fetchFailed, "the manifest of \(release.name) did not come: \(error.message)")
         }
-        let report = surroundings.onProgress
         try await store.stage(
-            manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator)
-        ) {
-            report(
-                UpgradeModel.StagingProgress(
-                    release: release, bytesDone: $0.bytesDone, bytesTotal: $0.bytesTotal))
-        }
+            manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator),
+            progress: surroundings.onProgress)
+        // So that the flip in the write window is one rename.
+        try await store.prepareActivation(release, generation: store.nextGeneration())
     }
 
     // MARK: Tasks

@@ -361,10 +361,19 @@ extension NodeEngine {
         {
             return .activate(plan)
         }
-        let highest = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
         return .activate(
-            ActivationPlan(identity: goal.identity, release: goal.release, generation: highest.next)
-        )
+            ActivationPlan(
+                identity: goal.identity, release: goal.release,
+                generation: generation(for: goal.release)))
+    }
+
+    /// The generation that was prepared for this release and never served, or one higher than any before.
+    private func generation(for release: ReleaseReference) -> CacheGeneration {
+        let used = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
+        if let latest = host.latest, latest.release == release, latest.generation > used {
+            return latest.generation
+        }
+        return max(used, host.latest?.generation ?? .zero).next
     }
 }
 

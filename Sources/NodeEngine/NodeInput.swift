@@ -27,12 +27,18 @@ public struct HostFacts: Hashable, Sendable {
     /// Every release on disk, complete and verified.
     public var staged: [ReleaseReference]
     public var current: CurrentRelease?
+    /// The highest generation on disk and its release: the current one, one prepared for the next flip, or one that was left.
+    public var latest: CurrentRelease?
     /// Bytes free where releases are kept.
     public var diskFree: Int64
 
-    public init(staged: [ReleaseReference], current: CurrentRelease?, diskFree: Int64) {
+    public init(
+        staged: [ReleaseReference], current: CurrentRelease?, latest: CurrentRelease? = nil,
+        diskFree: Int64
+    ) {
         self.staged = staged
         self.current = current
+        self.latest = latest
         self.diskFree = diskFree
     }
 }

@@ -37,7 +37,12 @@ extension ReleaseStore {
 
     /// The next generation that nobody has used on this node.
     public func nextGeneration() throws(ReleaseFailure) -> CacheGeneration {
-        (try activations().map(\.generation).max() ?? .zero).next
+        (try latestActivation()?.generation ?? .zero).next
+    }
+
+    /// The activation of the highest generation on disk, whether `current` points to it, it is prepared, or a flip was undone.
+    public func latestActivation() throws(ReleaseFailure) -> Activation? {
+        try activations().max { $0.generation < $1.generation }
     }
 
     /// Makes a release the one that `current` points to, with one rename.

@@ -172,6 +172,23 @@ import UpgradeModel
         #expect(rig.engine.preview().health?.state == .healthy)
     }
 
+    @Test func aFlipTakesThePreparedGenerationAndNeverOneThatWasServed() {
+        func generation(_ latest: CurrentRelease) -> CacheGeneration? {
+            var rig = Rig(staged: [v1, v2])
+            rig.host.latest = latest
+            rig.hear(.surveyed(rig.host))
+            rig.hear(.directive(directive(1) { $0.active = flip("f") }))
+            guard case .activate(let plan)? = rig.engine.work else { return nil }
+            return plan.generation
+        }
+        let prepared = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 4))
+        #expect(generation(prepared) == CacheGeneration(rawValue: 4))
+        let foreign = CurrentRelease(release: v1, generation: CacheGeneration(rawValue: 4))
+        #expect(generation(foreign) == CacheGeneration(rawValue: 5))
+        let served = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 1))
+        #expect(generation(served) == CacheGeneration(rawValue: 2))
+    }
+
     @Test func anAgentThatStartsAgainAsksForTheHealthThatItsDirectiveWants() {
         var rig = Rig(active: v2)
         rig.hear(.directive(directive(1) { $0.health = goal }))
