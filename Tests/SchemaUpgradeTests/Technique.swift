@@ -100,7 +100,9 @@ final class Attacker: Sendable {
 
     /// - Returns: what PostgreSQL said to each statement.
     func attack(_ site: Site) async throws -> [String] {
-        if running != nil { try await site.observer.query("SELECT pg_advisory_unlock(\(technique.pauseKey))") }
+        if running != nil {
+            try await site.observer.query("SELECT pg_advisory_unlock(\(technique.pauseKey))")
+        }
         await running?.value
         let session: PostgresConnection
         if let connection {
