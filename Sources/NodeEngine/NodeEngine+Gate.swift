@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+extension NodeEngine {
+    mutating func watchLease(at now: Instant, _ ready: inout NodeReady) {
+        guard let directive = memory.directive, !hasLeaseExpired,
+            now >= lastContact + directive.lease.duration, gateWanted != .open
+        else { return }
+        hasLeaseExpired = true
+        let age = now - lastContact
+        switch directive.lease.onExpiry {
+        case .open:
+            ready.alarms.append("no word from the coordinator for \(age): the gate opens by itself")
+        case .keep:
+            ready.alarms.append(
+                "no word from the coordinator for \(age), and the migration may have begun: the gate stays "
+                    + "closed; see `sluice-agent break-glass --help`")
+        }
+    }
+
+    /// What the gate should do by the directive alone.
+    var gateWanted: GateTarget {
+        guard let directive = memory.directive else { return .open }
+        return GateTarget(writes: directive.writes, reads: readsWanted(directive.reads))
+    }
+
+    func readsWanted(_ reads: ReadAdmission) -> HoldLimits? {
+        guard let until = reads.until else { return reads.hold }
+        return activeIdentity == until ? nil : reads.hold
+    }
+
+    /// An effect that failed is asked for again once its time has come.
+    mutating func forgetEffects(at now: Instant) {
+        guard let retry = effectsRetryAt, now >= retry else { return }
+        effectsRetryAt = nil
+        if failures[.gate] != nil { gateTold = nil }
+        if failures[.service] != nil { serviceTold = nil }
+    }
+
+    mutating func setGate(_ ready: inout NodeReady) {
+        // Without a directive the gate stays as it was found, unless a person says otherwise.
+        guard memory.directive != nil || memory.brokenGlass != nil else { return }
+        let mayOpen = hasLeaseExpired && memory.directive?.lease.onExpiry == .open
+        let target = memory.brokenGlass != nil || mayOpen ? .open : gateWanted
+        if target != gateTold {
+            gateTold = target
+            ready.gate = target
+        }
+    }
+
+    mutating func setService(_ ready: inout NodeReady) {
+        guard let wanted = memory.directive?.service, wanted != serviceTold else { return }
+        serviceTold = wanted
+        ready.service = wanted
+    }
+
+    /// The identity of the flip that the `current` link shows.
+    var activeIdentity: ActivationIdentity? {
+        guard let plan = memory.activation, let current = host.current,
+            plan.release == current.release,
+            plan.generation == current.generation
+        else { return nil }
+        return plan.identity
+    }
+}

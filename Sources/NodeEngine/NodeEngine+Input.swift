@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+extension NodeEngine {
+    mutating func record(_ record: NodeRecord, _ ready: inout NodeReady) {
+        memory.apply(record)
+        ready.journal.append(record)
+    }
+
+    mutating func take(_ input: NodeInput, at now: Instant, _ ready: inout NodeReady) {
+        switch input {
+        case .directive(let directive):
+            accept(directive, at: now, &ready)
+        case .contact:
+            lastContact = now
+            hasLeaseExpired = false
+        case .surveyed(let facts):
+            host = facts
+        case .gate(let observation):
+            gate = observation
+        case .effected(let goal, let failure):
+            failures[goal] = failure.map {
+                NodeFailure(goal: goal, message: String($0.prefix(2048)))
+            }
+            if failure != nil { effectsRetryAt = now + NodeEngine.effectPatience }
+            if goal == .service, failure == nil, let serviceTold { service = serviceTold }
+        case .ended(let ended, let result):
+            guard ended == work else { return }
+            work = nil
+            // A hindrance of what nobody asks for any more keeps nothing waiting.
+            if case .hindered = result, !isWanted(ended) { return }
+            end(ended, result, at: now, &ready)
+        case .breakGlass(let reason):
+            record(.glassBroken(reason: reason, at: now), &ready)
+            ready.alarms.append("break glass: the gate is opened by hand: \(reason)")
+        case .mendGlass:
+            guard memory.brokenGlass != nil else { return }
+            record(.glassMended(at: now), &ready)
+        case .time:
+            break
+        }
+    }
+
+    mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady) {
+        if let known = memory.directive, !directive.isNewer(than: known) {
+            // A leader of an earlier epoch is no contact: its word keeps no gate closed.
+            if directive.epoch == known.epoch { lastContact = now; hasLeaseExpired = false }
+            return
+        }
+        lastContact = now
+        hasLeaseExpired = false
+        failures = failures.filter { $0.key == .gate || $0.key == .service }
+        hindrances = 0
+        hinderedUntil = nil
+        hasPruned = false
+        if health?.goal != directive.health {
+            health = directive.health.map { Health(goal: $0, nextAt: now) }
+        }
+        record(.accepted(directive), &ready)
+        ready.report = true
+    }
+
+    mutating func end(
+        _ ended: NodeWork, _ result: WorkResult, at now: Instant, _ ready: inout NodeReady
+    ) {
+        switch result {
+        case .done(let facts):
+            if let facts { host = facts }
+            hindrances = 0
+            if case .prune = ended { hasPruned = true }
+        case .task(let outcome):
+            record(.taskEnded(outcome.bounded), &ready)
+        case .probed(let isGood, let detail):
+            guard var asked = health, ended == .probe(asked.goal) else { return }
+            asked.inARow = isGood ? asked.inARow + 1 : 0
+            asked.detail = String(detail.prefix(512))
+            // Good answers are counted quickly; a bad one is given time.
+            asked.nextAt = isGood ? now : now + NodeEngine.probeInterval
+            health = asked
+        case .failed(let message):
+            switch ended {
+            case .run(let task), .resolve(let task):
+                let outcome = TaskOutcome(identity: task.identity, state: .failed, output: message)
+                end(ended, .task(outcome), at: now, &ready)
+            case .probe: end(ended, .probed(isGood: false, detail: message), at: now, &ready)
+            case .stage: fail(.stage, message)
+            case .activate: fail(.activate, message)
+            case .unstage: fail(.unstage, message)
+            case .prune: fail(.prune, message)
+            }
+        case .hindered:
+            hinderedUntil =
+                now
+                + Span(milliseconds: NodeEngine.patience.milliseconds << Int64(min(hindrances, 6)))
+            hindrances += 1
+        }
+    }
+
+    mutating func fail(_ goal: NodeFailure.Goal, _ message: String) {
+        failures[goal] = NodeFailure(goal: goal, message: String(message.prefix(2048)))
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+extension NodeEngine {
+    func observe() -> NodeStatus {
+        let directive = memory.directive
+        return NodeStatus(
+            epoch: directive?.epoch ?? .zero, revision: directive?.revision ?? 0,
+            boot: identity.boot,
+            sequence: 0, agentVersion: identity.version, gate: gate,
+            lease: directive?.lease.onExpiry ?? .open, staged: host.staged, staging: nil,
+            active: host.current.map {
+                ActiveRelease(
+                    release: $0.release, identity: activeIdentity, cacheGeneration: $0.generation)
+            },
+            service: service,
+            tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
+            health: health.map {
+                HealthObservation(
+                    identity: $0.goal.identity, state: $0.isHealthy ? .healthy : .checking,
+                    detail: $0.detail)
+            },
+            failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
+            diskFree: host.diskFree, breakGlass: memory.brokenGlass)
+    }
+
+    func isReportDue(at now: Instant) -> Bool {
+        guard let lastReport else { return true }
+        return now >= nextReportAt || !observe().saysTheSame(as: lastReport)
+    }
+
+    /// When a status is due though a coordinator would conclude nothing new from it.
+    var nextReportAt: Instant {
+        var pause = NodeEngine.heartbeat
+        if let directive = memory.directive, gateWanted != .open {
+            pause = min(pause, Span(milliseconds: directive.lease.duration.milliseconds / 3))
+        }
+        let isBusy = !gate.isIdle || !(lastReport?.gate.isIdle ?? true)
+        if isBusy, gate != lastReport?.gate { pause = min(pause, NodeEngine.counterInterval) }
+        return lastReportAt + pause
+    }
+
+    func nextWake(at now: Instant) -> Instant? {
+        var wakes: [Instant] = []
+        if !isReportAsked { wakes.append(nextReportAt) }
+        if let effectsRetryAt { wakes.append(effectsRetryAt) }
+        if let directive = memory.directive, !hasLeaseExpired, gateWanted != .open {
+            wakes.append(lastContact + directive.lease.duration)
+        }
+        if work == nil {
+            if let hinderedUntil, hinderedUntil > now { wakes.append(hinderedUntil) }
+            if let health, !health.isHealthy, health.nextAt > now { wakes.append(health.nextAt) }
+        }
+        return wakes.min()
+    }
+}
+
+extension GateObservation {
+    /// Open, and nobody waits: what comes and goes then is nobody's concern.
+    fileprivate var isIdle: Bool {
+        writes == .open && !readsHeld && writesWaiting == 0 && readsWaiting == 0
+    }
+}
+
+extension NodeStatus {
+    /// Whether a coordinator would conclude the same; numbers that only inform do not count.
+    fileprivate func saysTheSame(as other: NodeStatus) -> Bool {
+        var mine = self
+        mine.sequence = other.sequence
+        mine.diskFree = other.diskFree
+        mine.staging = other.staging
+        mine.health?.detail = other.health?.detail ?? ""
+        let isDrained = gate.writesInFlight == 0
+        let wasDrained = other.gate.writesInFlight == 0
+        mine.gate = other.gate
+        return mine == other && gate.writes == other.gate.writes
+            && gate.readsHeld == other.gate.readsHeld
+            && gate.readsSettled == other.gate.readsSettled && isDrained == wasDrained
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+extension NodeEngine {
+    mutating func begin(at now: Instant, _ ready: inout NodeReady) {
+        guard let directive = memory.directive, let next = nextWork(directive, at: now) else {
+            return
+        }
+        switch next {
+        case .activate(let plan): record(.activationPlanned(plan), &ready)
+        case .run(let task): record(.taskStarted(task.identity), &ready)
+        case .stage, .resolve, .probe, .unstage, .prune: break
+        }
+        work = next
+        ready.work = next
+    }
+
+    /// The first thing that is not as it should be. In order: on disk, warm, flipped, its actions, healthy, tidy.
+    func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
+        if let hinderedUntil, now < hinderedUntil { return nil }
+        if let stage = directive.stage, !host.staged.contains(stage) {
+            return failures[.stage] == nil ? .stage(stage) : nil
+        }
+        switch nextTask(directive, .beforeActivation) {
+        case .work(let work): return work
+        case .stuck: return nil
+        case .finished: break
+        }
+        if let goal = directive.active, activeIdentity != goal.identity {
+            return failures[.activate] == nil ? flip(goal) : nil
+        }
+        switch nextTask(directive, .afterActivation) {
+        case .work(let work): return work
+        case .stuck: return nil
+        case .finished: break
+        }
+        if let health, !health.isHealthy {
+            return now >= health.nextAt ? .probe(health.goal) : nil
+        }
+        if let unstage = directive.unstage, host.staged.contains(unstage), failures[.unstage] == nil
+        {
+            return .unstage(unstage)
+        }
+        if let keep = directive.keepReleases, !hasPruned, failures[.prune] == nil {
+            return .prune(keep: keep)
+        }
+        return nil
+    }
+
+    /// Whether the work in hand still leads to what is asked. An action is never cut off: its timeout bounds it.
+    func isWanted(_ work: NodeWork) -> Bool {
+        switch work {
+        case .stage(let release): memory.directive?.stage == release
+        case .probe(let goal): memory.directive?.health == goal
+        case .activate, .run, .resolve, .unstage, .prune: true
+        }
+    }
+
+    enum TaskPosition { case work(NodeWork), stuck, finished }
+
+    /// Tasks go in order, and one that failed stops those behind it.
+    func nextTask(_ directive: Directive, _ moment: NodeTask.Moment) -> TaskPosition {
+        for task in directive.tasks where task.moment == moment {
+            switch memory.tasks[task.identity]?.state {
+            case nil: return .work(.run(task))
+            case .running: return .work(.resolve(task))
+            case .done: continue
+            case .failed, .notStarted, .unknown: return .stuck
+            }
+        }
+        return .finished
+    }
+
+    func flip(_ goal: ActivationGoal) -> NodeWork {
+        // The same identity keeps its generation, so that a flip that was interrupted is the same flip.
+        if let plan = memory.activation, plan.identity == goal.identity,
+            plan.release == goal.release,
+            plan.generation >= host.current?.generation ?? .zero
+        {
+            return .activate(plan)
+        }
+        return .activate(
+            ActivationPlan(
+                identity: goal.identity, release: goal.release,
+                generation: generation(for: goal.release)))
+    }
+
+    /// The generation that was prepared for this release and never served, or one higher than any before.
+    func generation(for release: ReleaseReference) -> CacheGeneration {
+        let used = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
+        if let latest = host.latest, latest.release == release, latest.generation > used {
+            return latest.generation
+        }
+        return max(used, host.latest?.generation ?? .zero).next
+    }
+}
+
+extension TaskOutcome {
+    var bounded: TaskOutcome {
+        var copy = self
+        copy.output = String(decoding: output.utf8.suffix(TaskOutcome.outputLimit), as: UTF8.self)
+        return copy
+    }
+}
