@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlAPI
+import FoundationEssentials
 public import RunStore
 public import UpgradeEngine
+import UpgradeModel
 
 extension APIError {
     /// What a refusal of the engine says to whoever asked.
     public init(_ refusal: Refusal) {
-        self.init(code: refusal.code, message: refusal.message, advice: refusal.advice)
+        var message = refusal.message
+        if case .fleetHeld(_, _, _, let since) = refusal {
+            let date = Date(timeIntervalSince1970: Double(since.milliseconds / 1000))
+            message += " at \(date.formatted(.iso8601))"
+        }
+        self.init(code: refusal.code, message: message, advice: refusal.advice)
     }
 
     /// What a failure of a store says to whoever asked.

@@ -107,7 +107,8 @@ extension CoordinatorCore {
     {
         if let held = runs[created.fleet], !held.isEnded {
             if held.created.request == created.request { return }
-            throw .fleetHeld(created.fleet, by: held.identifier, since: held.createdAt)
+            throw .fleetHeld(
+                created.fleet, by: held.identifier, of: held.created.by, since: held.createdAt)
         }
         guard !created.nodes.isEmpty else { throw .noNodes }
         for node in created.nodes {

@@ -6,7 +6,7 @@ public import UpgradeModel
 public enum Refusal: Error, Hashable, Sendable {
     case noSuchRun(RunIdentifier)
     /// Another run has the fleet.
-    case fleetHeld(FleetName, by: RunIdentifier, since: Instant)
+    case fleetHeld(FleetName, by: RunIdentifier, of: OperatorName, since: Instant)
     /// A node takes part in another run.
     case nodeHeld(NodeName, by: RunIdentifier)
     /// The plan names a node that the inventory does not have.
@@ -48,7 +48,8 @@ public enum Refusal: Error, Hashable, Sendable {
     public var message: String {
         switch self {
         case .noSuchRun(let run): "there is no run \(run)"
-        case .fleetHeld(let fleet, let run, _): "the fleet \(fleet) is held by run \(run)"
+        case .fleetHeld(let fleet, let run, let person, _):
+            "the fleet \(fleet) is held by run \(run), which \(person) started"
         case .nodeHeld(let node, let run): "the node \(node) takes part in run \(run)"
         case .unknownNode(let node):
             "the plan names the node \(node), which the inventory does not have"
@@ -68,7 +69,7 @@ public enum Refusal: Error, Hashable, Sendable {
     public var advice: String {
         switch self {
         case .noSuchRun: "see `sluice status` for the runs there are"
-        case .fleetHeld(_, let run, _):
+        case .fleetHeld(_, let run, _, _):
             "watch it with `sluice status \(run) --watch`, or stop it with `sluice abort \(run)`"
         case .nodeHeld(_, let run): "wait for that run to end: `sluice status \(run) --watch`"
         case .unknownNode(let node):
