@@ -240,6 +240,26 @@ import UpgradeModel
         try compare(world, "new-leader/in-\(phase)")
     }
 
+    @Test(arguments: Phase.allCases) func aRepeatedLateOrStaleStatusChangesNothing(phase: Phase) {
+        var world = ScenarioWorld()
+        let name = NodeName(unchecked: "web-2")
+        world.on(phase) { $0.nodes[name]?.isLost = true }
+        world.start(Self.plan(budget: 0))
+        // Everything up to the phase, and the status that the lost node sent last.
+        world.settle(steps: 200, untilLost: name)
+        guard let last = world.core.statuses[name]?.status else { return }
+        let before = world.journal
+        var late = last
+        late.sequence += 1
+        late.revision -= 1
+        var stale = late
+        stale.sequence += 1
+        stale.epoch = Epoch(rawValue: last.epoch.rawValue - 1)
+        stale.revision += 5
+        for status in [last, last, late, stale] { world.put(.status(name, status)) }
+        #expect(world.journal == before)
+    }
+
     @Test func aMigrationThatHangsIsCancelledAtItsDeadlineAndUndone() throws {
         var world = ScenarioWorld()
         world.database.hanging = [.migrate]

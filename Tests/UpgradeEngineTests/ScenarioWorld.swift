@@ -110,8 +110,11 @@ struct ScenarioWorld {
     // MARK: Running
 
     /// Goes on until nothing is left to do and nothing will come by time.
-    mutating func settle(steps limit: Int = 4000) {
+    ///
+    /// - Parameter lost: stop as soon as this node is lost and every message before that has arrived.
+    mutating func settle(steps limit: Int = 4000, untilLost lost: NodeName? = nil) {
         for _ in 0..<limit {
+            if let lost, pending.isEmpty, nodes[lost]?.isLost == true { return }
             if !pending.isEmpty {
                 deliver(pending.remove(at: disturbance?.pick(of: pending.count) ?? 0))
                 disturb()
