@@ -50,6 +50,8 @@ public struct CoordinatorCore: Sendable {
 
     private mutating func adopt(_ run: Run) {
         runs[run.fleet] = run
+        // A node that this run does not name goes on with what the last one told it.
+        fleets = fleets.filter { $0.value != run.fleet }
         for node in run.members.keys { fleets[node] = run.fleet }
     }
 }
@@ -88,6 +90,7 @@ extension CoordinatorCore {
             for fleet in runs.keys.sorted() { try put(.time, into: fleet, at: now, &ready) }
         case .leadershipTaken:
             for fleet in runs.keys.sorted() {
+                runs[fleet]?.ledSince = now
                 try put(.leadershipTaken, into: fleet, at: now, &ready)
             }
         case .inventory(let records):
@@ -117,6 +120,8 @@ extension CoordinatorCore {
                 throw .nodeHeld(node, by: other.identifier)
             }
         }
+        var created = created
+        created.quarantined = try quarantineInherited(by: created)
         guard let run = Run(created, at: now) else { throw .invalidPlan }
         adopt(run)
         ready.appends.append(
@@ -125,6 +130,16 @@ extension CoordinatorCore {
                 events: [.created(created)],
                 claim: .take(created.fleet)))
         settle(created.fleet, at: now, &ready, looksAgain: true)
+    }
+
+    /// The nodes that the fleet's last run had to leave quarantined: they stay so, and no run may forget them.
+    private func quarantineInherited(by created: RunCreated) throws(Refusal) -> [NodeName]? {
+        let left = (runs[created.fleet]?.quarantined ?? []).filter { inventory[$0] != nil }
+        if let forgotten = left.first(where: { !created.nodes.contains($0) }) {
+            throw .quarantinedLeftOut(forgotten)
+        }
+        if !left.isEmpty, left.count == created.nodes.count { throw .allQuarantined(created.fleet) }
+        return left.isEmpty ? nil : left
     }
 
     /// The nodes that a selection means now, sorted.

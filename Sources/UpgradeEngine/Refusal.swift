@@ -11,6 +11,10 @@ public enum Refusal: Error, Hashable, Sendable {
     case nodeHeld(NodeName, by: RunIdentifier)
     /// The plan names a node that the inventory does not have.
     case unknownNode(NodeName)
+    /// A node that an earlier run had to leave quarantined is not selected.
+    case quarantinedLeftOut(NodeName)
+    /// Every node of the fleet is quarantined.
+    case allQuarantined(FleetName)
     /// The plan's labels select no node.
     case noNodes
     /// The plan's text is not a plan.
@@ -32,6 +36,8 @@ public enum Refusal: Error, Hashable, Sendable {
         case .fleetHeld: "fleet-held"
         case .nodeHeld: "node-held"
         case .unknownNode: "unknown-node"
+        case .quarantinedLeftOut: "quarantined-left-out"
+        case .allQuarantined: "all-quarantined"
         case .noNodes: "no-nodes"
         case .invalidPlan: "invalid-plan"
         case .ended: "run-ended"
@@ -53,6 +59,9 @@ public enum Refusal: Error, Hashable, Sendable {
         case .nodeHeld(let node, let run): "the node \(node) takes part in run \(run)"
         case .unknownNode(let node):
             "the plan names the node \(node), which the inventory does not have"
+        case .quarantinedLeftOut(let node):
+            "the node \(node) is quarantined since the fleet's last run, and the plan leaves it out"
+        case .allQuarantined(let fleet): "every node of the fleet \(fleet) is quarantined"
         case .noNodes: "the plan's labels select no node"
         case .invalidPlan: "the plan is not valid"
         case .ended(let state): "the run has ended: \(state.rawValue)"
@@ -74,6 +83,10 @@ public enum Refusal: Error, Hashable, Sendable {
         case .nodeHeld(_, let run): "wait for that run to end: `sluice status \(run) --watch`"
         case .unknownNode(let node):
             "give it a token: `sluice token create --node \(node)`; see `sluice nodes`"
+        case .quarantinedLeftOut(let node):
+            "select it too, or take it off the inventory: `sluice token revoke --node \(node)`"
+        case .allQuarantined:
+            "put right what keeps them from what the last run says; see `sluice nodes`"
         case .noNodes: "compare the plan's labels with `sluice nodes`"
         case .invalidPlan: "see `sluice validate PLAN`"
         case .ended: "start a new run with `sluice apply PLAN`"

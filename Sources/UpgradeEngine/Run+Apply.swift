@@ -66,10 +66,10 @@ extension Run {
         } else {
             begunBack.insert(began.step)
         }
-        let pending = named(by: began.step).filter { members[$0]?.quarantine == nil }
+        let named = Set(named(by: began.step))
         current = Current(
             index: began.index, planned: PlannedStep(began.phase, began.step), beganAt: instant,
-            pending: Set(pending), failed: [:], isDatabaseDone: false)
+            targets: named, pending: named, failed: [:], isDatabaseDone: false)
         database.failures = 0
         database.lastFailure = nil
     }

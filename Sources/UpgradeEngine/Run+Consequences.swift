@@ -20,11 +20,12 @@ extension Run {
         switch current.step {
         case .approval: return nil
         case .bake: return current.beganAt + plan.rollout.bake
-        case .nodes, .hook: return current.beganAt + allowance(of: current)
+        // A new leader gives the step its time again: while nobody led, nobody could report.
+        case .nodes, .hook:
+            return max(current.beganAt, ledSince ?? current.beganAt) + allowance(of: current)
         case .database:
             if database.inFlight == nil, database.failures > 0 { return nextAttemptAt }
-            return direction == .forward && !isPastPointOfNoReturn
-                ? current.beganAt + allowance(of: current) : nil
+            return max(current.beganAt, ledSince ?? current.beganAt) + allowance(of: current)
         }
     }
 
@@ -34,6 +35,12 @@ extension Run {
         // The task ends its own stragglers at the same time; this is the last resort behind it.
         case .database(.census): plan.drain.timeout + .seconds(10)
         case .database(.raiseFence): plan.deadline(of: .readOnly)
+        // These are tried again and must not be given up lightly; a person is asked when they do not end.
+        case .database where direction == .back || isPastPointOfNoReturn:
+            max(plan.deadline(of: current.planned.phase), .minutes(10))
+        // The gates are closed, and a node either does it at once or is not there.
+        case .nodes(.braced), .nodes(.readsHeld), .nodes(.reactivated):
+            plan.deadline(of: .readOnly)
         default: plan.deadline(of: current.planned.phase)
         }
     }
@@ -46,14 +53,19 @@ extension Run {
         let planned = itinerary[index]
         let began = StepBegan(
             direction: direction, index: index, phase: planned.phase, step: planned.step)
-        if case .nodes = planned.step, named(by: planned.step).isEmpty {
-            return [
-                .stopped(
-                    Stopped(
-                        reason: "no node is named by \(planned.step.title)", advice: "roll back"))
-            ]
-        }
+        guard isEmptySet(planned.step) else { return [.stepBegan(began)] }
         return [.stepBegan(began)]
+            + setback("\(planned.step.title): no node that takes part is named")
+    }
+
+    /// An empty set of nodes is an error, never "all". A batch may be empty: its nodes are quarantined and not forgotten.
+    private func isEmptySet(_ step: Step) -> Bool {
+        switch step {
+        case .hook: named(by: step).isEmpty
+        case .nodes(.upgraded): participants.isEmpty
+        case .nodes: direction == .forward && participants.isEmpty
+        case .approval, .database, .bake: false
+        }
     }
 
     private var outcome: Ended.Outcome {

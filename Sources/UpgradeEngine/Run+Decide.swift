@@ -42,7 +42,9 @@ extension Run {
     private func statusFacts(_ node: NodeName, _ status: NodeStatus) -> [RunEvent] {
         guard let member = members[node] else { return [] }
         if member.quarantine != nil {
-            return isSettled(node, status) ? [.nodeReadmitted(NodeFact(node: node))] : []
+            if isSettled(node, status) { return [.nodeReadmitted(NodeFact(node: node))] }
+            guard current?.pending.contains(node) == true, isShut(status) else { return [] }
+            return [.nodeReached(NodeFact(node: node))]
         }
         guard let current, !isEnded, current.pending.contains(node) else { return [] }
         switch verdict(on: node, status, for: current.step) {
@@ -72,13 +74,13 @@ extension Run {
             // Tidying up: it is told, and the node serves on.
             return facts + troubles.map { .nodeReached(NodeFact(node: $0.node)) }
         }
-        if case .nodes = current.step {
+        if case .nodes(let goal) = current.step, participants.count > troubles.count {
             // On the way back and past the point of no return nothing is gained by stopping: the run goes on
             // without them and does not forget them.
             let goesOn = direction == .back || isPastPointOfNoReturn
             let isInBudget =
                 quarantined.count + troubles.count <= plan.rollout.failureBudget
-                && participants.count > troubles.count
+                && !goal.provesReadOnly
             if goesOn || isInBudget { return facts + troubles.map(RunEvent.nodeQuarantined) }
         }
         let words = troubles.map { "\($0.node): \($0.reason)" }.joined(separator: "; ")
@@ -86,7 +88,7 @@ extension Run {
     }
 
     /// What a failure on the way forward leads to: the plan's policy.
-    private func setback(_ reason: String) -> [RunEvent] {
+    func setback(_ reason: String) -> [RunEvent] {
         if isPastPointOfNoReturn || direction == .back {
             return [.stopped(Stopped(reason: reason, advice: stopAdvice))]
         }
@@ -106,6 +108,19 @@ extension Run {
         }
         return
             "`sluice retry \(identifier)` tries the step again, `sluice rollback \(identifier)` undoes the run"
+    }
+}
+
+extension NodeGoal {
+    /// Whether the migration relies on every node having said so: a node that has not might serve the old release on the new
+    /// schema, so no failure budget makes up for it.
+    fileprivate var provesReadOnly: Bool {
+        switch self {
+        case .closed, .drained, .braced: true
+        case .present, .staged, .upgraded, .verified, .opened, .retired, .readsHeld, .reactivated,
+            .unstaged:
+            false
+        }
     }
 }
 
@@ -150,6 +165,7 @@ extension Run {
             return []
         case .database(let kind):
             guard database.inFlight != nil else { return [] }
+            if case .stopped = standing { return [] }
             return setback("\(kind.title) took longer than \(span)")
         case .nodes(.drained) where plan.drain.stragglers == .terminate && direction == .forward:
             return [.drainCutShort(DrainCutShort(nodes: current.pending.sorted()))]

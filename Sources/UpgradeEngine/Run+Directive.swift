@@ -11,7 +11,7 @@ extension Run {
         guard let member = members[node] else { return nil }
         var directive = Directive(
             epoch: .zero, revision: 0, run: identifier,
-            lease: Lease(duration: plan.lease, onExpiry: expiry))
+            lease: Lease(duration: plan.lease, onExpiry: expiry(of: member)))
         if isEnded {
             end(&directive, node, member)
         } else if direction == .back {
@@ -24,8 +24,10 @@ extension Run {
         return directive
     }
 
-    private var expiry: Lease.Expiry {
-        isClosed && begun.contains(.nodes(.braced)) ? .keep : .open
+    /// A node that is not what the run says stays closed by itself once the schema may have changed, after the run too.
+    private func expiry(of member: Member) -> Lease.Expiry {
+        let isKept = isClosed || member.quarantine != nil
+        return isKept && begun.contains(.nodes(.braced)) ? .keep : .open
     }
 
     /// Whether the gates are to be closed now.
@@ -62,14 +64,17 @@ extension Run {
             directive.tasks = retireTasks(of: node)
             directive.keepReleases = plan.keepReleases
         }
-        if case .hook(let index)? = current?.step { directive.tasks.append(hookTask(index)) }
+        if case .hook(let index)? = current?.step, current?.targets.contains(node) == true {
+            directive.tasks.append(hookTask(index))
+        }
     }
 
     /// Kept out of service and read-only, and upgraded like the others as soon as the schema is there.
     private func quarantine(_ directive: inout Directive, _ member: Member) {
-        directive.service = .out
-        directive.writes = .refuse(
-            retryAfter: plan.writes.retryAfter, message: "this node is being upgraded; try again")
+        shut(&directive)
+        if begun.contains(.nodes(.braced)), let hold = readHold {
+            directive.reads = ReadAdmission(hold: hold, until: forwardActivation)
+        }
         if begun.contains(.nodes(.staged)) {
             directive.stage = created.release
             directive.tasks += warmTasks
@@ -79,6 +84,13 @@ extension Run {
             directive.tasks += extraTasks
             directive.health = extraHealth
         }
+    }
+
+    /// What a node that is not what the run says lets through: nothing that writes.
+    private func shut(_ directive: inout Directive) {
+        directive.service = .out
+        directive.writes = .refuse(
+            retryAfter: plan.writes.retryAfter, message: "this node is being upgraded; try again")
     }
 
     // MARK: Back
@@ -95,9 +107,9 @@ extension Run {
         {
             directive.reads = ReadAdmission(hold: hold)
         }
-        if begunBack.contains(.nodes(.reactivated)), let old = member.surveyed?.release {
+        if begunBack.contains(.nodes(.reactivated)), let old = oldRelease(of: node) {
             directive.active = ActivationGoal(release: old, identity: backActivation)
-            if isClosed, let hold = readHold {
+            if isClosed || member.quarantine != nil, let hold = readHold {
                 directive.reads = ReadAdmission(hold: hold, until: backActivation)
             }
         } else if steps.contains(.nodes(.reactivated)), !isPast(.nodes(.reactivated)) {
@@ -109,7 +121,7 @@ extension Run {
         } else if steps.contains(.nodes(.unstaged)) {
             directive.stage = created.release
         }
-        if member.hasJoined { directive.service = .out }
+        if member.quarantine != nil { shut(&directive) }
     }
 
     /// Until the old schema is back, an upgraded node goes on with what it serves.
@@ -124,14 +136,17 @@ extension Run {
 
     private func end(_ directive: inout Directive, _ node: NodeName, _ member: Member) {
         if direction == .back {
-            if begunBack.contains(.nodes(.reactivated)), let old = member.surveyed?.release {
+            if begunBack.contains(.nodes(.reactivated)), let old = oldRelease(of: node) {
                 directive.active = ActivationGoal(release: old, identity: backActivation)
+                if member.quarantine != nil, let hold = readHold {
+                    directive.reads = ReadAdmission(hold: hold, until: backActivation)
+                }
             }
             if begun.contains(.nodes(.staged)) {
                 directive.tasks = unstageTasks
                 directive.unstage = releaseToRemove
             }
-            if member.hasJoined { directive.service = .out }
+            if member.quarantine != nil { shut(&directive) }
         } else if member.quarantine != nil {
             quarantine(&directive, member)
         } else {
@@ -191,7 +206,7 @@ extension Run {
 
     /// Stops the old application after the lift: the release that this node served before.
     func retireTasks(of node: NodeName) -> [NodeTask] {
-        guard let old = members[node]?.surveyed?.release, old != created.release else { return [] }
+        guard let old = oldRelease(of: node), old != created.release else { return [] }
         return actions(plan.rollout.retire, at: .nodes(.retired), .afterActivation, release: old)
     }
 

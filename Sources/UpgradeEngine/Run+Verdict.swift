@@ -59,12 +59,18 @@ extension Run {
     /// Whether a quarantined node may take part again: it serves what the run says, healthy.
     func isSettled(_ node: NodeName, _ status: NodeStatus) -> Bool {
         if direction == .back {
-            guard members[node]?.hasJoined == false else { return false }
-            let isBack = !begunBack.contains(.nodes(.reactivated)) || isReactivated(node, status)
-            return isEnded && isBack && status.gate.writes == .open
+            guard isEnded, let old = oldRelease(of: node) else { return false }
+            return status.active?.release == old
+                && (!begunBack.contains(.nodes(.reactivated)) || isReactivated(node, status))
         }
         guard begun.contains(.nodes(.upgraded(batch: 0))) else { return false }
         return upgradeVerdict(status, health: extraHealth, tasks: extraTasks) == .reached
+    }
+
+    /// Whether a quarantined node lets nothing through, and goes on so without the coordinator once it was told to.
+    func isShut(_ status: NodeStatus) -> Bool {
+        let isKept = current?.step != .nodes(.braced) || status.lease == .keep
+        return status.breakGlass == nil && status.gate.writes != .open && isKept
     }
 
     private func verdictOnPresence(_ status: NodeStatus) -> Verdict {
@@ -106,7 +112,7 @@ extension Run {
     }
 
     private func isReactivated(_ node: NodeName, _ status: NodeStatus) -> Bool {
-        guard let old = members[node]?.surveyed?.release else { return true }
+        guard let old = oldRelease(of: node) else { return true }
         return status.active?.release == old && status.active?.identity == backActivation
     }
 

@@ -35,6 +35,8 @@ public struct Run: Sendable {
     public internal(set) var requests: Set<String> = []
     /// Why the run turned back or was aborted.
     public internal(set) var reason: String?
+    /// Since when the present leader has led: nobody can have reported to it before. Not a fact of the run, and not stored.
+    public internal(set) var ledSince: Instant?
     /// When the gates began to close, and when the last one had opened.
     public internal(set) var windowOpened: Instant?
     public internal(set) var windowClosed: Instant?
@@ -54,6 +56,8 @@ public struct Run: Sendable {
         public var index: Int
         public var planned: PlannedStep
         public var beganAt: Instant
+        /// The nodes that the step names.
+        public var targets: Set<NodeName>
         /// The nodes that the step still waits for.
         public var pending: Set<NodeName>
         /// The nodes that failed it, and why.
@@ -101,7 +105,12 @@ public struct Run: Sendable {
         itinerary = Itinerary.forward(plan, batches: batches.count)
         members = [:]
         for (index, batch) in batches.enumerated() {
-            for node in batch { members[node] = Member(batch: index, hasJoined: false) }
+            for node in batch {
+                let isInherited = created.quarantined?.contains(node) == true
+                members[node] = Member(
+                    quarantine: isInherited ? "quarantined by an earlier run" : nil, batch: index,
+                    hasJoined: false)
+            }
         }
         requests = [created.request]
     }
@@ -153,12 +162,17 @@ extension Run {
         } ?? 0
     }
 
-    /// The nodes that a step names, whether they take part or not.
+    /// The nodes that a step waits for.
+    ///
+    /// Before the schema changes, a quarantined node has to say too that it lets no write through: one that is not heard might
+    /// go on serving the old release.
     func named(by step: Step) -> [NodeName] {
         switch step {
         case .approval, .database, .bake: []
-        case .nodes(.upgraded(let batch)): batches.indices.contains(batch) ? batches[batch] : []
-        case .nodes: members.keys.sorted()
+        case .nodes(.closed), .nodes(.braced): members.keys.sorted()
+        case .nodes(.upgraded(let batch)):
+            batches.indices.contains(batch) ? batches[batch].filter(isParticipant) : []
+        case .nodes: participants
         case .hook(let index): targets(of: index)
         }
     }
@@ -167,8 +181,19 @@ extension Run {
         switch plan.hooks[hook].target {
         case .everyNode: participants
         case .oneNode: Array(participants.prefix(1))
-        case .node(let name): [name]
+        case .node(let name): isParticipant(name) ? [name] : []
         }
+    }
+
+    func isParticipant(_ node: NodeName) -> Bool {
+        members[node].map { $0.quarantine == nil } ?? false
+    }
+
+    /// What a node served before the run; for one that nobody asked then, what all the others served.
+    func oldRelease(of node: NodeName) -> ReleaseReference? {
+        if let surveyed = members[node]?.surveyed?.release { return surveyed }
+        let others = Set(members.values.compactMap(\.surveyed?.release))
+        return others.count == 1 ? others.first : nil
     }
 
     /// Counts from 1: which attempt of a step this is. Part of the identity of what is done once.

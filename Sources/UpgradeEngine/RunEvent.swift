@@ -63,12 +63,13 @@ public struct RunCreated: Hashable, Codable, Sendable {
     public var by: OperatorName
     /// The operator's own identifier of the request, so that the same request twice is one run.
     public var request: String
+    /// Nodes that an earlier run of the fleet had to leave quarantined, sorted; they stay so until they are upgraded.
+    public var quarantined: [NodeName]?
 
     public init(
         run: RunIdentifier, fleet: FleetName, plan: String, planFile: String, digest: Digest,
         release: ReleaseReference, migrations: [MigrationReference], nodes: [NodeName],
-        by: OperatorName,
-        request: String
+        by: OperatorName, request: String, quarantined: [NodeName]? = nil
     ) {
         self.run = run
         self.fleet = fleet
@@ -80,6 +81,7 @@ public struct RunCreated: Hashable, Codable, Sendable {
         self.nodes = nodes
         self.by = by
         self.request = request
+        self.quarantined = quarantined
     }
 }
 

@@ -135,7 +135,9 @@ import UpgradeModel
         world.on(phase) { world in world.nodes[NodeName(unchecked: "web-2")]?.isLost = true }
         world.start(Self.plan(budget: 1))
         world.settle()
-        #expect(world.theRun.state == .done)
+        // Until the schema changes, every node has to say that it lets no write through: no budget makes up for that.
+        let provesReadOnly = [.preflight, .stage, .readOnly, .drain, .migrate].contains(phase)
+        #expect(world.theRun.state == (provesReadOnly ? .rolledBack : .done))
         world.nodes[NodeName(unchecked: "web-2")]?.isLost = false
         world.note("web-2 is back")
         let status = world.nodes[NodeName(unchecked: "web-2")]!

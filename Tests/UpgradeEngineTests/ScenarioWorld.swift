@@ -105,6 +105,8 @@ struct ScenarioWorld {
         put(.leadershipTaken)
     }
 
+    mutating func pass(_ span: Span) { now = now + span }
+
     mutating func note(_ line: String) { write("+ \(line)") }
 
     // MARK: Running
