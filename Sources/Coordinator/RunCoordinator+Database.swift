@@ -15,12 +15,20 @@ extension RunCoordinator {
         for identifier in runs.sorted() {
             guard let run = published.run(identifier) else { continue }
             switch run.databaseCommand {
-            case .perform(let task) where performing[identifier] == nil:
+            case .perform(let task)
+            where performing[identifier] == nil && answered[identifier] != task:
                 performing[identifier] = task
                 group.addTask { await self.perform(task, of: run) }
-            case .cancel:
-                if let worker = workers[identifier] { group.addTask { await worker.cancel() } }
-            case .perform, nil: break
+            case .cancel(let task) where performing[identifier] == task:
+                if cancelling[identifier] == task { break }
+                cancelling[identifier] = task
+                group.addTask { await self.cancel(task, of: identifier) }
+            case .cancel(let task) where answered[identifier] != task:
+                // Wanted and no longer wanted within one turn: nobody has begun it, and somebody has to say so.
+                answer(
+                    task, of: identifier,
+                    .failed(DatabaseFailure(code: "cancelled", "it was not begun")))
+            case .perform, .cancel, nil: break
             }
             if run.isEnded, performing[identifier] == nil,
                 let worker = workers.removeValue(forKey: identifier)
@@ -41,19 +49,52 @@ extension RunCoordinator {
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
             let worker = try await worker(of: run)
+            if cancelling[identifier] == task {
+                throw DatabaseFailure(code: "cancelled", "it was not begun")
+            }
             let full = DatabaseTask(
                 kind: task.kind, run: identifier, epoch: epoch, attempt: task.attempt)
             outcome = await worker.perform(full)
         } catch {
             outcome = .failed(error)
         }
+        guard performing[identifier] == task else { return }  // given up on meanwhile
         performing[identifier] = nil
         if case .failed(let failure) = outcome {
             log.error(
                 "database task failed: \(failure.message)",
                 metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)"])
         }
-        put(.databaseEnded(identifier, task, outcome))
+        answer(task, of: identifier, outcome)
+    }
+
+    private func answer(
+        _ task: DatabaseTaskFact, of run: RunIdentifier, _ outcome: DatabaseOutcome
+    ) {
+        answered[run] = task
+        put(.databaseEnded(run, task, outcome))
+    }
+
+    /// Asks the worker to end a task until it has ended; gives up on the worker when it does not.
+    ///
+    /// A session that hangs would otherwise keep the run from going back. The next worker's session ends the old one on the
+    /// server before it does anything.
+    private func cancel(_ task: DatabaseTaskFact, of run: RunIdentifier) async {
+        for _ in 0..<30 where performing[run] == task && !Task.isCancelled {
+            await workers[run]?.cancel()
+            try? await Task.sleep(for: ports.cancelInterval)
+        }
+        guard performing[run] == task, !Task.isCancelled else { return }
+        log.critical(
+            "a database task does not end; its session is given up",
+            metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"])
+        performing[run] = nil
+        workers[run] = nil
+        answer(
+            task, of: run,
+            .failed(
+                DatabaseFailure(
+                    code: "lost", "it did not end when it was told to", effect: .unknown)))
     }
 
     private func worker(of run: Run) async throws(DatabaseFailure) -> any DatabaseWorker {

@@ -18,17 +18,20 @@ public actor RunCoordinator {
         public var blobs: any BlobStore
         public var registry: any Registry
         public var makeWorker: MakeDatabaseWorker
+        /// How often a database task is told to end; after 30 times its session is given up.
+        public var cancelInterval: Duration
 
         public init(
             journal: any Journal, lease: any LeaderLease, blobs: any BlobStore,
             registry: any Registry,
-            makeWorker: @escaping MakeDatabaseWorker
+            makeWorker: @escaping MakeDatabaseWorker, cancelInterval: Duration = .seconds(1)
         ) {
             self.journal = journal
             self.lease = lease
             self.blobs = blobs
             self.registry = registry
             self.makeWorker = makeWorker
+            self.cancelInterval = cancelInterval
         }
     }
 
@@ -61,7 +64,10 @@ public actor RunCoordinator {
     /// Folded runs that ended before the latest of their fleet.
     var oldRuns: [RunIdentifier: Run] = [:]
     var workers: [RunIdentifier: any DatabaseWorker] = [:]
+    /// The task that each run's worker has in hand, the last one that was answered, and the last one that is being ended.
     var performing: [RunIdentifier: DatabaseTaskFact] = [:]
+    var answered: [RunIdentifier: DatabaseTaskFact] = [:]
+    var cancelling: [RunIdentifier: DatabaseTaskFact] = [:]
     var wakeAt: Instant?
     var armedFor: Instant?
 

@@ -12,6 +12,7 @@ final class FakeDatabaseWorker: DatabaseWorker {
         var hanging: Set<DatabaseTask.Kind> = []
         var hung: CheckedContinuation<Void, Never>?
         var isClosed = false
+        var isDeaf = false
     }
 
     private let state = Mutex(State())
@@ -44,12 +45,18 @@ final class FakeDatabaseWorker: DatabaseWorker {
         return .done(DatabaseReport(lines: ["\(task.kind)"]))
     }
 
-    func cancel() async { endHanging() }
+    /// The next cancellations are not heard, as by a session whose server hangs.
+    func turnDeaf() { state.withLock { $0.isDeaf = true } }
+
+    func cancel() async {
+        if state.withLock({ !$0.isDeaf }) { endHanging() }
+    }
     func close() async { state.withLock { $0.isClosed = true } }
 
     private func endHanging() {
         let hung = state.withLock { state in
             state.hanging = []
+            state.isDeaf = false
             return state.hung.take()
         }
         hung?.resume()

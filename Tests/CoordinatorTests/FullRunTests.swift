@@ -62,6 +62,60 @@ import UpgradeModel
         #expect(world.worker.kinds.contains(.revertMigrate))
     }
 
+    @Test("goes back although a database task does not end when it is told to")
+    func givesUpASession() async throws {
+        let world = try await World()
+        world.worker.hang(.migrate)
+        world.worker.turnDeaf()
+        let view = try await world.withCoordinator { coordinator in
+            let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
+            _ = try await coordinator.wait(for: run) { $0.database == "migrate the schema" }
+            let request = RunRequest(request: "r1", verb: .rollback, reason: "enough")
+            _ = try await coordinator.request(request, of: run, by: ada)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .rolledBack)
+        #expect(world.worker.kinds.contains(.revertMigrate))
+    }
+
+    @Test("goes back when a task is wanted and no longer wanted within one turn")
+    func turnsBackInTheTurnThatWantsATask() async throws {
+        var world = try await World()
+        let journal = GatedJournal(world.store)
+        world.journal = journal
+        let gated = world
+        let view = try await gated.withCoordinator(agents: []) { coordinator in
+            let run = try await coordinator.start(gated.startRequest(), by: ada).summary.run
+            var agents = nodeNames.map { FakeAgent($0, serves: gated.oldRelease) }
+            for index in agents.indices {
+                let query = DirectiveQuery(epoch: .zero, revision: 0, wait: .zero)
+                agents[index].take(
+                    try #require(
+                        try await coordinator.directive(for: agents[index].name, query)))
+            }
+            for index in [0, 1] {
+                _ = try await coordinator.report(agents[index].status(), from: agents[index].name)
+            }
+            // While a pause and its end are being stored, what completes the step and the abort come in together.
+            journal.close()
+            async let paused = coordinator.request(
+                RunRequest(request: "r1", verb: .pause), of: run, by: ada)
+            await journal.waitForAppend()
+            let last = agents[2].status()
+            async let resumed = coordinator.request(
+                RunRequest(request: "r2", verb: .resume), of: run, by: ada)
+            async let reported = coordinator.report(last, from: agents[2].name)
+            try await Task.sleep(for: .milliseconds(20))
+            async let aborted = coordinator.request(
+                RunRequest(request: "r3", verb: .abort), of: run, by: ada)
+            try await Task.sleep(for: .milliseconds(20))
+            journal.open()
+            _ = try await (paused, resumed, reported, aborted)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .refused)
+    }
+
     @Test("lets the database's session go when the run has ended")
     func closesTheSession() async throws {
         let world = try await World()

@@ -57,7 +57,8 @@ struct World: Sendable {
         return try await RunCoordinator.lead(
             RunCoordinator.Ports(
                 journal: journal, lease: InMemoryLeaderLease(store), blobs: blobs, registry: store,
-                makeWorker: { _ throws(DatabaseFailure) in worker }), holder: "test",
+                makeWorker: { _ throws(DatabaseFailure) in worker },
+                cancelInterval: .milliseconds(5)), holder: "test",
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
