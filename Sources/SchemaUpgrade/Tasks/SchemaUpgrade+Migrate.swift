@@ -34,7 +34,9 @@ extension SchemaUpgrade {
             if known.isEmpty { report.lines.append("nothing to migrate") }
             return report
         }
-        guard let fence = try await fenceState(), fence.state == "up", fence.hasCensus else {
+        guard let fence = try await fenceState(), fence.state == "up", fence.hasCensus,
+            fence.run == task.run.rawValue
+        else {
             throw DatabaseFailure(
                 code: "fence-down",
                 "the fence is not up, or no census has proved that nobody writes",
@@ -206,6 +208,8 @@ extension SchemaUpgrade {
         while true {
             do {
                 try await prepareSession(for: task)
+                // The ledger may tell of the next leader's work: that is not this task's to report.
+                try await refuseReplaced(task)
                 return judge(task, try await ledger(), lost: error)
             } catch let failure as DatabaseFailure {
                 return .failed(failure)
