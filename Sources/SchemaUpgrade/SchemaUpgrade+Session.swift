@@ -53,7 +53,9 @@ extension SchemaUpgrade {
     /// been replaced.
     private func announce(_ task: DatabaseTask) async throws {
         let connection = try open()
-        let name = "sluice epoch \(task.epoch.rawValue)"
+        // At most 63 bytes arrive, so a long run's name is cut; what is compared is cut the same.
+        let run = String(task.run.rawValue.prefix(32))
+        let name = "sluice \(run) epoch \(task.epoch.rawValue)"
         if announced != name {
             try await connection.query("SELECT set_config('application_name', $1, false)", [name])
             announced = name
@@ -61,7 +63,8 @@ extension SchemaUpgrade {
         let epoch = "\(task.epoch.rawValue)"
         let others = """
             FROM pg_stat_activity WHERE usename = session_user AND datname = current_database()
-                AND pid <> pg_backend_pid() AND application_name ~ '^sluice( epoch [0-9]{1,18})?$'
+                AND pid <> pg_backend_pid() AND (application_name = 'sluice'
+                    OR starts_with(application_name, 'sluice \(run) epoch '))
             """
         let theirEpoch = "coalesce(substring(application_name FROM '[0-9]+$')::bigint, 0)"
         let deadline = ContinuousClock.now.advanced(by: .seconds(10))

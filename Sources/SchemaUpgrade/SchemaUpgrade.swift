@@ -22,7 +22,9 @@ public actor SchemaUpgrade {
     /// Whether this session has seen the schema `sluice` as this version wants it.
     var hasSchema = false
     var isCancelled = false
-    private var isBusy = false
+    private var inHand: DatabaseTask?
+    /// Told to stop before it came.
+    private var stopped: DatabaseTask?
 
     public init(_ configuration: Configuration) {
         self.configuration = configuration
@@ -30,26 +32,40 @@ public actor SchemaUpgrade {
 
     /// Performs a task to its end. Cancelling the calling task is the same as ``cancel()``.
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
-        guard !isBusy else {
+        guard inHand == nil else {
             return .failed(
                 DatabaseFailure(
                     code: "busy", "another database task is under way",
                     advice: "wait for its outcome"))
         }
-        isBusy = true
+        if stopped == task {
+            stopped = nil
+            return .failed(cancelled())
+        }
+        inHand = task
         isCancelled = false
-        defer { isBusy = false }
+        defer { inHand = nil }
         return await withTaskCancellationHandler {
             await outcome(of: task)
         } onCancel: {
             // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
-            Task { await cancel() }
+            Task { await stop(task) }
         }
     }
 
     /// Stops the task under way: its statement is cancelled, its transaction rolled back, and it fails with `cancelled`.
     public func cancel() async {
-        guard isBusy else { return }
+        if let inHand { await stop(inHand) }
+    }
+
+    /// Stops this task and no other, even when it comes after this call; a task is not asked for again after that.
+    public func cancel(_ task: DatabaseTask) async {
+        if inHand == nil { stopped = task }
+        await stop(task)
+    }
+
+    private func stop(_ task: DatabaseTask) async {
+        guard inHand == task, !isCancelled else { return }
         isCancelled = true
         await connection?.cancel()
     }

@@ -281,3 +281,21 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     let left = Set(try await site.catalog()).symmetricDifference(before)
     #expect(left == [])
 }
+
+@Test func aRunNeverTakesDownAnotherRunsFence() async throws {
+    let site = try await Site.make()
+    let first = site.upgrade(.empty)
+    for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] { try await first.done(kind) }
+    let second = site.upgrade(.empty)
+    // The second run's way back, whatever of the way there it had reached.
+    try await second.done(.lowerFence, run: "r2")
+    #expect(try await second.failure(.census, run: "r2").code == "fence-down")
+    let application = try await site.connect(as: "$app")
+    await #expect(throws: PostgresError.self) {
+        try await application.execute("INSERT INTO entry (name) VALUES ('x')")
+    }
+    // Nor did it end the first run's session.
+    try await first.done(.lowerFence)
+    try await application.execute("INSERT INTO entry (name) VALUES ('x')")
+    await second.close()
+}

@@ -6,7 +6,9 @@ import UpgradeModel
 extension SchemaUpgrade {
     /// Waits for, or ends, every transaction older than the fence; then lets the database prove that no writer is left.
     func census(_ task: DatabaseTask) async throws -> DatabaseReport {
-        guard let found = try await fenceState(), found.state == "up" else {
+        guard let found = try await fenceState(), found.state == "up",
+            found.run == task.run.rawValue
+        else {
             throw DatabaseFailure(
                 code: "fence-down", "the fence is not up, so there is nothing to prove",
                 advice: "raise the fence first")

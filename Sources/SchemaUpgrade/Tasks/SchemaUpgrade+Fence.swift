@@ -149,6 +149,10 @@ extension SchemaUpgrade {
         guard let found = try await fenceState() else {
             return DatabaseReport(lines: ["the fence was not up"])
         }
+        // Another fleet's run on the same database: this run never had a fence, or has taken it down already.
+        guard found.run == task.run.rawValue || found.state == "lifting" else {
+            return DatabaseReport(lines: ["the fence of run \(found.run) is up; left alone"])
+        }
         let clock = ContinuousClock()
         let began = clock.now
         if found.state != "lifting" {
