@@ -8,8 +8,9 @@ public import UpgradePlan
 public protocol DatabaseWorker: Sendable {
     /// Each task is safe to perform again; whatever happened is in the outcome. Ends soon when the calling task is cancelled.
     func perform(_ task: DatabaseTask) async -> DatabaseOutcome
-    /// Ends the task in hand as soon as possible; `perform` then says how it ended.
-    func cancel() async
+    /// Ends a task as soon as possible; `perform` then says how it ended. Does nothing to any other task, and may come before
+    /// `perform` does.
+    func cancel(_ task: DatabaseTask) async
     /// The run has ended: lets connections go.
     func close() async
 }

@@ -52,9 +52,7 @@ extension RunCoordinator {
             if cancelling[identifier] == task {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
-            let full = DatabaseTask(
-                kind: task.kind, run: identifier, epoch: epoch, attempt: task.attempt)
-            outcome = await worker.perform(full)
+            outcome = await worker.perform(full(task, of: identifier))
         } catch {
             outcome = .failed(error)
         }
@@ -66,6 +64,10 @@ extension RunCoordinator {
                 metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)"])
         }
         answer(task, of: identifier, outcome)
+    }
+
+    private func full(_ task: DatabaseTaskFact, of run: RunIdentifier) -> DatabaseTask {
+        DatabaseTask(kind: task.kind, run: run, epoch: epoch, attempt: task.attempt)
     }
 
     private func answer(
@@ -81,7 +83,7 @@ extension RunCoordinator {
     /// server before it does anything.
     private func cancel(_ task: DatabaseTaskFact, of run: RunIdentifier) async {
         for _ in 0..<30 where performing[run] == task && !Task.isCancelled {
-            await workers[run]?.cancel()
+            await workers[run]?.cancel(full(task, of: run))
             try? await Task.sleep(for: ports.cancelInterval)
         }
         guard performing[run] == task, !Task.isCancelled else { return }

@@ -46,6 +46,8 @@ extension RunCoordinator {
             outcome.directives.merge(ready.directives) { $1 }
             outcome.changed.formUnion(ready.changed)
             outcome.changed.formUnion(ready.appends.map(\.run))
+            // Also when it changed nothing: the run may want its next task.
+            if case .databaseEnded(let run, _, _) = heard.input { outcome.changed.insert(run) }
             wakeAt = ready.wakeAt
         } catch {
             result = .failure(APIError(error))

@@ -42,6 +42,6 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
         await upgrade.perform(task)
     }
-    public func cancel() async { await upgrade.cancel() }
+    public func cancel(_ task: DatabaseTask) async { await upgrade.cancel(task) }
     public func close() async { await upgrade.close() }
 }

@@ -25,6 +25,8 @@ public actor SchemaUpgrade {
     private var inHand: DatabaseTask?
     /// Told to stop before it came.
     private var stopped: DatabaseTask?
+    /// Whether the task in hand was told to stop; it may be clearing up after that, which is not to be stopped again.
+    private var wasTold = false
 
     public init(_ configuration: Configuration) {
         self.configuration = configuration
@@ -44,6 +46,7 @@ public actor SchemaUpgrade {
         }
         inHand = task
         isCancelled = false
+        wasTold = false
         defer { inHand = nil }
         return await withTaskCancellationHandler {
             await outcome(of: task)
@@ -65,7 +68,8 @@ public actor SchemaUpgrade {
     }
 
     private func stop(_ task: DatabaseTask) async {
-        guard inHand == task, !isCancelled else { return }
+        guard inHand == task, isCancelled || !wasTold else { return }
+        wasTold = true
         isCancelled = true
         await connection?.cancel()
     }

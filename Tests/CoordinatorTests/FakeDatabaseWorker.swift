@@ -48,7 +48,7 @@ final class FakeDatabaseWorker: DatabaseWorker {
     /// The next cancellations are not heard, as by a session whose server hangs.
     func turnDeaf() { state.withLock { $0.isDeaf = true } }
 
-    func cancel() async {
+    func cancel(_ task: DatabaseTask) async {
         if state.withLock({ !$0.isDeaf }) { endHanging() }
     }
     func close() async { state.withLock { $0.isClosed = true } }
