@@ -134,6 +134,7 @@ public struct NodeRow: Hashable, Codable, Sendable {
     public var standing: Standing
     /// Whether the step in hand is reached on this node; `nil` when the step does not name it.
     public var reached: Bool?
+    /// Its batch in the rollout, counted from 1; `nil` for a node that joined during the run.
     public var batch: Int?
     public var reason: String?
     /// Milliseconds since the last status; `nil` when there was none under this coordinator.

@@ -52,7 +52,7 @@ extension Run {
         let member = members[name]
         return NodeRow(
             name: name, standing: member?.quarantine == nil ? .member : .quarantined,
-            reached: reached(by: name), batch: member?.batch,
+            reached: reached(by: name), batch: member?.batch.map { $0 + 1 },
             reason: member?.quarantine ?? current?.failed[name], lastSeen: seen.map { now - $0.at },
             status: seen?.status)
     }

@@ -34,11 +34,14 @@ extension ReleaseStore {
         if let active = try current() {
             let all = try activations()
             var kept: Set<ReleaseReference> = [active.release]
-            for activation in all.reversed() where kept.count < max(1, count) {
+            let staged = try staged()
+            // A release that was prepared and then taken away again keeps no place.
+            for activation in all.reversed()
+            where kept.count < max(1, count) && staged.contains(activation.release) {
                 kept.insert(activation.release)
             }
             kept.formUnion(protected)
-            for release in try staged() where !kept.contains(release) {
+            for release in staged where !kept.contains(release) {
                 try takeAway(release)
                 pruning.releases.append(release)
             }

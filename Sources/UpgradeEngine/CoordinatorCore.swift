@@ -87,7 +87,9 @@ extension CoordinatorCore {
             guard let run = run(identifier) else { break }
             try put(.databaseEnded(task, outcome), into: run.fleet, at: now, &ready)
         case .time:
-            for fleet in runs.keys.sorted() { try put(.time, into: fleet, at: now, &ready) }
+            for fleet in runs.keys.sorted() {
+                try put(.time(known: known(of: fleet, at: now)), into: fleet, at: now, &ready)
+            }
         case .leadershipTaken:
             for fleet in runs.keys.sorted() {
                 runs[fleet]?.ledSince = now
@@ -186,6 +188,32 @@ extension CoordinatorCore {
     private func isCurrent(_ status: NodeStatus, of node: NodeName) -> Bool {
         guard let directive = directives[node] else { return false }
         return status.epoch == directive.epoch && status.revision == directive.revision
+    }
+
+    /// What the last statuses say of the nodes that a step waits for, where that explains why it is not reached.
+    private func known(of fleet: FleetName, at now: Instant) -> [NodeName: String] {
+        guard let run = runs[fleet], let deadline = run.nextDeadline, now >= deadline,
+            let pending = run.current?.pending
+        else { return [:] }
+        var known: [NodeName: String] = [:]
+        for node in pending { known[node] = explanation(of: statuses[node], at: now) }
+        return known
+    }
+
+    private func explanation(of seen: Seen?, at now: Instant) -> String? {
+        guard let seen else { return "nothing was heard from it" }
+        let silence = now - seen.at
+        if silence > .seconds(15) { return "last heard \(silence.milliseconds / 1000) s ago" }
+        if let task = seen.status.tasks.first(where: { $0.state == .running }) {
+            return "\(task.identity) is still running"
+        }
+        if let health = seen.status.health, health.state == .checking {
+            return "its health check last said: \(health.detail)"
+        }
+        if seen.status.gate.writesInFlight > 0, !(seen.status.gate.writes == .open) {
+            return "\(seen.status.gate.writesInFlight) writes are in flight"
+        }
+        return seen.status.staging.map { "\($0.bytesDone) of \($0.bytesTotal) bytes are staged" }
     }
 
     // MARK: Runs

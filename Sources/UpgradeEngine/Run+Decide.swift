@@ -11,7 +11,8 @@ public enum RunInput: Hashable, Sendable {
     case nodeAppeared(NodeName)
     case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
     case request(RequestVerb, RequestMark)
-    case time
+    /// It is later; with what is known, for people, of the nodes that the step in hand waits for.
+    case time(known: [NodeName: String])
     /// A new leader has folded the run: what the last one had in flight is lost.
     case leadershipTaken
 }
@@ -25,7 +26,7 @@ extension Run {
             return members[node] == nil && !isEnded ? [.nodeJoined(NodeFact(node: node))] : []
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
         case .request(let verb, let mark): return try requestFacts(verb, mark)
-        case .time: return timeFacts(at: now)
+        case .time(let known): return timeFacts(at: now, known)
         case .leadershipTaken:
             guard let lost = database.inFlight else { return [] }
             return [
@@ -155,7 +156,7 @@ extension Run {
 // MARK: - Time
 
 extension Run {
-    private func timeFacts(at now: Instant) -> [RunEvent] {
+    private func timeFacts(at now: Instant, _ known: [NodeName: String]) -> [RunEvent] {
         guard standing == .going || standing == .paused, let current, let deadline = nextDeadline,
             now >= deadline
         else { return [] }
@@ -172,8 +173,8 @@ extension Run {
         case .nodes, .hook:
             return failure(
                 of: current.pending.sorted().map { node in
-                    NodeTrouble(
-                        node: node, reason: current.failed[node] ?? "not reached within \(span)")
+                    let words = "not reached within \(span)" + (known[node].map { ": \($0)" } ?? "")
+                    return NodeTrouble(node: node, reason: current.failed[node] ?? words)
                 })
         }
     }

@@ -207,8 +207,8 @@ private struct StepDetails {
                 ["reads are served throughout"]
             }
         case .upgraded(let batch):
-            [nodes(of: batch)] + named("actions", plan.rollout.actions) + [health]
-                + named("flush caches", plan.rollout.caches)
+            [nodes(of: batch)] + named("actions", plan.rollout.actions)
+                + named("flush caches", plan.rollout.caches) + [health]
         case .verified: [health]
         case .retired, .unstaged: named("actions", plan.rollout.retire)
         case .opened, .reactivated: []
