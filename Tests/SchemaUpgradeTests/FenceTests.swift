@@ -289,7 +289,7 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     let second = site.upgrade(.empty)
     // The second run's way back, whatever of the way there it had reached.
     try await second.done(.lowerFence, run: "r2")
-    #expect(try await second.failure(.census, run: "r2").code == "fence-down")
+    #expect(try await second.failure(.census, run: "r2").code == "fence-held")
     let application = try await site.connect(as: "$app")
     await #expect(throws: PostgresError.self) {
         try await application.execute("INSERT INTO entry (name) VALUES ('x')")
@@ -298,4 +298,23 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     try await first.done(.lowerFence)
     try await application.execute("INSERT INTO entry (name) VALUES ('x')")
     await second.close()
+}
+
+@Test(arguments: [DatabaseTask.Kind.preflight, .expand, .census, .migrate])
+func aRunKeepsOutOfAnotherRunsWindow(kind: DatabaseTask.Kind) async throws {
+    let site = try await Site.make()
+    let first = site.upgrade()
+    try await first.done(.raiseFence, run: "r1")
+    try await first.done(.census, run: "r1")
+    let fenced = try await site.catalog()
+    let session =
+        "SELECT pid FROM pg_stat_activity WHERE datname = '$db' AND application_name LIKE 'sluice r1 %'"
+    let before = try await site.asSuperuser(session).map { $0.text(0) }
+    let second = site.upgrade(try .guestbook())
+    #expect(try await second.failure(kind, run: "r2").code == "fence-held")
+    await second.close()
+    #expect(try await site.catalog() == fenced)
+    #expect(before.count == 1)
+    #expect(try await site.asSuperuser(session).map { $0.text(0) } == before)
+    try await first.done(.lowerFence, run: "r1")
 }

@@ -54,9 +54,12 @@ struct MigrationEnvironment: Sendable {
     func run(_ steps: [Step], _ session: borrowing Session) throws -> [String] {
         try session.execute("SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'")
         try claim(session, epoch, run)
-        let isFenced = try !session.query(
-            "SELECT FROM sluice.fence WHERE state <> 'lifting' FOR SHARE"
-        ).isEmpty
+        let fence = try session.query(
+            "SELECT run FROM sluice.fence WHERE state <> 'lifting' FOR SHARE"
+        ).first?.text(0)
+        // The migrator passes every fence, so it has to keep out of another run's write window itself.
+        if let fence, fence != run.rawValue { throw fenceHeld(by: fence) }
+        let isFenced = fence != nil
         if isFenced { try session.query("SELECT sluice.open_rights()") }
         var lines: [String] = []
         for step in steps {

@@ -6,9 +6,11 @@ import UpgradeModel
 extension SchemaUpgrade {
     /// Waits for, or ends, every transaction older than the fence; then lets the database prove that no writer is left.
     func census(_ task: DatabaseTask) async throws -> DatabaseReport {
-        guard let found = try await fenceState(), found.state == "up",
-            found.run == task.run.rawValue
-        else {
+        let found = try await fenceState()
+        if let found, found.run != task.run.rawValue, found.state != "lifting" {
+            throw fenceHeld(by: found.run)
+        }
+        guard let found, found.state == "up" else {
             throw DatabaseFailure(
                 code: "fence-down", "the fence is not up, so there is nothing to prove",
                 advice: "raise the fence first")

@@ -161,6 +161,8 @@ extension SchemaUpgrade {
             try await patiently(until: deadline(configuration.lockPatience)) { session in
                 try session.transaction { session in
                     try claim(session, epoch, run)
+                    let held = try session.query("SELECT run FROM sluice.fence").first?.text(0)
+                    guard held == found.run else { return }
                     try session.execute(
                         "SELECT sluice.open_rights();" + FenceStatements.restoreMemberships
                             + FenceStatements.restoreSettings + FenceStatements.letThrough
@@ -212,6 +214,9 @@ extension SchemaUpgrade {
         while true {
             let left = try await open().transaction { session in
                 try claim(session, epoch, run)
+                // Another may have finished the lift meanwhile, and a new fence may be up.
+                let state = try session.query("SELECT state FROM sluice.fence").first?.text(0)
+                guard state == "lifting" else { return 0 }
                 _ = try unfenceTables(session)
                 let left = try triggerCount(session)
                 if left == 0 { try forgetFence(session) }
@@ -264,6 +269,12 @@ extension SchemaUpgrade {
                 advice: "COMMIT PREPARED or ROLLBACK PREPARED each of them, then retry")
         }
     }
+}
+
+func fenceHeld(by run: String) -> DatabaseFailure {
+    DatabaseFailure(
+        code: "fence-held", "the fence of run \(run) is up",
+        advice: "wait until that run has ended, or roll it back, then retry")
 }
 
 /// - Returns: how many tables are still without their trigger.

@@ -34,9 +34,11 @@ extension SchemaUpgrade {
             if known.isEmpty { report.lines.append("nothing to migrate") }
             return report
         }
-        guard let fence = try await fenceState(), fence.state == "up", fence.hasCensus,
-            fence.run == task.run.rawValue
-        else {
+        let fence = try await fenceState()
+        if let fence, fence.run != task.run.rawValue, fence.state != "lifting" {
+            throw fenceHeld(by: fence.run)
+        }
+        guard let fence, fence.state == "up", fence.hasCensus else {
             throw DatabaseFailure(
                 code: "fence-down",
                 "the fence is not up, or no census has proved that nobody writes",
@@ -147,7 +149,13 @@ extension SchemaUpgrade {
         let environment = environment(task)
         let clock = ContinuousClock()
         let began = clock.now
-        try await open().transaction { session in try claim(session, task.epoch, task.run) }
+        try await open().transaction { session in
+            try claim(session, task.epoch, task.run)
+            let fence = try session.query("SELECT run FROM sluice.fence WHERE state <> 'lifting'")
+            if let run = fence.first?.text(0), run != task.run.rawValue {
+                throw fenceHeld(by: run)
+            }
+        }
         for statement in step.script.statements {
             let deadline = deadline(configuration.lockPatience)
             while true {

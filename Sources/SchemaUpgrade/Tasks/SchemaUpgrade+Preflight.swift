@@ -8,6 +8,11 @@ extension SchemaUpgrade {
     ///
     /// Fails with all findings at once, each with the statement that mends it.
     func preflight(_ task: DatabaseTask) async throws -> DatabaseReport {
+        if let fence = try await fenceState(), fence.run != task.run.rawValue,
+            fence.state != "lifting"
+        {
+            throw fenceHeld(by: fence.run)
+        }
         let handshake = try await open().perform { $0.processIdentifier }
         let isInstalled = try await isInstalled()
         let findings = try await open().perform { session in
@@ -55,16 +60,7 @@ extension SchemaUpgrade {
         -> [Diagnostic]
     {
         guard isInstalled else { return Ledger().findings(configuration.migrations) }
-        var findings = try await ledger().findings(configuration.migrations)
-        if let fence = try await fenceState(), fence.run != task.run.rawValue,
-            fence.state != "lifting"
-        {
-            findings.append(
-                Diagnostic(
-                    .error, code: "fence-held", "the fence of run \(fence.run) is up",
-                    advice: "end that run: sluice rollback, or sluice retry"))
-        }
-        return findings
+        return try await ledger().findings(configuration.migrations)
     }
 
     private func withoutWayBack() -> [Diagnostic] {
