@@ -25,8 +25,7 @@ final class GateNode: Sendable {
         directory = try TemporaryDirectory()
         let path = directory.path
         let address = privateLoopbackAddress()
-        for part in ["run", "cache", "app/assets", "app/activations/1-v1/files/static"]
-        {
+        for part in ["run", "cache", "app/assets", "app/activations/1-v1/files/static"] {
             try FileManager.default.createDirectory(
                 atPath: "\(path)/\(part)", withIntermediateDirectories: true)
         }
