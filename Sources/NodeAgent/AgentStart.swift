@@ -23,14 +23,16 @@ struct AgentStart: Sendable {
     func run(onStart: @Sendable (@escaping @Sendable () -> Void) -> Void = { _ in })
         async throws(SystemFailure)
     {
-        // The gate first: while it is away, the proxy goes by the flags alone.
+        // The gate as soon as it is known what it has to do: while it is away, the proxy goes by the flags alone.
         let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        let gate = try openGate { changes.continuation.yield() }
-        defer { gate.stop() }
         try makeDirectory(configuration.directories.state, mode: 0o700)
+        let opened = try AgentJournal.open(configuration.journal)
+        let gate = try openGate(remembering: opened.memory) { changes.continuation.yield() }
+        defer { gate.stop() }
+        ServiceManager.tellReady()
         try makeDirectory(configuration.actionOutput, mode: 0o700)
         let local = try LocalSocket(path: configuration.localSocket)
-        let agent = try await open(gate)
+        let agent = try await open(gate, opened)
         onStart { gate.stop() }
         logger.notice(
             "sluice-agent \(agentVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
@@ -56,6 +58,42 @@ struct AgentStart: Sendable {
         if let failure { throw failure }
     }
 
+    /// The gate, no more open than its own durable state and what the node remembers say.
+    ///
+    /// After a reboot the runtime directory is empty, and only the journal knows that the gate has to be closed.
+    private func openGate(
+        remembering memory: NodeMemory, _ onChange: @escaping @Sendable () -> Void
+    ) throws(SystemFailure) -> WriteGate {
+        let runtime = configuration.gate.runtimeDirectory
+        let target = memory.gateAtStart
+        let isForgotten = access(runtime + "/mode.json", F_OK) != 0 && target != .open
+        // A flag without a mode is a closed gate, from its first answer on.
+        if isForgotten { try raiseReadOnly(in: runtime) }
+        let gate = try openGate(onChange)
+        do throws(GateError) {
+            if isForgotten {
+                try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
+            }
+            if memory.directive?.service == .out { try gate.setService(.out) }
+        } catch {
+            gate.stop()
+            throw SystemFailure("the gate cannot be closed as it was before: \(error)")
+        }
+        return gate
+    }
+
+    private func raiseReadOnly(in runtime: String) throws(SystemFailure) {
+        // The proxy's workers run as another user, whatever the umask of the agent.
+        if mkdir(runtime, 0o755) == 0 { chmod(runtime, 0o755) }
+        let flag = runtime + "/read-only"
+        let descriptor = Glibc.open(flag, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        guard descriptor >= 0 else { throw SystemFailure(errno: "raise the flag \(flag)") }
+        defer { close(descriptor) }
+        guard fchmod(descriptor, 0o644) == 0, fsync(descriptor) == 0 else {
+            throw SystemFailure(errno: "raise the flag \(flag)")
+        }
+    }
+
     private func openGate(_ onChange: @escaping @Sendable () -> Void) throws(SystemFailure)
         -> WriteGate
     {
@@ -74,9 +112,10 @@ struct AgentStart: Sendable {
         }
     }
 
-    private func open(_ gate: WriteGate) async throws(SystemFailure) -> Agent {
+    private func open(
+        _ gate: WriteGate, _ opened: consuming AgentJournal.Opened
+    ) async throws(SystemFailure) -> Agent {
         let token = try readToken(configuration.coordinator.token)
-        let opened = try AgentJournal.open(configuration.journal)
         let clock = SteadyClock(notBefore: opened.latest)
         let client = CurlClient()
         let coordinator = CoordinatorClient(

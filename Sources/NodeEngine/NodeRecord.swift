@@ -55,6 +55,14 @@ public struct NodeMemory: Hashable, Sendable {
         }
     }
 
+    /// What the gate has to do while nothing but the memory is known: before the host has been looked at.
+    ///
+    /// Reads that wait for a flip are held even when it has happened; the engine, which sees the host, lets them through.
+    public var gateAtStart: GateTarget {
+        guard let directive, brokenGlass == nil else { return .open }
+        return GateTarget(writes: directive.writes, reads: directive.reads.hold)
+    }
+
     /// The records that fold to this memory: what a compacted journal begins with.
     public func records(at now: Instant) -> [NodeRecord] {
         var records: [NodeRecord] = []

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import NodeEngine
 import ContentDigest
 import CurlClient
 import FoundationEssentials
 import Glibc
+import NodeEngine
 import Releases
 import Testing
 import UpgradeModel
@@ -206,6 +208,51 @@ import UpgradeModel
             _ = try await coordinator.status {
                 $0.breakGlass == nil && $0.gate.writes == .hold && $0.sequence > 1
             }
+        }
+    }
+
+    /// The first answer that anybody gets after a reboot is that of a closed gate.
+    @Test(arguments: [Lease.Expiry.open, .keep])
+    func afterARebootNoWriteIsAdmittedThatTheDirectiveForbids(expiry: Lease.Expiry) async throws {
+        let node = try TestNode(coordinator)
+        try node.remember([
+            .accepted(
+                directive(1) {
+                    $0.writes = .refuse(retryAfter: .seconds(5), message: "upgrade")
+                    $0.lease = Lease(duration: .minutes(5), onExpiry: expiry)
+                })
+        ])
+        coordinator.stop()
+        let proxy = CurlClient()
+        let write = HTTPRequest(
+            .get, "http://gate/admit",
+            headers: [
+                HTTPHeader("X-Sluice-Kind", "write"), HTTPHeader("X-Request-Id", "request-1"),
+            ],
+            unixSocket: "\(node.runtime)/gate.sock")
+        try await node.withAgent {
+            var status: Int?
+            try await until("the gate answers") {
+                status = try? await proxy.perform(write).status
+                return status != nil
+            }
+            #expect(node.has("read-only"))
+            #expect(
+                status.map { (200...299).contains($0) } == false, "\(String(describing: status))")
+        }
+    }
+
+    @Test func brokenGlassStaysOpenAfterAReboot() async throws {
+        let node = try TestNode(coordinator)
+        try node.remember([
+            .accepted(directive(1) { $0.writes = holding }),
+            .glassBroken(reason: "r", at: Instant(milliseconds: 1)),
+        ])
+        coordinator.stop()
+        try await node.withAgent {
+            try await until("the agent's socket") { node.has("agent.sock") }
+            let report = try await ask(LocalRequest(verb: .status), node)
+            #expect(report.status.gate.writes == .open && !node.has("read-only"))
         }
     }
 

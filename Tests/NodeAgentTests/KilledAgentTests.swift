@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import NodeEngine
 import FoundationEssentials
 import Glibc
+import NodeEngine
 import Releases
 import Testing
 import UpgradeModel
@@ -72,6 +74,39 @@ import UpgradeModel
         #expect(states["again.1"] == .done && states["probed.1"] == .done)
     }
 
+    /// A reboot empties the runtime directory. Nobody answers who could tell the agent anew.
+    @Test(arguments: [false, true])
+    func afterARebootTheGateIsClosedBeforeTheProxyMayStart(isAbstract: Bool) async throws {
+        let node = try TestNode(coordinator)
+        let reads = HoldLimits(atMost: 5, duration: .seconds(5), retryAfter: .seconds(1))
+        try node.remember([
+            .accepted(
+                directive(7) {
+                    $0.writes = holding
+                    $0.reads.hold = reads
+                    $0.service = .out
+                    $0.lease = Lease(duration: .minutes(5), onExpiry: .keep)
+                })
+        ])
+        coordinator.stop()
+        try FileManager.default.removeItem(atPath: node.runtime)
+        let manager = try NotifySocket(
+            isAbstract ? "@\(node.root)/notify" : "\(node.root)/notify")
+        let agent = try AgentProcess(node, environment: ["NOTIFY_SOCKET=\(manager.name)"])
+        defer { agent.kill() }
+        var said: String?
+        try await until("the agent is ready") {
+            said = said ?? manager.receive()
+            return said != nil
+        }
+        #expect(said == "READY=1")
+        #expect(node.has("read-only") && node.has("hold-reads") && node.has("out-of-service"))
+        #expect(node.has("mode.json") && node.has("gate.sock"))
+        try await until("the agent's socket") { node.has("agent.sock") }
+        let report = try await ask(LocalRequest(verb: .status), node)
+        #expect(report.status.gate.writes == .hold && report.status.gate.readsHeld)
+    }
+
     @Test func anActionWhoseAgentIsKilledIsUnknownAndNotRunAgain() async throws {
         let node = try TestNode(
             coordinator,
@@ -119,7 +154,7 @@ import UpgradeModel
         #expect(node.has("read-only"))
         let second = try await AgentProcess.run(node, ["run"])
         #expect(
-            second.status == 1 && second.output.contains("another process serves the gate"),
+            second.status == 1 && second.output.contains("another agent has "),
             "\(second)")
     }
 
@@ -160,9 +195,11 @@ private final class AgentProcess {
     private let process: pid_t
     private var isGone = false
 
-    init(_ node: TestNode) throws {
+    /// - Parameter environment: `NAME=value`, added to that of the tests.
+    init(_ node: TestNode, environment: [String] = []) throws {
         process = try AgentProcess.spawn(
-            ["run", "--config", node.configurationFile], output: "\(node.root)/agent.log")
+            ["run", "--config", node.configurationFile], output: "\(node.root)/agent.log",
+            environment: environment)
     }
 
     deinit { kill() }
@@ -202,7 +239,9 @@ private final class AgentProcess {
         return status & 0x7f == 0 ? (status >> 8) & 0xff : nil
     }
 
-    private static func spawn(_ arguments: [String], output: String) throws -> pid_t {
+    private static func spawn(
+        _ arguments: [String], output: String, environment: [String] = []
+    ) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -213,7 +252,10 @@ private final class AgentProcess {
         var pointers = words.map { strdup($0) } + [nil]
         defer { for pointer in pointers { free(pointer) } }
         var process = pid_t()
-        let failed = posix_spawn(&process, program, &actions, nil, &pointers, environ)
+        let inherited = ProcessInfo.processInfo.environment.map { "\($0.key)=\($0.value)" }
+        var variables = (inherited + environment).map { strdup($0) } + [nil]
+        defer { for variable in variables { free(variable) } }
+        let failed = posix_spawn(&process, program, &actions, nil, &pointers, &variables)
         guard failed == 0 else {
             throw TestFailure(
                 description: "cannot run \(program): \(String(cString: strerror(failed)))")
@@ -230,5 +272,36 @@ private final class AgentProcess {
         }
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         return "\(folder)/sluice-agent"
+    }
+}
+
+/// What a service manager listens on.
+private final class NotifySocket {
+    let name: String
+    private let descriptor: Int32
+
+    /// - Parameter name: a path, or `@` and the name of an abstract socket.
+    init(_ name: String) throws {
+        self.name = name
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = name.utf8.map { $0 == UInt8(ascii: "@") ? 0 : $0 }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let size = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
+        let socket = descriptor
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, size) }
+        }
+        try check(bound == 0, "bind \(name)")
+    }
+
+    deinit { close(descriptor) }
+
+    /// What has come, without waiting.
+    func receive() -> String? {
+        var bytes = [UInt8](repeating: 0, count: 256)
+        let count = recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+        return count >= 0 ? String(decoding: bytes.prefix(count), as: UTF8.self) : nil
     }
 }

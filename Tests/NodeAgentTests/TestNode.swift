@@ -113,6 +113,12 @@ final class TestNode: Sendable {
         }
     }
 
+    /// Writes the journal that an earlier agent has left.
+    func remember(_ records: [NodeRecord]) throws {
+        var opened = try AgentJournal.open(configuration.journal)
+        try opened.journal.append(records, at: Instant(milliseconds: 1))
+    }
+
     func has(_ flag: String) -> Bool {
         FileManager.default.fileExists(atPath: "\(runtime)/\(flag)")
     }

@@ -148,6 +148,26 @@ import UpgradeModel
     }
 }
 
+@Suite struct GateAtStartTests {
+    @Test func theMemoryAloneSaysWhatTheGateHasToDoAtTheStart() {
+        var memory = NodeMemory()
+        #expect(memory.gateAtStart == .open)
+        memory.apply(
+            .accepted(
+                directive(1) {
+                    $0.writes = hold
+                    $0.reads = ReadAdmission(
+                        hold: readHold, until: ActivationIdentity(unchecked: "f"))
+                }))
+        #expect(memory.gateAtStart == GateTarget(writes: hold, reads: readHold))
+        memory.apply(.glassBroken(reason: "r", at: Instant(milliseconds: 1)))
+        #expect(memory.gateAtStart == .open)
+        memory.apply(.glassMended(at: Instant(milliseconds: 2)))
+        memory.apply(.accepted(directive(2)))
+        #expect(memory.gateAtStart == .open)
+    }
+}
+
 @Suite struct BreakGlassTests {
     @Test func brokenGlassOpensAgainstTheDirectiveAndSurvivesARestart() {
         var rig = Rig()
