@@ -85,6 +85,8 @@ final class Attacker: Sendable {
             let pid = try await opened.query("SELECT pg_backend_pid()")[0].text(0)
             // It waits in its middle for as long as the observer wants, however slow the machine is.
             try await site.observer.query("SELECT pg_advisory_lock(\(technique.pauseKey))")
+            // Not only until the timeout for locks that ends a test gone wrong.
+            try await opened.execute("SET lock_timeout = 0")
             let text = site.named(statement).replacing(
                 "$pause", with: "pg_advisory_xact_lock_shared(\(technique.pauseKey))")
             running = Task { _ = try? await opened.execute(text) }
@@ -104,6 +106,7 @@ final class Attacker: Sendable {
             try await site.observer.query("SELECT pg_advisory_unlock(\(technique.pauseKey))")
         }
         await running?.value
+        if running != nil { _ = try? await connection?.execute("SET lock_timeout = '150ms'") }
         let session: PostgresConnection
         if let connection {
             session = connection
