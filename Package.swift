@@ -141,7 +141,9 @@ let rooms: [Room] = [
     tests(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
         .room("UpgradeEngine"), .room("ContentDigest"), arguments),
-    Room(name: "EndToEndTests", kind: .tests, needs: []),
+    Room(
+        name: "EndToEndTests", kind: .tests,
+        needs: [.product("Subprocess", package: "swift-subprocess")]),
 ]
 
 // Which rooms this build has: all, or those named in SLUICE_ROOMS with everything beneath them and their tests.

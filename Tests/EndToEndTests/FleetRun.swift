@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Subprocess
 
 /// One run of the demo's harness against the binaries of this build: a fleet, clients, a fault, and what was found afterwards.
 struct FleetRun: Decodable {
@@ -34,35 +35,31 @@ struct HarnessFailure: Error, CustomStringConvertible {
 func runFleet(_ options: String...) async throws -> FleetRun {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
-    let folder = URL.temporaryDirectory.appending(path: "sluice-e2e-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    let output = folder.appending(path: "stdout")
-    let log = folder.appending(path: "stderr")
-    for file in [output, log] { try Data().write(to: file) }
-
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/python3")
-    process.arguments =
+    var platform = PlatformOptions()
+    // A test that is given up takes its fleet apart, as Ctrl-C does.
+    platform.teardownSequence = [
+        .gracefulShutDown(allowedDurationToNextStep: .seconds(60))
+    ]
+    let arguments =
         ["-s", "-E", "-B", root.appending(path: "Tests/Fixtures/fleet/demo.py").path]
         + ["--binaries", try binaries(root).path, "--json"] + options
-    process.standardOutput = try FileHandle(forWritingTo: output)
-    process.standardError = try FileHandle(forWritingTo: log)
-    try await withCheckedThrowingContinuation { (ended: CheckedContinuation<Void, any Error>) in
-        process.terminationHandler = { _ in ended.resume() }
-        do { try process.run() } catch { ended.resume(throwing: error) }
-    }
-    let data = try Data(contentsOf: output)
-    guard let run = try? JSONDecoder().decode(FleetRun.self, from: data) else {
-        let words = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
+    let ended = try await Subprocess.run(
+        .name("python3"), arguments: Arguments(arguments),
+        // Debian's own Python is the one that has Flask and psycopg2.
+        environment: .inherit.updating(["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"]),
+        platformOptions: platform,
+        output: .string(limit: 4 << 20), error: .string(limit: 4 << 20))
+    let log = ended.standardError
+    let json = Data(ended.standardOutput.utf8)
+    guard let run = try? JSONDecoder().decode(FleetRun.self, from: json) else {
         throw HarnessFailure(
-            description: "demo.py \(options.joined(separator: " ")) exited with "
-                + "\(process.terminationStatus) and gave no result:\n\(words.suffix(4000))")
+            description: "demo.py \(options.joined(separator: " ")) ended with "
+                + "\(ended.terminationStatus) and gave no result:\n\(log.suffix(4000))")
     }
     print("fleet \(options.joined(separator: " ")):")
     for claim in run.claims { print("  \(claim)") }
     if !run.fallen.isEmpty {
-        print(((try? String(contentsOf: log, encoding: .utf8)) ?? "").suffix(6000))
+        print(log.suffix(6000))
     }
     return run
 }

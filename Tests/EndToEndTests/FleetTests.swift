@@ -3,7 +3,7 @@
 import Testing
 
 /// Whole fleets: real nginx, real PostgreSQL, real processes, real clients. One at a time: they share two cores.
-@Suite(.serialized) struct FleetTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct FleetTests {
     static let phases = [
         "preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift",
         "finish",

@@ -123,8 +123,12 @@ class Fleet:
 
 
 def interrupt_on_signals():
-    """SIGTERM and SIGHUP end a fleet in order, as Ctrl-C does."""
+    """SIGTERM and SIGHUP end a fleet in order, as Ctrl-C does.
+
+    Whoever started us may have blocked signals; our children would inherit that, and a client could not be told to end.
+    """
     def interrupt(*_):
         raise KeyboardInterrupt
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
