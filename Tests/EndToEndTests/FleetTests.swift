@@ -2,7 +2,7 @@
 
 import Testing
 
-/// Whole fleets: real nginx, real PostgreSQL, real processes, real clients. One at a time: they share two cores.
+/// Whole fleets: real nginx, real PostgreSQL, real processes, real clients and a browser. One at a time: they share two cores.
 @Suite(.serialized, .timeLimit(.minutes(10))) struct FleetTests {
     static let phases = [
         "preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift",
@@ -10,7 +10,7 @@ import Testing
     ]
 
     @Test func onePlanTakesAFleetToTheNextReleaseWhileItsReadersKeepReading() async throws {
-        let run = try await runFleet()
+        let run = try await runFleet("--browser")
         #expect(run.fallen.isEmpty)
     }
 

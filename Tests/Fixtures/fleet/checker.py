@@ -7,6 +7,8 @@ import datetime
 import json
 import statistics
 
+import chromium
+
 
 @dataclasses.dataclass
 class Claim:
@@ -79,6 +81,31 @@ def old_assets(directory, window):
         "assets missing for pages loaded before the flip",
         "%d of %d fetched after the lift" % (len(failed), len(late)), "0", not failed and len(late) > 0,
         [json.dumps(note) for note in failed[:10]])
+
+
+def browser(directory, old_release, new_release):
+    """A real browser showed every page whole; the tab left open on the old release still had its assets, and its form went through."""
+    notes = notes_of(directory, "chromium")
+    shown = collections.Counter(note["release"] for note in notes if note["kind"] == "shown")
+    problems = [note for note in notes if note["kind"] == "problem"]
+    problems += [note for note in notes if note["kind"] == "old-asset" and note["status"] != 200]
+    assets = sum(1 for note in notes if note["kind"] == "old-asset")
+    forms = [note["release"] for note in notes if note["kind"] == "old-form"]
+    left = [note["release"] for note in notes if note["kind"] == "left-open"]
+    return Claim(
+        "Chromium: requests or scripts that failed",
+        "%d; showed %d pages of %s, %d of %s; the tab left open got %d assets again, its form came to %s" % (
+            len(problems), shown[old_release], old_release, shown[new_release], new_release, assets,
+            "".join(forms) or "nobody"),
+        "0", not problems and shown[old_release] > 0 and shown[new_release] > 0 and assets > 0
+        and left == [old_release] and forms == [new_release], [json.dumps(note) for note in problems[:10]])
+
+
+def report_page(path):
+    """The run's report, laid out by a real browser."""
+    wrong, texts, bars = chromium.look_at_report(path)
+    return Claim("Chromium: faults of the report's page", "%d; %d texts and %d bars in its picture" % (len(wrong), texts, bars),
+                 "0", not wrong and texts > 0 and bars > 0, wrong[:10])
 
 
 # Writers

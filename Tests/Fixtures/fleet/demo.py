@@ -48,13 +48,15 @@ class Demo:
             checker.prepare_proof(fleet.postgres)
             before = state.snapshot(fleet)
             fleet.start_clients()
+            if self.arguments.browser:
+                fleet.start_browser()
             time.sleep(4)
             plan = PLAN if policy == "hold" else fleet.variant("refuse", replace=REFUSE)
             self.say("\nsluice apply %s" % plan)
             code, run = fleet.apply(plan, say=self.say)
             time.sleep(4)
             fleet.stop_clients()
-            self.report(fleet, run)
+            page = self.report(fleet, run)
 
             journal = fleet.journal(run)
             claims = [Claim("the run is done", "exit code %d, %s" % (code, journal.outcome()), "0, done",
@@ -65,6 +67,8 @@ class Demo:
                 claims += [
                     checker.commits_in_window(fleet.postgres, fleet.notes, window),
                     checker.old_assets(fleet.notes, window), checker.stale_pages(fleet.notes, window)]
+            if self.arguments.browser:
+                claims += [checker.browser(fleet.notes, "v1", "v2"), checker.report_page(page)]
             claims += self.claims_of_new_state(fleet, before)
             resident = max(resident, fleet.agents_figures(seconds=0.1)[0])
             claims += [
@@ -100,9 +104,11 @@ class Demo:
         self.say()
         for line in lines:
             self.say("  " + line)
+        page = self.arguments.html or fleet.directory / "report.html"
+        fleet.operator("report", run, "--html", page)
         if self.arguments.html:
-            fleet.operator("report", run, "--html", self.arguments.html)
-            self.say("  the same as a page: %s" % self.arguments.html)
+            self.say("  the same as a page: %s" % page)
+        return page
 
     def window_parts(self, journal):
         window = journal.write_window()
@@ -215,6 +221,7 @@ def arguments():
     what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
+    parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
     parser.add_argument("--html", metavar="FILE", type=pathlib.Path, help="also write the run's report there")

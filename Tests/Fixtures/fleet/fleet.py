@@ -14,7 +14,7 @@ from balancer import Balancer
 from node import GUESTBOOK, Node
 from ports import BALANCER, NODES, Ports
 from postgres import Postgres
-from processes import Processes
+from processes import Processes, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -97,6 +97,16 @@ class Fleet:
         else:
             command += ["--url", self.balancer.url()]
         self.processes.start("client %s" % kind, command, self.directory / ("%s.log" % kind), environment)
+
+    def start_browser(self):
+        """Chromium beside the other clients: a page is loaded, shown and used as readers do it."""
+        self.processes.start(
+            "client chromium",
+            ["/usr/bin/python3", "-s", "-E", HERE / "chromium.py", "--out", self.notes, "--url", self.balancer.url()],
+            self.directory / "chromium.log", {"PATH": os.environ["PATH"], "HOME": str(self.directory)})
+        wait_until("Chromium shows a page", lambda: (self.notes / "chromium-0.ndjson").exists()
+                   and "left-open" in (self.notes / "chromium-0.ndjson").read_text(),
+                   alive=self.processes["client chromium"])
 
     def start_clients(self, stragglers=True):
         """Readers, writers, tabs, and those who try to write around the gates.
