@@ -6,6 +6,11 @@ import UpgradeModel
 /// What a session says of itself, and what is set in it. One connection is kept from task to task.
 extension SchemaUpgrade {
     private static let name = "sluice"
+    /// The first half of the advisory lock that every session of Sluice shares with those of its run; the second is the run's.
+    ///
+    /// A name can be chosen by anybody; a lock ends with its session, is no row that outlives its owner, and can be taken
+    /// before anything is installed. The number is `slui` in ASCII.
+    static let mark = 0x736C_7569
 
     /// Settings that hold for all statements of Sluice. Those of a superuser are skipped for others, so that preflight can say
     /// what is missing.
@@ -37,46 +42,52 @@ extension SchemaUpgrade {
     private func connect() async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
-        searchPath = try await opened.perform { session in
-            let path = try session.query("SELECT current_setting('search_path')")[0].text(0)
+        let found = try await opened.perform { session in
+            let row = try session.query("SELECT current_setting('search_path'), session_user")[0]
             try session.execute(SchemaUpgrade.settings)
-            return path
+            return row
         }
+        searchPath = found.text(0)
+        migrator = found.text(1)
         announced = nil
-        hasSchema = false
+        installation = nil
         connection = opened
     }
 
-    /// Puts the epoch into the session's name, and ends the sessions that an earlier or a lost attempt has left.
+    /// Says whose session this is, and ends those that an earlier or a lost attempt of this run has left.
     ///
-    /// They may still be migrating for a client that died long ago. A session of a higher epoch means that this leader has
-    /// been replaced.
+    /// They may still be migrating for a client that died long ago. A session of a higher epoch, or its mark in the database,
+    /// means that this leader has been replaced. Sessions of other runs are left alone, whatever they call themselves.
     private func announce(_ task: DatabaseTask) async throws {
         let connection = try open()
-        // At most 63 bytes arrive, so a long run's name is cut; what is compared is cut the same.
-        let run = String(task.run.rawValue.prefix(32))
-        let name = "sluice \(run) epoch \(task.epoch.rawValue)"
-        if announced != name {
-            try await connection.query("SELECT set_config('application_name', $1, false)", [name])
-            announced = name
-        }
-        let epoch = "\(task.epoch.rawValue)"
-        let others = """
-            FROM pg_stat_activity WHERE usename = session_user AND datname = current_database()
-                AND pid <> pg_backend_pid() AND (application_name = 'sluice'
-                    OR starts_with(application_name, 'sluice \(run) epoch '))
-            """
-        let theirEpoch = "coalesce(substring(application_name FROM '[0-9]+$')::bigint, 0)"
-        let deadline = ContinuousClock.now.advanced(by: .seconds(10))
-        while true {
-            let found = try await connection.query(
+        let run = quotedLiteral(task.run.rawValue)
+        if announced?.run != task.run || announced?.epoch != task.epoch {
+            try await connection.execute(
                 """
-                SELECT pid, \(theirEpoch), CASE WHEN \(theirEpoch) <= $1::bigint THEN pg_terminate_backend(pid) END
-                \(others)
-                """, [epoch])
+                \(SchemaUpgrade.rename(task)); SELECT pg_advisory_unlock_all();
+                SELECT pg_advisory_lock_shared(\(SchemaUpgrade.mark), hashtext(\(run)))
+                """)
+            announced = task
+        }
+        let theirEpoch = "coalesce(substring(a.application_name FROM '[0-9]+$')::bigint, 0)"
+        var question = """
+            SELECT a.pid::text, \(theirEpoch),
+                CASE WHEN \(theirEpoch) <= \(task.epoch.rawValue) THEN pg_terminate_backend(a.pid) END
+            FROM \(SchemaUpgrade.markedSessions) AND a.usename = session_user AND l.objid = hashtext(\(run))::oid
+            """
+        if try await isInstalled() {
+            question +=
+                " UNION ALL SELECT '', epoch, NULL FROM sluice.epoch WHERE epoch > \(task.epoch.rawValue)"
+        }
+        let deadline = deadline(.seconds(10))
+        while true {
+            let found = try await connection.query(question)
             if found.isEmpty { return }
             if let higher = found.first(where: { ($0.integer(1) ?? 0) > task.epoch.rawValue }) {
-                throw superseded(task, by: higher.text(1))
+                throw DatabaseFailure(
+                    code: "superseded",
+                    "epoch \(task.epoch.rawValue) has been replaced by epoch \(higher.text(1))",
+                    advice: "another coordinator leads; this one must stop")
             }
             guard ContinuousClock.now < deadline else {
                 throw DatabaseFailure(
@@ -87,6 +98,19 @@ extension SchemaUpgrade {
             try await Task.sleep(for: .milliseconds(5))
         }
     }
+
+    static func rename(_ task: DatabaseTask) -> String {
+        // At most 63 bytes arrive, so a long run's name is cut. It is for people; the mark says whose the session is.
+        let name = "\(name) \(task.run.rawValue.prefix(32)) epoch \(task.epoch.rawValue)"
+        return "SET application_name = \(quotedLiteral(name))"
+    }
+
+    /// The sessions of Sluice in this database, apart from this one: `pg_locks AS l` and `pg_stat_activity AS a`.
+    static let markedSessions = """
+        pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.classid = \(mark) AND l.objsubid = 2 AND l.pid <> pg_backend_pid()
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
 
     /// Goes through the motions of the fence once, before the window, so that in it the session's caches and plans are there.
     ///
@@ -101,60 +125,54 @@ extension SchemaUpgrade {
         }
     }
 
-    func superseded(_ task: DatabaseTask, by epoch: String) -> DatabaseFailure {
-        DatabaseFailure(
-            code: "superseded", "epoch \(task.epoch.rawValue) has been replaced by epoch \(epoch)",
-            advice: "another coordinator leads; this one must stop")
-    }
+    /// What there is of the schema `sluice`.
+    enum Installation { case none, older, current }
 
-    /// Whether the schema `sluice` is there and of this version.
-    func isInstalled() async throws -> Bool {
-        if hasSchema { return true }
-        hasSchema =
-            try await open().query(
-                """
-                SELECT FROM pg_namespace AS n WHERE n.nspname = 'sluice' AND obj_description(n.oid, 'pg_namespace') = $1
-                """, [FenceSchema.version]
-            ).count == 1
-        return hasSchema
-    }
+    /// Whether the schema `sluice` is there, of this version or of an older one.
+    func isInstalled() async throws -> Bool { try await findInstallation() != .none }
 
-    /// Fails when another leader has been here, before anything is looked at.
-    func refuseReplaced(_ task: DatabaseTask) async throws {
-        guard try await isInstalled() else { return }
-        let found = try await open().query("SELECT epoch FROM sluice.epoch").first?.integer(0)
-        if let found, found > task.epoch.rawValue { throw superseded(task, by: "\(found)") }
+    private func findInstallation() async throws -> Installation {
+        if let installation { return installation }
+        let comment = try await open().query(
+            """
+            SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'sluice'
+                AND starts_with(obj_description(oid, 'pg_namespace'), '\(FenceSchema.family)')
+            """
+        ).first?.text(0)
+        let found: Installation =
+            comment.map { $0 == FenceSchema.version ? .current : .older } ?? .none
+        // What is not there may be made by another run.
+        if found != .none { installation = found }
+        return found
     }
 
     /// Makes the schema `sluice`, in a transaction of its own, before anything waits for it.
     func install(_ task: DatabaseTask) async throws {
-        if try await isInstalled() { return }
-        let epoch = task.epoch
-        let run = task.run
+        if try await findInstallation() == .current { return }
         try await open().transaction { session in
+            // Two runs may come to it at once.
+            try session.query("SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 1), 0)")
             try session.execute(FenceSchema.install)
-            try claim(session, epoch, run)
+            try session.execute(claim(task))
         }
+        installation = .current
+    }
+
+    /// A schema of an older version is brought up to date before any task but preflight, which changes nothing.
+    func bringUpToDate(_ task: DatabaseTask) async throws {
+        guard task.kind != .preflight, try await findInstallation() == .older else { return }
+        try await install(task)
     }
 }
 
 /// Checks the epoch and raises it to the task's, in the transaction that does the work.
 ///
-/// - Throws: a `superseded` failure when a higher epoch has been here.
-func claim(_ session: borrowing Session, _ epoch: Epoch, _ run: RunIdentifier) throws {
-    let claimed = try session.query(
-        """
-        INSERT INTO sluice.epoch AS e (epoch, run) VALUES ($1, $2)
-        ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch, run = excluded.run, at = clock_timestamp()
-            WHERE e.epoch <= excluded.epoch
-        RETURNING e.epoch
-        """, ["\(epoch.rawValue)", run.rawValue])
-    if claimed.isEmpty {
-        let found = try session.query("SELECT epoch FROM sluice.epoch").first?.text(0) ?? "?"
-        throw DatabaseFailure(
-            code: "superseded", "epoch \(epoch.rawValue) has been replaced by epoch \(found)",
-            advice: "another coordinator leads; this one must stop")
-    }
+/// Fails as `superseded` when a higher epoch has been here.
+func claim(_ task: DatabaseTask) -> String { call("claim", task) }
+
+/// A function of the schema `sluice` that takes epoch and run.
+func call(_ function: String, _ task: DatabaseTask) -> String {
+    "SELECT sluice.\(function)(\(task.epoch.rawValue), \(quotedLiteral(task.run.rawValue)));\n"
 }
 
 /// A pause of random length, so that two who wait for each other do not meet again.

@@ -9,21 +9,23 @@ public import UpgradeModel
 /// changes the database also checks and raises the epoch in the same transaction, so a leader that was replaced changes
 /// nothing: its task fails with `superseded`. When a session is lost, a new one finds out what took effect.
 ///
-/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `migrator-shared`,
-/// `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `lock-timeout`, `sql`, `migration-edited`,
+/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`,
+/// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `no-down-migration`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
     /// What the session found as its own search path; migrations run with it.
     var searchPath = ""
-    /// The epoch and run that the session's name shows.
-    var announced: String?
-    /// Whether this session has seen the schema `sluice` as this version wants it.
-    var hasSchema = false
+    /// The role that the session has logged in as.
+    var migrator = ""
+    /// The task whose run and epoch the session shows.
+    var announced: DatabaseTask?
+    /// The schema `sluice` as this session has seen it; `nil` while it is not there.
+    var installation: Installation?
     var isCancelled = false
     private var inHand: DatabaseTask?
-    /// Told to stop before it came.
+    /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
     /// Whether the task in hand was told to stop; it may be clearing up after that, which is not to be stopped again.
     private var wasTold = false
@@ -63,7 +65,10 @@ public actor SchemaUpgrade {
 
     /// Stops this task and no other, even when it comes after this call; a task is not asked for again after that.
     public func cancel(_ task: DatabaseTask) async {
-        if inHand == nil { stopped = task }
+        guard inHand == task else {
+            stopped = task
+            return
+        }
         await stop(task)
     }
 
@@ -85,7 +90,7 @@ public actor SchemaUpgrade {
         for attempt in 1... {
             do {
                 try await prepareSession(for: task)
-                try await refuseReplaced(task)
+                try await bringUpToDate(task)
                 let began = clock.now
                 var report = try await run(task)
                 report.duration = Span(began.duration(to: clock.now))
@@ -155,6 +160,7 @@ public actor SchemaUpgrade {
                 )
             }
             if error.sqlState == "57014", isCancelled { return cancelled() }
+            if let refusal = error.refusal { return refusal }
             if error.isLockTimeout {
                 return DatabaseFailure(
                     code: "lock-timeout", "a lock was not to be had in time: \(error.description)",
@@ -167,6 +173,19 @@ public actor SchemaUpgrade {
 }
 
 extension PostgresError {
+    /// What a function of the schema `sluice` refused.
+    var refusal: DatabaseFailure? {
+        guard case .server(let error) = self else { return nil }
+        let code: String? =
+            switch FenceSchema.Refusal(rawValue: error.sqlState) {
+            case .superseded: "superseded"
+            case .fenceHeld: "fence-held"
+            case .fenceDown: "fence-down"
+            case nil: nil
+            }
+        return code.map { DatabaseFailure(code: $0, error.message, advice: error.hint) }
+    }
+
     /// Lock timeout, the deadlocks that are ended in favour of everybody else, and two who change one row of the catalog.
     var isLockTimeout: Bool {
         if case .server(let error) = self, error.message == "tuple concurrently updated" {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ContentDigest
 import SchemaUpgrade
 import Testing
 import UpgradeModel
@@ -21,6 +22,27 @@ private func findings(_ files: [(String, String)]) -> [Diagnostic] {
     #expect(set.migrations.map(\.title) == ["0001_a", "0002_b", "0010_c"])
     #expect(set.migrations.map(\.phase) == [.expand, .switch, .contract])
     #expect(set.withoutDown.map(\.version) == ["0002", "0010"])
+}
+
+@Test(arguments: ["\n", "\r\n", "\r"], ["", "\u{FEFF}"])
+func lineEndsAndAByteOrderMarkDoNotChangeWhatAFileSays(end: String, mark: String) throws {
+    let lines = [
+        "-- why", "", "  -- sluice: contract", "SELECT 1;", "-- two", " SELECT '\u{FEFF}é';",
+    ]
+    let file = MigrationSet.File(
+        name: "0001_a.up.sql", text: mark + lines.joined(separator: end) + end)
+    let migration = try MigrationSet.read([file]).migrations[0]
+    #expect(migration.phase == .contract)
+    #expect(migration.up.statements.map(\.text) == ["SELECT 1", "SELECT '\u{FEFF}é'"])
+    #expect(migration.up.statements.map(\.place.line) == [4, 6])
+    #expect(migration.up.statements.map(\.place.column) == [1, 2])
+    // What is stored is the digest of the file as it is, so that anybody can compare it.
+    #expect(migration.digest == Digest.sha256(of: file.text))
+    let wrong = findings([("0001_a.up.sql", mark + "-- why\(end)-- sluice: later\(end)SELECT 1")])
+    #expect(wrong.map(\.code) == ["migration-phase"])
+    #expect(wrong.first?.place?.line == 2)
+    let broken = findings([("0001_a.up.sql", mark + "SELECT 1;\(end) SELEKT 2")])
+    #expect(broken.first?.place == .init(file: "0001_a.up.sql", line: 2, column: 2))
 }
 
 @Test func statementsAreCutWherePostgreSQLCutsThem() throws {

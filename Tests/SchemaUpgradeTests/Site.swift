@@ -191,3 +191,15 @@ extension MigrationSet {
         ])
     }
 }
+
+/// Asks again until it is so, for twenty seconds at most.
+func poll(
+    _ condition: () async throws -> Bool, _ location: SourceLocation = #_sourceLocation
+) async throws {
+    let deadline = ContinuousClock.now.advanced(by: .seconds(20))
+    while try await !condition() {
+        try #require(
+            ContinuousClock.now < deadline, "it never came to be so", sourceLocation: location)
+        try await Task.sleep(for: .milliseconds(5))
+    }
+}

@@ -6,7 +6,9 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept as the schema's comment; another text means that the schema has to be brought up to date.
-    static let version = "Sluice: epoch, ledger and fence, 1"
+    static let version = "\(family)2"
+    /// How the comment of every version begins.
+    static let family = "Sluice: epoch, ledger and fence, "
 
     /// The trigger on each table. It begins with a character that sorts before letters, so it fires first.
     static let trigger = "!sluice_fence"
@@ -23,7 +25,17 @@ enum FenceSchema {
     static let foreignSchemas = "('pg_catalog', 'information_schema', 'pg_toast', 'sluice')"
 
     /// Safe to run again; needs a transaction.
-    static var install: String { tables + guards + rights + tableTriggers + privacy }
+    static var install: String { tables + guards + claims + rights + tableTriggers + privacy }
+
+    /// What the functions below raise. Class `SL` is nobody's: neither PostgreSQL's nor the SQL standard's.
+    enum Refusal: String {
+        /// A higher epoch has been here.
+        case superseded = "SL001"
+        /// The fence of another run is up.
+        case fenceHeld = "SL002"
+        /// The fence of this run is not what the task needs.
+        case fenceDown = "SL003"
+    }
 
     private static let tables = """
         CREATE SCHEMA IF NOT EXISTS sluice;
@@ -83,6 +95,69 @@ enum FenceSchema {
         END $install$;
 
         """
+
+    /// What a task asks for in the transaction that does its work: that its epoch leads, and that no other run's fence is up.
+    ///
+    /// The row of `sluice.epoch` stays locked until the transaction ends, so whatever changes the database comes one after the
+    /// other, whoever asks.
+    private static let claims = """
+        CREATE OR REPLACE FUNCTION sluice.claim(task_epoch bigint, task_run text) RETURNS void LANGUAGE plpgsql AS $claim$
+        DECLARE leader record;
+        BEGIN
+            INSERT INTO sluice.epoch AS e (epoch, run) VALUES (task_epoch, task_run)
+                ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch, run = excluded.run, at = clock_timestamp()
+                WHERE e.epoch <= excluded.epoch;
+            IF NOT FOUND THEN
+                SELECT * INTO leader FROM sluice.epoch;
+                RAISE EXCEPTION 'epoch % has been replaced by epoch % (run %)', task_epoch, leader.epoch, leader.run
+                    USING ERRCODE = '\(Refusal.superseded.rawValue)',
+                    HINT = 'another coordinator leads; this one must stop';
+            END IF;
+        END $claim$;
+
+        -- Fails while the fence of another run is up; returns what is said of the fence, or nothing when none is up.
+        CREATE OR REPLACE FUNCTION sluice.keep_out(task_run text) RETURNS sluice.fence LANGUAGE plpgsql AS $keep$
+        DECLARE fence sluice.fence;
+        BEGIN
+            SELECT * INTO fence FROM sluice.fence WHERE state <> 'lifting' FOR SHARE;
+            IF fence.run <> task_run THEN
+                RAISE EXCEPTION 'the fence of run % is up since %', fence.run, \(moment("fence.raised_at"))
+                    USING ERRCODE = '\(Refusal.fenceHeld.rawValue)', HINT = '\(heldAdvice)';
+            END IF;
+            RETURN fence;
+        END $keep$;
+
+        -- Makes the fence this run's. What an earlier lift has left of its triggers is taken over.
+        CREATE OR REPLACE FUNCTION sluice.claim_fence(task_epoch bigint, task_run text) RETURNS void LANGUAGE plpgsql AS $claim$
+        BEGIN
+            PERFORM sluice.claim(task_epoch, task_run);
+            INSERT INTO sluice.fence AS f (state, run, epoch) VALUES ('raising', task_run, task_epoch)
+                ON CONFLICT (one) DO UPDATE SET state = 'raising', run = excluded.run, epoch = excluded.epoch,
+                    raised_at = excluded.raised_at, older = NULL, census_transaction = NULL,
+                    ended = CASE f.state WHEN 'lifting' THEN '{}' ELSE f.ended END
+                WHERE f.run = excluded.run OR f.state = 'lifting';
+            IF NOT FOUND THEN PERFORM sluice.keep_out(task_run); END IF;
+        END $claim$;
+
+        -- Fails unless this run's fence is in one of these states.
+        CREATE OR REPLACE FUNCTION sluice.expect_fence(task_run text, states text[]) RETURNS sluice.fence
+        LANGUAGE plpgsql AS $expect$
+        DECLARE fence sluice.fence;
+        BEGIN
+            fence := sluice.keep_out(task_run);
+            IF fence.state = ANY (states) THEN RETURN fence; END IF;
+            RAISE EXCEPTION 'the fence is not up any more' USING ERRCODE = '\(Refusal.fenceDown.rawValue)',
+                HINT = 'retry from the fence';
+        END $expect$;
+
+        """
+
+    /// A time for people, to the second.
+    static func moment(_ expression: String) -> String {
+        "to_char(\(expression) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')"
+    }
+
+    static let heldAdvice = "wait until that run has ended, or roll it back, then retry"
 
     /// Taking rights away and giving them back, by writing the ACLs themselves.
     ///
@@ -204,27 +279,46 @@ enum FenceSchema {
                     EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', found_table::regclass, '\(trigger)');
                 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                     busy := busy + 1;
+                    -- Whoever holds one often holds many: the others are only tried.
+                    IF busy = 5 THEN PERFORM set_config('lock_timeout', '1ms', true); END IF;
                 -- Dropped by a transaction that was under way.
-                WHEN undefined_table OR invalid_table_definition THEN
+                WHEN undefined_table OR invalid_table_definition OR syntax_error THEN
                     NULL;
                 END;
             END LOOP;
             RETURN busy;
         END $fence$;
 
-        CREATE OR REPLACE FUNCTION sluice.unfence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql AS $unfence$
-        DECLARE found_table oid; busy integer := 0;
+        -- Takes away triggers without effect, and with the last of them everything that a fence stores.
+        --
+        -- Returns how many are left. The locks keep readers out and are kept until the transaction ends, so it ends with the
+        -- first table that is busy, and another try begins with others.
+        CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql AS $finish$
+        DECLARE found_table oid; left_over bigint;
         BEGIN
+            -- Another may have finished the lift meanwhile, and a new fence may be up.
+            IF NOT EXISTS (SELECT FROM sluice.fence WHERE state = 'lifting') THEN RETURN 0; END IF;
             FOR found_table IN SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgname = '\(trigger)'
-                ORDER BY t.tgrelid LIMIT at_most LOOP
+                ORDER BY random() LIMIT at_most LOOP
                 BEGIN
                     EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', '\(trigger)', found_table::regclass);
                 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-                    busy := busy + 1;
+                    EXIT;
+                -- Dropped meanwhile.
+                WHEN undefined_table OR syntax_error THEN
+                    NULL;
                 END;
             END LOOP;
-            RETURN busy;
-        END $unfence$;
+            SELECT count(*) INTO left_over FROM pg_trigger WHERE tgname = '\(trigger)';
+            IF left_over = 0 THEN
+                DROP FUNCTION IF EXISTS sluice.refuse_write();
+                DROP FUNCTION IF EXISTS sluice.refuse_change();
+                DELETE FROM sluice.stored;
+                DELETE FROM sluice.fence;
+            END IF;
+            RETURN left_over;
+        END $finish$;
+        DROP FUNCTION IF EXISTS sluice.unfence_tables(integer);
 
         """
 

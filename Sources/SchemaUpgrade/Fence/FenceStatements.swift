@@ -35,11 +35,6 @@ enum FenceStatements {
         BEGIN RETURN NULL; END $pass$;
         """
 
-    static let removeRefusals = """
-        DROP FUNCTION IF EXISTS sluice.refuse_write();
-        DROP FUNCTION IF EXISTS sluice.refuse_change();
-        """
-
     /// Memberships in `pg_write_all_data` with their grantor and admin option; the migrator's own stays.
     ///
     /// Memberships are the server's, not the database's. A role that works in another database too keeps its own; the triggers

@@ -41,8 +41,7 @@ struct StatementFailure: Error {
 
 /// How the statements of migrations are run on a session.
 struct MigrationEnvironment: Sendable {
-    var epoch: Epoch
-    var run: RunIdentifier
+    var task: DatabaseTask
     var searchPath: String
     var owner: String?
     var lockTimeout: Span
@@ -50,16 +49,22 @@ struct MigrationEnvironment: Sendable {
     /// Runs the steps and writes the ledger, inside the caller's transaction.
     ///
     /// While a fence is up, the migrations see all rights as they will be after the lift, and what they change or create is
-    /// closed again before the commit; nobody else ever sees the rights open.
-    func run(_ steps: [Step], _ session: borrowing Session) throws -> [String] {
-        try session.execute("SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'")
-        try claim(session, epoch, run)
-        let fence = try session.query(
-            "SELECT run FROM sluice.fence WHERE state <> 'lifting' FOR SHARE"
-        ).first?.text(0)
-        // The migrator passes every fence, so it has to keep out of another run's write window itself.
-        if let fence, fence != run.rawValue { throw fenceHeld(by: fence) }
-        let isFenced = fence != nil
+    /// closed again before the commit; nobody else ever sees the rights open. The migrator passes every fence, so it keeps out
+    /// of another run's write window itself.
+    ///
+    /// - Parameter needsCensus: fail as `fence-down` unless a census has proved that nobody writes.
+    func run(_ steps: [Step], _ session: borrowing Session, needsCensus: Bool) throws -> [String] {
+        let fence = try session.execute(
+            "SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'; " + claim(task)
+                + "SELECT state, census_transaction FROM sluice.keep_out(\(quotedLiteral(task.run.rawValue)))"
+        ).first
+        let isFenced = fence?[0] != nil
+        guard !needsCensus || (fence?[0] == "up" && fence?[1] != nil) else {
+            throw DatabaseFailure(
+                code: "fence-down",
+                "the fence is not up, or no census has proved that nobody writes",
+                advice: "raise the fence and take the census first")
+        }
         if isFenced { try session.query("SELECT sluice.open_rights()") }
         var lines: [String] = []
         for step in steps {
@@ -72,9 +77,11 @@ struct MigrationEnvironment: Sendable {
                 try record(step, Span(began.duration(to: clock.now)).milliseconds, session))
         }
         if isFenced {
-            try session.query("SELECT sluice.close_rights()")
-            try session.query("SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))")
-            let left = try session.query("SELECT oid::regclass::text FROM sluice.unfenced_table")
+            let left = try session.execute(
+                """
+                SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
+                SELECT oid::regclass::text FROM sluice.unfenced_table
+                """)
             if let table = left.first {
                 throw DatabaseFailure(
                     code: "fence-down", "table \(table.text(0)) could not be fenced")
@@ -118,7 +125,7 @@ struct MigrationEnvironment: Sendable {
                 [
                     migration.version, migration.name, migration.digest.hexadecimal,
                     migration.phase.rawValue,
-                    "\(epoch.rawValue)", run.rawValue, "\(milliseconds)",
+                    "\(task.epoch.rawValue)", task.run.rawValue, "\(milliseconds)",
                 ])
             return "applied \(migration.title) (\(milliseconds) ms)"
         case .undo:

@@ -14,6 +14,12 @@ public struct MigrationSet: Hashable, Sendable {
             self.name = name
             self.text = text
         }
+
+        /// The text without the byte order mark that some editors write: psql skips it, and the server would not.
+        var sql: String {
+            text.unicodeScalars.first == "\u{FEFF}"
+                ? String(text.unicodeScalars.dropFirst()) : text
+        }
     }
 
     /// Everything that is wrong with the files.
@@ -137,15 +143,17 @@ private struct MigrationReader {
     /// The word after `-- sluice:` in the comments before the first statement; `switch` when there is none.
     private mutating func readPhase(_ file: MigrationSet.File) -> Migration.Phase {
         var found: Migration.Phase?
-        for (index, line) in file.text.split(separator: "\n", omittingEmptySubsequences: false)
-            .enumerated()
-        {
-            let words = line.split(whereSeparator: \.isWhitespace)
-            guard let first = words.first else { continue }
-            guard first.hasPrefix("--") else { break }
+        // PostgreSQL ends a comment at CR as at LF; CRLF is one character, and equal to neither.
+        let lines = file.sql.split(omittingEmptySubsequences: false) {
+            $0 == "\n" || $0 == "\r\n" || $0 == "\r"
+        }
+        for (index, line) in lines.enumerated() {
+            let line = line.drop(while: \.isWhitespace)
+            if line.isEmpty { continue }
+            guard line.hasPrefix("--") else { break }
             let comment = line.drop(while: { $0.isWhitespace || $0 == "-" })
             guard comment.hasPrefix("sluice:") else { continue }
-            let word = comment.dropFirst("sluice:".count).filter { !$0.isWhitespace }
+            let word = String(comment.dropFirst("sluice:".count).filter { !$0.isWhitespace })
             guard let phase = Migration.Phase(rawValue: word), found == nil else {
                 findings.append(
                     Diagnostic(
@@ -164,7 +172,7 @@ private struct MigrationReader {
 
     private mutating func readScript(_ file: MigrationSet.File, phase: Migration.Phase) -> Script? {
         do {
-            let script = try StatementReader(file: file.name, text: file.text).read()
+            let script = try StatementReader(file: file.name, text: file.sql).read()
             check(script, phase: phase)
             return script
         } catch {

@@ -74,7 +74,7 @@ struct StatementReader {
             if [9, 10, 11, 12, 13, 32].contains(bytes[index]) {
                 index += 1
             } else if starts("--") {
-                while index < range.upperBound, bytes[index] != 10 { index += 1 }
+                while index < range.upperBound, ![10, 13].contains(bytes[index]) { index += 1 }
             } else if starts("/*") {
                 var depth = 0
                 repeat {
@@ -97,10 +97,17 @@ struct StatementReader {
 
     private func place(of offset: Int, in bytes: [UInt8]) -> Diagnostic.Place {
         let before = bytes[..<min(offset, bytes.count)]
-        let line = before.count(where: { $0 == 10 }) + 1
-        let lineStart = before.lastIndex(of: 10).map { $0 + 1 } ?? 0
+        let ends = before.indices.filter { isLineEnd(bytes, $0) }
+        let line = ends.count + 1
+        let lineStart = ends.last.map { $0 + 1 } ?? 0
         let column = String(decoding: before[lineStart...], as: UTF8.self).unicodeScalars.count + 1
         return .init(file: file, line: line, column: column)
+    }
+
+    /// LF, and CR where no LF follows.
+    private func isLineEnd(_ bytes: [UInt8], _ index: Int) -> Bool {
+        bytes[index] == 10
+            || bytes[index] == 13 && !bytes[(index + 1)...].starts(with: [10])
     }
 
     private func invalid(at offset: Int, in bytes: [UInt8], _ code: String, _ message: String)

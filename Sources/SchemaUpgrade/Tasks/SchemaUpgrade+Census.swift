@@ -7,9 +7,7 @@ extension SchemaUpgrade {
     /// Waits for, or ends, every transaction older than the fence; then lets the database prove that no writer is left.
     func census(_ task: DatabaseTask) async throws -> DatabaseReport {
         let found = try await fenceState()
-        if let found, found.run != task.run.rawValue, found.state != "lifting" {
-            throw fenceHeld(by: found.run)
-        }
+        if let found, found.isHeld(against: task) { throw found.held }
         guard let found, found.state == "up" else {
             throw DatabaseFailure(
                 code: "fence-down", "the fence is not up, so there is nothing to prove",
@@ -24,32 +22,27 @@ extension SchemaUpgrade {
         } while try await closeWhatAppeared(task)
         try await waitForPreparedTransactions(until: deadline)
 
-        let epoch = task.epoch
-        let run = task.run
-        let transaction = try await open().transaction { session in
-            try claim(session, epoch, run)
-            let text = "SELECT pg_current_xact_id()::text"
-            let transaction = try session.query(text)[0].text(0)
-            try session.query("UPDATE sluice.fence SET census_transaction = $1", [transaction])
-            return transaction
-        }
+        let transaction = try await open().execute(
+            claim(task) + expectFence(task, "up")
+                + """
+                UPDATE sluice.fence SET census_transaction = pg_current_xact_id()::text
+                RETURNING census_transaction
+                """)[0].text(0)
         try await waitUntilOldest(isPast: transaction, task, until: deadline)
         return try await report(transaction)
     }
 
     private func report(_ transaction: String) async throws -> DatabaseReport {
-        let row = try await open().query(
+        let rows = try await open().query(
             """
-            SELECT pg_current_wal_flush_lsn(), (\(FenceStatements.storedDigest)), array_to_json(ended)
-            FROM sluice.fence
-            """)[0]
-        guard let stored = Digest(row.text(1)) else {
+            SELECT pg_current_wal_flush_lsn(), (\(FenceStatements.storedDigest)), e.description
+            FROM sluice.fence LEFT JOIN LATERAL unnest(ended) AS e (description) ON true
+            """)
+        guard let row = rows.first, let stored = Digest(row.text(1)) else {
             throw DatabaseFailure(
-                code: "fault", "the digest of what the fence stored is none: \(row.text(1))")
+                code: "fault", "there is no digest of what the fence has stored")
         }
-        let ended = try await open().query("SELECT unnest(ended) FROM sluice.fence").map {
-            $0.text(0)
-        }
+        let ended = rows.compactMap { $0[2] }
         let proof = CensusProof(
             transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended)
         return DatabaseReport(
@@ -75,8 +68,7 @@ extension SchemaUpgrade {
 
     /// - Returns: whether there was anything, and so another round is needed.
     private func closeWhatAppeared(_ task: DatabaseTask) async throws -> Bool {
-        let epoch = task.epoch
-        let run = task.run
+        let claim = claim(task) + expectFence(task, "up")
         return try await open().perform { session in
             let appeared = try session.query(
                 """
@@ -84,17 +76,14 @@ extension SchemaUpgrade {
                     OR EXISTS (SELECT FROM sluice.open_column) OR EXISTS (SELECT FROM sluice.open_function)
                 """)
             if appeared.isEmpty { return false }
-            try session.transaction { session in
-                try claim(session, epoch, run)
-                try session.execute(
-                    "SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))"
-                )
-            }
-            try session.transaction { session in
-                try claim(session, epoch, run)
-                try session.query(
-                    "UPDATE sluice.fence SET older = (\(FenceStatements.transactionsUnderWay))")
-            }
+            try session.execute(
+                claim
+                    + "SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))"
+            )
+            try session.execute(
+                claim
+                    + "UPDATE sluice.fence SET older = (\(FenceStatements.transactionsUnderWay))"
+            )
             return true
         }
     }

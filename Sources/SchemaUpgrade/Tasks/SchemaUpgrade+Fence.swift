@@ -7,38 +7,40 @@ import UpgradeModel
 struct FenceState: Sendable {
     var state: String
     var run: String
-    var hasCensus: Bool
+    /// When it went up, for people.
+    var since: String
+
+    func isHeld(against task: DatabaseTask) -> Bool {
+        run != task.run.rawValue && state != "lifting"
+    }
+
+    var held: DatabaseFailure {
+        DatabaseFailure(
+            code: "fence-held", "the fence of run \(run) is up since \(since)",
+            advice: FenceSchema.heldAdvice)
+    }
 }
 
 extension SchemaUpgrade {
     /// How many tables get or lose their trigger in one transaction, which holds a lock on each.
     static let tablesAtOnce = 500
+    static let tablesFreedAtOnce = 100
 
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
         return try await open().query(
-            "SELECT state, run, census_transaction IS NOT NULL FROM sluice.fence"
-        ).first.map {
-            FenceState(state: $0.text(0), run: $0.text(1), hasCensus: $0.isTrue(2))
-        }
+            "SELECT state, run, \(FenceSchema.moment("raised_at")) FROM sluice.fence"
+        ).first.map { FenceState(state: $0.text(0), run: $0.text(1), since: $0.text(2)) }
     }
 
     /// Puts the fence up: rights, functions, memberships, DDL at once; then a trigger on each table.
     func raiseFence(_ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
-        var state = try await fenceState()
-        if let found = state, found.state == "lifting" {
-            // An earlier lift left its triggers, or this run turned back and comes again.
-            try await finishLift(task, until: deadline(configuration.drainTimeout))
-            state = try await fenceState()
-        }
-        if let found = state, found.run != task.run.rawValue {
-            throw DatabaseFailure(
-                code: "fence-held", "the fence of run \(found.run) is up",
-                advice: "roll that run back, or lower its fence, then retry")
-        }
-        if state?.state == "up" {
-            return DatabaseReport(lines: ["the fence was up already"])
+        if let found = try await fenceState() {
+            if found.isHeld(against: task) { throw found.held }
+            if found.state == "up" {
+                return DatabaseReport(lines: ["the fence was up already"])
+            }
         }
         try await refuseSharedMigrator()
         try await refusePreparedTransactions()
@@ -53,7 +55,8 @@ extension SchemaUpgrade {
             throw error
         } catch {
             let reason = failure(from: error)
-            if reason.code == "superseded" { throw reason }
+            // In both cases the database belongs to somebody else now, and nothing of this attempt is in it.
+            if ["superseded", "fence-held"].contains(reason.code) { throw reason }
             isCancelled = false
             do {
                 _ = try await lowerFence(task)
@@ -69,25 +72,21 @@ extension SchemaUpgrade {
 
     private func closeEverything(_ task: DatabaseTask) async throws -> String {
         let deadline = deadline(configuration.drainTimeout)
-        let epoch = task.epoch
-        let run = task.run
-        let belt = configuration.readOnlyDefault ? FenceStatements.storeSettings : ""
-        let migrator = try await open().query("SELECT session_user")[0].text(0)
-        let refusals = FenceStatements.refusals(migrator: migrator)
+        let fenceTables = """
+            SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
+            SELECT count(*) FROM sluice.unfenced_table
+            """
+        // One transaction each: several statements that are sent together are one.
+        let close =
+            "SET LOCAL lock_timeout = '20ms';\n" + call("claim_fence", task)
+            + "SELECT sluice.close_rights();\n" + FenceStatements.refusals(migrator: migrator)
+            + FenceStatements.storeMemberships
+            + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
+        let closeMore =
+            "SET LOCAL lock_timeout = '50ms';\n" + claim(task)
+            + expectFence(task, "raising") + fenceTables
         var busy = try await patiently(until: deadline) { session in
-            try session.transaction { session in
-                try session.execute("SET LOCAL lock_timeout = '20ms'")
-                try claim(session, epoch, run)
-                try session.query(
-                    """
-                    INSERT INTO sluice.fence (state, run, epoch) VALUES ('raising', $1, $2)
-                    ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch
-                    """, [run.rawValue, "\(epoch.rawValue)"])
-                try session.execute(
-                    "SELECT sluice.close_rights();" + refusals + FenceStatements.storeMemberships
-                        + belt)
-                return try fenceTables(session)
-            }
+            try session.execute(close)[0].integer(0) ?? 0
         }
         while busy > 0 {
             try checkCancellation()
@@ -98,26 +97,18 @@ extension SchemaUpgrade {
                     until: deadline.advanced(by: .seconds(10)))
             }
             try await pause(upTo: 15)
-            busy = try await open().transaction { session in
-                try session.execute("SET LOCAL lock_timeout = '50ms'")
-                try claim(session, epoch, run)
-                return try fenceTables(session)
-            }
+            busy = try await open().execute(closeMore)[0].integer(0) ?? 0
         }
         // Whatever is under way now, with every part of the fence in place, has to end before the census.
-        return try await open().transaction { session in
-            try claim(session, epoch, run)
-            try session.query(
-                "UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay))"
-            )
-            return try session.query(
-                """
+        return try await open().execute(
+            claim(task) + expectFence(task, "raising")
+                + """
+                UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay));
                 SELECT format('%s tables with a trigger, rights taken from %s relations, %s columns and %s functions',
                     (SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'),
                     count(*) FILTER (WHERE kind = 'relation'), count(*) FILTER (WHERE kind = 'column'),
                     count(*) FILTER (WHERE kind = 'function')) FROM sluice.stored
                 """)[0].text(0)
-        }
     }
 
     /// Runs a transaction again while it loses waits for locks; at the deadline the straggler policy applies, once.
@@ -150,42 +141,50 @@ extension SchemaUpgrade {
             return DatabaseReport(lines: ["the fence was not up"])
         }
         // Another fleet's run on the same database: this run never had a fence, or has taken it down already.
-        guard found.run == task.run.rawValue || found.state == "lifting" else {
+        guard !found.isHeld(against: task) else {
             return DatabaseReport(lines: ["the fence of run \(found.run) is up; left alone"])
         }
         let clock = ContinuousClock()
         let began = clock.now
-        if found.state != "lifting" {
-            let epoch = task.epoch
-            let run = task.run
-            try await patiently(until: deadline(configuration.lockPatience)) { session in
-                try session.transaction { session in
-                    try claim(session, epoch, run)
-                    let held = try session.query("SELECT run FROM sluice.fence").first?.text(0)
-                    guard held == found.run else { return }
-                    try session.execute(
-                        "SELECT sluice.open_rights();" + FenceStatements.restoreMemberships
-                            + FenceStatements.restoreSettings + FenceStatements.letThrough
-                            + "UPDATE sluice.fence SET state = 'lifting'")
-                    // With few tables one commit does it all; locks are held for a moment only.
-                    if try triggerCount(session) <= 100, try unfenceTables(session) == 0 {
-                        try forgetFence(session)
-                    }
-                }
+        // Writers pass after the first transaction, and the gates wait for this task: triggers that cannot go at once stay.
+        let left =
+            if found.state == "lifting" {
+                try await finishLift(task, until: deadline(.zero))
+            } else {
+                try await lift(task)
             }
-        }
-        let opened = Span(began.duration(to: clock.now))
-        // Writers pass already, and the gates wait for this task: tables that are being read keep their trigger for now.
-        let left = try await finishLift(task, until: deadline(.zero))
-        var lines = [
-            "fence down: writes open after \(opened), \(Span(began.duration(to: clock.now))) in all"
-        ]
+        var lines = ["fence down: writes open after \(Span(began.duration(to: clock.now)))"]
         if left > 0 {
             lines.append(
                 "\(left) tables keep their trigger until the gates have opened; it lets everything through"
             )
         }
         return DatabaseReport(lines: lines)
+    }
+
+    /// With few tables one transaction does it all; nobody is waited for, and locks are held for a moment only.
+    private func lift(_ task: DatabaseTask) async throws -> Int64 {
+        let lift =
+            claim(task) + expectFence(task, "raising", "up")
+            + "SELECT sluice.open_rights();\n" + FenceStatements.restoreMemberships
+            + FenceStatements.restoreSettings + FenceStatements.letThrough
+                + """
+                UPDATE sluice.fence SET state = 'lifting';
+                SET LOCAL lock_timeout = '1ms';
+                SELECT CASE WHEN count(*) <= \(SchemaUpgrade.tablesFreedAtOnce)
+                    THEN sluice.finish_lift(\(SchemaUpgrade.tablesFreedAtOnce)) ELSE count(*) END
+                FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'
+                """
+        do {
+            return try await patiently(until: deadline(configuration.lockPatience)) { session in
+                try session.execute(lift)[0].integer(0) ?? 0
+            }
+        } catch let error as PostgresError
+            where ["fence-down", "fence-held"].contains(error.refusal?.code)
+        {
+            // Somebody has taken it down meanwhile.
+            return 0
+        }
     }
 
     /// Takes the triggers of a lifted fence away, after the gates have opened.
@@ -201,29 +200,25 @@ extension SchemaUpgrade {
             advice: "let these transactions end, or end them, then retry")
     }
 
-    /// Takes the triggers of a lifted fence away.
+    /// Takes the triggers of a lifted fence away, some at a time, with a lock on each that is waited for 10 ms at most: so long
+    /// new readers of that table wait as well.
     ///
     /// - Returns: how many were left at the deadline, because somebody was reading the table all the time.
     @discardableResult
     func finishLift(_ task: DatabaseTask, until deadline: ContinuousClock.Instant) async throws
-        -> Int
+        -> Int64
     {
         guard let found = try await fenceState(), found.state == "lifting" else { return 0 }
-        let epoch = task.epoch
-        let run = task.run
+        let finish =
+            claim(task)
+            + "SET LOCAL lock_timeout = '10ms'; SELECT sluice.finish_lift(\(SchemaUpgrade.tablesFreedAtOnce))"
+        var before = Int64.max
         while true {
-            let left = try await open().transaction { session in
-                try claim(session, epoch, run)
-                // Another may have finished the lift meanwhile, and a new fence may be up.
-                let state = try session.query("SELECT state FROM sluice.fence").first?.text(0)
-                guard state == "lifting" else { return 0 }
-                _ = try unfenceTables(session)
-                let left = try triggerCount(session)
-                if left == 0 { try forgetFence(session) }
-                return left
-            }
+            try checkCancellation()
+            let left = try await open().execute(finish)[0].integer(0) ?? 0
             if left == 0 || ContinuousClock.now >= deadline { return left }
-            try await pause(upTo: 20)
+            if left == before { try await pause(upTo: 20) }
+            before = left
         }
     }
 
@@ -243,18 +238,26 @@ extension SchemaUpgrade {
         ContinuousClock.now.advanced(by: span.duration)
     }
 
+    /// Sessions of other runs do not count: the row of `sluice.fence` decides between them and this one, and they look at it.
     private func refuseSharedMigrator() async throws {
-        let others = try await open().query(
-            """
-            SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user
-                AND a.datname = current_database() AND a.pid <> pg_backend_pid() ORDER BY a.pid LIMIT 20
-            """)
-        if !others.isEmpty {
-            throw DatabaseFailure(
-                code: "migrator-shared",
-                "the migrator's role is in use by others, whom the fence would let through: "
-                    + others.map { $0.text(0) }.joined(separator: "; "),
-                advice: "give the migrator a role of its own, or close these sessions")
+        // A session of another run shows its mark a moment after it has connected.
+        let deadline = deadline(.milliseconds(100))
+        while true {
+            let others = try await open().query(
+                """
+                SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user
+                    AND a.datname = current_database() AND a.pid <> pg_backend_pid()
+                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.markedSessions)) ORDER BY a.pid LIMIT 20
+                """)
+            if others.isEmpty { return }
+            guard ContinuousClock.now < deadline else {
+                throw DatabaseFailure(
+                    code: "migrator-shared",
+                    "the migrator's role is in use by others, whom the fence would let through: "
+                        + others.map { $0.text(0) }.joined(separator: "; "),
+                    advice: "give the migrator a role of its own, or close these sessions")
+            }
+            try await Task.sleep(for: .milliseconds(10))
         }
     }
 
@@ -271,31 +274,7 @@ extension SchemaUpgrade {
     }
 }
 
-func fenceHeld(by run: String) -> DatabaseFailure {
-    DatabaseFailure(
-        code: "fence-held", "the fence of run \(run) is up",
-        advice: "wait until that run has ended, or roll it back, then retry")
-}
-
-/// - Returns: how many tables are still without their trigger.
-private func fenceTables(_ session: borrowing Session) throws -> Int {
-    try session.query("SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce))")
-    return Int(try session.query("SELECT count(*) FROM sluice.unfenced_table")[0].integer(0) ?? 0)
-}
-
-/// - Returns: how many of the tables it came to were busy.
-private func unfenceTables(_ session: borrowing Session) throws -> Int64 {
-    try session.execute("SET LOCAL lock_timeout = '10ms'")
-    return try session.query("SELECT sluice.unfence_tables(100)")[0].integer(0) ?? 0
-}
-
-private func triggerCount(_ session: borrowing Session) throws -> Int {
-    let count = try session.query(
-        "SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'")
-    return Int(count[0].integer(0) ?? 0)
-}
-
-private func forgetFence(_ session: borrowing Session) throws {
-    try session.execute(
-        FenceStatements.removeRefusals + "DELETE FROM sluice.stored; DELETE FROM sluice.fence")
+/// Fails, in a transaction, unless this run's fence is in one of these states.
+func expectFence(_ task: DatabaseTask, _ states: String...) -> String {
+    "SELECT sluice.expect_fence(\(quotedLiteral(task.run.rawValue)), '{\(states.joined(separator: ","))}');\n"
 }

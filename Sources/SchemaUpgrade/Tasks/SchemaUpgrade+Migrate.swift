@@ -34,18 +34,8 @@ extension SchemaUpgrade {
             if known.isEmpty { report.lines.append("nothing to migrate") }
             return report
         }
-        let fence = try await fenceState()
-        if let fence, fence.run != task.run.rawValue, fence.state != "lifting" {
-            throw fenceHeld(by: fence.run)
-        }
-        guard let fence, fence.state == "up", fence.hasCensus else {
-            throw DatabaseFailure(
-                code: "fence-down",
-                "the fence is not up, or no census has proved that nobody writes",
-                advice: "raise the fence and take the census first")
-        }
         let steps = pending.map { Step.apply($0, $0.up) }
-        report.lines += try await inOneTransaction(steps, task)
+        report.lines += try await inOneTransaction(steps, task, needsCensus: true)
         report.versions += pending.map(\.version)
         return report
     }
@@ -113,16 +103,18 @@ extension SchemaUpgrade {
     }
 
     /// Runs the steps and writes the ledger in one transaction, again and again while a lock is not to be had.
-    private func inOneTransaction(_ steps: [Step], _ task: DatabaseTask) async throws -> [String] {
+    private func inOneTransaction(
+        _ steps: [Step], _ task: DatabaseTask, needsCensus: Bool = false
+    ) async throws -> [String] {
         let deadline = deadline(configuration.lockPatience)
         let environment = environment(task)
         while true {
             try checkCancellation()
             do {
                 let lines = try await open().transaction { session in
-                    try environment.run(steps, session)
+                    try environment.run(steps, session, needsCensus: needsCensus)
                 }
-                try await resetSession()
+                try await resetSession(task)
                 return lines
             } catch let failure as StatementFailure where failure.error.isLockTimeout {
                 if ContinuousClock.now >= deadline {
@@ -149,13 +141,8 @@ extension SchemaUpgrade {
         let environment = environment(task)
         let clock = ContinuousClock()
         let began = clock.now
-        try await open().transaction { session in
-            try claim(session, task.epoch, task.run)
-            let fence = try session.query("SELECT run FROM sluice.fence WHERE state <> 'lifting'")
-            if let run = fence.first?.text(0), run != task.run.rawValue {
-                throw fenceHeld(by: run)
-            }
-        }
+        try await open().execute(
+            claim(task) + "SELECT sluice.keep_out(\(quotedLiteral(task.run.rawValue)))")
         for statement in step.script.statements {
             let deadline = deadline(configuration.lockPatience)
             while true {
@@ -178,26 +165,25 @@ extension SchemaUpgrade {
             }
         }
         let milliseconds = Span(began.duration(to: clock.now)).milliseconds
-        try await resetSession()
+        try await resetSession(task)
         return try await open().transaction { session in
-            try claim(session, task.epoch, task.run)
+            try session.execute(claim(task))
             return [try environment.record(step, milliseconds, session)]
         }
     }
 
     private func environment(_ task: DatabaseTask) -> MigrationEnvironment {
         MigrationEnvironment(
-            epoch: task.epoch, run: task.run, searchPath: searchPath,
+            task: task, searchPath: searchPath,
             owner: configuration.objectOwner,
             lockTimeout: configuration.lockTimeout)
     }
 
     /// A migration may have changed any setting of the session.
-    private func resetSession() async throws {
-        announced = nil
+    private func resetSession(_ task: DatabaseTask) async throws {
         try await open().execute(
             "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; "
-                + SchemaUpgrade.settings)
+                + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings)
     }
 
     private func longTransactions() async throws -> [String] {
@@ -215,9 +201,8 @@ extension SchemaUpgrade {
         let deadline = deadline(configuration.reconnectTimeout)
         while true {
             do {
+                // Fails when there is a next leader: the ledger may tell of its work, which is not this task's to report.
                 try await prepareSession(for: task)
-                // The ledger may tell of the next leader's work: that is not this task's to report.
-                try await refuseReplaced(task)
                 return judge(task, try await ledger(), lost: error)
             } catch let failure as DatabaseFailure {
                 return .failed(failure)

@@ -8,11 +8,9 @@ extension SchemaUpgrade {
     ///
     /// Fails with all findings at once, each with the statement that mends it.
     func preflight(_ task: DatabaseTask) async throws -> DatabaseReport {
-        if let fence = try await fenceState(), fence.run != task.run.rawValue,
-            fence.state != "lifting"
-        {
-            throw fenceHeld(by: fence.run)
-        }
+        // What another run does here is none of the operator's mistakes, so it is said alone.
+        if let fence = try await fenceState(), fence.isHeld(against: task) { throw fence.held }
+        try await refuseOtherRuns(task)
         let handshake = try await open().perform { $0.processIdentifier }
         let isInstalled = try await isInstalled()
         let findings = try await open().perform { session in
@@ -36,6 +34,25 @@ extension SchemaUpgrade {
         return DatabaseReport(
             lines: ["the database is ready; \(pending) migrations in the release"],
             warnings: all.filter { $0.severity != .error })
+    }
+
+    /// Fails while a session of another run is open. Only a superuser's mark counts; an application could take the same lock.
+    private func refuseOtherRuns(_ task: DatabaseTask) async throws {
+        let others = try await open().query(
+            """
+            SELECT DISTINCT format('run %s as %s since %s',
+                coalesce(substring(a.application_name FROM '^sluice (.+) epoch [0-9]+$'), '?'), a.usename,
+                \(FenceSchema.moment("a.backend_start")))
+            FROM \(SchemaUpgrade.markedSessions) AND l.objid <> hashtext($1)::oid
+                AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
+            ORDER BY 1 LIMIT 5
+            """, [task.run.rawValue]
+        ).map { $0.text(0) }
+        if others.isEmpty { return }
+        throw DatabaseFailure(
+            code: "other-run",
+            "another run is at work on this database: \(others.joined(separator: "; "))",
+            advice: FenceSchema.heldAdvice)
     }
 
     private func superuserSessions() async throws -> [Diagnostic] {
