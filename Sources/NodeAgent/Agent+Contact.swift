@@ -100,7 +100,7 @@ extension Agent {
             node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
             lastAnswer: contact.lastAnswer, trouble: contact.trouble,
             run: engine.memory.directive?.run,
-            status: status, alarms: alarms)
+            status: status, alarms: engine.alarms.map(\.description))
     }
 
     func openBreakGlass(reason: String) -> LocalReport {

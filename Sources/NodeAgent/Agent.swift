@@ -31,7 +31,6 @@ actor Agent {
     private var currentWork: Task<WorkResult, Never>?
     private var isWorkCancelled = false
     var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
-    var alarms: [String] = []
     var contact = Contact()
     /// Set when the journal could not be written: nothing is done any more.
     var fault: SystemFailure?
@@ -104,6 +103,7 @@ actor Agent {
             group.addTask { await self.followDirectives() }
             group.addTask { await self.sendStatuses() }
             group.addTask { await self.settleReads() }
+            group.addTask { await self.watchApplication() }
             var reason: SystemFailure?
             for await end in ending.stream {
                 reason = end
@@ -130,10 +130,13 @@ actor Agent {
             do throws(SystemFailure) {
                 try journal.append(ready.journal, at: now)
             } catch {
+                // To open needs no memory: the next agent is at worst more careful.
+                if ready.gate == .open { _ = set(.open) }
                 stop(because: error)
                 return
             }
-            for alarm in ready.alarms { raise(alarm, at: now) }
+            for alarm in ready.alarms { logger.critical("\(alarm)") }
+            for alarm in ready.endedAlarms { logger.notice("over: \(alarm)") }
             if let target = ready.gate { inputs += set(target) }
             if let service = ready.service { inputs.append(set(service)) }
             if let work = ready.work { begin(work) }
@@ -150,15 +153,9 @@ actor Agent {
     private func stop(because failure: SystemFailure) {
         fault = failure
         logger.critical(
-            "the journal cannot be written, so nothing more is done: \(failure); the gate stays as it is. Make room or replace the disk, then start the agent again"
+            "the journal cannot be written, so nothing more is done: \(failure); the gate is \(gate.observe().setting.writes.kind.rawValue). Make room or replace the disk, then start the agent again"
         )
         ending.continuation.yield(failure)
-    }
-
-    private func raise(_ alarm: String, at now: Instant) {
-        logger.critical("\(alarm)")
-        alarms.append(alarm)
-        if alarms.count > 20 { alarms.removeFirst() }
     }
 
     private func set(_ target: GateTarget) -> [NodeInput] {
@@ -255,6 +252,27 @@ actor Agent {
             return true
         }
         return connectionsInHand(of: store.socketPath(of: current.release)) != 0
+    }
+
+    // MARK: - The application
+
+    /// Looks whether the application answers, as the proxy would; cheaply, and so rarely that it costs nothing.
+    private func watchApplication() async {
+        while !Task.isCancelled, configuration.applicationSocket != nil {
+            // A look is a connection, and while reads settle the connections are counted.
+            if let release = engine.host.current?.release, gate.observe().setting.readHold == nil {
+                take(.application(release, trouble: trouble(reaching: release)))
+            }
+            try? await Task.sleep(for: .seconds(3), tolerance: .seconds(1))
+        }
+    }
+
+    private func trouble(reaching release: ReleaseReference) -> String? {
+        let socket = store.socketPath(of: release)
+        guard let reason = reasonNotToConnect(to: socket) else { return nil }
+        return
+            "the application of \(release.name) does not accept connections at \(socket) (\(reason)): start it, "
+            + "or readers get 502 from this node"
     }
 
     // MARK: - Work

@@ -26,13 +26,15 @@ struct AgentStart: Sendable {
         // The gate as soon as it is known what it has to do: while it is away, the proxy goes by the flags alone.
         let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         try makeDirectory(configuration.directories.state, mode: 0o700)
-        let opened = try AgentJournal.open(configuration.journal)
+        var opened = try AgentJournal.open(configuration.journal)
+        let clock = SteadyClock(notBefore: opened.latest)
+        noteStart(&opened, clock)
         let gate = try openGate(remembering: opened.memory) { changes.continuation.yield() }
         defer { gate.stop() }
         ServiceManager.tellReady()
         try makeDirectory(configuration.actionOutput, mode: 0o700)
         let local = try LocalSocket(path: configuration.localSocket)
-        let agent = try await open(gate, opened)
+        let agent = try await open(gate, opened, clock)
         onStart { gate.stop() }
         logger.notice(
             "sluice-agent \(agentVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
@@ -58,9 +60,31 @@ struct AgentStart: Sendable {
         if let failure { throw failure }
     }
 
-    /// The gate, no more open than its own durable state and what the node remembers say.
+    /// Writes down what this start means for the lease, before the gate closes by it.
     ///
-    /// After a reboot the runtime directory is empty, and only the journal knows that the gate has to be closed.
+    /// Where that cannot be written nothing would bound how long starts like this one keep the gate closed, so it opens. The
+    /// journal takes nothing more then, and the agent ends before it would close the gate or say anything new.
+    private func noteStart(_ opened: inout AgentJournal.Opened, _ clock: SteadyClock) {
+        let now = clock.now
+        guard
+            let record = opened.memory.recordAtStart(
+                at: now, clockWentBack: wallClock() < opened.latest)
+        else { return }
+        do throws(SystemFailure) {
+            try opened.journal.append([record], at: now)
+            opened.memory.apply(record)
+        } catch {
+            logger.critical(
+                "the journal cannot be written, so the gate is opened while the migration has not begun: \(error)"
+            )
+            opened.memory.apply(.leaseExpired(at: now))
+        }
+    }
+
+    /// The gate as what the node remembers says; without a directive as its own durable state says.
+    ///
+    /// After a reboot the runtime directory is empty, and only the journal knows that the gate has to be closed. After a crash
+    /// it may be closed still, and only the journal knows that it has to open: now, because the rest of the start may fail.
     private func openGate(
         remembering memory: NodeMemory, _ onChange: @escaping @Sendable () -> Void
     ) throws(SystemFailure) -> WriteGate {
@@ -71,13 +95,13 @@ struct AgentStart: Sendable {
         if isForgotten { try raiseReadOnly(in: runtime) }
         let gate = try openGate(onChange)
         do throws(GateError) {
-            if isForgotten {
+            if isForgotten || (target == .open && memory.directive != nil) {
                 try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
             }
             if memory.directive?.service == .out { try gate.setService(.out) }
         } catch {
             gate.stop()
-            throw SystemFailure("the gate cannot be closed as it was before: \(error)")
+            throw SystemFailure("the gate cannot be set as the journal says: \(error)")
         }
         return gate
     }
@@ -113,10 +137,9 @@ struct AgentStart: Sendable {
     }
 
     private func open(
-        _ gate: WriteGate, _ opened: consuming AgentJournal.Opened
+        _ gate: WriteGate, _ opened: consuming AgentJournal.Opened, _ clock: SteadyClock
     ) async throws(SystemFailure) -> Agent {
         let token = try readToken(configuration.coordinator.token)
-        let clock = SteadyClock(notBefore: opened.latest)
         let client = CurlClient()
         let coordinator = CoordinatorClient(
             address: configuration.coordinator, token: token, client: client,
@@ -160,6 +183,13 @@ extension AgentConfiguration {
             root: directories.app,
             socketTemplate: applicationSocket ?? directories.runtime + "/app/{release}.sock")
     }
+}
+
+/// What the wall clock says, which may have been set back since the journal was written.
+private func wallClock() -> Instant {
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    return Instant(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
 }
 
 /// The node's token, from where the configuration says. The file has to be readable by its owner alone.

@@ -13,7 +13,7 @@ struct LocalReport: Codable, Sendable {
     var trouble: String?
     var run: RunIdentifier?
     var status: NodeStatus
-    /// The last alarms since the agent was started.
+    /// Those that hold now.
     var alarms: [String]
 
     /// The lines for a terminal.

@@ -75,6 +75,21 @@ final class LocalSocket: Sendable {
     }
 }
 
+/// Tries whether somebody listens at a unix socket, and hangs up.
+///
+/// Never waits: a unix socket answers at once (unix(7)).
+///
+/// - Returns: `nil` when the connection was taken; otherwise what the system says.
+func reasonNotToConnect(to path: String) -> String? {
+    let connection = LocalConnection(
+        socket(
+            AF_UNIX,
+            Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0))
+    guard connection.descriptor >= 0, connection.withAddress(path, { connect($0, $1, $2) }) == 0
+    else { return String(cString: strerror(errno)) }
+    return nil
+}
+
 /// A descriptor that is closed when nobody holds it any more.
 private final class LocalConnection: Sendable {
     let descriptor: Int32

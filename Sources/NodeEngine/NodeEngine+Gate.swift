@@ -8,15 +8,13 @@ extension NodeEngine {
             now >= lastContact + directive.lease.duration, gateWanted != .open
         else { return }
         hasLeaseExpired = true
-        let age = now - lastContact
-        switch directive.lease.onExpiry {
-        case .open:
-            ready.alarms.append("no word from the coordinator for \(age): the gate opens by itself")
-        case .keep:
-            ready.alarms.append(
-                "no word from the coordinator for \(age), and the migration may have begun: the gate stays "
-                    + "closed; see `sluice-agent break-glass --help`")
-        }
+        if directive.lease.onExpiry == .open { record(.leaseExpired(at: now), &ready) }
+    }
+
+    /// The coordinator has been heard: the lease begins anew.
+    mutating func renewLease(at now: Instant) {
+        lastContact = now
+        hasLeaseExpired = false
     }
 
     /// What the gate should do by the directive alone.

@@ -12,9 +12,7 @@ extension NodeEngine {
         switch input {
         case .directive(let directive):
             accept(directive, at: now, &ready)
-        case .contact:
-            lastContact = now
-            hasLeaseExpired = false
+        case .contact: hear(at: now, &ready)
         case .surveyed(let facts):
             host = facts
         case .gate(let observation):
@@ -33,23 +31,28 @@ extension NodeEngine {
             end(ended, result, at: now, &ready)
         case .breakGlass(let reason):
             record(.glassBroken(reason: reason, at: now), &ready)
-            ready.alarms.append("break glass: the gate is opened by hand: \(reason)")
         case .mendGlass:
             guard memory.brokenGlass != nil else { return }
             record(.glassMended(at: now), &ready)
+        case .application(let release, let trouble): look(at: release, trouble)
         case .time:
             break
         }
     }
 
+    /// Contact without news.
+    mutating func hear(at now: Instant, _ ready: inout NodeReady) {
+        renewLease(at: now)
+        if memory.lease != nil { record(.leaseRenewed(at: now), &ready) }
+    }
+
     mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady) {
         if let known = memory.directive, !directive.isNewer(than: known) {
             // A leader of an earlier epoch is no contact: its word keeps no gate closed.
-            if directive.epoch == known.epoch { lastContact = now; hasLeaseExpired = false }
+            if directive.epoch == known.epoch { hear(at: now, &ready) }
             return
         }
-        lastContact = now
-        hasLeaseExpired = false
+        renewLease(at: now)
         failures = failures.filter { $0.key == .gate || $0.key == .service }
         hindrances = 0
         hinderedUntil = nil

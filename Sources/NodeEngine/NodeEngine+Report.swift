@@ -16,14 +16,26 @@ extension NodeEngine {
             },
             service: service,
             tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
-            health: health.map {
-                HealthObservation(
-                    identity: $0.goal.identity, state: $0.isHealthy ? .healthy : .checking,
-                    detail: $0.detail)
-            },
+            health: observeHealth(),
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
             diskFree: host.diskFree, breakGlass: memory.brokenGlass)
     }
+
+    /// What the directive's check has said; without one, whether the application can be reached at all.
+    private func observeHealth() -> HealthObservation? {
+        guard let health else {
+            return applicationTrouble.map {
+                HealthObservation(
+                    identity: NodeEngine.applicationIdentity, state: .checking, detail: $0)
+            }
+        }
+        return HealthObservation(
+            identity: health.goal.identity, state: health.isHealthy ? .healthy : .checking,
+            detail: health.detail)
+    }
+
+    /// Stands in a status for the check that nobody asked for; no directive's task is called so.
+    private static let applicationIdentity = TaskIdentity(rawValue: "application")
 
     func isReportDue(at now: Instant) -> Bool {
         guard let lastReport else { return true }

@@ -29,6 +29,9 @@ public struct NodeEngine: Sendable {
     var isReportAsked = false
     /// The gate or the service could not be set; set again then.
     var effectsRetryAt: Instant?
+    var unreachable: Unreachable?
+    /// The alarms that the last step knew.
+    var announced: [NodeAlarm] = []
     let identity: AgentIdentity
 
     struct Health: Hashable {
@@ -78,7 +81,11 @@ public struct NodeEngine: Sendable {
         self.identity = identity
         // What was asked before the agent died is asked still: health that was proved then is proved anew.
         health = memory.directive?.health.map { Health(goal: $0, nextAt: now) }
-        lastContact = now
+        switch memory.lease {
+        case .resumed(let start): lastContact = start
+        case .expired, nil: lastContact = now
+        }
+        hasLeaseExpired = memory.hasOpenedByItself
         lastReportAt = now
     }
 
@@ -90,6 +97,7 @@ public struct NodeEngine: Sendable {
         setGate(&ready)
         setService(&ready)
         if work == nil { begin(at: now, &ready) }
+        announceAlarms(&ready)
         ready.cancelsWork = work.map { !isWanted($0) } ?? false
         // Whoever has been asked for a status and has not taken it yet will take one that says all of it.
         ready.report = !isReportAsked && (ready.report || isReportDue(at: now))

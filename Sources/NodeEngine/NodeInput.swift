@@ -19,6 +19,8 @@ public enum NodeInput: Hashable, Sendable {
     /// A person opens the gate on this node against the coordinator's word.
     case breakGlass(reason: String)
     case mendGlass
+    /// Whether something answers where this release's application listens, and why not.
+    case application(ReleaseReference, trouble: String?)
     case time
 }
 
@@ -105,8 +107,9 @@ public struct NodeReady: Hashable, Sendable {
     public var cancelsWork = false
     /// Send a status now.
     public var report = false
-    /// For the log, loudly.
-    public var alarms: [String] = []
+    /// Those that have begun, for the log, loudly; ``NodeEngine/alarms`` has all that hold.
+    public var alarms: [NodeAlarm] = []
+    public var endedAlarms: [NodeAlarm] = []
     /// When `time` should be put in next, at the latest.
     public var wakeAt: Instant?
 

@@ -13,6 +13,12 @@ public enum NodeRecord: Hashable, Sendable {
     /// A person opened the gate against the coordinator's word.
     case glassBroken(reason: String, at: Instant)
     case glassMended(at: Instant)
+    /// A start with a closed gate and without a word of the coordinator: the lease goes on from here.
+    case leaseResumed(at: Instant)
+    /// The lease ran out before the migration: the gate opens by itself, and stays so through restarts.
+    case leaseExpired(at: Instant)
+    /// The coordinator has been heard again, with nothing new to say.
+    case leaseRenewed(at: Instant)
 }
 
 /// One flip: which identity got which generation and release.
@@ -30,6 +36,14 @@ public struct ActivationPlan: Hashable, Codable, Sendable {
     }
 }
 
+/// What agents that have not heard the coordinator have left of the lease.
+public enum LeaseMemory: Hashable, Sendable {
+    /// It goes on from the start of the first of them. Becomes `expired`, or is forgotten when the coordinator is heard.
+    case resumed(at: Instant)
+    /// The gate has opened by itself. Forgotten when the coordinator is heard.
+    case expired(at: Instant)
+}
+
 /// What a node remembers: the fold of its records.
 public struct NodeMemory: Hashable, Sendable {
     public private(set) var directive: Directive?
@@ -37,6 +51,8 @@ public struct NodeMemory: Hashable, Sendable {
     /// Tasks of the directives so far; only those of the latest directive are kept.
     public private(set) var tasks: [TaskIdentity: TaskOutcome] = [:]
     public private(set) var brokenGlass: String?
+    /// `nil` from the coordinator's word on, until an agent starts without it.
+    public private(set) var lease: LeaseMemory?
 
     public init() {}
 
@@ -44,6 +60,7 @@ public struct NodeMemory: Hashable, Sendable {
         switch record {
         case .accepted(let directive):
             self.directive = directive
+            lease = nil
             let wanted = Set(directive.tasks.map(\.identity))
             tasks = tasks.filter { wanted.contains($0.key) }
         case .activationPlanned(let plan): activation = plan
@@ -52,21 +69,21 @@ public struct NodeMemory: Hashable, Sendable {
         case .taskEnded(let outcome): tasks[outcome.identity] = outcome
         case .glassBroken(let reason, _): brokenGlass = reason
         case .glassMended: brokenGlass = nil
+        case .leaseResumed(let at): lease = .resumed(at: at)
+        case .leaseExpired(let at): lease = .expired(at: at)
+        case .leaseRenewed: lease = nil
         }
-    }
-
-    /// What the gate has to do while nothing but the memory is known: before the host has been looked at.
-    ///
-    /// Reads that wait for a flip are held even when it has happened; the engine, which sees the host, lets them through.
-    public var gateAtStart: GateTarget {
-        guard let directive, brokenGlass == nil else { return .open }
-        return GateTarget(writes: directive.writes, reads: directive.reads.hold)
     }
 
     /// The records that fold to this memory: what a compacted journal begins with.
     public func records(at now: Instant) -> [NodeRecord] {
         var records: [NodeRecord] = []
         if let directive { records.append(.accepted(directive)) }
+        switch lease {
+        case .resumed(let at): records.append(.leaseResumed(at: at))
+        case .expired(let at): records.append(.leaseExpired(at: at))
+        case nil: break
+        }
         if let activation { records.append(.activationPlanned(activation)) }
         for outcome in tasks.values.sorted(by: { $0.identity < $1.identity }) {
             records.append(
@@ -92,6 +109,9 @@ extension NodeRecord: Codable {
         case .taskEnded: "task-ended"
         case .glassBroken: "glass-broken"
         case .glassMended: "glass-mended"
+        case .leaseResumed: "lease-resumed"
+        case .leaseExpired: "lease-expired"
+        case .leaseRenewed: "lease-renewed"
         }
     }
 
@@ -107,7 +127,9 @@ extension NodeRecord: Codable {
         case .glassBroken(let reason, let at):
             try container.encode(reason, forKey: .reason)
             try container.encode(at, forKey: .at)
-        case .glassMended(let at): try container.encode(at, forKey: .at)
+        case .glassMended(let at), .leaseResumed(let at), .leaseExpired(let at),
+            .leaseRenewed(let at):
+            try container.encode(at, forKey: .at)
         }
     }
 
@@ -134,6 +156,12 @@ extension NodeRecord: Codable {
                 at: try container.decode(Instant.self, forKey: .at))
         case "glass-mended":
             self = .glassMended(at: try container.decode(Instant.self, forKey: .at))
+        case "lease-resumed":
+            self = .leaseResumed(at: try container.decode(Instant.self, forKey: .at))
+        case "lease-expired":
+            self = .leaseExpired(at: try container.decode(Instant.self, forKey: .at))
+        case "lease-renewed":
+            self = .leaseRenewed(at: try container.decode(Instant.self, forKey: .at))
         default:
             throw DecodingError.dataCorruptedError(
                 forKey: .type, in: container, debugDescription: "no such record: \(type)")

@@ -139,7 +139,13 @@ import UpgradeModel
             try await until("open again") { !node.has("read-only") }
             let report = try await ask(
                 LocalRequest(verb: .status), node)
-            #expect(report.alarms.contains { $0.contains("opens by itself") })
+            #expect(report.alarms.contains { $0.contains("opened by itself") })
+            // The alarm ends with its cause.
+            coordinator.setReceiptEpoch(Epoch(rawValue: 1))
+            try await until("no alarm") {
+                try await ask(LocalRequest(verb: .status), node).alarms.isEmpty
+            }
+            #expect(node.has("read-only"))
         }
     }
 
@@ -253,6 +259,26 @@ import UpgradeModel
             try await until("the agent's socket") { node.has("agent.sock") }
             let report = try await ask(LocalRequest(verb: .status), node)
             #expect(report.status.gate.writes == .open && !node.has("read-only"))
+        }
+    }
+
+    /// As after a boot of the node: the agent is there, and nothing has started the application.
+    @Test func anApplicationThatDoesNotAnswerIsAnAlarmUntilItDoes() async throws {
+        let node = try TestNode(coordinator)
+        let v1 = try await node.adopt("v1", files: ["a": "1"])
+        let socket = "\(node.root)/sockets/\(v1.identifier).sock"
+        try await node.withAgent {
+            let status = try await coordinator.status { $0.health != nil }
+            #expect(status.health?.state == .checking)
+            #expect(status.health?.detail.contains(socket) == true)
+            let report = try await ask(LocalRequest(verb: .status), node)
+            #expect(report.alarms.contains { $0.contains("does not accept connections") })
+            let app = try HTTPServer(unixSocket: socket) { _ in .init(status: 200) }
+            defer { app.stop() }
+            try await until("no alarm") {
+                try await ask(LocalRequest(verb: .status), node).alarms.isEmpty
+            }
+            try await until("told") { coordinator.statuses.last?.health == nil }
         }
     }
 

@@ -107,6 +107,79 @@ import UpgradeModel
         #expect(report.status.gate.writes == .hold && report.status.gate.readsHeld)
     }
 
+    /// A crash loop without a coordinator, over a boot: each agent lives for less than the lease.
+    @Test(arguments: [Lease.Expiry.open, .keep])
+    func anAgentThatIsKilledAgainAndAgainOpensWhenTheLeaseIsOver(expiry: Lease.Expiry) async throws
+    {
+        let node = try TestNode(coordinator)
+        try node.remember([
+            .accepted(
+                directive(1) {
+                    $0.writes = holding
+                    $0.lease = Lease(duration: .seconds(2), onExpiry: expiry)
+                })
+        ])
+        coordinator.stop()
+        try FileManager.default.removeItem(atPath: node.runtime)
+        let began = ContinuousClock.now
+        var starts = 0
+        var isOpen = false
+        while ContinuousClock.now < began + .seconds(6), !isOpen {
+            let agent = try AgentProcess(node)
+            try await until("the gate's socket") { node.has("gate.sock") }
+            starts += 1
+            if starts == 1 { #expect(node.has("read-only"), "one fresh lease after the boot") }
+            try await Task.sleep(for: .milliseconds(500))
+            agent.kill()
+            isOpen = !node.has("read-only")
+            unlink("\(node.runtime)/gate.sock")
+        }
+        #expect(starts > 2)
+        #expect(isOpen == (expiry == .open))
+        guard isOpen else { return }
+        // And it stays so, at the next start too, whatever its runtime directory remembers.
+        let next = try AgentProcess(node)
+        defer { next.kill() }
+        var report: LocalReport?
+        try await until("the agent answers") {
+            report = try? await ask(LocalRequest(verb: .status), node)
+            return report != nil
+        }
+        #expect(report?.status.gate.writes == .open && !node.has("read-only"))
+        #expect(
+            report?.alarms.contains { $0.contains("by itself") } == true, "\(report?.alarms ?? [])")
+    }
+
+    @Test func anAgentThatCannotWriteItsJournalOpensWhenTheLeaseIsOverAndNeverCloses() async throws
+    {
+        let node = try TestNode(coordinator)
+        try node.remember([
+            .accepted(
+                directive(1) {
+                    $0.writes = holding
+                    $0.lease = Lease(duration: .seconds(2), onExpiry: .open)
+                })
+        ])
+        coordinator.stop()
+        let first = try AgentProcess(node)
+        try await until("closed") { node.has("read-only") && node.has("agent.sock") }
+        // From now on every file is as long as it may be.
+        try await first.limitFiles()
+        try await until("open, and given up") { !node.has("read-only") && first.hasEnded }
+
+        // After a boot, with a coordinator that wants the gate closed: nothing can be promised to it.
+        try FileManager.default.removeItem(atPath: node.runtime)
+        let next = try FakeCoordinator(port: coordinator.port)
+        next.say(directive(2) { $0.writes = holding })
+        let second = try AgentProcess(node, limitsFiles: true)
+        try await until("given up") {
+            #expect(!node.has("read-only"))
+            return second.hasEnded
+        }
+        #expect(!node.has("read-only") && node.has("gate.lock"))
+        #expect(next.statuses.allSatisfy { $0.gate.writes == .open && $0.revision == 1 })
+    }
+
     @Test func anActionWhoseAgentIsKilledIsUnknownAndNotRunAgain() async throws {
         let node = try TestNode(
             coordinator,
@@ -195,11 +268,15 @@ private final class AgentProcess {
     private let process: pid_t
     private var isGone = false
 
-    /// - Parameter environment: `NAME=value`, added to that of the tests.
-    init(_ node: TestNode, environment: [String] = []) throws {
+    /// - Parameters:
+    ///   - environment: `NAME=value`, added to that of the tests.
+    ///   - limitsFiles: it cannot write to any file from its start on.
+    init(_ node: TestNode, environment: [String] = [], limitsFiles: Bool = false) throws {
+        let limit = limitsFiles ? "ulimit -f 0; " : ""
         process = try AgentProcess.spawn(
-            ["run", "--config", node.configurationFile], output: "\(node.root)/agent.log",
-            environment: environment)
+            ["-c", "trap '' XFSZ; \(limit)exec \"$0\" \"$@\"", AgentProcess.program]
+                + ["run", "--config", node.configurationFile], output: "\(node.root)/agent.log",
+            environment: environment, program: "/bin/sh")
     }
 
     deinit { kill() }
@@ -209,6 +286,18 @@ private final class AgentProcess {
         isGone = true
         Glibc.kill(process, SIGKILL)
         waitpid(process, nil, 0)
+    }
+
+    /// Lets it write to no file any more, as a full disk would.
+    func limitFiles() async throws {
+        let program = try AgentProcess.spawn(
+            ["--pid", "\(process)", "--fsize=0"], output: "/dev/null", program: "/usr/bin/prlimit")
+        try check(try await AgentProcess.end(of: program) == 0, "prlimit")
+    }
+
+    var hasEnded: Bool {
+        if !isGone { isGone = waitpid(process, nil, WNOHANG) == process }
+        return isGone
     }
 
     /// - Returns: the exit status; `nil` when a signal ended it.
@@ -240,7 +329,8 @@ private final class AgentProcess {
     }
 
     private static func spawn(
-        _ arguments: [String], output: String, environment: [String] = []
+        _ arguments: [String], output: String, environment: [String] = [],
+        program: String = AgentProcess.program
     ) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)

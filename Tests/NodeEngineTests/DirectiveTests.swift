@@ -97,14 +97,15 @@ import UpgradeModel
         #expect(rig.wait(.milliseconds(29_999)).gate == nil)
         let ready = rig.wait(.milliseconds(1))
         #expect(ready.gate == .open)
-        #expect(ready.alarms.count == 1)
+        #expect(ready.journal == [.leaseExpired(at: rig.now)])
+        #expect(ready.alarms == [.openedByItself(lease: .seconds(30))])
     }
 
     @Test func aLeaseThatRunsOutAfterwardsKeepsTheGateClosedLoudlyOnce() {
         var rig = closed(.keep)
         let ready = rig.wait(.seconds(31))
-        #expect(ready.gate == nil)
-        #expect(ready.alarms.count == 1)
+        #expect(ready.gate == nil && ready.journal.isEmpty)
+        #expect(ready.alarms == [.keptClosed(lease: .seconds(30))])
         #expect(rig.wait(.seconds(31)).alarms.isEmpty)
     }
 
@@ -114,7 +115,10 @@ import UpgradeModel
         rig.hear(.contact)
         #expect(rig.wait(.seconds(29)).gate == nil)
         #expect(rig.wait(.seconds(1)).gate == .open)
-        #expect(rig.hear(.contact).gate == GateTarget(writes: hold, reads: nil))
+        let again = rig.hear(.contact)
+        #expect(again.gate == GateTarget(writes: hold, reads: nil))
+        #expect(again.journal == [.leaseRenewed(at: rig.now)])
+        #expect(rig.hear(.contact).journal.isEmpty, "contact is not news for the journal")
     }
 
     @Test func aLeaderOfAnEarlierEpochIsNoContact() {

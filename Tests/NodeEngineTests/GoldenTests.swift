@@ -32,7 +32,7 @@ import UpgradeModel
         #expect(
             Set(types) == [
                 "accepted", "activation-planned", "task-started", "task-ended", "glass-broken",
-                "glass-mended",
+                "glass-mended", "lease-resumed", "lease-expired", "lease-renewed",
             ])
     }
 
@@ -54,8 +54,14 @@ import UpgradeModel
         memory.apply(.taskStarted(TaskIdentity(rawValue: "t")))
         memory.apply(.taskEnded(TaskOutcome(identity: TaskIdentity(rawValue: "u"), state: .failed)))
         memory.apply(.glassBroken(reason: "r", at: Instant(milliseconds: 5)))
-        var folded = NodeMemory()
-        for record in memory.records(at: Instant(milliseconds: 6)) { folded.apply(record) }
-        #expect(folded == memory)
+        let at = Instant(milliseconds: 4)
+        for lease in [
+            NodeRecord.leaseResumed(at: at), .leaseExpired(at: at), .leaseRenewed(at: at),
+        ] {
+            memory.apply(lease)
+            var folded = NodeMemory()
+            for record in memory.records(at: Instant(milliseconds: 6)) { folded.apply(record) }
+            #expect(folded == memory)
+        }
     }
 }

@@ -37,14 +37,15 @@ func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) 
 /// An engine on a host where everything that it asks for succeeds, as far as the test wants it to.
 struct Rig {
     var engine: NodeEngine
-    var now = Instant(milliseconds: 1_000_000)
+    var now: Instant
     var journal: [NodeRecord] = []
     var host: HostFacts
 
     init(
         _ records: [NodeRecord] = [], staged: [ReleaseReference] = [v1],
-        active: ReleaseReference = v1
+        active: ReleaseReference = v1, at start: Instant = Instant(milliseconds: 1_000_000)
     ) {
+        now = start
         var memory = NodeMemory()
         for record in records { memory.apply(record) }
         host = HostFacts(
@@ -54,6 +55,25 @@ struct Rig {
         engine = NodeEngine(
             memory: memory, host: host, gate: GateObservation(), service: .in,
             identity: .init(boot: "b", version: "0"), at: now)
+    }
+
+    /// The next agent on the same node, after the last one was killed: what its start writes down, then its engine.
+    func restarted(after span: Span, clockWentBack: Bool = false) -> Rig {
+        var memory = NodeMemory()
+        for record in journal { memory.apply(record) }
+        let start = now + span
+        let record = memory.recordAtStart(at: start, clockWentBack: clockWentBack)
+        let records = journal + (record.map { [$0] } ?? [])
+        var next = Rig(records, staged: host.staged, at: start)
+        next.journal = records
+        return next
+    }
+
+    /// What the gate does before the host has been looked at.
+    var gateAtStart: GateTarget {
+        var memory = NodeMemory()
+        for record in journal { memory.apply(record) }
+        return memory.gateAtStart
     }
 
     @discardableResult
