@@ -52,7 +52,9 @@ extension ReleaseStore {
         return pruning
     }
 
-    /// Removes one staged release and the assets that no other release has: the way back from `stage`.
+    /// Removes one staged release, its activations, and the assets that no other release has: the way back from `stage`.
+    ///
+    /// The generation of an activation that was only prepared may be used again: nobody has been served under it.
     ///
     /// - Throws: ``ReleaseFailure/Code/active`` for the active release. A release that is not there is success.
     public func remove(_ release: ReleaseReference) throws(ReleaseFailure) {
@@ -61,6 +63,10 @@ extension ReleaseStore {
             throw ReleaseFailure(
                 .active,
                 "\(release.identifier) is active on this node; activate another release first")
+        }
+        // Before the release: whoever is killed here is asked again, because the release is still there.
+        for activation in try activations() where activation.release == release {
+            try discard(activation)
         }
         if try isStaged(release) { try takeAway(release) }
         _ = try removeOrphanedAssets()
@@ -79,6 +85,10 @@ extension ReleaseStore {
             layout.release(release.identifier), as: release.identifier, from: layout.releases)
     }
 
+    private func discard(_ activation: Activation) throws(ReleaseFailure) {
+        try discard(activation.directory, as: activation.name, from: layout.activations)
+    }
+
     /// Of each kept release the last activation stays. Generations from the active one on all stay, so that the highest one
     /// is never forgotten and never used again.
     private func removeActivations(
@@ -91,7 +101,7 @@ extension ReleaseStore {
             guard activation.generation < active.generation,
                 !isLast || !kept.contains(activation.release)
             else { continue }
-            try discard(activation.directory, as: activation.name, from: layout.activations)
+            try discard(activation)
             count += 1
         }
         return count

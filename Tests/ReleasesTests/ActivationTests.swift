@@ -194,6 +194,49 @@ import UpgradeModel
         #expect(await failure { try await store.remove(releases[0].reference) }?.code == .active)
     }
 
+    @Test("a release goes with the activation that was prepared for it, and with those it had")
+    func removesActivations() async throws {
+        _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
+        _ = try await store.activate(releases[1].reference, generation: .init(rawValue: 2))
+        _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 3))
+        try await store.prepareActivation(releases[1].reference, generation: .init(rawValue: 4))
+        try await store.remove(releases[1].reference)
+        #expect(
+            try FileSystem().names(in: "\(root)/activations")
+                == [1, 3].map { "\($0)-\(releases[0].reference.identifier)" })
+        #expect(try await store.current()?.generation.rawValue == 3)
+        #expect(try await store.nextGeneration().rawValue == 4, "no number below the active one")
+    }
+
+    @Test("killed before any change of a removal: a repeat completes it")
+    func killedRemoval() async throws {
+        var step = 0
+        while true {
+            let directory = try TemporaryDirectory()
+            let root = "\(directory.path)/root"
+            let killer = Killer()
+            let dying = try ReleaseStore.at(root, files: killer.files)
+            for release in releases { try await dying.stage(release) }
+            _ = try await dying.activate(releases[0].reference, generation: .init(rawValue: 1))
+            try await dying.prepareActivation(releases[1].reference, generation: .init(rawValue: 2))
+            killer.arm(after: step)
+            if case .success = await Result({ try await dying.remove(releases[1].reference) }) {
+                break
+            }
+            let store = try ReleaseStore.at(root)
+            // As a node does, which asks for the removal only while the release is there.
+            if try await store.isStaged(releases[1].reference) {
+                try await store.remove(releases[1].reference)
+            }
+            #expect(
+                try FileSystem().names(in: "\(root)/activations")
+                    == ["1-\(releases[0].reference.identifier)"], "\(killer.steps.last ?? "")")
+            #expect(try await store.staged().count == 3)
+            step += 1
+        }
+        #expect(step > 5)
+    }
+
     @Test("assets are not pruned while a release's manifest cannot be read")
     func unreadable() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
