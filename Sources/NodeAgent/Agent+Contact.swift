@@ -95,6 +95,8 @@ extension Agent {
     // MARK: - People
 
     func report() -> LocalReport {
+        // Nobody wakes the agent for a refused request; a person sees the count of now.
+        take(observation())
         let status = engine.preview()
         return LocalReport(
             node: configuration.node, coordinator: coordinator.address.url, now: clock.now,

@@ -189,7 +189,7 @@ actor Agent {
         }
     }
 
-    private func observation() -> NodeInput {
+    func observation() -> NodeInput {
         .gate(meter.observe(gate.observe(), areReadsSettled: areReadsSettled, at: clock.now))
     }
 

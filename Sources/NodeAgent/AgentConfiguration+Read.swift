@@ -30,7 +30,12 @@ extension AgentConfiguration {
             let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
             try withExtendedLifetime(parser) {
                 let root = try parser.singleRoot()
-                if let root, root.hasAnchors(depth: 0) {
+                if root?.mapping == nil {
+                    findings.error(
+                        "type", at: root?.mark, ConfigurationFindings.noMapping(root),
+                        advice: "agents/agent.yaml is an example with every key; `coordinator` and "
+                            + "`directories` are required")
+                } else if let root, root.hasAnchors(depth: 0) {
                     findings.error(
                         "alias", at: root.mark,
                         "anchors and aliases are not read, nor more than 32 levels",

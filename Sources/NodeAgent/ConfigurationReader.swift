@@ -29,6 +29,16 @@ final class ConfigurationFindings {
         list.append(Diagnostic(severity, code: code, at: place, message, advice: advice))
     }
 
+    /// What a file is that has no keys.
+    static func noMapping(_ root: Node?) -> String {
+        switch root {
+        case nil:
+            "the file is empty, or all of it is comments; it has to be a mapping of keys to values"
+        case .sequence: "the file is a list; it has to be a mapping of keys to values"
+        default: "the file is plain text; it has to be a mapping of keys to values, `key: value`"
+        }
+    }
+
     /// In the order of the text.
     var sorted: [Diagnostic] {
         list.enumerated().sorted { left, right in

@@ -37,14 +37,13 @@ struct GateMeter: Sendable {
             }
         }
         let totals = snapshot.totals
-        let refused =
-            totals.refused + totals.overflowed + totals.expired
-            - (atClosing.refused + atClosing.overflowed + atClosing.expired)
         return GateObservation(
             writes: snapshot.setting.writes.kind, readsHeld: snapshot.setting.readHold != nil,
             readsSettled: snapshot.setting.readHold != nil && areReadsSettled,
             writesInFlight: snapshot.writesInFlight, writesWaiting: snapshot.writesHeld,
-            readsWaiting: snapshot.readsHeld, writesRefused: max(0, refused),
+            readsWaiting: snapshot.readsHeld,
+            writesRefused: totals.writesRefused.total - atClosing.writesRefused.total,
+            readsRefused: totals.readsRefused.total - atClosing.readsRefused.total,
             writesReleased: released, longestWait: longestWait, closedAt: closedAt,
             openedAt: openedAt)
     }

@@ -30,7 +30,8 @@ struct LocalReport: Codable, Sendable {
             writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused"
         }
         lines.append(("writes", writes))
-        lines.append(("reads", gate.readsHeld ? "held, \(gate.readsWaiting) waiting" : "pass"))
+        let reads = "held, \(gate.readsWaiting) waiting, \(gate.readsRefused) refused"
+        lines.append(("reads", gate.readsHeld ? reads : "pass"))
         if let reason = status.breakGlass { lines.append(("BREAK GLASS", reason)) }
         lines.append(
             (

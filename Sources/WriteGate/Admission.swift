@@ -67,7 +67,7 @@ struct Admission {
         case (.write, .open, _), (.read, _, nil):
             return admit(kind, request, at: now)
         case (.write, .refuse(let retryAfter, let message), _):
-            totals.refused += 1
+            totals.writesRefused.closed += 1
             return .refuse(.readOnly, retryAfter: retryAfter, message: message)
         case (.write, .hold(let hold), _):
             return join(.write, hold, ticket, request, at: now)
@@ -93,7 +93,7 @@ struct Admission {
         case .refuse(let retryAfter, let message):
             let answer = Answer.refuse(.readOnly, retryAfter: retryAfter, message: message)
             replies += writes.inOrder.map { ($0.key, answer) }
-            totals.refused += writes.count
+            totals.writesRefused.closed += writes.count
             clear(.write)
         }
         return replies + expire(at: now)
@@ -216,7 +216,7 @@ extension Admission {
         at now: Instant
     ) -> Answer? {
         guard self[kind].count < hold.atMost else {
-            totals.overflowed += 1
+            totals[refused: kind].overflowed += 1
             return .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")
         }
         self[kind].append(ticket, Held(arrival: now, request: request))
@@ -237,7 +237,7 @@ extension Admission {
             self[kind].remove(ticket)
             forget(held.request, ticket)
         }
-        totals.overflowed += beyond.count
+        totals[refused: kind].overflowed += beyond.count
         return beyond.map { ($0.key, .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")) }
     }
 
@@ -248,7 +248,7 @@ extension Admission {
         while let (ticket, held) = self[kind].first, held.arrival + span(of: hold) <= now {
             self[kind].remove(ticket)
             forget(held.request, ticket)
-            totals.expired += 1
+            totals[refused: kind].expired += 1
             replies.append(
                 (ticket, .refuse(.holdExpired, retryAfter: hold.retryAfter, message: "")))
         }
@@ -263,5 +263,12 @@ extension Admission {
     private mutating func forget(_ request: RequestIdentifier?, _ ticket: Ticket) {
         guard let request, tickets[request] == ticket else { return }
         tickets[request] = nil
+    }
+}
+
+extension GateTotals {
+    fileprivate subscript(refused kind: RequestKind) -> Refusals {
+        get { kind == .write ? writesRefused : readsRefused }
+        set { if kind == .write { writesRefused = newValue } else { readsRefused = newValue } }
     }
 }

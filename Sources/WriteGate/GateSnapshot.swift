@@ -27,12 +27,10 @@ public struct GateTotals: Hashable, Sendable {
     public var admitted = 0
     /// Reads that asked and were let through.
     public var readsAdmitted = 0
-    /// Requests refused because the gate was set to refuse.
-    public var refused = 0
-    /// Requests refused because as many as allowed were waiting.
-    public var overflowed = 0
-    /// Requests refused because they had waited as long as allowed.
-    public var expired = 0
+    /// Writes answered 503.
+    public var writesRefused = Refusals()
+    /// Reads answered 503, while they were held as well.
+    public var readsRefused = Refusals()
     /// Held requests whose client went away.
     public var abandoned = 0
     /// Writes whose completion the proxy reported. Stays 0 while `admitted` rises when the proxy's `access_log` line is
@@ -42,4 +40,18 @@ public struct GateTotals: Hashable, Sendable {
     public var unknown = 0
 
     public init() {}
+
+    /// Requests that were refused, by why.
+    public struct Refusals: Hashable, Sendable {
+        /// The gate was set to refuse.
+        public var closed = 0
+        /// As many as allowed were waiting.
+        public var overflowed = 0
+        /// They had waited as long as allowed.
+        public var expired = 0
+
+        public var total: Int { closed + overflowed + expired }
+
+        public init() {}
+    }
 }

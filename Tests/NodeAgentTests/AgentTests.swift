@@ -311,6 +311,32 @@ import UpgradeModel
         }
     }
 
+    @Test func refusedReadsAndRefusedWritesAreReportedApart() async throws {
+        let node = try TestNode(coordinator)
+        let proxy = CurlClient()
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.writes = .refuse(retryAfter: .seconds(1), message: "")
+                    $0.reads.hold = HoldLimits(
+                        atMost: 0, duration: .seconds(1), retryAfter: .seconds(1))
+                })
+            _ = try await coordinator.status { $0.gate.readsHeld }
+            for (number, kind) in ["read", "write", "read"].enumerated() {
+                let request = HTTPRequest(
+                    .get, "http://gate/admit",
+                    headers: [
+                        HTTPHeader("X-Sluice-Kind", kind),
+                        HTTPHeader("X-Request-Id", "request-\(number)"),
+                    ], unixSocket: "\(node.runtime)/gate.sock")
+                _ = try await proxy.perform(request)
+            }
+            let report = try await ask(LocalRequest(verb: .status), node)
+            #expect(report.status.gate.readsRefused == 2 && report.status.gate.writesRefused == 1)
+            #expect(report.text.contains("reads        held, 0 waiting, 2 refused"))
+        }
+    }
+
     @Test func aHostileBundleIsRefusedWithNothingChanged() async throws {
         let node = try TestNode(coordinator)
         let v1 = try await node.adopt("v1", files: ["a": "1"])

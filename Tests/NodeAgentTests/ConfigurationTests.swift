@@ -151,6 +151,22 @@ import WriteGate
         #expect(read.findings.contains { $0.description.contains(expected) }, "\(read.findings)")
     }
 
+    @Test(
+        "a file without keys is one finding, which says what it is and what to do",
+        arguments: [
+            ("", "1:1: error: the file is empty, or all of it is comments"),
+            ("# nothing yet\n\n", "1:1: error: the file is empty, or all of it is comments"),
+            ("null\n", "1:1: error: the file is plain text"),
+            ("just some words\n", "1:1: error: the file is plain text"),
+            ("\n- a\n- b\n", "2:1: error: the file is a list"),
+        ])
+    func noKeys(text: String, expected: String) {
+        let found = findings(text)
+        #expect(found.count == 1)
+        #expect(found.first?.contains("agent.yaml:\(expected)") == true, "\(found)")
+        #expect(found.first?.contains("agents/agent.yaml is an example") == true, "\(found)")
+    }
+
     @Test func aTokenThatOthersMayReadIsRefusedAndNeverShown() throws {
         let directory = try makeTemporaryDirectory()
         defer { try? FileManager.default.removeItem(atPath: directory) }

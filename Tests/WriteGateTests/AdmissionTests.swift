@@ -75,7 +75,25 @@ struct AdmissionTests {
     @Test mutating func nothingIsHeldWithALimitOfNone() {
         _ = hold(0)
         #expect(ask(1) == .refuse(.holdFull, retryAfter: .seconds(4), message: ""))
-        #expect(admission.totals.overflowed == 1)
+        #expect(admission.totals.writesRefused.overflowed == 1)
+    }
+
+    @Test mutating func refusedReadsAndRefusedWritesAreCountedApart() {
+        _ = hold(1, seconds: 10, reads: true)
+        for number in 1...2 { _ = ask(number) }
+        for number in 3...5 { _ = ask(number, .read) }
+        #expect(admission.totals.writesRefused.overflowed == 1)
+        #expect(admission.totals.readsRefused.overflowed == 2)
+        _ = admission.expire(at: Self.at(10))
+        #expect(admission.totals.writesRefused.expired == 1)
+        #expect(admission.totals.readsRefused.expired == 1)
+        _ = admission.set(
+            GateSetting(writes: .refuse(retryAfter: .seconds(1), message: "")), at: Self.at(11))
+        _ = ask(6, at: 11)
+        _ = ask(7, .read, at: 11)
+        #expect(admission.totals.writesRefused.total == 3)
+        #expect(
+            admission.totals.readsRefused.total == 3 && admission.totals.readsRefused.closed == 0)
     }
 
     @Test mutating func aLoweredLimitRefusesTheNewest() {

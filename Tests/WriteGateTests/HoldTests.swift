@@ -31,7 +31,7 @@ struct HoldTests {
         #expect(response.headers["retry-after"] == "7")
         #expect(response.headers["x-sluice-refused"] == "hold-expired")
         #expect(response.headers["cache-control"] == "no-store")
-        #expect(gate.observe().totals.expired == 1)
+        #expect(gate.observe().totals.writesRefused.expired == 1)
         try gate.set(.open)
         #expect(try await node.client.get("/").status == 200)
         #expect(node.application.writes.isEmpty)
@@ -80,7 +80,7 @@ struct HoldTests {
         #expect(response.headers["retry-after"] == "7")
         #expect(response.headers["x-sluice-refused"] == "read-only")
         #expect(response.body == "Back at noon.\n")
-        #expect(gate.observe().totals.refused == 1)
+        #expect(gate.observe().totals.writesRefused.closed == 1)
         #expect(node.application.requests.isEmpty)
     }
 
