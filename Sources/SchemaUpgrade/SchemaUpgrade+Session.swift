@@ -151,9 +151,9 @@ extension SchemaUpgrade {
         if try await findInstallation() == .current { return }
         try await open().transaction { session in
             // Two runs may come to it at once.
-            try session.query("SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 1), 0)")
-            try session.execute(FenceSchema.install)
-            try session.execute(claim(task))
+            try session.execute(
+                "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 1), 0);"
+                    + FenceSchema.install + claim(task))
         }
         installation = .current
     }

@@ -74,13 +74,18 @@ func ofTwoRunsThatRaiseAtOnceOneWins(hasOneRole: Bool) async throws {
 
 @Test func twoRunsMayInstallAtOnce() async throws {
     let site = try await Site.make()
-    let outcomes = await withTaskGroup(of: DatabaseOutcome.self) { group in
-        for number in 1...4 {
-            group.addTask { await site.upgrade().perform(.expand, run: "r\(number)") }
-        }
-        return await group.reduce(into: []) { $0.append($1) }
+    // Both have found nothing when they come to the schema.
+    let gate = try await site.connect(as: "postgres")
+    try await gate.execute("BEGIN; CREATE SCHEMA sluice")
+    async let first = site.upgrade().perform(.expand, run: "r1")
+    async let second = site.upgrade().perform(.expand, run: "r2")
+    try await poll {
+        try await site.asSuperuser(
+            "SELECT FROM pg_stat_activity WHERE datname = '$db' AND wait_event_type = 'Lock'"
+        ).count == 2
     }
-    for outcome in outcomes {
+    try await gate.execute("ROLLBACK")
+    for outcome in await [first, second] {
         if case .failed(let failure) = outcome { Issue.record("\(failure)") }
     }
 }

@@ -291,15 +291,16 @@ enum FenceSchema {
 
         -- Takes away triggers without effect, and with the last of them everything that a fence stores.
         --
-        -- Returns how many are left. The locks keep readers out and are kept until the transaction ends, so it ends with the
-        -- first table that is busy, and another try begins with others.
+        -- Returns how many are left. The locks keep readers out and are kept until the transaction ends, so tables that nobody
+        -- uses come first, and it ends with the first one that has to be waited for; another try begins with another.
         CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql AS $finish$
         DECLARE found_table oid; left_over bigint;
         BEGIN
             -- Another may have finished the lift meanwhile, and a new fence may be up.
             IF NOT EXISTS (SELECT FROM sluice.fence WHERE state = 'lifting') THEN RETURN 0; END IF;
             FOR found_table IN SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgname = '\(trigger)'
-                ORDER BY random() LIMIT at_most LOOP
+                ORDER BY t.tgrelid IN (SELECT l.relation FROM pg_locks AS l
+                    WHERE l.relation IS NOT NULL AND l.pid <> pg_backend_pid()), random() LIMIT at_most LOOP
                 BEGIN
                     EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', '\(trigger)', found_table::regclass);
                 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Dispatch
+import Glibc
+import Synchronization
+
+/// A relay on loopback between a client and PostgreSQL that loses the answer to one request, and the session with it.
+///
+/// The server has done what was asked by then, and the client cannot know: so a task can be cut after each of its requests,
+/// every COMMIT among them. It knows enough of PostgreSQL's protocol ("Message Formats") to see where a request and its answer
+/// end.
+final class CutProxy: Sendable {
+    private struct State {
+        /// How many more requests are answered; `nil` when all are.
+        var answered: Int?
+        var isCut = false
+        var refusesAfterCut = false
+    }
+
+    let port: UInt16
+    private let listener: Int32
+    private let server: UInt16
+    private let state = Mutex(State())
+    private let queue = DispatchQueue(label: "cut-proxy", attributes: .concurrent)
+
+    init(server: Int) throws {
+        let made = try listen()
+        (listener, port) = made
+        self.server = UInt16(server)
+        let listener = listener
+        queue.async { [weak self] in
+            while true {
+                let client = accept(listener, nil, nil)
+                if client < 0 { return }
+                guard let self else {
+                    close(client)
+                    return
+                }
+                self.queue.async { self.serve(client) }
+            }
+        }
+    }
+
+    /// Ends the listening; sessions end with their client.
+    func stop() {
+        shutdown(listener, Int32(SHUT_RDWR))
+        close(listener)
+    }
+
+    /// The answer after so many more is lost; then there is no server any more, if the proxy is told so.
+    func cut(afterAnswers answered: Int, thenRefuse: Bool) {
+        state.withLock { $0 = State(answered: answered, refusesAfterCut: thenRefuse) }
+    }
+
+    /// Lets everything through again.
+    ///
+    /// - Returns: whether there was a cut.
+    func mend() -> Bool {
+        state.withLock { state in
+            defer { state = State() }
+            return state.isCut
+        }
+    }
+
+    private func serve(_ client: Int32) {
+        defer { close(client) }
+        if state.withLock({ $0.isCut && $0.refusesAfterCut }) { return }
+        let upstream = connect(to: server)
+        guard upstream >= 0 else { return }
+        defer { close(upstream) }
+        var requests = Frames(hasUntypedStart: true)
+        var answers = Frames(hasUntypedStart: false)
+        var losesAnswer = false
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            var descriptors = [
+                pollfd(fd: client, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: upstream, events: Int16(POLLIN), revents: 0),
+            ]
+            guard poll(&descriptors, 2, -1) > 0 else { return }
+            if descriptors[0].revents != 0 {
+                let count = read(client, &buffer, buffer.count)
+                guard count > 0 else { return }
+                // A query, or the end of one with parameters.
+                for type in requests.take(buffer[..<count]) where "QS".utf8.contains(type) {
+                    losesAnswer = state.withLock { state in
+                        guard let answered = state.answered else { return false }
+                        state.answered = answered > 0 ? answered - 1 : nil
+                        state.isCut = answered == 0
+                        return state.isCut
+                    }
+                }
+                guard send(upstream, buffer[..<count]) else { return }
+            }
+            if descriptors[1].revents != 0 {
+                let count = read(upstream, &buffer, buffer.count)
+                guard count > 0 else { return }
+                let isReady = answers.take(buffer[..<count]).contains(UInt8(ascii: "Z"))
+                if losesAnswer {
+                    if isReady { return }
+                } else {
+                    guard send(client, buffer[..<count]) else { return }
+                }
+            }
+        }
+    }
+}
+
+/// Finds the messages in a stream of bytes.
+private struct Frames {
+    private var rest: [UInt8] = []
+    private var expectsUntyped: Bool
+
+    init(hasUntypedStart: Bool) { expectsUntyped = hasUntypedStart }
+
+    /// The types of the messages that these bytes complete.
+    mutating func take(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+        rest += bytes
+        var types: [UInt8] = []
+        while true {
+            let head = expectsUntyped ? 0 : 1
+            guard rest.count >= head + 4 else { return types }
+            let length = rest[head..<head + 4].reduce(0) { $0 << 8 | Int($1) }
+            guard rest.count >= head + length else { return types }
+            if !expectsUntyped { types.append(rest[0]) }
+            expectsUntyped = false
+            rest.removeFirst(head + length)
+        }
+    }
+}
+
+private struct SocketError: Error { var number = errno }
+
+private func loopback(_ port: UInt16) -> sockaddr_in {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    address.sin_port = port.bigEndian
+    return address
+}
+
+private func withAddress(
+    _ address: inout sockaddr_in,
+    _ body: (UnsafeMutablePointer<sockaddr>, inout socklen_t) -> Int32
+) -> Int32 {
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    // SAFETY: both kinds of address begin the same, and the length says which one it is.
+    return withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, &length) }
+    }
+}
+
+private func listen() throws -> (listener: Int32, port: UInt16) {
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var address = loopback(0)
+    guard listener >= 0, withAddress(&address, { bind(listener, $0, $1) }) == 0,
+        Glibc.listen(listener, 16) == 0,
+        withAddress(&address, { getsockname(listener, $0, &$1) }) == 0
+    else { throw SocketError() }
+    return (listener, UInt16(bigEndian: address.sin_port))
+}
+
+private func connect(to port: UInt16) -> Int32 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var address = loopback(port)
+    if withAddress(&address, { Glibc.connect(descriptor, $0, $1) }) == 0 { return descriptor }
+    close(descriptor)
+    return -1
+}
+
+private func send(_ descriptor: Int32, _ bytes: ArraySlice<UInt8>) -> Bool {
+    var bytes = Array(bytes)
+    while !bytes.isEmpty {
+        let sent = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        guard sent > 0 else { return false }
+        bytes.removeFirst(sent)
+    }
+    return true
+}
