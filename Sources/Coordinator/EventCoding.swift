@@ -8,15 +8,14 @@ import UpgradeModel
 /// Between events and the bytes that are stored.
 enum EventCoding {
     static func append(_ append: RunAppend) -> JournalAppend {
-        JournalAppend(
-            run: append.run, expectedVersion: append.expectedVersion, epoch: append.epoch,
-            at: append.at,
-            bodies: append.events.map(bytes), claim: append.claim)
-    }
-
-    private static func bytes(_ event: RunEvent) -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return JournalAppend(
+            run: append.run, expectedVersion: append.expectedVersion, epoch: append.epoch,
+            at: append.at, bodies: append.events.map { bytes($0, encoder) }, claim: append.claim)
+    }
+
+    private static func bytes(_ event: RunEvent, _ encoder: JSONEncoder) -> [UInt8] {
         guard let data = try? encoder.encode(event) else {
             // Nothing in an event can fail to encode: no floating point number, no foreign type.
             fatalError("an event of type \(event.type) cannot be encoded")

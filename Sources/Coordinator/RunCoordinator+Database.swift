@@ -91,12 +91,14 @@ extension RunCoordinator {
             "a database task does not end; its session is given up",
             metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"])
         performing[run] = nil
-        workers[run] = nil
+        let givenUp = workers.removeValue(forKey: run)
         answer(
             task, of: run,
             .failed(
                 DatabaseFailure(
                     code: "lost", "it did not end when it was told to", effect: .unknown)))
+        // Last, because it may take as long as the session hangs.
+        await givenUp?.close()
     }
 
     private func worker(of run: Run) async throws(DatabaseFailure) -> any DatabaseWorker {

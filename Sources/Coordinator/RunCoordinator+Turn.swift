@@ -12,9 +12,19 @@ extension RunCoordinator {
     private struct Outcome {
         var appends: [RunAppend] = []
         var directives: [NodeName: Directive] = [:]
+        /// The nodes that have reported.
+        var heard: Set<NodeName> = []
         var changed: Set<RunIdentifier> = []
         var replies:
             [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
+
+        /// What a thousand statuses lead to in one turn is one append of a thousand events.
+        mutating func add(_ append: RunAppend) {
+            guard append.claim == nil,
+                let index = appends.lastIndex(where: { $0.run == append.run })
+            else { return appends.append(append) }
+            appends[index].events += append.events
+        }
     }
 
     /// Takes in all that is pending, stores what follows in one append, then speaks.
@@ -32,7 +42,7 @@ extension RunCoordinator {
             throw CoordinatorFault.notStored(error)
         }
         // The loop alone changes the core, so it still is what was stored.
-        published = core
+        published.catchUp(with: core, nodes: outcome.heard.union(outcome.directives.keys))
         speak(outcome)
         serveDatabases(of: outcome.changed, &group)
         arm(&group)
@@ -42,8 +52,9 @@ extension RunCoordinator {
         var result: Result<Void, APIError> = .success(())
         do throws(Refusal) {
             let ready = try core.step(heard.input, at: now)
-            outcome.appends += ready.appends
+            for append in ready.appends { outcome.add(append) }
             outcome.directives.merge(ready.directives) { $1 }
+            if case .status(let node, _) = heard.input { outcome.heard.insert(node) }
             outcome.changed.formUnion(ready.changed)
             outcome.changed.formUnion(ready.appends.map(\.run))
             // Also when it changed nothing: the run may want its next task.

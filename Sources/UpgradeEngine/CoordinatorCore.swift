@@ -48,6 +48,24 @@ public struct CoordinatorCore: Sendable {
     /// The run that a node takes its directive from.
     public func run(of node: NodeName) -> Run? { fleets[node].flatMap { runs[$0] } }
 
+    /// Becomes what a core that has gone on from this one is now.
+    ///
+    /// For a shell that keeps what is stored beside what is not stored yet. It costs what has changed: assigned as a whole, each of
+    /// the two would copy every node's status and directive at its next input.
+    ///
+    /// - Parameter nodes: those that have reported, and those that have been told something new, since they were the same.
+    public mutating func catchUp(with later: CoordinatorCore, nodes: Set<NodeName>) {
+        runs = later.runs
+        inventory = later.inventory
+        fleets = later.fleets
+        revision = later.revision
+        for node in nodes {
+            statuses[node] = later.statuses[node]
+            directives[node] = later.directives[node]
+        }
+        assert(statuses == later.statuses && directives == later.directives, "a node is missing")
+    }
+
     private mutating func adopt(_ run: Run) {
         runs[run.fleet] = run
         // A node that this run does not name goes on with what the last one told it.
@@ -225,7 +243,7 @@ extension CoordinatorCore {
         guard let events = try runs[fleet]?.decide(input, at: now) else { return }
         if events.isEmpty, case .status = input { return }
         record(events, in: fleet, at: now, &ready)
-        settle(fleet, at: now, &ready, looksAgain: events.contains(where: \.mayChangeDirectives))
+        settle(fleet, at: now, &ready, looksAgain: events.contains(where: \.changesWhatIsAsked))
     }
 
     /// Goes on until nothing more follows: consequences, and what is known already of the nodes that a step names.
@@ -238,7 +256,7 @@ extension CoordinatorCore {
         while let consequences = runs[fleet]?.consequences(at: now) {
             if !consequences.isEmpty {
                 record(consequences, in: fleet, at: now, &ready)
-                looksAgain = looksAgain || consequences.contains(where: \.mayChangeDirectives)
+                looksAgain = looksAgain || consequences.contains(where: \.changesWhatIsAsked)
                 continue
             }
             guard looksAgain else { return }
@@ -270,7 +288,9 @@ extension CoordinatorCore {
         guard !events.isEmpty, let identifier = runs[fleet]?.identifier,
             let version = runs[fleet]?.version
         else { return }
+        var addressed = AddressedNodes.some([])
         for event in events {
+            runs[fleet].map { addressed.formUnion($0.nodesAddressed(by: event)) }
             runs[fleet]?.apply(RecordedEvent(at: now, epoch: epoch, event: event))
         }
         for case .nodeJoined(let fact) in events { fleets[fact.node] = fleet }
@@ -286,16 +306,20 @@ extension CoordinatorCore {
                     events: events,
                     claim: ends ? .release(fleet) : nil))
         }
-        if events.contains(where: \.mayChangeDirectives) { renewDirectives(of: fleet, &ready) }
+        renewDirectives(of: addressed, in: fleet, &ready)
     }
 
     // MARK: Directives
 
-    private mutating func renewDirectives(of fleet: FleetName, _ ready: inout Ready) {
-        guard let run = runs[fleet] else { return }
-        for node in run.members.keys.sorted() {
-            renewDirective(of: node).map { ready.directives[node] = $0 }
-        }
+    private mutating func renewDirectives(
+        of addressed: AddressedNodes, in fleet: FleetName, _ ready: inout Ready
+    ) {
+        let nodes =
+            switch addressed {
+            case .some(let nodes): nodes.sorted()
+            case .all: runs[fleet]?.members.keys.sorted() ?? []
+            }
+        for node in nodes { renewDirective(of: node).map { ready.directives[node] = $0 } }
     }
 
     /// - Returns: the new directive when what is asked of the node has changed.
@@ -308,21 +332,5 @@ extension CoordinatorCore {
         directive.revision = revision
         directives[node] = directive
         return directive
-    }
-}
-
-extension RunEvent {
-    /// Whether what is asked of a node can differ after it.
-    var mayChangeDirectives: Bool {
-        switch self {
-        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
-            .paused,
-            .resumed, .approved, .aborted, .drainCutShort:
-            false
-        case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
-            .turnedBack,
-            .stopped, .ended:
-            true
-        }
     }
 }

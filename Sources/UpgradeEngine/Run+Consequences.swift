@@ -62,8 +62,8 @@ extension Run {
     private func isEmptySet(_ step: Step) -> Bool {
         switch step {
         case .hook: named(by: step).isEmpty
-        case .nodes(.upgraded): participants.isEmpty
-        case .nodes: direction == .forward && participants.isEmpty
+        case .nodes(.upgraded): !hasParticipants
+        case .nodes: direction == .forward && !hasParticipants
         case .approval, .database, .bake: false
         }
     }

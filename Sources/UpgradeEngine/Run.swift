@@ -151,6 +151,9 @@ extension Run {
         members.filter { $0.value.quarantine == nil }.keys.sorted()
     }
 
+    /// Asked at every step, and so without sorting them.
+    var hasParticipants: Bool { members.contains { $0.value.quarantine == nil } }
+
     public var quarantined: [NodeName] {
         members.filter { $0.value.quarantine != nil }.keys.sorted()
     }

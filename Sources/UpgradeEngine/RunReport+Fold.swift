@@ -13,11 +13,15 @@ extension RunReport {
         private var phase: Phase { report.steps.last?.phase ?? .preflight }
         /// The last fact that belongs to the step in hand.
         private var lastFact: Instant?
+        /// Where each node is in the report, which has several facts of each.
+        private var places: [NodeName: Int]
 
         init(_ report: RunReport, run: Run?, epoch: Epoch) {
             self.report = report
             self.run = run
             self.epoch = epoch
+            places = Dictionary(
+                report.nodes.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
             for (index, batch) in (run?.batches ?? []).enumerated() {
                 for name in batch { update(name) { $0.batch = index + 1 } }
             }
@@ -147,7 +151,8 @@ extension RunReport {
         }
 
         private mutating func join(_ node: NodeName, at instant: Instant) {
-            if !report.nodes.contains(where: { $0.name == node }) {
+            if places[node] == nil {
+                places[node] = report.nodes.count
                 report.nodes.append(NodeEntry(name: node, milestones: []))
             }
             update(node) { $0.quarantine = "appeared during the run; upgraded as an extra batch" }
@@ -179,7 +184,7 @@ extension RunReport {
         }
 
         private mutating func update(_ node: NodeName, _ change: (inout NodeEntry) -> Void) {
-            guard let index = report.nodes.firstIndex(where: { $0.name == node }) else { return }
+            guard let index = places[node] else { return }
             change(&report.nodes[index])
         }
     }

@@ -8,11 +8,14 @@ import UpgradeModel
 final class FakeDatabaseWorker: DatabaseWorker {
     private struct State {
         var tasks: [DatabaseTask] = []
+        var cancelled: [DatabaseTask] = []
         var failing: Set<DatabaseTask.Kind> = []
         var hanging: Set<DatabaseTask.Kind> = []
-        var hung: CheckedContinuation<Void, Never>?
         var isClosed = false
         var isDeaf = false
+        var isHolding = false
+        /// Who waits for a change of the state.
+        var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
     private let state = Mutex(State())
@@ -20,45 +23,79 @@ final class FakeDatabaseWorker: DatabaseWorker {
     /// Every task that was asked for, in order.
     var tasks: [DatabaseTask] { state.withLock { $0.tasks } }
     var kinds: [DatabaseTask.Kind] { tasks.map(\.kind) }
+    /// Every task that was told to end, in order.
+    var cancelled: [DatabaseTask] { state.withLock { $0.cancelled } }
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
-    func fail(_ kind: DatabaseTask.Kind) { state.withLock { _ = $0.failing.insert(kind) } }
+    func fail(_ kind: DatabaseTask.Kind) { change { $0.failing.insert(kind) } }
     /// The kind ends only when it is cancelled.
-    func hang(_ kind: DatabaseTask.Kind) { state.withLock { _ = $0.hanging.insert(kind) } }
+    func hang(_ kind: DatabaseTask.Kind) { change { $0.hanging.insert(kind) } }
+    /// Cancellations are not heard, as by a session whose server hangs.
+    func turnDeaf() { change { $0.isDeaf = true } }
+    /// Cancellations that come from now on take until they are let pass.
+    func holdCancellations() { change { $0.isHolding = true } }
+    func passCancellations() { change { $0.isHolding = false } }
+    /// What hangs ends by itself.
+    func end(_ kind: DatabaseTask.Kind) { change { $0.hanging.remove(kind) } }
+
+    func waitForCancellation() async { await wait { !$0.cancelled.isEmpty } }
+    func waitForTask(_ kind: DatabaseTask.Kind) async {
+        await wait { $0.tasks.contains { $0.kind == kind } }
+    }
 
     func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
-        let (isFailing, isHanging) = state.withLock { state in
+        let (isFailing, isHanging) = change { state in
             state.tasks.append(task)
             return (state.failing.contains(task.kind), state.hanging.contains(task.kind))
         }
         if isHanging {
             await withTaskCancellationHandler {
-                await withCheckedContinuation { continuation in
-                    state.withLock { $0.hung = continuation }
-                }
+                await wait { !$0.hanging.contains(task.kind) }
             } onCancel: {
-                endHanging()
+                end(task.kind)
             }
-            return .failed(DatabaseFailure(code: "cancelled", "the task was stopped"))
+            if cancelled.contains(task) {
+                return .failed(DatabaseFailure(code: "cancelled", "the task was stopped"))
+            }
         }
         if isFailing { return .failed(DatabaseFailure(code: "sql", "relation does not exist")) }
         return .done(DatabaseReport(lines: ["\(task.kind)"]))
     }
 
-    /// The next cancellations are not heard, as by a session whose server hangs.
-    func turnDeaf() { state.withLock { $0.isDeaf = true } }
-
     func cancel(_ task: DatabaseTask) async {
-        if state.withLock({ !$0.isDeaf }) { endHanging() }
-    }
-    func close() async { state.withLock { $0.isClosed = true } }
-
-    private func endHanging() {
-        let hung = state.withLock { state in
-            state.hanging = []
-            state.isDeaf = false
-            return state.hung.take()
+        change { $0.cancelled.append(task) }
+        await withTaskCancellationHandler {
+            await wait { !$0.isHolding }
+        } onCancel: {
+            passCancellations()
         }
-        hung?.resume()
+        change { state in
+            if !state.isDeaf { state.hanging.remove(task.kind) }
+        }
+    }
+
+    func close() async { change { $0.isClosed = true } }
+
+    @discardableResult
+    private func change<Value>(_ change: (inout State) -> Value) -> Value {
+        let (value, waiting) = state.withLock { state in
+            let value = change(&state)
+            defer { state.waiting = [] }
+            return (value, state.waiting)
+        }
+        for continuation in waiting { continuation.resume() }
+        return value
+    }
+
+    private func wait(until isSo: (State) -> Bool) async {
+        while state.withLock({ !isSo($0) }) {
+            await withCheckedContinuation { continuation in
+                let isDone = state.withLock { state in
+                    if !isSo(state) { state.waiting.append(continuation) }
+                    return isSo(state)
+                }
+                if isDone { continuation.resume() }
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ import Coordinator
 import Logging
 import Releases
 import RunStore
+import Synchronization
 import Testing
 import UpgradeModel
 
@@ -17,13 +18,19 @@ struct World: Sendable {
     let store = InMemoryRunStore()
     let blobs = InMemoryBlobStore(digest: { Digest.sha256(of: $0) })
     let worker = FakeDatabaseWorker()
+    /// The database of the first worker that is made, then of the second; `worker` for all that follow.
+    var firstWorkers: [FakeDatabaseWorker] = []
     /// The store, or something in front of it.
     var journal: any Journal
+    /// The blobs, or something in front of them.
+    var blobStore: any BlobStore
+    var cancelInterval = Duration.milliseconds(5)
     let manifest: BundleManifest
     let oldRelease: ReleaseReference
 
     init(nodes: [NodeName] = nodeNames) async throws {
         journal = store
+        blobStore = blobs
         let file = Array("print('v2')".utf8)
         manifest = try BundleManifest(
             name: ReleaseName(unchecked: "v2"),
@@ -54,11 +61,14 @@ struct World: Sendable {
     /// Takes the lead.
     func lead() async throws -> RunCoordinator {
         let worker = worker
+        let next = Mutex(firstWorkers)
         return try await RunCoordinator.lead(
             RunCoordinator.Ports(
-                journal: journal, lease: InMemoryLeaderLease(store), blobs: blobs, registry: store,
-                makeWorker: { _ throws(DatabaseFailure) in worker },
-                cancelInterval: .milliseconds(5)), holder: "test",
+                journal: journal, lease: InMemoryLeaderLease(store), blobs: blobStore,
+                registry: store,
+                makeWorker: { _ throws(DatabaseFailure) in
+                    next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
+                }, cancelInterval: cancelInterval), holder: "test",
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

@@ -106,6 +106,16 @@ import UpgradeModel
                 == Set(expected.map { Substring($0) }))
     }
 
+    @Test(arguments: ["before: lift", "after: rollout", "before: finish"])
+    func aHooksActionIsAskedForNoLongerThanItsStep(moment: String) {
+        var world = ScenarioWorld()
+        world.start(ScenarioTests.plan() + "\nhooks:\n  - {\(moment), run: announce}\n")
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.text.contains("action announce"))
+        #expect(world.violations == [])
+    }
+
     @Test func aHookForANodeThatDoesNotTakePartFailsItsPhase() {
         var world = ScenarioWorld()
         world.start(

@@ -196,6 +196,7 @@ struct ScenarioWorld {
 
     private mutating func take(_ ready: Ready) {
         wakeAt = ready.wakeAt
+        checkDirectives()
         var begun: [StepBegan] = []
         for append in ready.appends {
             for event in append.events {
@@ -248,6 +249,20 @@ struct ScenarioWorld {
     }
 
     // MARK: Checking
+
+    /// Whoever is not told anew is asked for what it was told last.
+    private mutating func checkDirectives() {
+        guard let run = core.run(ScenarioWorld.run) else { return }
+        for name in run.members.keys.sorted() {
+            guard let told = core.directives[name], var asked = run.directive(for: name) else {
+                continue
+            }
+            asked.epoch = told.epoch
+            if !told.asksTheSame(as: asked) {
+                violations.append("\(name) was not told what it is asked for")
+            }
+        }
+    }
 
     private mutating func check(_ task: DatabaseTaskFact) {
         write("    database: \(task.kind.rawValue) \(task.attempt)")

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import ControlAPI
+import RunStore
+import Testing
+import UpgradeEngine
+import UpgradeModel
+
+@testable import Coordinator
+
+@Suite("A coordinator's database task") struct DatabaseTaskTests {
+    @Test("stops a database task that is not wanted any more")
+    func stopsATask() async throws {
+        let world = try await World()
+        world.worker.hang(.migrate)
+        let view = try await world.rollBack { $0.database == "migrate the schema" }
+        #expect(view.summary.state == .rolledBack)
+        #expect(world.worker.kinds.contains(.revertMigrate))
+    }
+
+    @Test(
+        "goes back although a task does not end when it is told to; its session is closed and asked no more"
+    )
+    func givesUpASession() async throws {
+        var world = try await World()
+        let deaf = FakeDatabaseWorker()
+        deaf.hang(.migrate)
+        deaf.turnDeaf()
+        world.firstWorkers = [deaf]
+        let view = try await world.rollBack { $0.database == "migrate the schema" }
+        #expect(view.summary.state == .rolledBack)
+        #expect(deaf.kinds.last == .migrate)
+        #expect(deaf.isClosed)
+        #expect(world.worker.kinds == [.revertMigrate, .lowerFence, .revertExpand])
+        #expect(world.worker.isClosed)
+    }
+
+    @Test("has not begun a task that was cancelled before its session was there")
+    func earlyCancel() async throws {
+        var world = try await World()
+        // A worker is made when the migrations have been read.
+        let blobs = GatedBlobs(world.blobs, gated: .sha256(of: "SELECT 1;"))
+        world.blobStore = blobs
+        // Longer than the test: the task is not given up on.
+        world.cancelInterval = .seconds(60)
+        let view = try await world.rollBack(onceCancelled: { blobs.open() }) {
+            $0.database == "look over the database"
+        }
+        #expect(view.summary.state == .refused)
+        #expect(world.worker.tasks.isEmpty)
+    }
+
+    @Test("tells no task to end that follows the one that was meant")
+    func lateCancel() async throws {
+        let world = try await World()
+        world.worker.hang(.migrate)
+        world.worker.hang(.revertMigrate)
+        world.worker.holdCancellations()
+        let view = try await world.rollBack(onceCancelled: {
+            // The task has ended by itself while the word to end it is still on its way.
+            await world.worker.waitForCancellation()
+            world.worker.end(.migrate)
+            await world.worker.waitForTask(.revertMigrate)
+            world.worker.passCancellations()
+            // Ten intervals in which a coordinator that went on would tell again.
+            try? await Task.sleep(for: world.cancelInterval * 10)
+            world.worker.end(.revertMigrate)
+        }) { $0.database == "migrate the schema" }
+        #expect(view.summary.state == .rolledBack)
+        #expect(world.worker.cancelled.map(\.kind) == [.migrate])
+        #expect(world.worker.tasks.filter { $0.kind == .revertMigrate }.map(\.attempt) == [1])
+    }
+
+    @Test("begins the task that is wanted when another ends whose end was known already")
+    func looksAgain() async throws {
+        let world = try await World()
+        world.worker.hang(.migrate)
+        let view = try await world.withCoordinator { coordinator in
+            let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
+            _ = try await coordinator.wait(for: run) { $0.database == "migrate the schema" }
+            let task = try #require(await coordinator.performing[run])
+            let failure = DatabaseFailure(code: "lost", "its end was not heard")
+            await coordinator.put(.databaseEnded(run, task, .failed(failure)))
+            _ = try await coordinator.wait(for: run) { $0.database == "undo the migration" }
+            // Nothing but the end of the task makes the coordinator look again.
+            try await coordinator.wait { $0.isQuiet }
+            #expect(!world.worker.kinds.contains(.revertMigrate))
+            world.worker.end(.migrate)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .rolledBack)
+        #expect(world.worker.kinds.contains(.revertMigrate))
+    }
+
+    @Test("goes back when a task is wanted and no longer wanted within one turn")
+    func turnsBackInTheTurnThatWantsATask() async throws {
+        var world = try await World()
+        let journal = GatedJournal(world.store)
+        world.journal = journal
+        let gated = world
+        let view = try await gated.withCoordinator(agents: []) { coordinator in
+            let run = try await coordinator.start(gated.startRequest(), by: ada).summary.run
+            var agents = nodeNames.map { FakeAgent($0, serves: gated.oldRelease) }
+            for index in agents.indices {
+                let query = DirectiveQuery(epoch: .zero, revision: 0, wait: .zero)
+                agents[index].take(
+                    try #require(
+                        try await coordinator.directive(for: agents[index].name, query)))
+            }
+            for index in [0, 1] {
+                _ = try await coordinator.report(agents[index].status(), from: agents[index].name)
+            }
+            // While a pause and its end are being stored, what completes the step and the abort come in together.
+            journal.close()
+            async let paused = coordinator.request(
+                RunRequest(request: "r1", verb: .pause), of: run, by: ada)
+            await journal.waitForAppend()
+            let last = agents[2].status()
+            async let resumed = coordinator.request(
+                RunRequest(request: "r2", verb: .resume), of: run, by: ada)
+            async let reported = coordinator.report(last, from: agents[2].name)
+            try await coordinator.wait { $0.pending.count == 2 }
+            async let aborted = coordinator.request(
+                RunRequest(request: "r3", verb: .abort), of: run, by: ada)
+            try await coordinator.wait { $0.pending.count == 3 }
+            journal.open()
+            _ = try await (paused, resumed, reported, aborted)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .refused)
+    }
+}
+
+extension World {
+    /// Starts a run, and rolls it back once it is as wanted.
+    ///
+    /// - Parameter onceCancelled: what happens when the rollback has been accepted.
+    fileprivate func rollBack(
+        onceCancelled: @escaping @Sendable () async -> Void = {},
+        when isWanted: @escaping @Sendable (RunView) -> Bool
+    ) async throws -> RunView {
+        try await withCoordinator { coordinator in
+            let run = try await coordinator.start(startRequest(), by: ada).summary.run
+            _ = try await coordinator.wait(for: run, until: isWanted)
+            let request = RunRequest(request: "r1", verb: .rollback, reason: "enough")
+            _ = try await coordinator.request(request, of: run, by: ada)
+            await onceCancelled()
+            return try await coordinator.waitForEnd(of: run)
+        }
+    }
+}
+
+extension RunCoordinator {
+    /// Whether everything heard is taken in, and every node has reported under its latest directive.
+    fileprivate var isQuiet: Bool {
+        pending.isEmpty
+            && published.directives.allSatisfy { node, directive in
+                published.statuses[node]?.status.revision == directive.revision
+            }
+    }
+
+    /// Returns when the coordinator is as wanted; fails after half a minute.
+    fileprivate func wait(
+        until isWanted: @Sendable (isolated RunCoordinator) -> Bool
+    ) async throws {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while !isWanted(self) {
+            try #require(ContinuousClock.now < deadline, "\(pending.count) inputs wait")
+            try await Task.sleep(for: .milliseconds(1))
+        }
+    }
+}
