@@ -32,7 +32,7 @@ import UpgradeModel
     try await upgrade.done(.expand)
     let clock = ContinuousClock()
     var taken: [DatabaseTask.Kind: [Duration]] = [:]
-    for _ in 0..<10 {
+    for _ in 0..<20 {
         for kind in [DatabaseTask.Kind.raiseFence, .census, .migrate, .revertMigrate, .lowerFence] {
             let began = clock.now
             try await upgrade.done(kind)
@@ -40,6 +40,7 @@ import UpgradeModel
         }
     }
     for (kind, durations) in taken.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-        print("window: \(kind) first \(durations[0]), median \(durations.sorted()[5])")
+        let sorted = durations.sorted()
+        print("window: \(kind) first \(durations[0]), least \(sorted[0]), median \(sorted[10])")
     }
 }

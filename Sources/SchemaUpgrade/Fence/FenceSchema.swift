@@ -219,26 +219,29 @@ enum FenceSchema {
         BEGIN
             -- Whoever is changing one of these at this moment is waited for; the next statement sees what came of it.
             PERFORM FROM pg_class AS c WHERE c.oid IN (SELECT o.oid FROM sluice.open_relation AS o) FOR UPDATE;
-            INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'relation', o.oid, 0, o.acl::text[] FROM sluice.open_relation AS o
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_relation), kept AS (
+                INSERT INTO sluice.stored AS s (kind, object, part, before)
+                SELECT 'relation', o.oid, 0, o.acl::text[] FROM o
                 ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = ARRAY(
                     SELECT i FROM (SELECT DISTINCT ON (i) i, n FROM unnest(s.before || excluded.before)
-                        WITH ORDINALITY AS u (i, n) ORDER BY i, n) AS d ORDER BY n);
-            UPDATE pg_class AS c SET relacl = o.closed FROM sluice.open_relation AS o WHERE o.oid = c.oid;
+                        WITH ORDINALITY AS u (i, n) ORDER BY i, n) AS d ORDER BY n))
+            UPDATE pg_class AS c SET relacl = o.closed FROM o WHERE o.oid = c.oid;
             GET DIAGNOSTICS touched = ROW_COUNT;
             found_open := found_open + touched;
-            INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'column', o.oid, o.attnum, o.acl::text[] FROM sluice.open_column AS o
-                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before;
             -- A column without any right left has NULL, not an empty list.
-            UPDATE pg_attribute AS a SET attacl = nullif(o.closed, '{}') FROM sluice.open_column AS o
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_column), kept AS (
+                INSERT INTO sluice.stored AS s (kind, object, part, before)
+                SELECT 'column', o.oid, o.attnum, o.acl::text[] FROM o
+                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
+            UPDATE pg_attribute AS a SET attacl = nullif(o.closed, '{}') FROM o
                 WHERE o.oid = a.attrelid AND o.attnum = a.attnum;
             GET DIAGNOSTICS touched = ROW_COUNT;
             found_open := found_open + touched;
-            INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'function', o.oid, 0, o.acl::text[] FROM sluice.open_function AS o
-                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before;
-            UPDATE pg_proc AS p SET proacl = o.closed FROM sluice.open_function AS o WHERE o.oid = p.oid;
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_function), kept AS (
+                INSERT INTO sluice.stored AS s (kind, object, part, before)
+                SELECT 'function', o.oid, 0, o.acl::text[] FROM o
+                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
+            UPDATE pg_proc AS p SET proacl = o.closed FROM o WHERE o.oid = p.oid;
             GET DIAGNOSTICS touched = ROW_COUNT;
             RETURN found_open + touched;
         END $close$;
