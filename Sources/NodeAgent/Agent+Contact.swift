@@ -47,23 +47,36 @@ extension Agent {
         }
     }
 
+    /// A status is answered when the coordinator has stored what follows from it. The next one does not wait for that: one
+    /// more may be under way while there is no trouble, and by its number the coordinator knows which is later.
     func sendStatuses() async {
-        var backoff = Backoff()
-        for await _ in reports.stream {
-            var hasFailed = false
-            while !Task.isCancelled, fault == nil {
-                var status = engine.status(at: clock.now)
-                status.staging = staging.withLock { $0.progress }
-                status.diskFree = freeBytes(at: configuration.directories.app)
-                do throws(CoordinatorClient.Failure) {
-                    receive(try await coordinator.send(status), afterFailure: hasFailed)
-                    backoff.reset()
-                    break
-                } catch {
-                    hasFailed = true
-                    hear(error)
-                    await backoff.wait()
+        await withTaskGroup(of: Void.self) { group in
+            var underWay = 0
+            for await _ in reports.stream {
+                while underWay >= (contact.trouble == nil ? 2 : 1) {
+                    await group.next()
+                    underWay -= 1
                 }
+                underWay += 1
+                group.addTask { await self.sendStatus() }
+            }
+        }
+    }
+
+    /// Sends what the node is, until it has been taken in.
+    private func sendStatus() async {
+        var backoff = Backoff()
+        var hasFailed = false
+        while !Task.isCancelled, fault == nil {
+            var status = engine.status(at: clock.now)
+            status.staging = staging.withLock { $0.progress }
+            status.diskFree = freeBytes(at: configuration.directories.app)
+            do throws(CoordinatorClient.Failure) {
+                return receive(try await coordinator.send(status), afterFailure: hasFailed)
+            } catch {
+                hasFailed = true
+                hear(error)
+                await backoff.wait()
             }
         }
     }

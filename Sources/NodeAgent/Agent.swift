@@ -235,11 +235,11 @@ actor Agent {
             let deadline =
                 ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
             var quiet = 0
-            while !Task.isCancelled, quiet < 3, gate.observe().setting.readHold != nil {
-                guard ContinuousClock.now < deadline else { break }
-                // A request may be between the proxy's question and its connection, hence more than one look.
-                try? await Task.sleep(for: .milliseconds(5))
+            while !Task.isCancelled, gate.observe().setting.readHold != nil {
                 quiet = areReadsInHand() ? 0 : quiet + 1
+                // A request may be between the proxy's question and its connection, hence more than one look.
+                guard quiet < 3, ContinuousClock.now < deadline else { break }
+                try? await Task.sleep(for: .milliseconds(5))
             }
             guard gate.observe().setting.readHold != nil else { continue }
             areReadsSettled = true
@@ -310,6 +310,7 @@ actor Agent {
         let directive = engine.memory.directive
         return WorkPerformer.Surroundings(
             run: directive?.run, protected: Set(directive?.stage.map { [$0] } ?? []),
+            host: engine.host,
             onProgress: { [weak self] in self?.note($0) })
     }
 

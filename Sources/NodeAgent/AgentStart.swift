@@ -149,7 +149,7 @@ struct AgentStart: Sendable {
             let performer = WorkPerformer(
                 configuration: configuration, store: store, coordinator: coordinator,
                 actions: ActionRunner(outputDirectory: configuration.actionOutput),
-                prober: HealthProber(client: client), flusher: CacheFlusher(client: client))
+                prober: HealthProber(), flusher: CacheFlusher(client: client))
             let host = try await performer.survey()
             let memory = opened.memory
             return Agent(

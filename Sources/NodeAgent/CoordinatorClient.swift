@@ -14,6 +14,9 @@ struct CoordinatorClient: Sendable {
     /// For blobs: it writes files on its thread, and a slow disk delays nothing else.
     var downloads: CurlClient
 
+    /// A directive, a receipt or an error; a blob says its own limit.
+    private static let answerBytesAtMost = 1 << 20
+
     /// Why the coordinator gave no answer that can be used.
     struct Failure: Error, CustomStringConvertible {
         var message: String
@@ -59,7 +62,8 @@ struct CoordinatorClient: Sendable {
         return HTTPRequest(
             method, address.url + path, headers: headers, body: body, bearerToken: token,
             timeouts: HTTPTimeouts(connect: .seconds(2), total: .seconds(5)),
-            tls: TLSFiles(authorities: address.authorities), maximumBody: Limits.body)
+            tls: TLSFiles(authorities: address.authorities),
+            maximumBody: CoordinatorClient.answerBytesAtMost)
     }
 
     private func perform(_ request: HTTPRequest) async throws(Failure) -> HTTPResponse {

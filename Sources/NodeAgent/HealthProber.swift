@@ -4,9 +4,10 @@ import CurlClient
 import UpgradeModel
 
 /// Asks a health check's question once: at an address that the configuration declares, without following redirects.
+///
+/// On a connection of its own, as the proxy's are. One that is kept would be counted among the reads that have not left the
+/// application, and the next write window would wait for it in vain.
 struct HealthProber: Sendable {
-    var client: CurlClient
-
     /// - Parameter applicationSocket: where the release that is asked about listens, as far as there is one.
     func ask(
         _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
@@ -17,6 +18,8 @@ struct HealthProber: Sendable {
             )
         }
         let response: HTTPResponse
+        let client = CurlClient()
+        defer { client.close() }
         do throws(HTTPFailure) {
             response = try await client.perform(request)
         } catch {

@@ -20,6 +20,8 @@ struct WorkPerformer: Sendable {
         var run: RunIdentifier?
         /// Releases that no pruning may take.
         var protected: Set<ReleaseReference> = []
+        /// What was on the host before.
+        var host: HostFacts
         var onProgress: @Sendable (UpgradeModel.StagingProgress) -> Void = { _ in }
     }
 
@@ -43,10 +45,7 @@ struct WorkPerformer: Sendable {
             await releases { () async throws(ReleaseFailure) in
                 try await stage(release, surroundings)
             }
-        case .activate(let plan):
-            await releases { () async throws(ReleaseFailure) in
-                _ = try await store.activate(plan.release, generation: plan.generation)
-            }
+        case .activate(let plan): await activate(plan, surroundings.host)
         case .unstage(let release):
             await releases { () async throws(ReleaseFailure) in try await store.remove(release) }
         case .prune(let count):
@@ -62,10 +61,29 @@ struct WorkPerformer: Sendable {
 
     // MARK: Releases
 
+    /// A flip changes what is current and nothing else: the manifests are not read again while writers wait.
+    private func activate(_ plan: ActivationPlan, _ host: HostFacts) async -> WorkResult {
+        await result { () async throws(ReleaseFailure) in
+            let activation = try await store.activate(plan.release, generation: plan.generation)
+            var host = host
+            let current = CurrentRelease(
+                release: activation.release, generation: activation.generation)
+            host.current = current
+            host.latest = current
+            return host
+        }
+    }
+
     private func releases(_ body: () async throws(ReleaseFailure) -> Void) async -> WorkResult {
-        do throws(ReleaseFailure) {
+        await result { () async throws(ReleaseFailure) in
             try await body()
-            return .done(try await survey())
+            return try await survey()
+        }
+    }
+
+    private func result(_ body: () async throws(ReleaseFailure) -> HostFacts) async -> WorkResult {
+        do throws(ReleaseFailure) {
+            return .done(try await body())
         } catch {
             switch error.code {
             case .fetchFailed, .cancelled, .busy: return .hindered(error.message)

@@ -31,38 +31,38 @@ struct GateFiles: Sendable {
 
     func isRaised(_ flag: Flag) -> Bool { access(path(flag.rawValue), F_OK) == 0 }
 
-    /// Makes flags exist, durably, in one go. Those that exist are left alone.
-    func raise(_ flags: [Flag]) throws(GateError) {
+    /// Makes flags exist, and the mode too when one is given, durably: what is asked for is on disk when this returns.
+    ///
+    /// One sync of the directory for all of them. A flag is its name; its content is for people.
+    func raise(_ flags: [Flag], storing mode: GateSetting? = nil) throws(GateError) {
         let missing = flags.filter { !isRaised($0) }
-        for flag in missing { try write(Array("raised by sluice-agent\n".utf8), to: flag.rawValue) }
-        if !missing.isEmpty { try syncDirectory() }
+        if let mode { try write(ModeFile(mode).encoded, to: "mode.json", isSynced: true) }
+        for flag in missing {
+            try write(Array("raised by sluice-agent\n".utf8), to: flag.rawValue, isSynced: false)
+        }
+        if mode != nil || !missing.isEmpty { try syncDirectory() }
     }
 
-    /// Makes flags vanish, durably.
+    /// Makes flags vanish. Nothing waits for the disk: one that a power cut brings back is on the closed side.
     func lower(_ flags: [Flag]) throws(GateError) {
-        var removed = false
         for flag in flags {
-            if unlink(path(flag.rawValue)) == 0 {
-                removed = true
-            } else if errno != ENOENT {
+            guard unlink(path(flag.rawValue)) == 0 || errno == ENOENT else {
                 throw GateError(
                     .flagNotRemoved, "cannot remove \(path(flag.rawValue)): \(errorText())",
                     advice: "remove it by hand: without an agent the proxy obeys it")
             }
         }
-        if removed { try syncDirectory() }
     }
 
-    /// Stores what the next gate starts with. Open is the absence of the file, so that opening needs no space.
-    func store(_ setting: GateSetting) throws(GateError) {
-        if setting == .open {
-            guard unlink(path("mode.json")) == 0 || errno == ENOENT else {
-                throw notWritten("mode.json")
-            }
-        } else {
-            try write(ModeFile(setting).encoded, to: "mode.json")
+    /// Replaces a stored mode by one that is less closed, without waiting for the disk either. Open is the absence of the file,
+    /// so that opening needs no space.
+    func relax(to mode: GateSetting) throws(GateError) {
+        guard mode == .open else {
+            return try write(ModeFile(mode).encoded, to: "mode.json", isSynced: false)
         }
-        try syncDirectory()
+        guard unlink(path("mode.json")) == 0 || errno == ENOENT else {
+            throw notWritten("mode.json")
+        }
     }
 
     /// The setting to start with.
@@ -83,7 +83,7 @@ struct GateFiles: Sendable {
 
 extension GateFiles {
     /// Temporary file, fsync, rename: the name holds the old content or the new one, never a part.
-    private func write(_ bytes: [UInt8], to name: String) throws(GateError) {
+    private func write(_ bytes: [UInt8], to name: String, isSynced: Bool) throws(GateError) {
         let temporary = path(".\(name).new")
         let descriptor = open(
             temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
@@ -95,7 +95,7 @@ extension GateFiles {
             let count = Glibc.write(descriptor, Array(rest), rest.count)
             if count > 0 { rest = rest.dropFirst(count) } else { failed = errno != EINTR }
         }
-        failed = failed || fsync(descriptor) != 0
+        failed = failed || (isSynced && fsync(descriptor) != 0)
         let error = failed ? notWritten(name) : nil
         close(descriptor)
         if let error { throw error }

@@ -24,8 +24,8 @@ public final class WriteGate: Sendable {
     private struct Current {
         /// In force.
         var setting: GateSetting
-        /// In `mode.json`.
-        var stored: GateSetting
+        /// In `mode.json`; `nil` after an attempt to write it that failed.
+        var stored: GateSetting?
         var isStarted = false
         var isStopped = false
     }
@@ -81,24 +81,27 @@ public final class WriteGate: Sendable {
     /// Changes what the gate does; returns when the new setting decides about every request.
     ///
     /// Closing is durable first: flags and mode are on disk before the first request is held, and when they cannot be
-    /// written nothing changes. Opening comes first, and the flags go after it. Held requests are answered in the order of
-    /// their arrival, and it needs no new space. Setting the same again repairs the flags and does nothing else.
+    /// written nothing changes. Opening comes first, and the flags go after it, without waiting for the disk: after a power cut
+    /// the files are at least as closed as the gate was. Held requests are answered in the order of their arrival, and it
+    /// needs no new space. Setting the same again repairs the flags and does nothing else.
     ///
-    /// It blocks for a few `fsync`s: call it where blocking is allowed.
+    /// Closing blocks for two `fsync`s: call it where blocking is allowed.
     ///
     /// - Throws: `flagNotWritten` (the gate is as it was), `flagNotRemoved` (the gate is as asked, the disk is stricter),
     ///   `stopped`.
     public func set(_ setting: GateSetting) throws(GateError) {
         try current.withLock { (current) throws(GateError) in
             guard !current.isStopped else { throw stopped }
-            // Flags first, also when nothing changes: somebody may have removed one.
             let strictest = setting.stricter(than: current.setting)
             // What is stored is never more open than what is in force.
             if strictest != current.setting, strictest != current.stored {
-                try files.store(strictest)
+                current.stored = nil
+                try files.raise(strictest.flags, storing: strictest)
                 current.stored = strictest
+            } else {
+                // Also when nothing changes: somebody may have removed one.
+                try files.raise(strictest.flags)
             }
-            try files.raise(strictest.flags)
             if setting != current.setting {
                 let done = DispatchSemaphore(value: 0)
                 guard mailbox.send(.set(setting, done: done)) else { throw stopped }
@@ -115,7 +118,8 @@ public final class WriteGate: Sendable {
         do {
             try files.lower(GateFiles.Flag.admission.filter { !current.setting.flags.contains($0) })
             if current.stored != current.setting {
-                try files.store(current.setting)
+                current.stored = nil
+                try files.relax(to: current.setting)
                 current.stored = current.setting
             }
         } catch {
@@ -125,7 +129,7 @@ public final class WriteGate: Sendable {
         }
     }
 
-    /// Puts the node in or out of the load balancer, durably: a flag that the proxy's health page obeys.
+    /// Puts the node in or out of the load balancer: a flag that the proxy's health page obeys. Out is durable.
     public func setService(_ service: Service) throws(GateError) {
         switch service {
         case .in: try files.lower([.outOfService])

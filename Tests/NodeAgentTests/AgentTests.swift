@@ -282,6 +282,45 @@ import UpgradeModel
         }
     }
 
+    /// It is answered when all that follows from it is stored, and the write window goes on meanwhile.
+    @Test func aStatusDoesNotWaitForTheAnswerToTheOneBefore() async throws {
+        let node = try TestNode(coordinator)
+        try await node.withAgent {
+            _ = try await coordinator.status { _ in true }
+            coordinator.holdReceipts(true)
+            defer { coordinator.holdReceipts(false) }
+            coordinator.say(directive(1) { $0.writes = holding })
+            _ = try await coordinator.status { $0.gate.writes == .hold }
+            coordinator.say(directive(2))
+            // An unanswered status is given up after 5 s.
+            _ = try await coordinator.status(within: 4) {
+                $0.revision == 2 && $0.gate.writes == .open
+            }
+        }
+    }
+
+    /// A connection that is kept would count among the reads that have not left the application.
+    @Test func aHealthCheckLeavesNoConnectionBehind() async throws {
+        let node = try TestNode(
+            coordinator, extra: "health:\n  page: {socket: \"{socket}\"}")
+        let v1 = try await node.adopt("v1", files: ["a": "1"])
+        let socket = "\(node.root)/sockets/\(v1.identifier).sock"
+        let app = try HTTPServer(unixSocket: socket) { _ in
+            .init(status: 200, headers: [("X-Release", "v1")])
+        }
+        defer { app.stop() }
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.health = HealthGoal(
+                        identity: identity("h"), check: HealthCheckName(unchecked: "page"),
+                        release: v1.name, consecutive: 3)
+                })
+            _ = try await coordinator.status { $0.health?.state == .healthy }
+            try await until("no connection is left") { connectionsInHand(of: socket) == 0 }
+        }
+    }
+
     @Test func heldWritesAreShownAndGoThroughWhenTheGateOpens() async throws {
         let node = try TestNode(coordinator)
         let proxy = CurlClient()

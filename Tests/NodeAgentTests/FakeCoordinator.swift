@@ -18,6 +18,8 @@ final class FakeCoordinator: Sendable {
         var tokens: Set<String> = []
         /// How many bytes of a blob come before the connection breaks, once for each entry.
         var breaks: [Int] = []
+        /// Statuses are taken in and not answered.
+        var holdsReceipts = false
     }
 
     private final class Box: Sendable {
@@ -44,6 +46,13 @@ final class FakeCoordinator: Sendable {
     func say(_ directive: Directive) {
         box.changed.lock()
         box.state.withLock { $0.directive = directive }
+        box.changed.broadcast()
+        box.changed.unlock()
+    }
+
+    func holdReceipts(_ holds: Bool) {
+        box.changed.lock()
+        box.state.withLock { $0.holdsReceipts = holds }
         box.changed.broadcast()
         box.changed.unlock()
     }
@@ -119,6 +128,12 @@ final class FakeCoordinator: Sendable {
             return StatusReceipt(
                 epoch: state.receiptEpoch ?? directive?.epoch ?? .zero,
                 revision: directive?.revision ?? 0)
+        }
+        box.changed.lock()
+        defer { box.changed.unlock() }
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while box.state.withLock({ $0.holdsReceipts }) {
+            if !box.changed.wait(until: deadline) { break }
         }
         return .init(
             status: 200, body: (try? JSONEncoder().encode(receipt)).map { Array($0) } ?? [])

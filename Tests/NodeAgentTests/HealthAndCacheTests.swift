@@ -25,7 +25,7 @@ import UpgradeModel
             status: 200,
             header: .init(name: "X-Release", value: nil), body: nil, timeout: .seconds(5))
         change(&check)
-        return await HealthProber(client: CurlClient()).ask(
+        return await HealthProber().ask(
             check, release: v2, applicationSocket: nil)
     }
 
@@ -74,7 +74,7 @@ import UpgradeModel
             destination: .address("127.0.0.1:\(silent.port)"), path: "/", host: "localhost",
             status: 200, header: nil,
             body: nil, timeout: .milliseconds(100))
-        let answer = await HealthProber(client: CurlClient()).ask(
+        let answer = await HealthProber().ask(
             check, release: v2, applicationSocket: nil)
         #expect(!answer.isGood)
     }
@@ -84,7 +84,7 @@ import UpgradeModel
             destination: .applicationSocket, path: "/", host: "localhost", status: 200, header: nil,
             body: nil,
             timeout: .seconds(1))
-        let answer = await HealthProber(client: CurlClient()).ask(
+        let answer = await HealthProber().ask(
             check, release: v2, applicationSocket: nil)
         #expect(!answer.isGood && answer.detail.contains("not on this node"))
     }

@@ -163,6 +163,12 @@ struct FallbackTests {
         let error = #expect(throws: GateError.self) { try gate.set(.refuse) }
         #expect(error?.code == .flagNotWritten)
         #expect(gate.observe().setting == .open)
+        // What was written of it before it failed goes with the next setting.
+        try gate.set(.open)
+        #expect(!directory.exists("run/mode.json"))
+        try FileManager.default.removeItem(atPath: directory.path + "/run/.read-only.new")
+        try gate.set(.refuse)
+        #expect(directory.exists("run/mode.json") && directory.exists("run/read-only"))
     }
 
     @Test(arguments: ["", "{", "{\"version\": 2}", "null"])
