@@ -83,12 +83,13 @@ extension SchemaUpgrade {
             + FenceStatements.storeMemberships
             + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
         let closeMore =
-            "SET LOCAL lock_timeout = '50ms';\n" + claim(task)
-            + expectFence(task, "raising") + fenceTables
-        var busy = try await patiently(until: deadline) { session in
+            claim(task) + expectFence(task, "raising") + "SET LOCAL lock_timeout = '50ms';\n"
+            + fenceTables
+        var left = try await patiently(until: deadline) { session in
             try session.execute(close)[0].integer(0) ?? 0
         }
-        while busy > 0 {
+        var before = Int64.max
+        while left > 0 {
             try checkCancellation()
             try await refuseEndlessWait(after: deadline.advanced(by: .seconds(10)))
             if ContinuousClock.now >= deadline {
@@ -96,8 +97,10 @@ extension SchemaUpgrade {
                     task, try await holdersOfUnfencedTables(),
                     until: deadline.advanced(by: .seconds(10)))
             }
-            try await pause(upTo: 15)
-            busy = try await open().execute(closeMore)[0].integer(0) ?? 0
+            // All that are left are busy; otherwise there are more of them than one transaction takes.
+            if left == before { try await pause(upTo: 15) }
+            before = left
+            left = try await open().execute(closeMore)[0].integer(0) ?? 0
         }
         // Whatever is under way now, with every part of the fence in place, has to end before the census.
         return try await open().execute(
