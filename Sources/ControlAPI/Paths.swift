@@ -33,10 +33,12 @@ public enum Path {
 
 /// What every reader and queue allows at most.
 public enum Limits {
-    /// Bytes of a request body other than a blob.
-    public static let body = 4 * 1024 * 1024
-    /// Bytes of a `StartRun`: a plan and its migrations, escaped.
-    public static let start = 16 * 1024 * 1024
+    /// Bytes of a `RunRequest`: two texts, escaped.
+    public static let request = 8 * text
+    /// Bytes of a `StartRun`: a plan and its migrations, of which every byte may be escaped with another, and names.
+    public static let start = 2 * (plan + migrationBytes) + migrations * 1024
+    /// Bytes of a plan.
+    public static let plan = 1024 * 1024
     /// Bytes of a status.
     public static let status = 256 * 1024
     /// Bytes of one blob.

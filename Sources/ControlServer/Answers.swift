@@ -58,8 +58,11 @@ extension APIError {
             advice: "use an agent and a CLI of the coordinator's version")
     }
 
-    static func tooLarge(_ limit: Int64) -> APIError {
-        APIError(code: "too-large", message: "the body is larger than \(limit) bytes")
+    static func tooLarge(_ what: String, limit: Int64) -> APIError {
+        APIError(
+            code: "too-large",
+            message: "what was sent is larger than the limit of a \(what), \(limit) bytes",
+            advice: "docs/coordinator.md lists the limits")
     }
 }
 
@@ -69,12 +72,13 @@ extension RequestBody {
         _ type: Value.Type, limit: Int, announced: Int64?
     ) async throws(APIError) -> Value {
         let limit = Int64(limit)
-        if let announced, announced > limit { throw .tooLarge(limit) }
+        let refusal = APIError.tooLarge("\(type)", limit: limit)
+        if let announced, announced > limit { throw refusal }
         var data = Data()
         do {
             for try await part in self {
                 guard Int64(data.count) + Int64(part.readableBytes) <= limit else {
-                    throw APIError.tooLarge(limit)
+                    throw refusal
                 }
                 data.append(contentsOf: part.readableBytesView)
             }

@@ -21,6 +21,10 @@ public struct CoordinatorCommand: AsyncParsableCommand {
             database's URL by an environment variable, which this process must have.
 
             Ends with 0 on SIGTERM and SIGINT, with 1 when the store fails, with 3 when it refuses to start.
+
+            EXAMPLES
+              sluice coordinator                       # this machine only: 127.0.0.1:9740, \(DataOption.standard)
+              sluice coordinator --listen 0.0.0.0:9740 --tls-certificate chain.pem --tls-key key.pem
             """)
 
     @OptionGroup var data: DataOption
@@ -150,10 +154,15 @@ private struct CoordinatorService: ServiceLifecycle.Service {
 
 /// Where everything is kept.
 struct DataOption: ParsableArguments {
+    static let standard = "/var/lib/sluice"
+
     @Option(
         name: .customLong("data"),
-        help: ArgumentHelp("Where everything is kept.", valueName: "directory"))
-    var directory = "/var/lib/sluice"
+        help: ArgumentHelp(
+            "Where everything is kept. (standard: \(DataOption.standard))", valueName: "directory"))
+    var given: String?
+
+    var directory: String { given ?? DataOption.standard }
 }
 
 extension ListenAddress {

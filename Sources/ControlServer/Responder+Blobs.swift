@@ -66,7 +66,7 @@ extension ControlResponder {
     /// Receives a blob without holding it in memory; 201 when it is stored, 200 when it was there already.
     func storeBlob(_ blob: Digest, _ request: Request) async throws(APIError) -> Response {
         if let announced = request.announcedLength, announced > Limits.blob {
-            throw .tooLarge(Limits.blob)
+            throw .tooLarge("blob", limit: Limits.blob)
         }
         let isThere = try await size(of: blob) != nil
         guard let slot = uploads.take() else {
@@ -95,7 +95,7 @@ extension ControlResponder {
         var size: Int64 = 0
         for try await part in body {
             size += Int64(part.readableBytes)
-            if size > Limits.blob { throw APIError.tooLarge(Limits.blob) }
+            if size > Limits.blob { throw APIError.tooLarge("blob", limit: Limits.blob) }
         }
     }
 

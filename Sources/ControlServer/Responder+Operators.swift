@@ -21,7 +21,7 @@ extension ControlResponder {
         _ request: Request, of run: RunIdentifier, by name: OperatorName
     ) async throws(APIError) -> Response {
         let asked = try await request.body.decode(
-            RunRequest.self, limit: Limits.body, announced: request.announcedLength)
+            RunRequest.self, limit: Limits.request, announced: request.announcedLength)
         return .json(try await control.request(asked, of: run, by: name), status: .accepted)
     }
 

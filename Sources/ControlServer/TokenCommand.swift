@@ -10,6 +10,14 @@ import UpgradeModel
 public struct TokenCommand: AsyncParsableCommand {
     public static let configuration = CommandConfiguration(
         commandName: "token", abstract: "Make and revoke tokens of nodes and operators.",
+        discussion: """
+            On the coordinator's machine, as the coordinator's user; the coordinator may run or not.
+
+            EXAMPLES
+              sluice token create --operator ada
+              sluice token create --node web-1 --label role=web
+              sluice token revoke --node web-1
+            """,
         subcommands: [Create.self, Revoke.self])
 
     public init() {}
@@ -19,7 +27,15 @@ public struct TokenCommand: AsyncParsableCommand {
             abstract: "Make a token and print it, once.",
             discussion: """
                 Only its SHA-256 is kept: a token that is lost is replaced by another. A node is known, with its labels, from \
-                its first token on.
+                its first token on. The token is the only line on standard output.
+
+                Without --data, the store in \(DataOption.standard) has to be there already. With it, one is begun when there is \
+                none: for a machine whose tokens are made before its coordinator first runs, with the same --data.
+
+                EXAMPLES
+                  sluice token create --node web-1 --label role=web > web-1.token
+                  sluice token create --operator ada --data /srv/sluice
+                  sluice token create --node web-1 --replace      # a new one; the earlier ones end
                 """)
 
         @OptionGroup var data: DataOption
@@ -46,6 +62,7 @@ public struct TokenCommand: AsyncParsableCommand {
         func run() async throws {
             let identity = try owner.identity()
             let token = Token()
+            let isNew = try data.begins(SQLiteRunStore.exists)
             try await data.withRegistry { registry throws(StoreFailure) in
                 var labels = parsedLabels()
                 if replace {
@@ -58,6 +75,12 @@ public struct TokenCommand: AsyncParsableCommand {
                 try await registry.addToken(
                     hash: token.hash, for: identity, labels: labels, at: now)
             }
+            if isNew {
+                remark(
+                    "a new store was begun in \(data.directory); run the coordinator with --data \(data.directory)"
+                )
+            }
+            remark("a token of \(identity.title), kept in \(data.directory)")
             print(token.text)
         }
 
@@ -81,7 +104,13 @@ public struct TokenCommand: AsyncParsableCommand {
     struct Revoke: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Revoke every token of a node or an operator.",
-            discussion: "Takes effect within a second. A node without tokens leaves the inventory.")
+            discussion: """
+                Takes effect within a second. A node without tokens leaves the inventory.
+
+                EXAMPLES
+                  sluice token revoke --node web-1
+                  sluice token revoke --operator ada --data /srv/sluice
+                """)
 
         @OptionGroup var data: DataOption
         @OptionGroup var owner: OwnerOption
@@ -90,9 +119,16 @@ public struct TokenCommand: AsyncParsableCommand {
 
         func run() async throws {
             let identity = try owner.identity()
-            try await data.withRegistry { registry throws(StoreFailure) in
+            try data.requireStore(SQLiteRunStore.exists)
+            let wasKnown = try await data.withRegistry { registry throws(StoreFailure) in
                 try await registry.revokeTokens(of: identity)
             }
+            guard wasKnown else {
+                throw complaint(
+                    "there is no \(identity.title) in \(data.directory), so nothing was revoked; `sluice nodes` shows the nodes there are",
+                    1)
+            }
+            remark("every token of \(identity.title) is revoked")
         }
     }
 }
@@ -125,17 +161,49 @@ struct OwnerOption: ParsableArguments {
 }
 
 extension DataOption {
+    /// Whether a new store is about to be begun: only where the operator named its directory.
+    func begins(_ exists: (String) -> Bool) throws -> Bool {
+        if given == nil { try requireStore(exists) }
+        return !exists(directory)
+    }
+
+    /// A store that the coordinator does not use has tokens that nobody accepts.
+    func requireStore(_ exists: (String) -> Bool) throws {
+        guard !exists(directory) else { return }
+        let advice =
+            given == nil
+            ? "give the coordinator's own --data here as well, or start `sluice coordinator` first"
+            : "look for the coordinator's own --data"
+        throw complaint("there is no store in \(directory); \(advice)", 3)
+    }
+
     /// Opens the registry beside a running coordinator, and closes it again.
-    func withRegistry(_ work: (any Registry) async throws(StoreFailure) -> Void) async throws {
+    func withRegistry<Value>(
+        _ work: (any Registry) async throws(StoreFailure) -> Value
+    ) async throws -> Value {
         do throws(StoreFailure) {
             let store = try await SQLiteRunStore(directory: directory, examine: .none)
-            try await work(store)
+            let value = try await work(store)
             await store.close()
+            return value
         } catch {
             throw complaint("\(error.reason)", 1)
         }
     }
 }
+
+extension Identity {
+    /// For people.
+    fileprivate var title: String {
+        switch self {
+        case .node(let name): "node \(name)"
+        case .operator(let name): "operator \(name)"
+        }
+    }
+}
+
+/// Says it on standard error; standard output has the token alone.
+private func remark(_ message: String) { _ = complaint(message, 0) }
 
 extension StoreFailure {
     fileprivate var reason: String {

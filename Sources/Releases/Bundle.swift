@@ -10,7 +10,7 @@ public struct Bundle: Sendable {
     /// What does not stop the bundle but is not as one may think, such as an empty directory.
     public let warnings: [Diagnostic]
 
-    /// Why a directory is no bundle: everything that was found, 100 findings at most.
+    /// Why a directory is no bundle: everything that was found, 100 errors and 100 warnings at most.
     public struct Refusal: Error, Hashable, Sendable, CustomStringConvertible {
         public let findings: [Diagnostic]
 
@@ -43,14 +43,16 @@ public struct Bundle: Sendable {
                     "bundle-path", "the assets directory \(shown(assets)) \(error.text)", nil)
             }
         }
-        if !reader.findings.isEmpty { throw Refusal(findings: reader.findings) }
+        if !reader.findings.isEmpty {
+            throw Refusal(findings: reader.findings + reader.warnings)
+        }
         do throws(ReleaseFailure) {
             let manifest = try BundleManifest(
                 name: name, entries: reader.entries, assets: assetsPath, limits: limits)
             return Bundle(manifest: manifest, directory: top, warnings: reader.warnings)
         } catch {
-            throw Refusal(findings: [Diagnostic(.error, code: "bundle", "\(top): \(error.message)")]
-            )
+            let finding = Diagnostic(.error, code: "bundle", "\(top): \(error.message)")
+            throw Refusal(findings: [finding] + reader.warnings)
         }
     }
 

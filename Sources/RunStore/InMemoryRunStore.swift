@@ -116,10 +116,16 @@ public final class InMemoryRunStore: Journal, Registry {
         state.withLock { $0.tokens[hash]?.identity }
     }
 
-    public func revokeTokens(of identity: Identity) async throws(StoreFailure) {
+    @discardableResult
+    public func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool {
         state.withLock { state in
-            state.tokens = state.tokens.filter { $0.value.identity != identity }
-            if case .node(let name) = identity { state.nodes[name] = nil }
+            let left = state.tokens.filter { $0.value.identity != identity }
+            var isKnown = left.count < state.tokens.count
+            state.tokens = left
+            if case .node(let name) = identity, state.nodes.removeValue(forKey: name) != nil {
+                isKnown = true
+            }
+            return isKnown
         }
     }
 

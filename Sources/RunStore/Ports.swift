@@ -53,7 +53,9 @@ public protocol Registry: Sendable {
     func addToken(hash: Digest, for identity: Identity, labels: [String: String], at now: Instant)
         async throws(StoreFailure)
     func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity?
-    func revokeTokens(of identity: Identity) async throws(StoreFailure)
+    /// - Returns: false when nobody of that name was there.
+    @discardableResult
+    func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool
     /// Every node, sorted by name.
     func nodes() async throws(StoreFailure) -> [NodeRecord]
 }

@@ -36,8 +36,10 @@ extension SQLiteRunStore: Registry {
         }
     }
 
-    public func revokeTokens(of identity: Identity) async throws(StoreFailure) {
+    @discardableResult
+    public func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool {
         try await perform { db in
+            let before = db.totalChangesCount
             try db.inTransaction(.immediate) {
                 try db.execute(
                     sql: "DELETE FROM token WHERE kind = ? AND name = ?",
@@ -48,6 +50,7 @@ extension SQLiteRunStore: Registry {
                 }
                 return .commit
             }
+            return db.totalChangesCount > before
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GRDB
+import Glibc
 public import RunStore
 import Synchronization
 import UpgradeModel
@@ -27,6 +28,11 @@ public final class SQLiteRunStore: Sendable {
     let path: String
     let waiting = Mutex<[WaitingAppend]>([])
     private let fault = Mutex<StoreFailure?>(nil)
+
+    /// Whether a directory has a store; one that this user cannot look into may have.
+    public static func exists(in directory: String) -> Bool {
+        access("\(directory)/sluice.db", F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR)
+    }
 
     /// Opens the store, and makes it when it is not there.
     ///

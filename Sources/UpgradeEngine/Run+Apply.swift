@@ -24,6 +24,7 @@ extension Run {
             current?.failed[trouble.node] = nil
         case .nodeReadmitted(let fact):
             members[fact.node]?.quarantine = nil
+            members[fact.node]?.isUpgradedExtra = direction == .forward
         case .nodeJoined(let fact):
             members[fact.node] = Member(
                 quarantine: "appeared during the run; upgraded as an extra batch", hasJoined: true)

@@ -70,12 +70,7 @@ extension Run {
 
     private var outcome: Ended.Outcome {
         if direction == .forward { return .done }
-        let touching = begun.subtracting([.nodes(.present), .database(.preflight)]).contains {
-            step in
-            if case .approval = step { return false }
-            return true
-        }
-        return touching ? .rolledBack : .refused
+        return begun.contains(where: \.touches) ? .rolledBack : .refused
     }
 
     private func isComplete(_ current: Current, at now: Instant) -> Bool {

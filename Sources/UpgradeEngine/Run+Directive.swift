@@ -49,14 +49,15 @@ extension Run {
         }
         if begun.contains(.nodes(.staged)) { directive.stage = created.release }
         let batch = member.batch ?? 0
-        let isUpgrading = begun.contains(.nodes(.upgraded(batch: batch)))
+        let isExtra = member.batch == nil || member.isUpgradedExtra
+        let isUpgrading = member.isUpgradedExtra || begun.contains(.nodes(.upgraded(batch: batch)))
         if begun.contains(.nodes(.staged)), !begun.contains(.nodes(.opened)) {
             directive.tasks += warmTasks
         }
         if isUpgrading {
             directive.active = ActivationGoal(release: created.release, identity: forwardActivation)
-            directive.tasks += member.batch == nil ? extraTasks : upgradeTasks(batch)
-            directive.health = member.batch == nil ? extraHealth : upgradeHealth(batch)
+            directive.tasks += isExtra ? extraTasks : upgradeTasks(batch)
+            directive.health = isExtra ? extraHealth : upgradeHealth(batch)
         }
         if begun.contains(.nodes(.verified)) { directive.health = verifyHealth }
         if begun.contains(.nodes(.opened)) { directive.health = nil }
@@ -192,15 +193,22 @@ extension Run {
     }
 
     /// For a node that is upgraded by itself, outside the batches.
-    var extraTasks: [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: 0))) }
-    var extraHealth: HealthGoal { upgradeHealth(0) }
+    ///
+    /// Not the canary's: one that failed as the canary is tried once more like any other that is quarantined, and what is done
+    /// once a name would not be done again under that one.
+    var extraTasks: [NodeTask] { upgradeTasks(at: .nodes(.upgraded(batch: 0)), isExtra: true) }
+    var extraHealth: HealthGoal {
+        health("upgrade", at: .nodes(.upgraded(batch: 0)), isExtra: true)
+    }
 
-    private func upgradeTasks(at step: Step) -> [NodeTask] {
-        actions(plan.rollout.actions, at: step, .afterActivation, release: created.release)
+    private func upgradeTasks(at step: Step, isExtra: Bool = false) -> [NodeTask] {
+        let release = created.release
+        return actions(
+            plan.rollout.actions, at: step, .afterActivation, release: release, isExtra: isExtra)
             + plan.rollout.caches.map { cache in
                 NodeTask(
-                    identity: identity("flush", cache.rawValue, at: step), kind: .flush,
-                    name: cache.rawValue, moment: .afterActivation, release: created.release)
+                    identity: identity("flush", cache.rawValue, at: step, isExtra: isExtra),
+                    kind: .flush, name: cache.rawValue, moment: .afterActivation, release: release)
             }
     }
 
@@ -238,25 +246,33 @@ extension Run {
 
     var verifyHealth: HealthGoal { health("verify", at: .nodes(.verified)) }
 
-    private func health(_ word: String, at step: Step) -> HealthGoal {
+    private func health(_ word: String, at step: Step, isExtra: Bool = false) -> HealthGoal {
         HealthGoal(
-            identity: identity(word, "health", at: step), check: plan.rollout.health.check,
+            identity: identity(word, "health", at: step, isExtra: isExtra),
+            check: plan.rollout.health.check,
             release: created.release.name, consecutive: plan.rollout.health.consecutive)
     }
 
     private func actions(
-        _ names: [ActionName], at step: Step, _ moment: NodeTask.Moment, release: ReleaseReference?
+        _ names: [ActionName], at step: Step, _ moment: NodeTask.Moment,
+        release: ReleaseReference?, isExtra: Bool = false
     ) -> [NodeTask] {
         names.map { name in
             NodeTask(
-                identity: identity("action", name.rawValue, at: step), kind: .action,
+                identity: identity("action", name.rawValue, at: step, isExtra: isExtra),
+                kind: .action,
                 name: name.rawValue,
                 moment: moment, release: release)
         }
     }
 
-    private func identity(_ word: String, _ name: String, at step: Step) -> TaskIdentity {
-        let place = step.description.split(separator: ":").joined(separator: ".")
+    private func identity(
+        _ word: String, _ name: String, at step: Step, isExtra: Bool = false
+    ) -> TaskIdentity {
+        let place =
+            isExtra
+            ? "nodes.upgraded.extra"
+            : step.description.split(separator: ":").joined(separator: ".")
         return TaskIdentity(rawValue: "\(identifier)/\(place)/\(word)/\(name)/\(attempt(at: step))")
     }
 }

@@ -35,7 +35,9 @@ extension Run {
         case .braced:
             return closedVerdict(status).and(status.lease == .keep && isHoldingReads(status))
         case .upgraded(let batch):
-            return upgradeVerdict(status, health: upgradeHealth(batch), tasks: upgradeTasks(batch))
+            return members[node]?.isUpgradedExtra == true
+                ? upgradeVerdict(status, health: extraHealth, tasks: extraTasks)
+                : upgradeVerdict(status, health: upgradeHealth(batch), tasks: upgradeTasks(batch))
         case .verified:
             return upgradeVerdict(status, health: verifyHealth, tasks: [])
         case .opened:

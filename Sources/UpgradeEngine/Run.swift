@@ -78,6 +78,8 @@ public struct Run: Sendable {
         public var batch: Int?
         /// It appeared during the run.
         public var hasJoined: Bool
+        /// It has been upgraded by itself; its batch, should it still come, finds that done.
+        public var isUpgradedExtra = false
     }
 
     /// What the database has been asked and has answered.
@@ -95,7 +97,7 @@ public struct Run: Sendable {
 
     /// - Returns: `nil` when the plan's text does not give a plan any more: the journal is not of this program.
     public init?(_ created: RunCreated, at createdAt: Instant) {
-        guard let plan = PlanDocument.parse(text: created.plan, file: created.planFile).plan,
+        guard let plan = PlanDocument.stored(text: created.plan, file: created.planFile),
             let batches = try? plan.rollout.batches(of: created.nodes)
         else { return nil }
         self.created = created

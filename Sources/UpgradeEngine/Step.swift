@@ -53,6 +53,16 @@ public struct PlannedStep: Hashable, Sendable {
     }
 }
 
+extension Step {
+    /// Whether nodes or the database may be other than before once it has begun; what has only been looked at is not undone.
+    public var touches: Bool {
+        switch self {
+        case .nodes(.present), .database(.preflight), .approval: false
+        case .nodes, .database, .hook, .bake: true
+        }
+    }
+}
+
 extension Step: CustomStringConvertible, LosslessStringConvertible, Codable {
     /// The stored form: `nodes:upgraded:2`, `database:migrate`, `approval:lift`, `hook:0`, `bake:1`.
     public var description: String {

@@ -8,6 +8,8 @@ struct Findings {
     static let limit = 200
 
     let file: String
+    /// Whether the plan is one that a run was started with.
+    let isStored: Bool
     private(set) var list: [Diagnostic] = []
     private var omitted = 0
 
@@ -17,7 +19,10 @@ struct Findings {
     /// Whether more are only counted: then nobody reads what a message costs to find.
     var isFull: Bool { list.count >= Findings.limit }
 
-    init(file: String) { self.file = file }
+    init(file: String, isStored: Bool = false) {
+        self.file = file
+        self.isStored = isStored
+    }
 
     func place(line: Int, column: Int) -> Diagnostic.Place {
         Diagnostic.Place(file: file, line: line, column: column)
@@ -27,6 +32,16 @@ struct Findings {
         _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
     ) {
         add(Diagnostic(.error, code: code, at: place, message, advice: advice))
+    }
+
+    /// An error in a plan that is handed in, and nothing in one that a run was started with.
+    ///
+    /// For every rule that a `Plan` can do without, and so for each that is added later: a run under way is not lost because
+    /// a newer program would not start it.
+    mutating func objection(
+        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+    ) {
+        if !isStored { error(code, at: place, message, advice: advice) }
     }
 
     mutating func warning(

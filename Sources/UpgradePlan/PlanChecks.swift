@@ -148,7 +148,7 @@ struct PlanChecks {
         guard let budget = values.count("rollout.failure_budget"), budget > 0 else { return }
         let place = values.place(of: "rollout.failure_budget")
         if let count = selectedCount, count > 0, budget >= count {
-            findings.error(
+            findings.objection(
                 "failure-budget", at: place,
                 "with \(count) selected, every node may fail and the run still go on",
                 advice: "write less than \(count)")
@@ -205,7 +205,7 @@ struct PlanChecks {
         if let node = hook.text("node"), let names = values.list("nodes.names"),
             !names.isEmpty, !names.contains(where: { $0.text == node })
         {
-            findings.error(
+            findings.objection(
                 "hook", at: hook.place(of: "node"), "\(quoted(node)) is not selected by this plan",
                 advice: nearest(to: node, among: names.map(\.text)).map { "did you mean `\($0)`?" }
                     ?? "write a name of `nodes.names`")

@@ -19,7 +19,20 @@ public struct PlanDocument: Sendable {
     ///
     /// - Parameter file: the name to show in diagnostics, as the operator gave it.
     public static func parse(text: String, file: String) -> PlanDocument {
-        var findings = Findings(file: file)
+        parse(text: text, findings: Findings(file: file))
+    }
+
+    /// Reads the plan that a run was started with: it was found valid then, maybe by an earlier version.
+    ///
+    /// Rules for plans that are handed in are not asked again; see docs/decisions/stored-plans.md for what keeps its meaning.
+    ///
+    /// - Returns: `nil` when the text gives no plan at all.
+    public static func stored(text: String, file: String) -> Plan? {
+        parse(text: text, findings: Findings(file: file, isStored: true)).plan
+    }
+
+    private static func parse(text: String, findings: Findings) -> PlanDocument {
+        var findings = findings
         let values = values(of: text, findings: &findings)
         let hasErrors = findings.list.contains { $0.severity == .error }
         let plan = hasErrors ? nil : values.flatMap { PlanBuilder(values: $0).build() }
@@ -30,7 +43,7 @@ public struct PlanDocument: Sendable {
                 "no plan could be made although nothing was found to be wrong",
                 advice: "compare it with `plans/reference.yaml`, and report this text as a bug")
         }
-        return PlanDocument(file: file, plan: plan, diagnostics: findings.finished())
+        return PlanDocument(file: findings.file, plan: plan, diagnostics: findings.finished())
     }
 
     /// Reads a plan from the bytes of a file, which must be UTF-8.

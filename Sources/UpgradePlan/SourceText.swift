@@ -64,7 +64,7 @@ struct SourceText {
     private func findSecrets(_ findings: inout Findings) {
         for line in lines {
             for offset in Secret.offsets(in: line.scalars) {
-                findings.error(
+                findings.objection(
                     "secret-in-clear",
                     at: findings.place(line: line.number, column: offset + 1),
                     "a secret is written in clear here, and a plan is stored and shown",

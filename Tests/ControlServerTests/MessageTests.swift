@@ -60,6 +60,7 @@ import UpgradeModel
                 .post, Path.status, as: .node, body: try json(status))
             #expect(answer.status == 413)
             #expect(try answer.error.code == "too-large")
+            #expect(try answer.error.message.contains("NodeStatus, \(Limits.status) bytes"))
             #expect(server.control.asked.isEmpty)
         }
     }

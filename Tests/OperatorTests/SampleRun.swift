@@ -151,6 +151,20 @@ struct SampleRun {
         return run
     }
 
+    /// A node is not on the release that the plan expects.
+    static func refused() -> SampleRun {
+        var run = SampleRun()
+        run.begin(.preflight, .nodes(.present))
+        let reason = "it serves v0, and the plan expects v1"
+        run.add(.nodeFailed(NodeTrouble(node: nodes(1)[0], reason: reason)), after: 3)
+        run.add(
+            .turnedBack(
+                TurnedBack(
+                    reason: "hear from every node failed on web-1: \(reason)", mark: nil)))
+        run.add(.ended(Ended(outcome: .refused)))
+        return run
+    }
+
     /// The canary fails, after a change of coordinators; everything is put back.
     static func rolledBack() -> SampleRun {
         var run = SampleRun()

@@ -50,6 +50,26 @@ struct WatchTests {
         #expect(console.lines.last == "+3.074s  done")
     }
 
+    @Test func aRefusedRunSaysSoWithTheReasonFirst() async throws {
+        let run = SampleRun.refused()
+        let server = try FakeCoordinator { _ in
+            .stream { peer in
+                for entry in run.entries { peer.event("fact", entry, identifier: entry.version) }
+                peer.event("view", SampleRun.view(.refused, version: Int64(run.entries.count)))
+            }
+        }
+        let console = TestConsole()
+        #expect(try await watch(server, style: .lines, console) == .refused)
+        #expect(
+            console.lines.suffix(2).map { $0.drop { $0 != " " }.dropFirst(2) } == [
+                "refused: hear from every node failed on web-1: it serves v0, and the plan expects v1",
+                "nothing was touched",
+            ])
+        let back = SampleRun.rolledBack()
+        var facts = FactLine(began: SampleRun.began)
+        #expect(back.entries.map { facts.line($0) }.contains { $0.contains("  turns back: ") })
+    }
+
     @Test(
         "The exit code is the run's",
         arguments: [

@@ -86,6 +86,20 @@ import UpgradeModel
         #expect(bundle.warnings.first?.message.contains("\(top)/uploads") == true)
     }
 
+    @Test("an empty directory is told of beside what is wrong, too")
+    func emptyDirectoryBesideErrors() throws {
+        let top = try directory.write(["ok": "1"], under: "build")
+        mkdir("\(top)/uploads", 0o755)
+        symlink("ok", "\(top)/link")
+        do {
+            _ = try Bundle.read(directory: top, name: name)
+            Issue.record("not refused")
+        } catch {
+            #expect(error.findings.map(\.code) == ["bundle-link", "bundle-empty-directory"])
+            #expect(error.findings.map(\.severity) == [.error, .warning])
+        }
+    }
+
     @Test(
         "a directory that is none, is empty, or lacks its assets is refused",
         arguments: [

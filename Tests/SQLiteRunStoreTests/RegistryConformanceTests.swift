@@ -58,9 +58,13 @@ import UpgradeModel
         let registry = try await implementation.open().registry
         try await registry.addToken(hash: .sha256(of: "1"), for: node, labels: ["a": "b"], at: now)
         try await registry.addToken(hash: .sha256(of: "2"), for: node, labels: [:], at: now)
-        try await registry.revokeTokens(of: node)
+        #expect(try await registry.revokeTokens(of: node))
         #expect(try await registry.identity(ofTokenHash: .sha256(of: "1")) == nil)
         #expect(try await registry.identity(ofTokenHash: .sha256(of: "2")) == nil)
         #expect(try await registry.nodes().isEmpty)
+        #expect(try await !registry.revokeTokens(of: node))
+        #expect(try await !registry.revokeTokens(of: person))
+        try await registry.addToken(hash: .sha256(of: "3"), for: person, labels: [:], at: now)
+        #expect(try await registry.revokeTokens(of: person))
     }
 }

@@ -93,6 +93,48 @@ import UpgradeModel
         #expect(world.core.directives[name]?.writes == .open)
     }
 
+    /// A run whose rollout has begun, with what the node that is quarantined from the start, or the canary, is asked to do.
+    private func runInRollout(quarantined: [NodeName]? = nil) throws -> Run {
+        let nodes = (1...3).map { NodeName(unchecked: "web-\($0)") }
+        var run = try #require(
+            Run(
+                RunCreated(
+                    run: ScenarioWorld.run, fleet: FleetName(unchecked: "guestbook"),
+                    plan: ScenarioTests.plan(budget: 1), planFile: "plan.yaml",
+                    digest: ScenarioWorld.new.manifest, release: ScenarioWorld.new, migrations: [],
+                    nodes: nodes, by: OperatorName(unchecked: "alice"), request: "q",
+                    quarantined: quarantined), at: .init(milliseconds: 0)))
+        run.take(.nodes(.staged), in: .stage)
+        run.take(.nodes(.upgraded(batch: 0)), in: .rollout)
+        return run
+    }
+
+    @Test func aCanaryThatFailedIsTriedOnceMoreLikeAnyOther() throws {
+        var run = try runInRollout()
+        let canary = NodeName(unchecked: "web-1")
+        let first = try #require(run.directive(for: canary)).tasksAfterActivation
+        run.take(.nodeQuarantined(NodeTrouble(node: canary, reason: "reload failed")))
+        let second = try #require(run.directive(for: canary)).tasksAfterActivation
+        #expect(first.map(\.name) == ["reload", "pages"])
+        #expect(second.map(\.name) == first.map(\.name))
+        #expect(Set(first.map(\.identity)).isDisjoint(with: second.map(\.identity)))
+    }
+
+    @Test func aNodeThatWasUpgradedByItselfIsNotAskedAgainByItsBatch() throws {
+        var run = try runInRollout(quarantined: [Self.stray])
+        let alone = try #require(run.directive(for: Self.stray))
+        #expect(alone.tasksAfterActivation.map(\.name) == ["reload", "pages"])
+        run.take(.nodeReadmitted(NodeFact(node: Self.stray)))
+        for _ in 0..<2 {
+            let directive = try #require(run.directive(for: Self.stray))
+            #expect(directive.service == .in)
+            #expect(directive.active == alone.active)
+            #expect(directive.tasks == alone.tasks)
+            #expect(directive.health == alone.health)
+            run.take(.nodes(.upgraded(batch: 1)), in: .rollout)
+        }
+    }
+
     @Test(arguments: [("where: one-node", ["web-1"]), ("node: web-2", ["web-2"])])
     func aHookForOneNodeRunsOnThatNodeOnly(place: String, expected: [String]) {
         var world = ScenarioWorld()
@@ -141,5 +183,21 @@ import UpgradeModel
         #expect(world.theRun.state == .done)
         #expect(world.theRun.quarantined.isEmpty)
         #expect(world.violations == [])
+    }
+}
+
+extension Run {
+    fileprivate mutating func take(_ event: RunEvent) {
+        apply(RecordedEvent(at: .init(milliseconds: 1), epoch: Epoch(rawValue: 1), event: event))
+    }
+
+    fileprivate mutating func take(_ step: Step, in phase: Phase) {
+        take(.stepBegan(StepBegan(direction: .forward, index: 0, phase: phase, step: step)))
+    }
+}
+
+extension UpgradeModel.Directive {
+    fileprivate var tasksAfterActivation: [NodeTask] {
+        tasks.filter { $0.moment == .afterActivation }
     }
 }

@@ -111,10 +111,6 @@ struct ApplyCommand: AsyncParsableCommand {
             console.errorLine("sluice: started; watch it: sluice status \(run) --watch")
             return .done
         }
-        return try await Watch(
-            follower: RunFollower(client: client, run: run),
-            style: WatchStyle(json: json, console: console),
-            console: console
-        ).perform()
+        return try await client.watch(run, json: json, console)
     }
 }

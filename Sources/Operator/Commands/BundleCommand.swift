@@ -51,9 +51,11 @@ struct BundleCommand: AsyncParsableCommand {
             switch result {
             case .success(let bundle): show(bundle, console)
             case .failure(let refusal):
+                let errors = refusal.findings.count { $0.severity == .error }
                 throw CommandFailure(
                     .refused, code: "bundle",
-                    "\(directory) is no bundle: \(counted(refusal.findings.count, "finding"))",
+                    "\(directory) is no bundle: \(counted(errors, "error"))",
+                    advice: "correct them; docs/bundle.md says what a bundle can have",
                     diagnostics: refusal.findings)
             }
             return .done

@@ -22,6 +22,16 @@ func conclude(
 func newRequestIdentifier() -> String { UUID().uuidString.lowercased() }
 
 extension CoordinatorClient {
+    /// Watches a run, as `apply` and `status --watch` do.
+    func watch(
+        _ run: RunIdentifier, json: Bool, _ console: Console
+    ) async throws(CommandFailure) -> CommandExit {
+        try await Watch(
+            follower: RunFollower(client: self, run: run),
+            style: WatchStyle(json: json, console: console), console: console
+        ).perform()
+    }
+
     /// The run that a command is about: the one given, or the only one in progress.
     func chosenRun(_ given: String?) async throws(CommandFailure) -> RunIdentifier {
         if let given {

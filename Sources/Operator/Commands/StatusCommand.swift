@@ -36,11 +36,7 @@ struct StatusCommand: AsyncParsableCommand {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
             if watch {
-                let run = try await client.chosenRun(run)
-                return try await Watch(
-                    follower: RunFollower(client: client, run: run),
-                    style: WatchStyle(json: json, console: console), console: console
-                ).perform()
+                return try await client.watch(try await client.chosenRun(run), json: json, console)
             }
             guard run != nil else {
                 show(try await client.runs(), console)

@@ -3,17 +3,22 @@
 internal import UpgradeEngine
 internal import UpgradeModel
 
-/// A fact of a run as one plain line, for pipes and logs.
+/// The facts of a run as plain lines, for pipes and logs.
 struct FactLine {
     /// When the run began; every line says how long after that it was.
     let began: Instant
+    /// Whether a step has begun that changes anything: a run that turns back before that is a refused one.
+    private var hasTouched = false
+
+    init(began: Instant) { self.began = began }
 
     /// `+0.412s  web-1 reached`
-    func line(_ entry: JournalEntry) -> String {
-        "+\((entry.at - began).seconds)  \(printable(FactLine.words(entry.event)))"
+    mutating func line(_ entry: JournalEntry) -> String {
+        if case .stepBegan(let began) = entry.event, began.step.touches { hasTouched = true }
+        return "+\((entry.at - began).seconds)  \(printable(words(entry.event)))"
     }
 
-    static func words(_ event: RunEvent) -> String {
+    private func words(_ event: RunEvent) -> String {
         switch event {
         case .created(let created):
             "run \(created.run): \(created.fleet) to \(created.release.name) on "
@@ -33,15 +38,16 @@ struct FactLine {
                 + cut.nodes.map(\.rawValue).joined(separator: ", ")
         case .databaseTaskStarted(let fact):
             "database: \(fact.kind.title)" + (fact.attempt > 1 ? ", attempt \(fact.attempt)" : "")
-        case .databaseTaskEnded(let ended): words(ended)
-        case .approved(let approved): "\(approved.phase) approved" + words(approved.mark)
-        case .paused(let mark): "paused" + words(mark)
-        case .resumed(let mark): "resumed" + words(mark)
-        case .aborted(let mark): "aborted" + words(mark)
-        case .retried(let mark): "tried again" + words(mark)
-        case .turnedBack(let turned): "turns back: \(turned.reason)"
+        case .databaseTaskEnded(let ended): FactLine.words(ended)
+        case .approved(let approved): "\(approved.phase) approved" + FactLine.words(approved.mark)
+        case .paused(let mark): "paused" + FactLine.words(mark)
+        case .resumed(let mark): "resumed" + FactLine.words(mark)
+        case .aborted(let mark): "aborted" + FactLine.words(mark)
+        case .retried(let mark): "tried again" + FactLine.words(mark)
+        case .turnedBack(let turned):
+            (hasTouched ? "turns back: " : "refused: ") + turned.reason
         case .stopped(let stopped): "stopped: \(stopped.reason); next: \(stopped.advice)"
-        case .ended(let ended): words(ended.outcome)
+        case .ended(let ended): FactLine.words(ended.outcome)
         }
     }
 
@@ -71,7 +77,7 @@ struct FactLine {
         switch outcome {
         case .done: "done"
         case .rolledBack: "rolled back"
-        case .refused: "refused, nothing was touched"
+        case .refused: "nothing was touched"
         }
     }
 }

@@ -25,7 +25,7 @@ actor WatchDisplay {
     private var frame = LiveFrame()
     private var view: RunView?
     private var viewedAt = ContinuousClock.now
-    private var began: Instant?
+    private var facts: FactLine?
     private var recent: [String] = []
     private var lost: String?
 
@@ -56,9 +56,9 @@ actor WatchDisplay {
     }
 
     private func take(_ entry: JournalEntry) {
-        let began = self.began ?? entry.at
-        self.began = began
-        let line = FactLine(began: began).line(entry)
+        var facts = self.facts ?? FactLine(began: entry.at)
+        let line = facts.line(entry)
+        self.facts = facts
         if style == .lines { return console.line(line) }
         recent.append(line)
         if recent.count > WatchDisplay.recentFacts { recent.removeFirst() }
