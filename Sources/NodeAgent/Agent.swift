@@ -130,13 +130,13 @@ actor Agent {
             do throws(SystemFailure) {
                 try journal.append(ready.journal, at: now)
             } catch {
-                // To open needs no memory: the next agent is at worst more careful.
+                // To open needs no memory: the next agent is at worst more careful. The log at least knows why.
+                log(ready)
                 if ready.gate == .open { _ = set(.open) }
                 stop(because: error)
                 return
             }
-            for alarm in ready.alarms { logger.critical("\(alarm)") }
-            for alarm in ready.endedAlarms { logger.notice("over: \(alarm)") }
+            log(ready)
             if let target = ready.gate { inputs += set(target) }
             if let service = ready.service { inputs.append(set(service)) }
             if let work = ready.work { begin(work) }
@@ -148,6 +148,11 @@ actor Agent {
             if inputs.isEmpty { arm(ready.wakeAt, now) }
         }
         if journal.isLarge { compactJournal() }
+    }
+
+    private func log(_ ready: NodeReady) {
+        for alarm in ready.alarms { logger.critical("\(alarm)") }
+        for alarm in ready.endedAlarms { logger.notice("over: \(alarm)") }
     }
 
     private func stop(because failure: SystemFailure) {

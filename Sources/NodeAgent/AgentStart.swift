@@ -81,7 +81,7 @@ struct AgentStart: Sendable {
         }
     }
 
-    /// The gate as what the node remembers says; without a directive as its own durable state says.
+    /// The gate as the journal says; without a directive, as its own durable state says.
     ///
     /// After a reboot the runtime directory is empty, and only the journal knows that the gate has to be closed. After a crash
     /// it may be closed still, and only the journal knows that it has to open: now, because the rest of the start may fail.
