@@ -95,13 +95,16 @@ struct AgentStart: Sendable {
         if isForgotten { try raiseReadOnly(in: runtime) }
         let gate = try openGate(onChange)
         do throws(GateError) {
-            if isForgotten || (target == .open && memory.directive != nil) {
+            if isForgotten {
                 try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
+            } else if target == .open, memory.directive != nil {
+                // A flag that cannot be removed stops nothing: the engine tries again and reports it.
+                try? gate.set(.open)
             }
             if memory.directive?.service == .out { try gate.setService(.out) }
         } catch {
             gate.stop()
-            throw SystemFailure("the gate cannot be set as the journal says: \(error)")
+            throw SystemFailure("the gate cannot be closed as it was before: \(error)")
         }
         return gate
     }
