@@ -77,13 +77,18 @@ extension Plan {
         public let expected: ReleaseName?
         /// The bundle's directory, relative to the plan's own.
         public let bundle: String
+        /// The directory in the bundle of files whose names change with their content; `nil` looks in the usual places.
+        public let assets: String?
 
-        public init(name: ReleaseName, expected: ReleaseName? = nil, bundle: String) {
+        public init(
+            name: ReleaseName, expected: ReleaseName? = nil, bundle: String, assets: String? = nil
+        ) {
             precondition(name != expected, "a release cannot replace itself")
             precondition(!bundle.isEmpty, "a bundle needs a path")
             self.name = name
             self.expected = expected
             self.bundle = bundle
+            self.assets = assets
         }
     }
 

@@ -32,7 +32,9 @@ struct PlanBuilder {
         guard let name = values.name("release.name", as: ReleaseName.self),
             let bundle = values.text("release.bundle")
         else { return nil }
-        return Plan.Release(name: name, expected: values.name("release.expected"), bundle: bundle)
+        return Plan.Release(
+            name: name, expected: values.name("release.expected"), bundle: bundle,
+            assets: values.text("release.assets"))
     }
 
     private var database: Plan.Database? {

@@ -32,6 +32,7 @@ enum PlanKeys {
         PlanKey("name", .name, .required),
         PlanKey("expected", .name, .optional),
         PlanKey("bundle", .path, .required),
+        PlanKey("assets", .path, .optional),
     ]
 
     private static let database: [PlanKey] = [

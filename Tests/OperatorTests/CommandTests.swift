@@ -57,6 +57,25 @@ struct CommandTests {
         )
     }
 
+    @Test(arguments: [("", "static/assets"), (", assets: static", "static")])
+    func theAssetsAreWhereThePlanSaysOrInTheUsualPlace(key: String, assets: String) async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan.replacing("bundle: bundle", with: "bundle: bundle\(key)"))
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains(", assets \(assets)\n"))
+    }
+
+    @Test func assetsThatThePlanNamesAndTheBundleLacksAreAnError() async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan.replacing("bundle: bundle", with: "bundle: bundle, assets: dist"))
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(console.out.contains("dist"))
+    }
+
     @Test func everyFindingOfAnInvalidPlanIsShownWithItsPlace() async throws {
         let directory = try PlanDirectory(plan: "fleet: -x\nreleaze: {}\n")
         let console = TestConsole()

@@ -35,6 +35,7 @@ import UpgradeModel
         let plan = try #require(
             PlanDocument.parse(text: try Files.plan("reference.yaml"), file: "r").plan)
         #expect(plan.rollout.batches == [.nodes(1), .nodes(5), .percent(20)])
+        #expect(plan.release.assets == "static/assets")
         #expect(plan.rollout.maxUnavailable == .percent(25))
         #expect(plan.rollout.actions.map(\.rawValue) == ["reload-workers"])
         #expect(plan.rollout.caches.map(\.rawValue) == ["pages"])

@@ -27,7 +27,7 @@ struct BundleCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The directory in the bundle of files whose names change with their content. (standard: the first of \(AssetsDirectory.usual.joined(separator: ", ")) that is there)",
+            "The directory in the bundle of files whose names change with their content, as release.assets in a plan. (standard: the first of \(AssetsDirectory.usual.joined(separator: ", ")) that is there)",
             valueName: "path"))
     var assets: String?
 

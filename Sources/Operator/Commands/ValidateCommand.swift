@@ -54,7 +54,8 @@ struct ValidateCommand: AsyncParsableCommand {
         console.line("\(plan): valid")
         console.line(
             "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
-                + "manifest \(prepared.release.manifest.short)")
+                + "manifest \(prepared.release.manifest.short), assets \(manifest.assets?.text ?? "none")"
+        )
         for moment in MigrationName.Moment.allCases where prepared.plan.database != nil {
             let versions = prepared.migrations.migrations.filter { $0.moment == moment }.map(
                 \.version)

@@ -62,7 +62,7 @@ struct PreparedPlan: Sendable {
         do throws(Bundle.Refusal) {
             let bundle = try Bundle.read(
                 directory: directory, name: plan.release.name,
-                assets: AssetsDirectory.conventional(in: directory))
+                assets: plan.release.assets ?? AssetsDirectory.conventional(in: directory))
             findings += bundle.warnings
             return bundle
         } catch {
