@@ -71,13 +71,13 @@ extension SchemaUpgrade {
         }
         let theirEpoch = "coalesce(substring(a.application_name FROM '[0-9]+$')::bigint, 0)"
         var question = """
-            SELECT a.pid::text, \(theirEpoch),
+            SELECT 'process ' || a.pid, \(theirEpoch),
                 CASE WHEN \(theirEpoch) <= \(task.epoch.rawValue) THEN pg_terminate_backend(a.pid) END
             FROM \(SchemaUpgrade.markedSessions) AND a.usename = session_user AND l.objid = hashtext(\(run))::oid
             """
         if try await isInstalled() {
             question +=
-                " UNION ALL SELECT '', epoch, NULL FROM sluice.epoch WHERE epoch > \(task.epoch.rawValue)"
+                " UNION ALL SELECT 'run ' || run, epoch, NULL FROM sluice.epoch WHERE epoch > \(task.epoch.rawValue)"
         }
         let deadline = deadline(.seconds(10))
         while true {
@@ -86,13 +86,13 @@ extension SchemaUpgrade {
             if let higher = found.first(where: { ($0.integer(1) ?? 0) > task.epoch.rawValue }) {
                 throw DatabaseFailure(
                     code: "superseded",
-                    "epoch \(task.epoch.rawValue) has been replaced by epoch \(higher.text(1))",
+                    "epoch \(task.epoch.rawValue) has been replaced by epoch \(higher.text(1)) (\(higher.text(0)))",
                     advice: "another coordinator leads; this one must stop")
             }
             guard ContinuousClock.now < deadline else {
                 throw DatabaseFailure(
                     code: "migrator-shared",
-                    "process \(found[0].text(0)) of an earlier attempt does not end",
+                    "\(found[0].text(0)) of an earlier attempt does not end",
                     advice: "end it on the server, then retry")
             }
             try await Task.sleep(for: .milliseconds(5))
@@ -115,12 +115,12 @@ extension SchemaUpgrade {
     /// Goes through the motions of the fence once, before the window, so that in it the session's caches and plans are there.
     ///
     /// Whatever stands in the way does not matter: it is rolled back in any case.
-    func warmUp() async {
+    func warmUp(_ task: DatabaseTask) async {
         struct RolledBack: Error {}
         _ = try? await open().transaction { session in
             try session.execute(
-                "SET LOCAL lock_timeout = '10ms'; SELECT sluice.close_rights(); SELECT sluice.open_rights()"
-            )
+                "SET LOCAL lock_timeout = '10ms';" + keepOut(task)
+                    + "SELECT sluice.close_rights(); SELECT sluice.open_rights()")
             throw RolledBack()
         }
     }
@@ -170,9 +170,26 @@ extension SchemaUpgrade {
 /// Fails as `superseded` when a higher epoch has been here.
 func claim(_ task: DatabaseTask) -> String { call("claim", task) }
 
+/// Fails, in a transaction, as `fence-held` while the fence of another run is up.
+func keepOut(_ task: DatabaseTask) -> String {
+    "SELECT sluice.keep_out(\(quotedLiteral(task.run.rawValue)));\n"
+}
+
 /// A function of the schema `sluice` that takes epoch and run.
 func call(_ function: String, _ task: DatabaseTask) -> String {
     "SELECT sluice.\(function)(\(task.epoch.rawValue), \(quotedLiteral(task.run.rawValue)));\n"
+}
+
+/// Asks again for a moment while there is an answer: sessions that have just come or gone are not yet as they will be.
+func settled<Answer>(
+    within span: Span, _ question: () async throws -> [Answer]
+) async throws -> [Answer] {
+    let deadline = ContinuousClock.now.advanced(by: span.duration)
+    while true {
+        let answers = try await question()
+        if answers.isEmpty || ContinuousClock.now >= deadline { return answers }
+        try await Task.sleep(for: .milliseconds(10))
+    }
 }
 
 /// A pause of random length, so that two who wait for each other do not meet again.

@@ -257,6 +257,30 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     #expect(left == [])
 }
 
+/// The coordinator is replaced by a newer one in the middle of a run.
+@Test func aFenceThatAnOlderVersionRaisedIsStillThere() async throws {
+    let site = try await Site.make()
+    let before = try await site.catalog()
+    let older = site.upgrade()
+    try await older.done(.raiseFence)
+    await older.close()
+    let functions = try await site.asSuperuser(
+        "SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'sluice'::regnamespace AND proname ~ 'claim|keep|expect|lift'"
+    ).map { $0.text(0) }
+    let migrator = try await site.connect(as: "$migrator")
+    try await migrator.execute(
+        "COMMENT ON SCHEMA sluice IS 'Sluice: epoch, ledger and fence, 1'; DROP FUNCTION \(functions.joined(separator: ", "))"
+    )
+    await migrator.close()
+    let newer = site.upgrade()
+    #expect(try await newer.failure(.preflight, run: "r2").code == "fence-held")
+    try await newer.done(.census, epoch: 2)
+    try await newer.done(.lowerFence, epoch: 2)
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+    await newer.close()
+}
+
 /// The statements of docs/database.md, for when nothing but the database is left.
 @Test func theFenceCanBeLoweredByHand() async throws {
     let site = try await Site.make()

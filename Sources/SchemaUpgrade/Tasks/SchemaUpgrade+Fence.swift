@@ -76,14 +76,17 @@ extension SchemaUpgrade {
             SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
             SELECT count(*) FROM sluice.unfenced_table
             """
-        // One transaction each: several statements that are sent together are one.
+        // One transaction each: several statements that are sent together are one. Only the last of them waits for the disk,
+        // and with it for those before; nothing is promised of a fence that is being raised.
         let close =
-            "SET LOCAL lock_timeout = '20ms';\n" + call("claim_fence", task)
+            "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '20ms';\n"
+            + call("claim_fence", task)
             + "SELECT sluice.close_rights();\n" + FenceStatements.refusals(migrator: migrator)
             + FenceStatements.storeMemberships
             + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
         let closeMore =
-            claim(task) + expectFence(task, "raising") + "SET LOCAL lock_timeout = '50ms';\n"
+            "SET LOCAL synchronous_commit = off;\n" + claim(task) + expectFence(task, "raising")
+            + "SET LOCAL lock_timeout = '50ms';\n"
             + fenceTables
         var left = try await patiently(until: deadline) { session in
             try session.execute(close)[0].integer(0) ?? 0
@@ -243,24 +246,21 @@ extension SchemaUpgrade {
 
     /// Sessions of other runs do not count: the row of `sluice.fence` decides between them and this one, and they look at it.
     private func refuseSharedMigrator() async throws {
-        // A session of another run shows its mark a moment after it has connected.
-        let deadline = deadline(.milliseconds(100))
-        while true {
-            let others = try await open().query(
+        let others = try await settled(within: .milliseconds(100)) {
+            try await open().query(
                 """
                 SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user
                     AND a.datname = current_database() AND a.pid <> pg_backend_pid()
                     AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.markedSessions)) ORDER BY a.pid LIMIT 20
-                """)
-            if others.isEmpty { return }
-            guard ContinuousClock.now < deadline else {
-                throw DatabaseFailure(
-                    code: "migrator-shared",
-                    "the migrator's role is in use by others, whom the fence would let through: "
-                        + others.map { $0.text(0) }.joined(separator: "; "),
-                    advice: "give the migrator a role of its own, or close these sessions")
-            }
-            try await Task.sleep(for: .milliseconds(10))
+                """
+            ).map { $0.text(0) }
+        }
+        if !others.isEmpty {
+            throw DatabaseFailure(
+                code: "migrator-shared",
+                "the migrator's role is in use by others, whom the fence would let through: "
+                    + others.joined(separator: "; "),
+                advice: "give the migrator a role of its own, or close these sessions")
         }
     }
 

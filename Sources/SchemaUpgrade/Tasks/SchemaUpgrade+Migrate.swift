@@ -43,7 +43,7 @@ extension SchemaUpgrade {
     /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
     func apply(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
-        if phase == .expand { await warmUp() }
+        if phase == .expand { await warmUp(task) }
         let before = try await checkedLedger()
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(
@@ -142,7 +142,7 @@ extension SchemaUpgrade {
         let clock = ContinuousClock()
         let began = clock.now
         try await open().execute(
-            claim(task) + "SELECT sluice.keep_out(\(quotedLiteral(task.run.rawValue)))")
+            claim(task) + keepOut(task))
         for statement in step.script.statements {
             let deadline = deadline(configuration.lockPatience)
             while true {

@@ -38,16 +38,19 @@ extension SchemaUpgrade {
 
     /// Fails while a session of another run is open. Only a superuser's mark counts; an application could take the same lock.
     private func refuseOtherRuns(_ task: DatabaseTask) async throws {
-        let others = try await open().query(
-            """
-            SELECT DISTINCT format('run %s as %s since %s',
-                coalesce(substring(a.application_name FROM '^sluice (.+) epoch [0-9]+$'), '?'), a.usename,
-                \(FenceSchema.moment("a.backend_start")))
-            FROM \(SchemaUpgrade.markedSessions) AND l.objid <> hashtext($1)::oid
-                AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
-            ORDER BY 1 LIMIT 5
-            """, [task.run.rawValue]
-        ).map { $0.text(0) }
+        // The run before this one may have ended a moment ago.
+        let others = try await settled(within: .seconds(1)) {
+            try await open().query(
+                """
+                SELECT DISTINCT format('run %s as %s since %s',
+                    coalesce(substring(a.application_name FROM '^sluice (.+) epoch [0-9]+$'), '?'), a.usename,
+                    \(FenceSchema.moment("a.backend_start")))
+                FROM \(SchemaUpgrade.markedSessions) AND l.objid <> hashtext($1)::oid
+                    AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
+                ORDER BY 1 LIMIT 5
+                """, [task.run.rawValue]
+            ).map { $0.text(0) }
+        }
         if others.isEmpty { return }
         throw DatabaseFailure(
             code: "other-run",
@@ -56,14 +59,17 @@ extension SchemaUpgrade {
     }
 
     private func superuserSessions() async throws -> [Diagnostic] {
-        try await open().query(
-            """
-            SELECT r.rolname, quote_ident(r.rolname), \(FenceStatements.description)
-            FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
-            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
-                AND (r.rolsuper OR r.rolname = session_user) ORDER BY a.pid LIMIT 50
-            """
-        ).filter { !configuration.trustedSuperusers.contains($0.text(0)) }.map { row in
+        let trusted = configuration.trustedSuperusers
+        return try await settled(within: .milliseconds(100)) {
+            try await open().query(
+                """
+                SELECT r.rolname, quote_ident(r.rolname), \(FenceStatements.description)
+                FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+                WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
+                    AND (r.rolsuper OR r.rolname = session_user) ORDER BY a.pid LIMIT 50
+                """
+            ).filter { !trusted.contains($0.text(0)) }
+        }.map { row in
             Diagnostic(
                 .error, code: "superuser-session",
                 "a session that the fence cannot hold: \(row.text(2))",
