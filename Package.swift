@@ -46,6 +46,7 @@ let rooms: [Room] = [
     Room(name: "CEpoll", kind: .cLibrary),
 
     // 1: formats, ports and clients
+    lib("SteadyClock", .room("UpgradeModel")),
     lib("ContentDigest", .room("UpgradeModel"), .room("CLibcrypto")),
     lib("UpgradePlan", .room("UpgradeModel"), yams),
     lib("ControlAPI", .room("UpgradeModel")),
@@ -70,12 +71,12 @@ let rooms: [Room] = [
         "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"),
         .room("RunStore"),
         .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
-        logging,
-        metrics),
+        .room("SteadyClock"), logging, metrics),
     lib(
         "NodeAgent", .room("UpgradeModel"), .room("ControlAPI"), .room("NodeEngine"),
         .room("CurlClient"),
-        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), yams, logging, arguments,
+        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), .room("SteadyClock"), yams,
+        logging, arguments,
         .product("Subprocess", package: "swift-subprocess")),
 
     // 4: what the outside sees
@@ -105,6 +106,7 @@ let rooms: [Room] = [
     Room(name: "PostgresTestSupport", kind: .testSupport),
     Room(name: "NginxTestSupport", kind: .testSupport),
     tests("UpgradeModel"),
+    tests("SteadyClock", .room("UpgradeModel")),
     tests("ContentDigest", .room("UpgradeModel")),
     tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
     tests("ControlAPI", .room("UpgradeModel")),

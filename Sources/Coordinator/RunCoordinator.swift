@@ -3,6 +3,7 @@
 public import ControlAPI
 public import Logging
 public import RunStore
+public import SteadyClock
 import UpgradeEngine
 public import UpgradeModel
 

@@ -4,6 +4,7 @@ import Dispatch
 import Logging
 import NodeEngine
 import Releases
+import SteadyClock
 import Synchronization
 import UpgradeModel
 import WriteGate

@@ -6,6 +6,7 @@ import Glibc
 import Logging
 import NodeEngine
 import Releases
+import SteadyClock
 import UpgradeModel
 import WriteGate
 
@@ -68,7 +69,7 @@ struct AgentStart: Sendable {
         let now = clock.now
         guard
             let record = opened.memory.recordAtStart(
-                at: now, clockWentBack: wallClock() < opened.latest)
+                at: now, clockWentBack: SteadyClock.wall < opened.latest)
         else { return }
         do throws(SystemFailure) {
             try opened.journal.append([record], at: now)
@@ -186,13 +187,6 @@ extension AgentConfiguration {
             root: directories.app,
             socketTemplate: applicationSocket ?? directories.runtime + "/app/{release}.sock")
     }
-}
-
-/// What the wall clock says, which may have been set back since the journal was written.
-private func wallClock() -> Instant {
-    var time = timespec()
-    clock_gettime(CLOCK_REALTIME, &time)
-    return Instant(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
 }
 
 /// The node's token, from where the configuration says. The file has to be readable by its owner alone.

@@ -12,7 +12,7 @@ public struct SteadyClock: Sendable {
 
     /// - Parameter earliest: the latest stored instant; the clock starts there when the wall clock is behind it.
     public init(notBefore earliest: Instant? = nil) {
-        let wall = Instant(milliseconds: Self.read(CLOCK_REALTIME))
+        let wall = Self.wall
         origin = max(wall, earliest ?? wall)
         bootOrigin = Self.read(CLOCK_BOOTTIME)
     }
@@ -20,6 +20,9 @@ public struct SteadyClock: Sendable {
     public var now: Instant {
         origin + Span(milliseconds: Self.read(CLOCK_BOOTTIME) - bootOrigin)
     }
+
+    /// What the wall clock says now; it may have been set back since the last look.
+    public static var wall: Instant { Instant(milliseconds: read(CLOCK_REALTIME)) }
 
     private static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()
