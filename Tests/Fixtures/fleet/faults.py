@@ -104,8 +104,8 @@ class Straggler(Fault):
                                                    ("timeout: 5s", "timeout: 1s")])
 
     def on_fact(self, fleet, body):
-        # After `expand`, whose index would wait for it, and before the fence.
-        if self.connection is None and body["type"] == "step-began" and body["phase"] == "read-only":
+        # Long before the fence; idle in READ COMMITTED it has no snapshot that the index of `expand` would wait for.
+        if self.connection is None and body["type"] == "step-began" and body["phase"] == "stage":
             self.connection = fleet.postgres.connect("guestbook_app")
             with self.connection.cursor() as cursor:
                 cursor.execute("SELECT count(*) FROM visit")
