@@ -2,6 +2,7 @@
 
 public import ControlAPI
 import RunStore
+import SteadyClock
 import UpgradeEngine
 public import UpgradeModel
 

@@ -4,6 +4,7 @@ import ContentDigest
 public import ControlAPI
 import Releases
 import RunStore
+import SteadyClock
 import UpgradeEngine
 public import UpgradeModel
 import UpgradePlan

@@ -4,6 +4,7 @@ import ControlAPI
 import Logging
 import Metrics
 import RunStore
+import SteadyClock
 import UpgradeEngine
 import UpgradeModel
 
