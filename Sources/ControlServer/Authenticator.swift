@@ -10,22 +10,30 @@ import UpgradeModel
 
 /// Who asks: the one place where a request becomes an identity.
 ///
-/// A bearer token today; a certificate's name later. An identity found is remembered for a second, so a revoked token is refused a
-/// second later at most.
+/// A bearer token today; a certificate's name later. An identity is remembered until the registry has changed, which is looked at
+/// twice a second: asked for each token, the store would be kept from its commits in a large fleet's write window. A revoked token
+/// is refused a second later at most.
 final class Authenticator: Sendable {
-    private struct Known {
-        var identity: Identity?
-        var until: ContinuousClock.Instant
+    private struct State {
+        var known: [Digest: Identity?] = [:]
+        /// The registry's changes that `known` is of, and when that was looked at.
+        var changes: Int64?
+        var checkedAt = ContinuousClock.now
+        var isChecking = false
+        /// Counts what was forgotten, so that an answer from before is not kept.
+        var generation = 0
     }
 
-    private static let memory = Duration.seconds(1)
     private static let memoryLimit = 20_000
 
     private let registry: any Registry
-    private let known = Mutex<[Digest: Known]>([:])
+    private let interval: Duration
+    private let state = Mutex(State())
 
-    init(registry: any Registry) {
+    /// - Parameter interval: how often the registry is looked at.
+    init(registry: any Registry, interval: Duration = .milliseconds(500)) {
         self.registry = registry
+        self.interval = interval
     }
 
     func identity(of headers: HTTPFields) async throws(APIError) -> Identity {
@@ -36,6 +44,10 @@ final class Authenticator: Sendable {
         else {
             throw .unauthorized("what was sent is not a token")
         }
+        return try await identity(of: token)
+    }
+
+    func identity(of token: Token) async throws(APIError) -> Identity {
         guard let identity = try await identity(ofHash: token.hash) else {
             throw .unauthorized("the token is not known, or was revoked")
         }
@@ -43,19 +55,44 @@ final class Authenticator: Sendable {
     }
 
     private func identity(ofHash hash: Digest) async throws(APIError) -> Identity? {
-        let now = ContinuousClock.now
-        if let found = known.withLock({ $0[hash] }), found.until > now { return found.identity }
-        let identity: Identity?
         do throws(StoreFailure) {
-            identity = try await registry.identity(ofTokenHash: hash)
+            try await forgetWhenChanged()
+            let (found, generation) = state.withLock { ($0.known[hash], $0.generation) }
+            if let found { return found }
+            let identity = try await registry.identity(ofTokenHash: hash)
+            state.withLock { state in
+                guard state.generation == generation else { return }
+                if state.known.count >= Self.memoryLimit { state.known = [:] }
+                state.known[hash] = .some(identity)
+            }
+            return identity
         } catch {
             throw APIError(error)
         }
-        known.withLock { known in
-            if known.count >= Self.memoryLimit { known = [:] }
-            known[hash] = Known(identity: identity, until: now + Self.memory)
+    }
+
+    /// One request looks for all; the others go on with what is known while that is not older than a second.
+    private func forgetWhenChanged() async throws(StoreFailure) {
+        let now = ContinuousClock.now
+        let isLooking = state.withLock { state in
+            let age = now - state.checkedAt
+            let isDue =
+                state.changes == nil || age > interval * 2
+                || (age > interval && !state.isChecking)
+            if isDue { state.isChecking = true }
+            return isDue
         }
-        return identity
+        guard isLooking else { return }
+        defer { state.withLock { $0.isChecking = false } }
+        let changes = try await registry.changes()
+        state.withLock { state in
+            if state.changes != changes {
+                state.known = [:]
+                state.generation += 1
+            }
+            state.changes = changes
+            state.checkedAt = max(state.checkedAt, now)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ import FoundationEssentials
 import Glibc
 import Logging
 import Metrics
+import NIOCore
 import RunStore
 import SQLiteRunStore
 import ServiceLifecycle
@@ -72,7 +73,22 @@ public struct CoordinatorCommand: AsyncParsableCommand {
         } catch let failure as StoreFailure {
             throw complaint(CoordinatorFault.notStarted(failure).description, 3)
         } catch {
-            throw complaint("the coordinator ended: \(error)", 1)
+            throw complaint(reason(error), 1)
+        }
+    }
+
+    /// Why serving has ended, and what to do.
+    private func reason(_ error: any Error) -> String {
+        (error as? IOError).flatMap { reason(notListening: $0.errnoCode) }
+            ?? "the coordinator ended: \(error); see the lines above, then start it again"
+    }
+
+    func reason(notListening number: Int32) -> String? {
+        switch number {
+        case EADDRINUSE: "\(listen) is taken: end what listens there, or give another --listen"
+        case EADDRNOTAVAIL: "\(listen) is no address of this machine: give one with --listen"
+        case EACCES: "this user may not listen on \(listen): give a port above 1023 with --listen"
+        default: nil
         }
     }
 

@@ -22,6 +22,7 @@ public final class InMemoryRunStore: Journal, Registry {
         var claims: [FleetName: FleetClaim] = [:]
         var tokens: [Digest: Token] = [:]
         var nodes: [NodeName: NodeRecord] = [:]
+        var registryChanges: Int64 = 0
     }
 
     let state = Mutex(State())
@@ -105,6 +106,7 @@ public final class InMemoryRunStore: Journal, Registry {
         hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
     ) async throws(StoreFailure) {
         state.withLock { state in
+            state.registryChanges += 1
             state.tokens[hash] = Token(identity: identity)
             guard case .node(let name) = identity else { return }
             let known = state.nodes[name]?.labels ?? [:]
@@ -119,6 +121,7 @@ public final class InMemoryRunStore: Journal, Registry {
     @discardableResult
     public func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool {
         state.withLock { state in
+            state.registryChanges += 1
             let left = state.tokens.filter { $0.value.identity != identity }
             var isKnown = left.count < state.tokens.count
             state.tokens = left
@@ -127,6 +130,10 @@ public final class InMemoryRunStore: Journal, Registry {
             }
             return isKnown
         }
+    }
+
+    public func changes() async throws(StoreFailure) -> Int64 {
+        state.withLock { $0.registryChanges }
     }
 
     public func nodes() async throws(StoreFailure) -> [NodeRecord] {

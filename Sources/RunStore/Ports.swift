@@ -56,6 +56,8 @@ public protocol Registry: Sendable {
     /// - Returns: false when nobody of that name was there.
     @discardableResult
     func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool
+    /// Another number than before once tokens or nodes may have changed, by whomever: what was asked before is asked again then.
+    func changes() async throws(StoreFailure) -> Int64
     /// Every node, sorted by name.
     func nodes() async throws(StoreFailure) -> [NodeRecord]
 }

@@ -11,6 +11,12 @@ func systemFailure(_ operation: String, _ path: String, _ number: Int32 = errno)
     case ENOSPC, EDQUOT:
         return .full(
             "cannot \(operation) \(path): \(reason); free space on its disk, then try again")
+    case EACCES, EPERM, EROFS:
+        return .io(
+            "cannot \(operation) \(path): \(reason); do it as the coordinator's user, or give another --data"
+        )
+    case ENOENT, ENOTDIR:
+        return .io("cannot \(operation) \(path): \(reason); give another --data")
     default:
         return .io("cannot \(operation) \(path): \(reason)")
     }

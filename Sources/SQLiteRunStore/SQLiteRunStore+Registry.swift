@@ -3,12 +3,14 @@
 import FoundationEssentials
 import GRDB
 public import RunStore
+import Synchronization
 public import UpgradeModel
 
 extension SQLiteRunStore: Registry {
     public func addToken(
         hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
     ) async throws(StoreFailure) {
+        defer { ownRegistryChanges.withLock { $0 += 1 } }
         try await perform { db in
             try db.inTransaction(.immediate) {
                 try db.execute(
@@ -27,6 +29,13 @@ extension SQLiteRunStore: Registry {
         }
     }
 
+    /// SQLite counts what other connections have committed, and this store what it has: both only rise.
+    public func changes() async throws(StoreFailure) -> Int64 {
+        let own = ownRegistryChanges.withLock { $0 }
+        return try await perform { db in try Int64.fetchOne(db, sql: "PRAGMA data_version") ?? 0 }
+            + own
+    }
+
     public func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity? {
         try await perform { db in
             let row = try Row.fetchOne(
@@ -38,7 +47,8 @@ extension SQLiteRunStore: Registry {
 
     @discardableResult
     public func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool {
-        try await perform { db in
+        defer { ownRegistryChanges.withLock { $0 += 1 } }
+        return try await perform { db in
             let before = db.totalChangesCount
             try db.inTransaction(.immediate) {
                 try db.execute(

@@ -27,6 +27,8 @@ public final class SQLiteRunStore: Sendable {
     let database: DatabaseQueue
     let path: String
     let waiting = Mutex<[WaitingAppend]>([])
+    /// How often this store itself may have changed tokens or nodes; one too many costs a look.
+    let ownRegistryChanges = Mutex<Int64>(0)
     private let fault = Mutex<StoreFailure?>(nil)
 
     /// Whether a directory has a store; one that this user cannot look into may have.

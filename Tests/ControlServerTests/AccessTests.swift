@@ -102,6 +102,25 @@ import UpgradeModel
         }
     }
 
+    @Test(
+        "a token is looked up once while the registry is as it was, and again when it has changed")
+    func remembered() async throws {
+        let registry = CountingRegistry()
+        let authenticator = Authenticator(registry: registry, interval: .zero)
+        let token = Token()
+        let node = Identity.node(NodeName(unchecked: "web1"))
+        try await registry.store.addToken(
+            hash: token.hash, for: node, labels: [:], at: Instant(milliseconds: 0))
+        for _ in 0..<5 { #expect(try await authenticator.identity(of: token) == node) }
+        #expect(registry.lookups == 1)
+        try await registry.store.addToken(
+            hash: Token().hash, for: node, labels: [:], at: Instant(milliseconds: 0))
+        for _ in 0..<5 { #expect(try await authenticator.identity(of: token) == node) }
+        #expect(registry.lookups == 2)
+        try await registry.store.revokeTokens(of: node)
+        await #expect(throws: APIError.self) { try await authenticator.identity(of: token) }
+    }
+
     @Test("health needs no token and tells why it is not well")
     func health() async throws {
         try await RunningServer.run { server in

@@ -112,7 +112,11 @@ struct CommandTests {
         #expect(await exitCode { try await command.perform(console.console()) } == 1)
         #expect(
             console.err
-                == "sluice: error: cannot open the plan /nowhere/plan.yaml: No such file or directory\n"
+                == """
+                sluice: error: cannot open the plan /nowhere/plan.yaml: No such file or directory
+                sluice: next: check the path; it is relative to the directory that you are in
+
+                """
         )
     }
 

@@ -2,6 +2,7 @@
 
 import ContentDigest
 import RunStore
+import SQLiteRunStore
 import Testing
 import UpgradeModel
 
@@ -51,6 +52,33 @@ import UpgradeModel
         #expect(nodes.map(\.name.rawValue) == ["web1", "web10", "web2"])
         #expect(nodes[0].labels == ["role": "web", "name": "web1"])
         #expect(nodes[2].labels == ["role": "db"])
+    }
+
+    @Test("says when it has changed, and not otherwise", arguments: Implementation.allCases)
+    func saysChanges(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        let first = try await registry.changes()
+        #expect(try await registry.changes() == first)
+        try await registry.addToken(hash: .sha256(of: "1"), for: node, labels: [:], at: now)
+        let second = try await registry.changes()
+        #expect(second != first)
+        #expect(try await registry.changes() == second)
+        try await registry.revokeTokens(of: node)
+        let third = try await registry.changes()
+        #expect(third != second && third != first)
+    }
+
+    @Test("on a disk says what another process has changed")
+    func saysOthersChanges() async throws {
+        let directory = try TemporaryDirectory()
+        let registry = try await SQLiteRunStore(directory: directory.path)
+        let other = try await SQLiteRunStore(directory: directory.path, examine: .none)
+        let first = try await registry.changes()
+        try await other.addToken(hash: .sha256(of: "1"), for: node, labels: [:], at: now)
+        let second = try await registry.changes()
+        #expect(second != first)
+        try await other.revokeTokens(of: node)
+        #expect(try await registry.changes() != second)
     }
 
     @Test("forgets every token of a revoked node, and the node", arguments: Implementation.allCases)

@@ -23,7 +23,7 @@ extension CommandFailure {
             self.init(
                 code: "tls", "no trusted connection to \(url): \(failure.message)",
                 advice:
-                    "give the coordinator's authority with --ca-file, and call it by the name in its certificate"
+                    "give the coordinator's authority with --ca-file, and call it by the name in its certificate; without TLS its address begins with http://"
             )
         case .unreachable, .timedOut, .interrupted:
             self.init(
@@ -44,8 +44,9 @@ extension CommandFailure {
             self.init(
                 code: error?.code ?? "unauthorized",
                 error?.message ?? "the coordinator at \(url) does not accept this token",
-                advice: error?.advice
-                    ?? "set SLUICE_TOKEN or --token-file to an operator's token; `sluice token create --operator NAME` makes one"
+                // The coordinator does not know how its client is given a token.
+                advice:
+                    "set SLUICE_TOKEN or --token-file to an operator's token; `sluice token create --operator NAME` on the coordinator's machine makes one"
             )
         case 404:
             self.init(

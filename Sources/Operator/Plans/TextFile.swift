@@ -95,6 +95,16 @@ enum TextFile {
     ) -> CommandFailure {
         CommandFailure(
             code: "file",
-            "cannot \(operation) the \(what) \(path): \(String(cString: strerror(number)))")
+            "cannot \(operation) the \(what) \(path): \(String(cString: strerror(number)))",
+            advice: advice(number))
+    }
+
+    private static func advice(_ number: Int32) -> String {
+        switch number {
+        case ENOENT, ENOTDIR: "check the path; it is relative to the directory that you are in"
+        case EACCES, EPERM: "let your user have it, or run this as its owner"
+        case ENOSPC, EDQUOT: "free space on its disk, then try again"
+        default: "look at the file and its disk, then try again"
+        }
     }
 }
