@@ -59,13 +59,19 @@ struct EventStream {
     /// A line that says nothing, so that both ends know that the other is there.
     static let heartbeat = Duration.seconds(15)
     /// Between two views; events of a run are told at once when a view is.
-    static let pause = Duration.milliseconds(100)
+    ///
+    /// A view of a thousand nodes takes tens of milliseconds to write: watching must not take more than a tenth of a core from
+    /// the run that is watched.
+    static func pause(after cost: Duration) -> Duration {
+        min(max(.milliseconds(100), cost * 9), .seconds(2))
+    }
 
     private let control: any FleetControl
     private let run: RunIdentifier
     private let slot: Slots.Slot
     private var version: Int64
     private var lastView: RunView?
+    private var pause = EventStream.pause(after: .zero)
     private var signals: AsyncStream<Void>.AsyncIterator
 
     init(control: any FleetControl, run: RunIdentifier, after version: Int64, slot: Slots.Slot) {
@@ -79,9 +85,11 @@ struct EventStream {
     /// What to send next; `nil` when the run has ended, or the coordinator has.
     mutating func next() async throws -> String? {
         if lastView?.summary.state.isEnded == true { return nil }
-        if lastView != nil { try await Task.sleep(for: Self.pause) }
+        if lastView != nil { try await Task.sleep(for: pause) }
         guard await signals.next(isolation: #isolation) != nil else { return nil }
+        let began = ContinuousClock.now
         let text = try await news()
+        pause = Self.pause(after: ContinuousClock.now - began)
         return text.isEmpty ? ":\n\n" : text
     }
 

@@ -11,6 +11,13 @@ import UpgradeModel
 @testable import ControlServer
 
 @Suite("An event stream") struct StreamTests {
+    @Test(
+        "takes no more than a tenth of a core, and lets nobody wait longer than two seconds",
+        arguments: [(0, 100), (1, 100), (11, 100), (50, 450), (1000, 2000)])
+    func pause(_ cost: Int, _ pause: Int) {
+        #expect(EventStream.pause(after: .milliseconds(cost)) == .milliseconds(pause))
+    }
+
     @Test("tells every event once, in order, and ends with the run")
     func tellsAll() async throws {
         try await RunningServer.run { server in
