@@ -3,6 +3,7 @@
 import ControlAPI
 import Logging
 import NodeEngine
+import SteadyClock
 import Synchronization
 import UpgradeModel
 
