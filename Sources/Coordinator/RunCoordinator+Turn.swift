@@ -47,6 +47,8 @@ extension RunCoordinator {
         speak(outcome)
         serveDatabases(of: outcome.changed, &group)
         arm(&group)
+        // Nodes and the database are at work already while it is written down for people.
+        for append in outcome.appends { remember(append) }
     }
 
     private func step(_ heard: Heard, at now: Instant, _ outcome: inout Outcome) {
@@ -75,7 +77,6 @@ extension RunCoordinator {
             (ContinuousClock.now - began).nanoseconds)
         Counter(label: "sluice_events_total").increment(
             by: appends.reduce(0) { $0 + $1.events.count })
-        for append in appends { remember(append) }
     }
 
     private func remember(_ append: RunAppend) {
@@ -85,8 +86,8 @@ extension RunCoordinator {
                 JournalEntry(
                     version: append.expectedVersion + Int64(offset) + 1, epoch: append.epoch,
                     at: append.at, event: event))
-            log.info(
-                "\(event.type)",
+            log.log(
+                level: event.isOfOneNodeInStep ? .debug : .info, "\(event.type)",
                 metadata: [
                     "run": "\(append.run)",
                     "version": "\(append.expectedVersion + Int64(offset) + 1)",
@@ -118,6 +119,16 @@ extension RunCoordinator {
         group.addTask {
             try? await Task.sleep(for: span)
             await self.wake()
+        }
+    }
+}
+
+extension RunEvent {
+    /// What every node of a fleet says at every step: a log with a line for each would have nothing else.
+    fileprivate var isOfOneNodeInStep: Bool {
+        switch self {
+        case .nodeReached, .nodeSurveyed: true
+        default: false
         }
     }
 }
