@@ -6,11 +6,23 @@ import UpgradeModel
 /// What a session says of itself, and what is set in it. One connection is kept from task to task.
 extension SchemaUpgrade {
     private static let name = "sluice"
-    /// The first half of the advisory lock that every session of Sluice shares with those of its run; the second is the run's.
+    /// The first half of the advisory locks that every session of Sluice holds: one for its run, the next for its epoch.
     ///
     /// A name can be chosen by anybody; a lock ends with its session, is no row that outlives its owner, and can be taken
     /// before anything is installed. The number is `slui` in ASCII.
-    static let mark = 0x736C_7569
+    private static let mark = 0x736C_7569
+
+    /// The sessions of Sluice in this database, apart from this one, as rows of `pid`, `run` and `epoch`.
+    static let marks = """
+        (SELECT pid, max(objid::bigint) FILTER (WHERE classid = \(mark)) AS run,
+            max(objid::bigint) FILTER (WHERE classid = \(mark + 1)) AS epoch
+        FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(mark), \(mark + 1)) AND objsubid = 2
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND pid <> pg_backend_pid() GROUP BY pid)
+        """
+
+    /// What `run` is for the run with this name.
+    static func mark(of run: String) -> String { "hashtext(\(run))::oid::bigint" }
 
     /// Settings that hold for all statements of Sluice. Those of a superuser are skipped for others, so that preflight can say
     /// what is missing.
@@ -65,15 +77,16 @@ extension SchemaUpgrade {
             try await connection.execute(
                 """
                 \(SchemaUpgrade.rename(task)); SELECT pg_advisory_unlock_all();
+                SELECT pg_advisory_lock_shared(\(SchemaUpgrade.mark + 1), \(Int32(clamping: task.epoch.rawValue)));
                 SELECT pg_advisory_lock_shared(\(SchemaUpgrade.mark), hashtext(\(run)))
                 """)
             announced = task
         }
-        let theirEpoch = "coalesce(substring(a.application_name FROM '[0-9]+$')::bigint, 0)"
         var question = """
-            SELECT 'process ' || a.pid, \(theirEpoch),
-                CASE WHEN \(theirEpoch) <= \(task.epoch.rawValue) THEN pg_terminate_backend(a.pid) END
-            FROM \(SchemaUpgrade.markedSessions) AND a.usename = session_user AND l.objid = hashtext(\(run))::oid
+            SELECT 'process ' || a.pid, l.epoch,
+                CASE WHEN l.epoch <= \(task.epoch.rawValue) THEN pg_terminate_backend(a.pid) END
+            FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+            WHERE a.usename = session_user AND l.run = \(SchemaUpgrade.mark(of: run))
             """
         if try await isInstalled() {
             question +=
@@ -100,17 +113,10 @@ extension SchemaUpgrade {
     }
 
     static func rename(_ task: DatabaseTask) -> String {
-        // At most 63 bytes arrive, so a long run's name is cut. It is for people; the mark says whose the session is.
+        // At most 63 bytes arrive, so a long run's name is cut. It is for people; the marks say whose the session is.
         let name = "\(name) \(task.run.rawValue.prefix(32)) epoch \(task.epoch.rawValue)"
         return "SET application_name = \(quotedLiteral(name))"
     }
-
-    /// The sessions of Sluice in this database, apart from this one: `pg_locks AS l` and `pg_stat_activity AS a`.
-    static let markedSessions = """
-        pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-        WHERE l.locktype = 'advisory' AND l.classid = \(mark) AND l.objsubid = 2 AND l.pid <> pg_backend_pid()
-            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        """
 
     /// Goes through the motions of the fence once, before the window, so that in it the session's caches and plans are there.
     ///
@@ -152,7 +158,7 @@ extension SchemaUpgrade {
         try await open().transaction { session in
             // Two runs may come to it at once.
             try session.execute(
-                "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 1), 0);"
+                "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 2), 0);"
                     + FenceSchema.install + claim(task))
         }
         installation = .current

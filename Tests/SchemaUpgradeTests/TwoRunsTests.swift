@@ -143,12 +143,12 @@ func preflightSaysThatAnotherRunIsAtWork(hasOneRole: Bool) async throws {
     let marks = try await site.asSuperuser(
         "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = '$db')"
     )
-    try #require(marks.count == 1)
+    try #require(marks.count == 2)
     let application = try await site.connect(as: "$app")
     try await application.execute(
         """
         SET application_name = 'sluice r2 epoch 99';
-        SELECT pg_advisory_lock_shared(\(marks[0].text(0)), 7)
+        SELECT pg_advisory_lock_shared(\(marks[0].text(0)), 7), pg_advisory_lock_shared(\(marks[1].text(0)), 7)
         """)
     try await upgrade.done(.preflight, run: "r1")
     #expect(try await application.query("SELECT 1").count == 1)

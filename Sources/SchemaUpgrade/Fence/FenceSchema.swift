@@ -180,17 +180,18 @@ enum FenceSchema {
             ) AS items
         $closed$;
 
-        CREATE OR REPLACE VIEW sluice.open_relation AS
-            SELECT c.oid, c.relacl AS acl,
-                sluice.closed(c.relacl, c.relowner, CASE c.relkind WHEN 'S' THEN 'wU' ELSE 'awdD' END) AS closed
+        DROP VIEW IF EXISTS sluice.open_relation, sluice.open_column, sluice.open_function;
+        CREATE VIEW sluice.open_relation AS
+            SELECT c.oid, c.relacl AS acl, c.relowner AS owner,
+                CASE c.relkind WHEN 'S' THEN 'wU' ELSE 'awdD' END AS rights
             FROM pg_class AS c
             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND c.relacl IS NOT NULL
                 AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
                 AND EXISTS (SELECT FROM aclexplode(c.relacl) AS e WHERE e.grantee <> c.relowner
                     AND e.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'USAGE'));
 
-        CREATE OR REPLACE VIEW sluice.open_column AS
-            SELECT a.attrelid AS oid, a.attnum, a.attacl AS acl, sluice.closed(a.attacl, c.relowner, 'aw') AS closed
+        CREATE VIEW sluice.open_column AS
+            SELECT a.attrelid AS oid, a.attnum, a.attacl AS acl, c.relowner AS owner
             FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
             WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND c.relpersistence <> 't'
                 AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
@@ -198,7 +199,7 @@ enum FenceSchema {
                     AND e.privilege_type IN ('INSERT', 'UPDATE'));
 
         -- Few functions are candidates; only their ACLs are taken apart.
-        CREATE OR REPLACE VIEW sluice.open_function AS
+        CREATE VIEW sluice.open_function AS
             WITH candidate AS MATERIALIZED (
                 SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace
@@ -207,41 +208,47 @@ enum FenceSchema {
                 WHERE p.prosecdef AND p.provolatile = 'v'
                     AND p.pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
                     AND EXISTS (SELECT FROM pg_authid AS r WHERE r.oid = p.proowner AND r.rolsuper))
-            SELECT p.oid, p.proacl AS acl,
-                sluice.closed(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, 'X') AS closed
+            SELECT p.oid, p.proacl AS stored, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, p.proowner AS owner
             FROM candidate AS p
             WHERE EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e
                 WHERE e.grantee <> p.proowner);
 
-        -- Stores and closes whatever is open: rights of tables, views, sequences, columns and functions.
+        -- Stores and closes whatever is open: rights of tables, views, sequences, columns and functions. Many objects have
+        -- the same rights, so each list of rights is taken apart once.
         CREATE OR REPLACE FUNCTION sluice.close_rights() RETURNS integer LANGUAGE plpgsql AS $close$
         DECLARE found_open integer := 0; touched integer;
         BEGIN
             -- Whoever is changing one of these at this moment is waited for; the next statement sees what came of it.
             PERFORM FROM pg_class AS c WHERE c.oid IN (SELECT o.oid FROM sluice.open_relation AS o) FOR UPDATE;
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_relation), kept AS (
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_relation), l AS MATERIALIZED (
+                SELECT d.*, sluice.closed(d.acl, d.owner, d.rights) AS closed
+                FROM (SELECT DISTINCT acl, owner, rights FROM o) AS d), kept AS (
                 INSERT INTO sluice.stored AS s (kind, object, part, before)
                 SELECT 'relation', o.oid, 0, o.acl::text[] FROM o
                 ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = ARRAY(
                     SELECT i FROM (SELECT DISTINCT ON (i) i, n FROM unnest(s.before || excluded.before)
                         WITH ORDINALITY AS u (i, n) ORDER BY i, n) AS d ORDER BY n))
-            UPDATE pg_class AS c SET relacl = o.closed FROM o WHERE o.oid = c.oid;
+            UPDATE pg_class AS c SET relacl = l.closed FROM o JOIN l USING (acl, owner, rights) WHERE o.oid = c.oid;
             GET DIAGNOSTICS touched = ROW_COUNT;
             found_open := found_open + touched;
             -- A column without any right left has NULL, not an empty list.
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_column), kept AS (
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_column), l AS MATERIALIZED (
+                SELECT d.*, sluice.closed(d.acl, d.owner, 'aw') AS closed
+                FROM (SELECT DISTINCT acl, owner FROM o) AS d), kept AS (
                 INSERT INTO sluice.stored AS s (kind, object, part, before)
                 SELECT 'column', o.oid, o.attnum, o.acl::text[] FROM o
                 ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
-            UPDATE pg_attribute AS a SET attacl = nullif(o.closed, '{}') FROM o
+            UPDATE pg_attribute AS a SET attacl = nullif(l.closed, '{}') FROM o JOIN l USING (acl, owner)
                 WHERE o.oid = a.attrelid AND o.attnum = a.attnum;
             GET DIAGNOSTICS touched = ROW_COUNT;
             found_open := found_open + touched;
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_function), kept AS (
+            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_function), l AS MATERIALIZED (
+                SELECT d.*, sluice.closed(d.acl, d.owner, 'X') AS closed
+                FROM (SELECT DISTINCT acl, owner FROM o) AS d), kept AS (
                 INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'function', o.oid, 0, o.acl::text[] FROM o
+                SELECT 'function', o.oid, 0, o.stored::text[] FROM o
                 ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
-            UPDATE pg_proc AS p SET proacl = o.closed FROM o WHERE o.oid = p.oid;
+            UPDATE pg_proc AS p SET proacl = l.closed FROM o JOIN l USING (acl, owner) WHERE o.oid = p.oid;
             GET DIAGNOSTICS touched = ROW_COUNT;
             RETURN found_open + touched;
         END $close$;

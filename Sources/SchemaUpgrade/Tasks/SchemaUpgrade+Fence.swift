@@ -251,7 +251,7 @@ extension SchemaUpgrade {
                 """
                 SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user
                     AND a.datname = current_database() AND a.pid <> pg_backend_pid()
-                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.markedSessions)) ORDER BY a.pid LIMIT 20
+                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l) ORDER BY a.pid LIMIT 20
                 """
             ).map { $0.text(0) }
         }

@@ -45,7 +45,8 @@ extension SchemaUpgrade {
                 SELECT DISTINCT format('run %s as %s since %s',
                     coalesce(substring(a.application_name FROM '^sluice (.+) epoch [0-9]+$'), '?'), a.usename,
                     \(FenceSchema.moment("a.backend_start")))
-                FROM \(SchemaUpgrade.markedSessions) AND l.objid <> hashtext($1)::oid
+                FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+                WHERE l.run <> \(SchemaUpgrade.mark(of: "$1"))
                     AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
                 ORDER BY 1 LIMIT 5
                 """, [task.run.rawValue]
