@@ -63,6 +63,18 @@ import Testing
         #expect(try !given.begins { $0 == "/srv/sluice" })
     }
 
+    @Test(
+        "has examples, as its subcommands and the coordinator's have",
+        arguments: [
+            ("token create", TokenCommand.configuration),
+            ("token create", TokenCommand.Create.configuration),
+            ("token revoke", TokenCommand.Revoke.configuration),
+            ("coordinator", CoordinatorCommand.configuration),
+        ])
+    func hasExamples(_ command: String, _ configuration: CommandConfiguration) {
+        #expect(configuration.discussion.contains("EXAMPLES\n  sluice \(command)"))
+    }
+
     @Test("revokes nobody with a complaint, and begins no store for it")
     func revokesNobody() async throws {
         let directory = FileManager.default.temporaryDirectory
