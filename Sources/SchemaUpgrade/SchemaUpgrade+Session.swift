@@ -47,21 +47,23 @@ extension SchemaUpgrade {
                 await close()
             }
         }
-        try await connect()
+        try await connect(for: task)
         try await announce(task)
     }
 
-    private func connect() async throws {
+    private func connect(for task: DatabaseTask) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
         let found = try await opened.perform { session in
+            // The marks first: until they are there, other runs take this session for a stranger's.
+            try session.execute(SchemaUpgrade.introduction(task))
             let row = try session.query("SELECT current_setting('search_path'), session_user")[0]
             try session.execute(SchemaUpgrade.settings)
             return row
         }
         searchPath = found.text(0)
         migrator = found.text(1)
-        announced = nil
+        announced = task
         installation = nil
         connection = opened
     }
@@ -74,12 +76,7 @@ extension SchemaUpgrade {
         let connection = try open()
         let run = quotedLiteral(task.run.rawValue)
         if announced?.run != task.run || announced?.epoch != task.epoch {
-            try await connection.execute(
-                """
-                \(SchemaUpgrade.rename(task)); SELECT pg_advisory_unlock_all();
-                SELECT pg_advisory_lock_shared(\(SchemaUpgrade.mark + 1), \(Int32(clamping: task.epoch.rawValue)));
-                SELECT pg_advisory_lock_shared(\(SchemaUpgrade.mark), hashtext(\(run)))
-                """)
+            try await connection.execute(SchemaUpgrade.introduction(task))
             announced = task
         }
         var question = """
@@ -110,6 +107,15 @@ extension SchemaUpgrade {
             }
             try await Task.sleep(for: .milliseconds(5))
         }
+    }
+
+    private static func introduction(_ task: DatabaseTask) -> String {
+        """
+        SELECT pg_catalog.pg_advisory_unlock_all();
+        SELECT pg_catalog.pg_advisory_lock_shared(\(mark + 1), \(Int32(clamping: task.epoch.rawValue)));
+        SELECT pg_catalog.pg_advisory_lock_shared(\(mark), pg_catalog.hashtext(\(quotedLiteral(task.run.rawValue))));
+        \(rename(task))
+        """
     }
 
     static func rename(_ task: DatabaseTask) -> String {

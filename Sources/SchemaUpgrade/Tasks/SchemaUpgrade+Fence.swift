@@ -246,7 +246,7 @@ extension SchemaUpgrade {
 
     /// Sessions of other runs do not count: the row of `sluice.fence` decides between them and this one, and they look at it.
     private func refuseSharedMigrator() async throws {
-        let others = try await settled(within: .milliseconds(100)) {
+        let others = try await settled(within: .milliseconds(500)) {
             try await open().query(
                 """
                 SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user

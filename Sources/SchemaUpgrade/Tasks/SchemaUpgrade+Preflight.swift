@@ -61,7 +61,7 @@ extension SchemaUpgrade {
 
     private func superuserSessions() async throws -> [Diagnostic] {
         let trusted = configuration.trustedSuperusers
-        return try await settled(within: .milliseconds(100)) {
+        return try await settled(within: .milliseconds(500)) {
             try await open().query(
                 """
                 SELECT r.rolname, quote_ident(r.rolname), \(FenceStatements.description)
