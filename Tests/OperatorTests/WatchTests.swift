@@ -65,6 +65,9 @@ struct WatchTests {
                 "refused: hear from every node failed on web-1: it serves v0, and the plan expects v1",
                 "nothing was touched",
             ])
+        let report = try #require(RunReport(run.journal))
+        let lines = ReportText(report).lines(width: 200).map(\.plain)
+        #expect(lines.contains { $0.contains("refused: hear from every node failed") })
         let back = SampleRun.rolledBack()
         var facts = FactLine(began: SampleRun.began)
         #expect(back.entries.map { facts.line($0) }.contains { $0.contains("  turns back: ") })

@@ -113,7 +113,8 @@ struct ReportFacts {
         return switch trouble.kind {
         case .failed: "\(node)failed: \(trouble.message)"
         case .quarantined: "\(node)quarantined: \(trouble.message)"
-        case .turnedBack: "turned back: \(trouble.message)"
+        case .turnedBack:
+            (report.state == .refused ? "refused: " : "turned back: ") + trouble.message
         case .stopped: "stopped: \(trouble.message)"
         case .joined: "\(node)\(trouble.message)"
         case .cutShort, .databaseFailed, .databaseLost, .takeover: trouble.message
