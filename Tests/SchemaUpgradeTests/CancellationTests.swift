@@ -50,7 +50,7 @@ func aTaskThatIsStoppedBeforeItBeginsDoesNothing(kind: DatabaseTask.Kind) async 
 @Test func theNextTaskMayBeStoppedWhileOneIsUnderWay() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
-        try .read([.init(name: "0001_slow.up.sql", text: "-- sluice: expand\nSELECT pg_sleep(30)")])
+        try .read([.init(name: "0001_slow.up.sql", text: "-- sluice: expand\nSELECT pg_sleep(90)")])
     )
     async let outcome = upgrade.perform(task(.expand))
     let sleeping =

@@ -21,14 +21,14 @@ final class CutProxy: Sendable {
     private let listener: Int32
     private let server: UInt16
     private let state = Mutex(State())
-    private let queue = DispatchQueue(label: "cut-proxy", attributes: .concurrent)
 
     init(server: Int) throws {
         let made = try listen()
         (listener, port) = made
         self.server = UInt16(server)
         let listener = listener
-        queue.async { [weak self] in
+        // A serial queue each has a thread of its own, which may block.
+        DispatchQueue(label: "cut-proxy").async { [weak self] in
             while true {
                 let client = accept(listener, nil, nil)
                 if client < 0 { return }
@@ -36,7 +36,7 @@ final class CutProxy: Sendable {
                     close(client)
                     return
                 }
-                self.queue.async { self.serve(client) }
+                DispatchQueue(label: "cut-proxy.session").async { self.serve(client) }
             }
         }
     }

@@ -192,11 +192,11 @@ extension MigrationSet {
     }
 }
 
-/// Asks again until it is so, for twenty seconds at most.
+/// Asks again until it is so, for a minute at most: the machine may be busy.
 func poll(
     _ condition: () async throws -> Bool, _ location: SourceLocation = #_sourceLocation
 ) async throws {
-    let deadline = ContinuousClock.now.advanced(by: .seconds(20))
+    let deadline = ContinuousClock.now.advanced(by: .seconds(60))
     while try await !condition() {
         try #require(
             ContinuousClock.now < deadline, "it never came to be so", sourceLocation: location)

@@ -202,7 +202,7 @@ private func sessions(of run: String, _ site: Site) async throws -> Set<String> 
             text: """
                 -- sluice: expand
                 SET application_name = 'somebody'; SELECT pg_advisory_lock(4, 2);
-                SELECT pg_sleep(CASE WHEN current_setting('sluice.fast', true) = 'on' THEN 0 ELSE 30 END)
+                SELECT pg_sleep(CASE WHEN current_setting('sluice.fast', true) = 'on' THEN 0 ELSE 90 END)
                 """)
     ])
     let dead = site.upgrade(migrations)
