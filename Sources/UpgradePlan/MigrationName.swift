@@ -63,8 +63,8 @@ public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvert
     /// - Returns: where and what the word is when it is no moment, or a second one.
     public static func moment(inHeaderOf text: String) -> Result<Moment, WrongHeader> {
         var found: Moment?
-        // CRLF is one character, and not equal to LF.
-        let lines = text.split(omittingEmptySubsequences: false) {
+        // A byte order mark is no white space; CRLF is one character, and not equal to LF.
+        let lines = text.trimmingPrefix("\u{FEFF}").split(omittingEmptySubsequences: false) {
             $0 == "\n" || $0 == "\r\n" || $0 == "\r"
         }
         for (index, line) in lines.enumerated() {

@@ -297,7 +297,17 @@ extension Site {
         while try await asSuperuser(
             "SELECT FROM pg_stat_activity WHERE wait_event = '\(event)' AND datname = '$db'"
         ).isEmpty {
-            try #require(ContinuousClock.now < deadline, "nobody ever waited for \(event)")
+            if ContinuousClock.now >= deadline {
+                let sessions = try await asSuperuser(
+                    """
+                    SELECT format('%s %s %s/%s since %s: %s', pid, state, wait_event_type, wait_event,
+                        clock_timestamp() - state_change, left(query, 200))
+                    FROM pg_stat_activity WHERE datname = '$db' AND pid <> pg_backend_pid()
+                    """)
+                Issue.record(
+                    "nobody ever waited for \(event): \(sessions.map { $0.text(0) })")
+                throw CancellationError()
+            }
             try await Task.sleep(for: .milliseconds(5))
         }
         try await body(self)

@@ -48,7 +48,7 @@ struct MigrationNameTests {
             ("", .switch), ("CREATE TABLE a ();", .switch),
             ("-- sluice: expand\nSELECT 1", .expand),
             ("\n\n  -- Why.\r\n--sluice:contract\r\nSELECT 1", .contract),
-            ("--- sluice: switch\n", .switch),
+            ("--- sluice: switch\n", .switch), ("\u{FEFF}-- sluice: expand\n", .expand),
             ("SELECT 1; -- sluice: expand", .switch), ("SELECT 1;\n-- sluice: expand", .switch),
         ] as [(String, MigrationName.Moment)])
     func theHeaderSaysWhen(text: String, moment: MigrationName.Moment) throws {
