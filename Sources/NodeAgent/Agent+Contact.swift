@@ -68,20 +68,29 @@ extension Agent {
     private func sendStatus() async {
         var backoff = Backoff()
         var hasFailed = false
+        var isRetrying = false
         while !Task.isCancelled, fault == nil {
             var status = engine.status(at: clock.now)
             status.staging = staging.withLock { $0.progress }
             status.diskFree = freeBytes(at: configuration.directories.app)
             do throws(CoordinatorClient.Failure) {
-                return receive(try await coordinator.send(status), afterFailure: hasFailed)
+                receive(try await coordinator.send(status), afterFailure: hasFailed)
+                guard isRetrying, statusRetry.endOrGoOn() else { return }
+                hasFailed = false
+                backoff.reset()
             } catch {
-                hasFailed = true
                 hear(error)
+                hasFailed = true
+                if !isRetrying {
+                    guard statusRetry.begin() else { return }
+                    isRetrying = true
+                }
                 await backoff.wait()
             }
         }
     }
 
+    /// Takes in that the coordinator has a status.
     private func receive(_ receipt: StatusReceipt, afterFailure: Bool) {
         hear(nil)
         // A leader of an earlier epoch is no contact: its word keeps no gate closed.

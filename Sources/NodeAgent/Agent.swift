@@ -33,6 +33,7 @@ actor Agent {
     private var isWorkCancelled = false
     var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
     var contact = Contact()
+    var statusRetry = StatusRetry()
     /// Set when the journal could not be written: nothing is done any more.
     var fault: SystemFailure?
 
@@ -56,6 +57,28 @@ actor Agent {
         var trouble: String?
         /// It answers, and the answer is no.
         var isRefused = false
+    }
+
+    /// Of the statuses that failed together one is tried again, so that a coordinator that comes back hears each node once.
+    struct StatusRetry: Sendable {
+        private var isTaken = false
+        private var isOvertaken = false
+
+        /// - Returns: whether the status that failed is the one to be tried again.
+        mutating func begin() -> Bool {
+            isOvertaken = isTaken
+            defer { isTaken = true }
+            return !isTaken
+        }
+
+        /// The one that was tried again got through.
+        ///
+        /// - Returns: whether another has failed since, which may have said more: the status of now has to follow.
+        mutating func endOrGoOn() -> Bool {
+            isTaken = isOvertaken
+            defer { isOvertaken = false }
+            return isOvertaken
+        }
     }
 
     /// Everything that has been opened before the agent begins.
@@ -241,10 +264,11 @@ actor Agent {
             let deadline =
                 ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
             var quiet = 0
+            // The first look is at once and the last 15 ms later.
             while !Task.isCancelled, gate.observe().setting.readHold != nil {
                 quiet = areReadsInHand() ? 0 : quiet + 1
                 // A request may be between the proxy's question and its connection, hence more than one look.
-                guard quiet < 3, ContinuousClock.now < deadline else { break }
+                guard quiet < 4, ContinuousClock.now < deadline else { break }
                 try? await Task.sleep(for: .milliseconds(5))
             }
             guard gate.observe().setting.readHold != nil else { continue }

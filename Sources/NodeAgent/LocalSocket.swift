@@ -86,7 +86,8 @@ func reasonNotToConnect(to path: String) -> String? {
             AF_UNIX,
             Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0))
     guard connection.descriptor >= 0, connection.withAddress(path, { connect($0, $1, $2) }) == 0
-    else { return String(cString: strerror(errno)) }
+    // Whose queue is full listens.
+    else { return errno == EAGAIN ? nil : String(cString: strerror(errno)) }
     return nil
 }
 

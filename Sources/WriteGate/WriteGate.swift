@@ -99,8 +99,9 @@ public final class WriteGate: Sendable {
                 try files.raise(strictest.flags, storing: strictest)
                 current.stored = strictest
             } else {
-                // Also when nothing changes: somebody may have removed one.
-                try files.raise(strictest.flags)
+                // Also when nothing changes: somebody may have removed one. Not those that would be lowered next: to open has
+                // to be possible on a full disk.
+                try files.raise(setting.flags)
             }
             if setting != current.setting {
                 let done = DispatchSemaphore(value: 0)

@@ -299,6 +299,37 @@ import UpgradeModel
         }
     }
 
+    @Test func ofTheStatusesThatFailedTogetherOneIsTriedAgain() {
+        var retry = Agent.StatusRetry()
+        let alone = [retry.begin(), retry.endOrGoOn()]
+        #expect(alone == [true, false])
+        // The one that was given up may have said more, so the status of now follows; that may fail beside another, too.
+        let together = [retry.begin(), retry.begin(), retry.endOrGoOn()]
+        #expect(together == [true, false, true])
+        let again = [retry.begin(), retry.endOrGoOn(), retry.endOrGoOn()]
+        #expect(again == [false, true, false])
+    }
+
+    @Test func anApplicationWhoseQueueIsFullIsReachable() throws {
+        let directory = try makeTemporaryDirectory()
+        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let path = directory + "/app.sock"
+        #expect(reasonNotToConnect(to: path) != nil)
+        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let bound = withUnsafePointer(to: address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(bound == 0 && listen(listener, 0) == 0)
+        // The queue keeps one; the others find it full.
+        for _ in 0..<3 { #expect(reasonNotToConnect(to: path) == nil) }
+    }
+
     /// A connection that is kept would count among the reads that have not left the application.
     @Test func aHealthCheckLeavesNoConnectionBehind() async throws {
         let node = try TestNode(

@@ -171,6 +171,17 @@ struct FallbackTests {
         #expect(directory.exists("run/mode.json") && directory.exists("run/read-only"))
     }
 
+    @Test func theGateOpensAlsoWhereNoFlagCanBeWritten() throws {
+        let directory = try TemporaryDirectory()
+        let gate = try WriteGate(GateConfiguration(runtimeDirectory: directory.path + "/run"))
+        try gate.set(.refuse)
+        try FileManager.default.removeItem(atPath: directory.path + "/run/read-only")
+        try FileManager.default.createDirectory(
+            atPath: directory.path + "/run/.read-only.new", withIntermediateDirectories: true)
+        try gate.set(.open)
+        #expect(gate.observe().setting == .open)
+    }
+
     @Test(arguments: ["", "{", "{\"version\": 2}", "null"])
     func aModeThatCannotBeReadStartsClosed(text: String) throws {
         let directory = try TemporaryDirectory()
