@@ -23,6 +23,9 @@ struct ActionRunner: Sendable {
 
     /// The search path of every action, whatever the agent's own is.
     static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    /// util-linux's setpriv(1), where there is one.
+    static let setpriv: String? = path.split(separator: ":")
+        .map { folder -> String in "\(folder)/setpriv" }.first { access($0, X_OK) == 0 }
     /// How long a process that ran out of time may take to end by itself.
     static let grace = Duration.seconds(3)
 
@@ -193,10 +196,15 @@ extension ActionRunner {
                 signal: .terminate, toProcessGroup: true,
                 allowedDurationToNextStep: ActionRunner.grace)
         ]
-        if let user = action.user, geteuid() == 0 {
-            options.userID = user.user
-            options.groupID = user.group
-            options.supplementaryGroups = user.groups
+        guard access(arguments[0], X_OK) == 0 else {
+            return .notStarted("cannot run \(arguments[0]): \(String(cString: strerror(errno)))")
+        }
+        var arguments = arguments
+        if let user = action.user, user.user != geteuid() {
+            guard let setpriv = ActionRunner.setpriv else {
+                return .notStarted("cannot become \(user.name): there is no setpriv")
+            }
+            arguments = user.prefix(setpriv: setpriv) + arguments
         }
         guard let lock = await lock(context.identity) else {
             return .notStarted("a process of this task is still there, or its lock cannot be made")

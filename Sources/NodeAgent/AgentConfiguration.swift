@@ -92,6 +92,17 @@ struct Action: Hashable, Sendable {
         var user: UInt32
         var group: UInt32
         var groups: [UInt32]
+
+        /// What becomes this account and then the command that follows.
+        ///
+        /// Not done between fork and exec in a process with threads: glibc's calls wait there for threads that the child does
+        /// not have.
+        func prefix(setpriv: String) -> [String] {
+            let list = groups.map(String.init).joined(separator: ",")
+            return [
+                setpriv, "--reuid", String(user), "--regid", String(group),
+            ] + (groups.isEmpty ? ["--clear-groups"] : ["--groups", list]) + ["--"]
+        }
     }
 }
 

@@ -82,6 +82,12 @@ extension ConfigurationBuilder {
                 advice: "run the agent as root, or leave `user` out")
             return nil
         }
+        if geteuid() != entry.pw_uid, ActionRunner.setpriv == nil {
+            findings.error(
+                "user", at: section.mark, "to become `\(name)` the agent needs setpriv, and there is none",
+                advice: "install util-linux, or leave `user` out")
+            return nil
+        }
         var count: Int32 = 256
         var groups = [gid_t](repeating: 0, count: Int(count))
         let listed = getgrouplist(name, entry.pw_gid, &groups, &count)

@@ -3,6 +3,7 @@
 import FoundationEssentials
 import Glibc
 import Releases
+import Synchronization
 import Testing
 import UpgradeModel
 
@@ -27,6 +28,42 @@ import UpgradeModel
             outputLimit: limit,
             environment: environment, isRepeatable: repeatable,
             probe: probe?.map { Action.Argument($0) })
+    }
+
+    /// Threads begin and end meanwhile, as they do in an agent that has just started.
+    @Test(.enabled(if: geteuid() == 0, "only root can become another"))
+    func anActionBecomesItsUserWhateverTheAgentsThreadsDo() async throws {
+        defer { clean() }
+        chmod(directory, 0o755)
+        var asNobody = action(["/usr/bin/id"])
+        let nobody = try #require(getpwnam("nobody")?.pointee)
+        asNobody.user = Action.Account(
+            name: "nobody", user: nobody.pw_uid, group: nobody.pw_gid, groups: [nobody.pw_gid, 12])
+        let churn = ThreadChurn()
+        async let over: Void = churn.run()
+        for _ in 0..<60 {
+            let outcome = await run(asNobody)
+            #expect(outcome.state == .done)
+            #expect(outcome.output.hasPrefix("uid=\(nobody.pw_uid)(nobody) gid=\(nobody.pw_gid)("))
+            #expect(outcome.output.contains("12("))
+            #expect(!outcome.output.contains("root"))
+        }
+        churn.isOver.store(true, ordering: .relaxed)
+        await over
+    }
+
+    private final class ThreadChurn: Sendable {
+        let isOver = Atomic(false)
+
+        func run() async {
+            while !isOver.load(ordering: .relaxed) {
+                var thread = pthread_t()
+                if pthread_create(&thread, nil, { _ in nil }, nil) == 0 {
+                    pthread_join(thread, nil)
+                }
+                await Task.yield()
+            }
+        }
     }
 
     private func run(_ action: Action, release: ReleaseReference? = nil) async -> TaskOutcome {
