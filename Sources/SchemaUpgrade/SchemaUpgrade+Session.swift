@@ -54,18 +54,25 @@ extension SchemaUpgrade {
     private func connect(for task: DatabaseTask) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
-        let found = try await opened.perform { session in
-            // The marks first: until they are there, other runs take this session for a stranger's.
-            try session.execute(SchemaUpgrade.introduction(task))
-            let row = try session.query("SELECT current_setting('search_path'), session_user")[0]
-            try session.execute(SchemaUpgrade.settings)
-            return row
-        }
-        searchPath = found.text(0)
-        migrator = found.text(1)
-        announced = task
-        installation = nil
+        // From here on the task can be stopped.
         connection = opened
+        announced = nil
+        installation = nil
+        do {
+            // The marks first: until they are there, other runs take this session for a stranger's.
+            try await introduce(task)
+            let found = try await opened.perform { session in
+                let row = try session.query(
+                    "SELECT current_setting('search_path'), session_user")[0]
+                try session.execute(SchemaUpgrade.settings)
+                return row
+            }
+            searchPath = found.text(0)
+            migrator = found.text(1)
+        } catch {
+            await close()
+            throw error
+        }
     }
 
     /// Says whose session this is, and ends those that an earlier or a lost attempt of this run has left.
@@ -76,8 +83,7 @@ extension SchemaUpgrade {
         let connection = try open()
         let run = quotedLiteral(task.run.rawValue)
         if announced?.run != task.run || announced?.epoch != task.epoch {
-            try await connection.execute(SchemaUpgrade.introduction(task))
-            announced = task
+            try await introduce(task)
         }
         var question = """
             SELECT 'process ' || a.pid, l.epoch,
@@ -109,13 +115,78 @@ extension SchemaUpgrade {
         }
     }
 
+    /// Takes the marks of a task and names the session after it.
+    func introduce(_ task: DatabaseTask) async throws {
+        try await takingOwnLocks {
+            _ = try await open().execute(SchemaUpgrade.introduction(task))
+        }
+        announced = task
+    }
+
     private static func introduction(_ task: DatabaseTask) -> String {
         """
+        SET LOCAL lock_timeout = '\(patience)';
         SELECT pg_catalog.pg_advisory_unlock_all();
         SELECT pg_catalog.pg_advisory_lock_shared(\(mark + 1), \(Int32(clamping: task.epoch.rawValue)));
         SELECT pg_catalog.pg_advisory_lock_shared(\(mark), pg_catalog.hashtext(\(quotedLiteral(task.run.rawValue))));
         \(rename(task))
         """
+    }
+
+    /// How long a lock of Sluice's own is waited for before it is looked who has it.
+    private static let patience = "300ms"
+
+    /// Does what waits for a lock of Sluice's own, again and again while others stand in the way, who are ended.
+    ///
+    /// Any role may take any advisory lock, so one that no session of Sluice ever takes that way is of no use to anybody but
+    /// to hold up a run: the first two are only shared, the third belongs to superusers.
+    private func takingOwnLocks(_ body: () async throws -> Void) async throws {
+        let deadline = deadline(.seconds(10))
+        while true {
+            if isCancelled || Task.isCancelled { throw CancellationError() }
+            do {
+                return try await body()
+            } catch let error as PostgresError where error.isLockTimeout {
+                let intruders = try await endIntruders()
+                if ContinuousClock.now < deadline { continue }
+                if intruders.isEmpty { throw error }
+                throw DatabaseFailure(
+                    code: "lock-timeout",
+                    "an advisory lock of Sluice's own is held by "
+                        + intruders.joined(separator: "; "),
+                    advice: "end these, with ROLLBACK PREPARED where they are prepared, then retry")
+            }
+        }
+    }
+
+    /// Ends whoever holds, or queues for, a lock of Sluice's own without being a session of Sluice.
+    ///
+    /// - Returns: all of them. Prepared transactions cannot be ended without losing what they have written, nor anybody by a
+    ///   migrator that is no superuser.
+    private func endIntruders() async throws -> [String] {
+        let rows = try await open().execute(
+            """
+            SET LOCAL search_path = pg_catalog;
+            SELECT CASE WHEN p.gid IS NOT NULL THEN format('role %s, prepared transaction %L', p.owner, p.gid)
+                    ELSE format('role %s, application %s, process %s', coalesce(a.usename, '?'),
+                        coalesce(nullif(a.application_name, ''), '(none)'), l.pid) END,
+                CASE WHEN m.rolsuper THEN pg_terminate_backend(a.pid) END
+            FROM pg_locks AS l JOIN pg_roles AS m ON m.rolname = session_user
+                LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+                LEFT JOIN (pg_locks AS x JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid)
+                    ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
+                LEFT JOIN pg_roles AS r ON r.rolname = coalesce(a.usename, p.owner)
+            WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.pid IS DISTINCT FROM pg_backend_pid()
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND CASE WHEN l.classid IN (\(SchemaUpgrade.mark), \(SchemaUpgrade.mark + 1)) THEN l.mode = 'ExclusiveLock'
+                    ELSE l.classid = \(SchemaUpgrade.mark + 2) AND r.rolsuper IS NOT TRUE END
+            ORDER BY 1 LIMIT 1000
+            """)
+        for name in rows.filter({ $0.isTrue(1) }).map({ $0.text(0) })
+        where !intruders.contains(name) {
+            intruders.append(name)
+        }
+        return rows.prefix(20).map { $0.text(0) }
     }
 
     static func rename(_ task: DatabaseTask) -> String {
@@ -161,11 +232,17 @@ extension SchemaUpgrade {
     /// Makes the schema `sluice`, in a transaction of its own, before anything waits for it.
     func install(_ task: DatabaseTask) async throws {
         if try await findInstallation() == .current { return }
-        try await open().transaction { session in
-            // Two runs may come to it at once.
-            try session.execute(
-                "SET LOCAL lock_timeout = '10s'; SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 2), 0);"
-                    + FenceSchema.install + claim(task))
+        try await takingOwnLocks {
+            _ = try await open().transaction { session in
+                // Two runs may come to it at once.
+                try session.execute(
+                    """
+                    SET LOCAL lock_timeout = '\(SchemaUpgrade.patience)';
+                    SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 2), 0);
+                    SET LOCAL lock_timeout = '10s';
+
+                    """ + FenceSchema.install + claim(task))
+            }
         }
         installation = .current
     }

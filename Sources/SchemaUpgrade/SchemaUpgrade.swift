@@ -24,6 +24,8 @@ public actor SchemaUpgrade {
     /// The schema `sluice` as this session has seen it; `nil` while it is not there.
     var installation: Installation?
     var isCancelled = false
+    /// Sessions that were ended because they held a lock of Sluice's own, until a report names them.
+    var intruders: [String] = []
     private var inHand: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
@@ -50,12 +52,16 @@ public actor SchemaUpgrade {
         isCancelled = false
         wasTold = false
         defer { inHand = nil }
-        return await withTaskCancellationHandler {
-            await outcome(of: task)
+        let outcome = await withTaskCancellationHandler {
+            await self.outcome(of: task)
         } onCancel: {
             // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
             Task { await stop(task) }
         }
+        guard case .done(var report) = outcome else { return outcome }
+        report.lines += intruders.map { "ended, for it held up Sluice's own lock: \($0)" }
+        intruders = []
+        return .done(report)
     }
 
     /// Stops the task under way: its statement is cancelled, its transaction rolled back, and it fails with `cancelled`.

@@ -154,6 +154,94 @@ func preflightSaysThatAnotherRunIsAtWork(hasOneRole: Bool) async throws {
     #expect(try await application.query("SELECT 1").count == 1)
 }
 
+/// Whoever may log in may take any advisory lock, and so the marks of a run that is yet to come.
+@Test(
+    "An application that holds a run's locks alone, or queues for them, is ended and named",
+    .timeLimit(.minutes(1)), arguments: [true, false])
+func anApplicationCannotHoldARunUp(isHeld: Bool) async throws {
+    let site = try await Site.make()
+    let first = site.upgrade()
+    for kind in [DatabaseTask.Kind.expand, .raiseFence] { try await first.done(kind) }
+    let marks = try await site.asSuperuser(
+        "SELECT classid, objid FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = '$db') ORDER BY 1"
+    ).map { "\($0.text(0)), \($0.text(1))::oid::integer" }
+    try #require(marks.count == 2)
+    // The run's lock is known once the run is there, and the next epoch's can be guessed.
+    let application = try await site.connect(as: "$app")
+    try await application.execute("SET lock_timeout = 0; SET statement_timeout = 0")
+    let process = try await application.query("SELECT pg_backend_pid()")[0].text(0)
+    let (run, epoch) = (marks[0], marks[1].split(separator: ",")[0] + ", 2")
+    if isHeld {
+        await first.close()
+        try await poll {
+            try await application.query("SELECT pg_try_advisory_lock(\(run))")[0].isTrue(0)
+        }
+        try await application.execute("SELECT pg_advisory_lock(\(epoch))")
+    }
+    async let queued: Void = {
+        if !isHeld { _ = try? await application.execute("SELECT pg_advisory_lock(\(run))") }
+    }()
+    if !isHeld {
+        try await poll {
+            try await site.asSuperuser(
+                "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND pid = \(process)"
+            ).count == 1
+        }
+    }
+    let next = site.upgrade()
+    let report = try await next.done(.lowerFence, epoch: 2)
+    #expect(
+        report.lines.contains {
+            $0.hasPrefix("ended")
+                && $0.contains("role \(site.application), application application")
+                && $0.hasSuffix("process \(process)")
+        }, "\(report.lines)")
+    await queued
+    await #expect(throws: PostgresError.self) { try await application.query("SELECT 1") }
+    for upgrade in [first, next] { await upgrade.close() }
+}
+
+@Test("Nor can it by the lock that the schema is made under", .timeLimit(.minutes(1)))
+func anApplicationCannotHoldTheInstallationUp() async throws {
+    let site = try await Site.make()
+    let application = try await site.connect(as: "$app")
+    try await application.execute("SELECT pg_advisory_lock_shared(1936487787, 0)")
+    let upgrade = site.upgrade()
+    let report = try await upgrade.done(.expand)
+    #expect(report.lines.contains { $0.contains("role \(site.application)") }, "\(report.lines)")
+    await upgrade.close()
+}
+
+@Test(
+    "What holds a run's locks and cannot be ended is named, and meanwhile the task can be stopped",
+    .timeLimit(.minutes(1)))
+func aTaskThatWaitsForItsMarksCanBeStopped() async throws {
+    let site = try await Site.make()
+    let application = try await site.connect(as: "$app")
+    try await application.execute(
+        "BEGIN; SELECT pg_advisory_xact_lock(1936487786, 1); PREPARE TRANSACTION 'held_\(site.database)'"
+    )
+    let upgrade = site.upgrade()
+    async let outcome = upgrade.perform(.preflight)
+    try await poll {
+        try await !site.asSuperuser(
+            "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND classid = 1936487786 AND objid = 1 AND database = (SELECT oid FROM pg_database WHERE datname = '$db')"
+        ).isEmpty
+    }
+    await upgrade.cancel()
+    guard case .failed(let stopped) = await outcome else {
+        Issue.record("it was stopped")
+        return
+    }
+    #expect(stopped.code == "cancelled")
+    let failure = try await upgrade.failure(.preflight)
+    #expect(failure.code == "lock-timeout")
+    #expect(failure.message.contains("prepared transaction 'held_\(site.database)'"))
+    try await application.execute("ROLLBACK PREPARED 'held_\(site.database)'")
+    try await upgrade.done(.preflight)
+    await upgrade.close()
+}
+
 @Test("Only sessions of this run's own are ended, whatever others call themselves")
 func onlySessionsOfThisRunAreEnded() async throws {
     let site = try await Site.make()

@@ -204,7 +204,8 @@ extension SchemaUpgrade {
                 // Fails when there is a next leader: the ledger may tell of its work, which is not this task's to report.
                 try await prepareSession(for: task)
                 return judge(task, try await ledger(), lost: error)
-            } catch let failure as DatabaseFailure {
+            } catch var failure as DatabaseFailure {
+                if failure.code != "superseded" { failure.effect = .unknown }
                 return .failed(failure)
             } catch {
                 guard ContinuousClock.now < deadline, !isCancelled else {
