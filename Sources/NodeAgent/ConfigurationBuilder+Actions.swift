@@ -84,7 +84,8 @@ extension ConfigurationBuilder {
         }
         if geteuid() != entry.pw_uid, ActionRunner.setpriv == nil {
             findings.error(
-                "user", at: section.mark, "to become `\(name)` the agent needs setpriv, and there is none",
+                "user", at: section.mark,
+                "to become `\(name)` the agent needs setpriv, and there is none",
                 advice: "install util-linux, or leave `user` out")
             return nil
         }

@@ -50,6 +50,12 @@ extension NodeEngine {
         }
         let isBusy = !gate.isIdle || !(lastReport?.gate.isIdle ?? true)
         if isBusy, gate != lastReport?.gate { pause = min(pause, NodeEngine.counterInterval) }
+        // Why a check does not pass is what a person is told when its deadline is over.
+        if let answer = observeHealth(), answer.state != .healthy,
+            answer.detail != lastReport?.health?.detail
+        {
+            pause = min(pause, NodeEngine.counterInterval)
+        }
         return lastReportAt + pause
     }
 

@@ -41,6 +41,22 @@ import UpgradeModel
         #expect(try #require(rig.hear(.time).wakeAt) == rig.now + .seconds(1))
     }
 
+    @Test func whyACheckDoesNotPassIsReportedSoon() throws {
+        let goal = HealthGoal(
+            identity: TaskIdentity(rawValue: "h"), check: HealthCheckName(unchecked: "page"),
+            release: v1.name, consecutive: 2)
+        var rig = Rig()
+        rig.hear(.directive(directive(1) { $0.health = goal }))
+        _ = rig.engine.status(at: rig.now)
+        rig.hear(.ended(.probe(goal), .probed(isGood: false, detail: "502")))
+        #expect(!rig.wait(.milliseconds(1)).report)
+        #expect(rig.wait(NodeEngine.counterInterval).report)
+        #expect(rig.engine.status(at: rig.now).health?.detail == "502")
+        // The same answer again is nothing new.
+        rig.hear(.ended(.probe(goal), .probed(isGood: false, detail: "502")))
+        #expect(!rig.wait(NodeEngine.counterInterval).report)
+    }
+
     @Test func drainedClosedAndOpenedAreReportedAtOnce() {
         var rig = quiet(directive(1) { $0.writes = hold })
         rig.hear(.gate(GateObservation(writes: .hold, writesInFlight: 2)))
