@@ -21,6 +21,12 @@ extension SchemaUpgrade {
             AND pid <> pg_backend_pid() GROUP BY pid)
         """
 
+    /// The marks of this session itself, a row each.
+    static let ownMarks = """
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(mark), \(mark + 1)) AND objsubid = 2
+            AND pid = pg_backend_pid() AND granted
+        """
+
     /// What `run` is for the run with this name.
     static func mark(of run: String) -> String { "hashtext(\(run))::oid::bigint" }
 

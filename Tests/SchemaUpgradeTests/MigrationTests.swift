@@ -252,6 +252,69 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
     #expect(try await site.asSuperuser("SELECT to_regclass('entry_name')")[0][0] == nil)
 }
 
+@Test(
+    "Statements outside a transaction keep out of another run's window, one by one",
+    arguments: [1, 2])
+func statementsOutsideATransactionKeepOutOfAnotherRunsWindow(count: Int) async throws {
+    let site = try await Site.make()
+    let indexes = (1...count).map { "CREATE INDEX CONCURRENTLY entry_\($0) ON entry (name);" }
+    let upgrade = site.upgrade(
+        try set(("0001_index.up.sql", "-- sluice: expand\n" + indexes.joined(separator: "\n")))
+    ) {
+        $0.lockTimeout = .seconds(30)
+        $0.lockPatience = .seconds(60)
+    }
+    let writer = try await site.connect(as: "$app")
+    try await writer.execute("BEGIN; INSERT INTO entry (name) VALUES ('x')")
+    async let outcome = upgrade.perform(.expand)
+    try await poll {
+        try await !site.asSuperuser(
+            "SELECT FROM pg_stat_activity WHERE datname = '$db' AND wait_event_type = 'Lock' AND query ~ 'CONCURRENTLY'"
+        ).isEmpty
+    }
+    // The first statement has begun; now another run raises its fence.
+    try await site.asSuperuser(
+        "INSERT INTO sluice.fence (state, run, epoch) VALUES ('up', 'r2', 1)")
+    try await writer.execute("COMMIT")
+    guard case .failed(let failure) = await outcome else {
+        Issue.record("the fence is another run's")
+        return
+    }
+    #expect(failure.code == "fence-held")
+    #expect(try await site.asSuperuser("SELECT to_regclass('entry_2')")[0][0] == nil)
+    #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty)
+    // When that run has ended, the work is found done.
+    try await site.asSuperuser("DELETE FROM sluice.fence")
+    try await upgrade.done(.expand)
+    #expect(try await site.asSuperuser("SELECT FROM sluice.migration").count == 1)
+    await upgrade.close()
+}
+
+@Test("A migration that lets go of every advisory lock does not take its session's marks")
+func aMigrationThatLetsGoOfEveryLockIsMarkedAgain() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade(
+        try set(
+            ("0001_unlock.up.sql", "-- sluice: expand\nSELECT pg_advisory_unlock_all();"),
+            (
+                "0002_fail.up.sql",
+                "-- sluice: expand\nSELECT pg_advisory_unlock_all(), 1 / count(*) FROM entry;"
+            )
+        ))
+    let marks = """
+        SELECT FROM pg_locks WHERE locktype = 'advisory'
+            AND database = (SELECT oid FROM pg_database WHERE datname = '$db')
+        """
+    try await upgrade.done(.expand)
+    #expect(try await site.asSuperuser(marks).count == 2)
+    // No rollback takes it back either.
+    try await site.asSuperuser(
+        "DELETE FROM sluice.migration WHERE version = '0002'; DELETE FROM entry")
+    #expect(try await upgrade.failure(.expand).code == "sql")
+    #expect(try await site.asSuperuser(marks).count == 2)
+    await upgrade.close()
+}
+
 @Test func migrationsCreateWhatBelongsToTheOwner() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(

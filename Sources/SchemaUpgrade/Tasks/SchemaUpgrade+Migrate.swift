@@ -117,6 +117,7 @@ extension SchemaUpgrade {
                 try await resetSession(task)
                 return lines
             } catch let failure as StatementFailure where failure.error.isLockTimeout {
+                try await resetSession(task)
                 if ContinuousClock.now >= deadline {
                     var reason = failure.databaseFailure
                     let blockers = try await longTransactions()
@@ -127,6 +128,7 @@ extension SchemaUpgrade {
                 }
             } catch let failure as StatementFailure {
                 if failure.error.isConnectionLost { throw failure.error }
+                try await resetSession(task)
                 if failure.error.sqlState == "57014", isCancelled { throw cancelled() }
                 throw failure.databaseFailure
             } catch let error as PostgresError where error.isLockTimeout {
@@ -141,17 +143,19 @@ extension SchemaUpgrade {
         let environment = environment(task)
         let clock = ContinuousClock()
         let began = clock.now
-        try await open().execute(
-            claim(task) + keepOut(task))
         for statement in step.script.statements {
             let deadline = deadline(configuration.lockPatience)
             while true {
                 try checkCancellation()
                 do {
                     try await open().perform { session in
+                        // The statement before may have taken long, and another run have raised its fence meanwhile.
+                        try session.execute(claim(task) + keepOut(task))
                         try environment.runAlone(statement, session)
                     }
                     break
+                } catch let error as PostgresError where error.isLockTimeout {
+                    if ContinuousClock.now >= deadline { throw error }
                 } catch let failure as StatementFailure {
                     if failure.error.isConnectionLost { throw failure.error }
                     if failure.error.sqlState == "57014", isCancelled {
@@ -167,7 +171,7 @@ extension SchemaUpgrade {
         let milliseconds = Span(began.duration(to: clock.now)).milliseconds
         try await resetSession(task)
         return try await open().transaction { session in
-            try session.execute(claim(task))
+            try session.execute(claim(task) + keepOut(task))
             return [try environment.record(step, milliseconds, session)]
         }
     }
@@ -179,11 +183,23 @@ extension SchemaUpgrade {
             lockTimeout: configuration.lockTimeout)
     }
 
-    /// A migration may have changed any setting of the session.
+    /// A migration may have changed any setting of the session, and let go of its marks, which no rollback takes back.
+    ///
+    /// What has taken effect must not fail here, so a session that cannot be put in order is closed.
+    ///
+    /// - Throws: only when the session was lost.
     private func resetSession(_ task: DatabaseTask) async throws {
-        try await open().execute(
-            "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; "
-                + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings)
+        do {
+            let marks = try await open().execute(
+                "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; "
+                    + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings
+                    + SchemaUpgrade.ownMarks)
+            if marks.count < 2 { try await introduce(task) }
+        } catch let error as PostgresError where error.isConnectionLost {
+            throw error
+        } catch {
+            await close()
+        }
     }
 
     private func longTransactions() async throws -> [String] {
