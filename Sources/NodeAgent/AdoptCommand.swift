@@ -93,7 +93,11 @@ extension AgentCommand {
                 guard let action = ActionName(rawValue: text).flatMap({ configuration.actions[$0] })
                 else {
                     throw SystemFailure(
-                        "`\(text)` is not among the actions of \(configuration.file)")
+                        "`\(text)` is not among the actions of \(configuration.file), which has "
+                            + (configuration.actions.isEmpty
+                                ? "none; describe it there first"
+                                : configuration.actions.keys.map(\.rawValue).sorted().joined(
+                                    separator: ", ")))
                 }
                 let context = ActionRunner.Context(
                     identity: TaskIdentity(rawValue: "adopt.\(release.identifier).\(text)"),

@@ -147,10 +147,12 @@ private func ask(_ request: LocalRequest, _ configuration: AgentConfiguration) t
         return try LocalSocket.ask(request, at: configuration.localSocket)
     } catch {
         printError("\(error); is the agent running? `systemctl status sluice-agent`")
-        if access(configuration.directories.runtime + "/read-only", F_OK) == 0 {
+        for (flag, requests) in [("read-only", "writes"), ("hold-reads", "reads")] {
+            let file = "\(configuration.directories.runtime)/\(flag)"
+            guard access(file, F_OK) == 0 else { continue }
             printError(
-                "meanwhile the proxy refuses writes, because \(configuration.directories.runtime)/read-only is there; "
-                    + "docs/agent.md says when it may be removed by hand")
+                "meanwhile the proxy refuses \(requests), because \(file) is there; docs/agent.md says when it "
+                    + "may be removed by hand")
         }
         throw ExitCode(1)
     }
