@@ -215,6 +215,7 @@ extension SchemaUpgrade {
         -> Int64
     {
         guard let found = try await fenceState(), found.state == "lifting" else { return 0 }
+        try await giveBackWhatAHandLeft(task)
         let finish =
             claim(task)
             + "SET LOCAL lock_timeout = '10ms'; SELECT sluice.finish_lift(\(SchemaUpgrade.tablesFreedAtOnce))"
@@ -225,6 +226,20 @@ extension SchemaUpgrade {
             if left == 0 || ContinuousClock.now >= deadline { return left }
             if left == before { try await pause(upTo: 20) }
             before = left
+        }
+    }
+
+    /// Whoever lowers a fence by hand opens the rights; memberships and settings stay stored until a task comes by.
+    private func giveBackWhatAHandLeft(_ task: DatabaseTask) async throws {
+        let isLeft = "SELECT FROM sluice.stored WHERE kind IN ('membership', 'setting') LIMIT 1"
+        if try await open().query(isLeft).isEmpty { return }
+        try await open().transaction { session in
+            // Another run may have taken the fence over meanwhile, and have taken these away again.
+            let found = try session.execute(
+                claim(task) + "SELECT FROM sluice.fence WHERE state = 'lifting'")
+            if found.isEmpty { return }
+            try session.execute(
+                FenceStatements.restoreMemberships + FenceStatements.restoreSettings)
         }
     }
 
