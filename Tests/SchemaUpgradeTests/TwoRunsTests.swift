@@ -136,6 +136,24 @@ func preflightSaysThatAnotherRunIsAtWork(hasOneRole: Bool) async throws {
     try await second.done(.preflight, run: "r2")
 }
 
+@Test("Of two runs that come to preflight at once one wins", arguments: [true, false])
+func ofTwoRunsAtPreflightOneWins(hasOneRole: Bool) async throws {
+    let site = try await Site.make("CREATE ROLE other_$db LOGIN SUPERUSER")
+    let first = site.upgrade(try .guestbook())
+    let second = site.upgrade(try .guestbook()) {
+        if !hasOneRole {
+            $0.address = site.cluster.address(site.database, user: site.named("other_$db"))
+        }
+    }
+    async let one = first.perform(.preflight, run: "r1")
+    async let other = second.perform(.preflight, run: "r2")
+    let failures = await [one, other].compactMap { outcome in
+        if case .failed(let failure) = outcome { failure } else { nil }
+    }
+    #expect(failures.map(\.code) == ["other-run"], "\(failures)")
+    for upgrade in [first, second] { await upgrade.close() }
+}
+
 @Test func anApplicationCannotPassForAnotherRun() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade()

@@ -19,6 +19,8 @@ extension SchemaUpgrade {
             return findings
         }
         let superusers = try await superuserSessions()
+        // One that came before this one may have been logging in when it was first looked for.
+        try await refuseOtherRuns(task)
         let ledger = try await preflightLedger(task, isInstalled)
         let all =
             findings + superusers + ledger + withoutWayBack()
@@ -36,7 +38,10 @@ extension SchemaUpgrade {
             warnings: all.filter { $0.severity != .error })
     }
 
-    /// Fails while a session of another run is open. Only a superuser's mark counts; an application could take the same lock.
+    /// Fails while a session of another run is open that is older than this one.
+    ///
+    /// Of two runs that begin at once the first one wins: the other finds its mark. When that cannot be told, both go on, and
+    /// the row of `sluice.fence` decides. Only a superuser's mark counts; an application could take the same lock.
     private func refuseOtherRuns(_ task: DatabaseTask) async throws {
         // The run before this one may have ended a moment ago.
         let others = try await settled(within: .seconds(1)) {
@@ -48,6 +53,8 @@ extension SchemaUpgrade {
                 FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
                 WHERE l.run <> \(SchemaUpgrade.mark(of: "$1"))
                     AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
+                    AND (a.backend_start, a.pid) < (
+                        SELECT o.backend_start, o.pid FROM pg_stat_activity AS o WHERE o.pid = pg_backend_pid())
                 ORDER BY 1 LIMIT 5
                 """, [task.run.rawValue]
             ).map { $0.text(0) }
@@ -59,6 +66,7 @@ extension SchemaUpgrade {
             advice: FenceSchema.heldAdvice)
     }
 
+    /// Sessions of other runs are ``refuseOtherRuns(_:)``'s to judge.
     private func superuserSessions() async throws -> [Diagnostic] {
         let trusted = configuration.trustedSuperusers
         return try await settled(within: .milliseconds(500)) {
@@ -67,7 +75,9 @@ extension SchemaUpgrade {
                 SELECT r.rolname, quote_ident(r.rolname), \(FenceStatements.description)
                 FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
-                    AND (r.rolsuper OR r.rolname = session_user) ORDER BY a.pid LIMIT 50
+                    AND (r.rolsuper OR r.rolname = session_user)
+                    AND NOT (r.rolsuper AND a.pid IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l WHERE l.run IS NOT NULL))
+                ORDER BY a.pid LIMIT 50
                 """
             ).filter { !trusted.contains($0.text(0)) }
         }.map { row in
