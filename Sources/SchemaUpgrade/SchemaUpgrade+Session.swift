@@ -215,9 +215,9 @@ extension SchemaUpgrade {
     }
 
     /// What there is of the schema `sluice`.
-    enum Installation { case none, older, current }
+    enum Installation { case none, older, current, newer }
 
-    /// Whether the schema `sluice` is there, of this version or of an older one.
+    /// Whether the schema `sluice` is there, of whatever version.
     func isInstalled() async throws -> Bool { try await findInstallation() != .none }
 
     private func findInstallation() async throws -> Installation {
@@ -229,7 +229,7 @@ extension SchemaUpgrade {
             """
         ).first?.text(0)
         let found: Installation =
-            comment.map { $0 == FenceSchema.version ? .current : .older } ?? .none
+            comment.map { FenceSchema.compare(toOwn: $0) } ?? .none
         // What is not there may be made by another run.
         if found != .none { installation = found }
         return found
@@ -254,9 +254,19 @@ extension SchemaUpgrade {
     }
 
     /// A schema of an older version is brought up to date before any task but preflight, which changes nothing.
+    ///
+    /// - Throws: `schema-newer` when a newer coordinator has made the schema: its functions are not to be replaced by older
+    ///   ones, maybe under a fence that is up.
     func bringUpToDate(_ task: DatabaseTask) async throws {
-        guard task.kind != .preflight, try await findInstallation() == .older else { return }
-        try await install(task)
+        switch try await findInstallation() {
+        case .none, .current: return
+        case .older: if task.kind != .preflight { try await install(task) }
+        case .newer:
+            throw DatabaseFailure(
+                code: "schema-newer",
+                "a newer coordinator has worked on this database: its schema sluice is newer than version \(FenceSchema.version)",
+                advice: "put the newer coordinator back, and let it end the run")
+        }
     }
 }
 

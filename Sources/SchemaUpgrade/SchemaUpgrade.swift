@@ -11,7 +11,7 @@ public import UpgradeModel
 ///
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
-/// `migration-missing`, `migration-out-of-order`, `no-down-migration`.
+/// `migration-missing`, `migration-out-of-order`, `no-down-migration`, `schema-newer`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?

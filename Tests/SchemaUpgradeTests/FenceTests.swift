@@ -281,6 +281,31 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
     await newer.close()
 }
 
+/// The newer coordinator is taken away again in the middle of a run.
+@Test(arguments: ["3", "10", "2b"])
+func aFenceThatANewerVersionRaisedIsLeftAlone(version: String) async throws {
+    let site = try await Site.make()
+    let newer = site.upgrade()
+    try await newer.done(.raiseFence)
+    await newer.close()
+    let migrator = try await site.connect(as: "$migrator")
+    try await migrator.execute(
+        "COMMENT ON SCHEMA sluice IS 'Sluice: epoch, ledger and fence, \(version)'")
+    await migrator.close()
+    let comment = "SELECT obj_description('sluice'::regnamespace)"
+    let before = try await site.asSuperuser(comment)[0].text(0)
+    let older = site.upgrade()
+    for kind in DatabaseTask.Kind.allCases {
+        let failure = try await older.failure(kind, epoch: 2)
+        #expect(failure.code == "schema-newer", "\(kind)")
+        #expect(failure.effect == .none)
+    }
+    #expect(try await site.asSuperuser(comment)[0].text(0) == before)
+    #expect(
+        try await site.asSuperuser("SELECT state, epoch FROM sluice.fence")[0].cells == ["up", "1"])
+    await older.close()
+}
+
 /// The statements of docs/database.md, for when nothing but the database is left.
 ///
 /// The next task of a run that looks at the fence gives back what those do not: memberships and settings.

@@ -5,10 +5,16 @@
 /// The schema stays between runs, because the epoch has to; everything else of a fence goes away with it. All functions are
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
-    /// Kept as the schema's comment; another text means that the schema has to be brought up to date.
-    static let version = "\(family)2"
+    /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
+    static let version = 2
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
+
+    /// What the comment of a schema says of its version. A version that cannot be read comes from later than this one.
+    static func compare(toOwn comment: String) -> SchemaUpgrade.Installation {
+        guard let found = Int(comment.dropFirst(family.count)) else { return .newer }
+        return found == version ? .current : found < version ? .older : .newer
+    }
 
     /// The trigger on each table. It begins with a character that sorts before letters, so it fires first.
     static let trigger = "!sluice_fence"
@@ -39,7 +45,7 @@ enum FenceSchema {
 
     private static let tables = """
         CREATE SCHEMA IF NOT EXISTS sluice;
-        COMMENT ON SCHEMA sluice IS '\(version)';
+        COMMENT ON SCHEMA sluice IS '\(family)\(version)';
         CREATE TABLE IF NOT EXISTS sluice.epoch (
             one boolean PRIMARY KEY DEFAULT true CHECK (one),
             epoch bigint NOT NULL,
