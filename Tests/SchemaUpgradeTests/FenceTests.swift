@@ -258,26 +258,39 @@ func aReplacedLeaderChangesNothing(kind: DatabaseTask.Kind) async throws {
 }
 
 /// The coordinator is replaced by a newer one in the middle of a run.
-@Test func aFenceThatAnOlderVersionRaisedIsStillThere() async throws {
-    let site = try await Site.make()
+@Test(arguments: ["raising", "up", "lifting"])
+func aFenceOfVersion1IsTakenOver(state: String) async throws {
+    let site = try await Site.makeAttacked()
     let before = try await site.catalog()
-    let older = site.upgrade()
-    try await older.done(.raiseFence)
+    let older = try await site.connect(as: "$migrator")
+    try await older.execute("SET search_path = pg_catalog")
+    try await older.execute(FenceSchemaVersion1.install)
+    try await older.execute(FenceSchemaVersion1.raise(migrator: site.migrator))
+    if state != "raising" { try await older.execute(FenceSchemaVersion1.complete) }
+    if state == "lifting" { try await older.execute(FenceSchemaVersion1.lift) }
     await older.close()
-    let functions = try await site.asSuperuser(
-        "SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'sluice'::regnamespace AND proname ~ 'claim|keep|expect|lift'"
-    ).map { $0.text(0) }
-    let migrator = try await site.connect(as: "$migrator")
-    try await migrator.execute(
-        "COMMENT ON SCHEMA sluice IS 'Sluice: epoch, ledger and fence, 1'; DROP FUNCTION \(functions.joined(separator: ", "))"
-    )
-    await migrator.close()
+
     let newer = site.upgrade()
-    #expect(try await newer.failure(.preflight, run: "r2").code == "fence-held")
-    try await newer.done(.census, epoch: 2)
+    let application = try await site.connect(as: "$app")
+    if state == "lifting" {
+        try await newer.done(.preflight, run: "r2")
+        try await application.execute("INSERT INTO entry (name) VALUES ('open')")
+    } else {
+        #expect(try await newer.failure(.preflight, run: "r2").code == "fence-held")
+        if state == "raising" { try await newer.done(.raiseFence, epoch: 2) }
+        try await newer.done(.census, epoch: 2)
+        await #expect(throws: PostgresError.self) {
+            try await application.execute("INSERT INTO entry (name) VALUES ('closed')")
+        }
+    }
     try await newer.done(.lowerFence, epoch: 2)
     let left = Set(try await site.catalog()).symmetricDifference(before)
     #expect(left == [])
+    try await application.execute("INSERT INTO entry (name) VALUES ('open')")
+    let schema = try await site.asSuperuser(
+        "SELECT obj_description('sluice'::regnamespace), to_regproc('sluice.unfence_tables')")[0]
+    #expect(schema.cells == ["Sluice: epoch, ledger and fence, 2", nil])
+    #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
     await newer.close()
 }
 
