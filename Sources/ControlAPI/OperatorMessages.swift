@@ -62,11 +62,12 @@ public struct RunSummary: Hashable, Codable, Sendable {
     public var state: RunState
     public var phase: Phase
     public var startedBy: OperatorName
+    /// When it ended; `nil` while it goes on.
+    public var endedAt: Instant?
 
     public init(
         run: RunIdentifier, fleet: FleetName, release: ReleaseName, createdAt: Instant,
-        state: RunState,
-        phase: Phase, startedBy: OperatorName
+        state: RunState, phase: Phase, startedBy: OperatorName, endedAt: Instant? = nil
     ) {
         self.run = run
         self.fleet = fleet
@@ -75,6 +76,7 @@ public struct RunSummary: Hashable, Codable, Sendable {
         self.state = state
         self.phase = phase
         self.startedBy = startedBy
+        self.endedAt = endedAt
     }
 }
 

@@ -9,8 +9,7 @@ extension Run {
     var summary: RunSummary {
         RunSummary(
             run: identifier, fleet: fleet, release: created.release.name, createdAt: createdAt,
-            state: state,
-            phase: phase, startedBy: created.by)
+            state: state, phase: phase, startedBy: created.by, endedAt: endedAt)
     }
 
     /// The run as an operator watches it.

@@ -57,6 +57,7 @@ extension Run {
             standing = .stopped(stopped)
         case .ended(let ended):
             standing = .ended(ended.outcome)
+            endedAt = recorded.at
         }
         noteWindow(at: recorded.at)
     }

@@ -40,6 +40,7 @@ public struct Run: Sendable {
     /// When the gates began to close, and when the last one had opened.
     public internal(set) var windowOpened: Instant?
     public internal(set) var windowClosed: Instant?
+    public internal(set) var endedAt: Instant?
 
     /// Whether the run goes on by itself.
     public enum Standing: Hashable, Sendable {

@@ -19,6 +19,7 @@ import UpgradeModel
         }
         #expect(view.summary.state == .done)
         #expect(view.version == Int64(journal.entries.count))
+        #expect(view.summary.endedAt == journal.entries.last?.at)
         #expect(journal.entries.map(\.version) == Array(1...view.version))
         #expect(
             world.worker.kinds == [

@@ -93,6 +93,13 @@ struct RunScreenTests {
         #expect(screen.lines(width: 80).map(\.plain).contains("writes    closed for 2.00s, 0 held"))
     }
 
+    @Test func theTimeOfAnEndedRunStandsStill() {
+        var view = SampleRun.view(.done)
+        view.now = SampleRun.began + .minutes(9)
+        view.summary.endedAt = SampleRun.began + .milliseconds(2930)
+        #expect(text(view, width: 80).contains("guestbook to v2  done  2.93s"))
+    }
+
     @Test func aWindowThatIsOverIsShownAsSuch() {
         let view = SampleRun.view(.done, windowClosed: SampleRun.began + .milliseconds(3134))
         #expect(text(view, width: 80).contains("writes    open again, were closed for 1.43s"))

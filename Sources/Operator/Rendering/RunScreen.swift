@@ -42,7 +42,7 @@ struct RunScreen: Sendable {
         return StyledLine("run \(summary.run)", .strong)
             + StyledLine("  \(summary.fleet) to \(summary.release)  ")
             + StyledLine(state.title, state.role)
-            + StyledLine("  \((now - summary.createdAt).text)", .faint)
+            + StyledLine("  \(((summary.endedAt ?? now) - summary.createdAt).text)", .faint)
     }
 
     private var progress: StyledLine {
