@@ -354,6 +354,27 @@ func theFenceCanBeLoweredByHand(next: DatabaseTask.Kind) async throws {
     #expect(left == [])
 }
 
+/// Roles are the server's: no trigger of a database sees them go.
+@Test func aRoleThatIsDroppedInTheWindowDoesNotKeepTheFenceUp() async throws {
+    let site = try await Site.make()
+    let before = try await site.catalog()
+    try await site.asSuperuser(
+        """
+        CREATE ROLE gone_$db; GRANT pg_write_all_data TO gone_$db;
+        ALTER ROLE gone_$db IN DATABASE $db SET default_transaction_read_only = off;
+        """)
+    let upgrade = site.upgrade { $0.readOnlyDefault = true }
+    try await upgrade.done(.raiseFence)
+    try await site.asSuperuser("DROP ROLE gone_$db")
+    // Half up, it is raised again.
+    try await site.asSuperuser("UPDATE sluice.fence SET state = 'raising'")
+    try await upgrade.done(.raiseFence)
+    try await upgrade.done(.lowerFence)
+    let left = Set(try await site.catalog()).symmetricDifference(before)
+    #expect(left == [])
+    await upgrade.close()
+}
+
 @Test func aRunNeverTakesDownAnotherRunsFence() async throws {
     let site = try await Site.make()
     let first = site.upgrade(.empty)

@@ -35,6 +35,9 @@ enum FenceStatements {
         BEGIN RETURN NULL; END $pass$;
         """
 
+    /// Roles are the server's, so one may be dropped, whatever the fence of a database refuses.
+    private static let roleIsThere = "object IN (SELECT oid FROM pg_roles)"
+
     /// Memberships in `pg_write_all_data` with their grantor and admin option; the migrator's own stays.
     ///
     /// Memberships are the server's, not the database's. A role that works in another database too keeps its own; the triggers
@@ -54,7 +57,7 @@ enum FenceStatements {
         DO $take$
         DECLARE r record;
         BEGIN
-            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' LOOP
+            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' AND \(roleIsThere) LOOP
                 EXECUTE format('REVOKE %I FROM %I', r.before[1], r.before[2]);
             END LOOP;
         END $take$;
@@ -64,7 +67,8 @@ enum FenceStatements {
         DO $give$
         DECLARE r record;
         BEGIN
-            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' ORDER BY object, detail LOOP
+            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' AND \(roleIsThere)
+                ORDER BY object, detail LOOP
                 EXECUTE format('GRANT %I TO %I %s GRANTED BY %I', r.before[1], r.before[2],
                     CASE WHEN r.before[4]::boolean THEN 'WITH ADMIN OPTION' ELSE '' END, r.before[3]);
             END LOOP;
@@ -87,7 +91,7 @@ enum FenceStatements {
         DO $set$
         DECLARE r record;
         BEGIN
-            FOR r IN SELECT object FROM sluice.stored WHERE kind = 'setting' LOOP
+            FOR r IN SELECT object FROM sluice.stored WHERE kind = 'setting' AND (object = 0 OR \(roleIsThere)) LOOP
                 EXECUTE format('ALTER %s SET default_transaction_read_only = on', CASE WHEN r.object = 0
                     THEN format('DATABASE %I', current_database())
                     ELSE format('ROLE %s IN DATABASE %I', r.object::regrole, current_database()) END);
@@ -99,7 +103,7 @@ enum FenceStatements {
         DO $restore$
         DECLARE r record; target text;
         BEGIN
-            FOR r IN SELECT object, before FROM sluice.stored WHERE kind = 'setting' LOOP
+            FOR r IN SELECT object, before FROM sluice.stored WHERE kind = 'setting' AND (object = 0 OR \(roleIsThere)) LOOP
                 target := CASE WHEN r.object = 0 THEN format('DATABASE %I', current_database())
                     ELSE format('ROLE %s IN DATABASE %I', r.object::regrole, current_database()) END;
                 IF cardinality(r.before) = 0 THEN
