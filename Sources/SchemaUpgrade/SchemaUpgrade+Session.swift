@@ -123,6 +123,7 @@ extension SchemaUpgrade {
 
     /// Takes the marks of a task and names the session after it.
     func introduce(_ task: DatabaseTask) async throws {
+        announced = nil
         try await takingOwnLocks {
             _ = try await open().execute(SchemaUpgrade.introduction(task))
         }
