@@ -18,7 +18,8 @@ extension Run {
     func view(statuses: [NodeName: CoordinatorCore.Seen], at now: Instant) -> RunView {
         RunView(
             summary: summary, version: version, now: now, step: stepTitle, reason: reasonToShow,
-            advice: advice, batch: batchInHand, batches: batches.count, windowOpened: windowOpened,
+            advice: adviceToShow, batch: batchInHand, batches: batches.count,
+            windowOpened: windowOpened,
             windowClosed: windowClosed, database: databaseTitle,
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
     }
@@ -35,11 +36,11 @@ extension Run {
         return reason
     }
 
-    private var advice: String? {
+    private var adviceToShow: String? {
         if case .stopped(let stopped) = standing { return stopped.advice }
         if state == .awaitingApproval { return "go on with `sluice approve \(identifier)`" }
         if state == .paused { return "go on with `sluice resume \(identifier)`" }
-        return nil
+        return advice
     }
 
     private var databaseTitle: String? {

@@ -240,7 +240,10 @@ extension CoordinatorCore {
         _ input: RunInput, into fleet: FleetName, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
         // A run is looked at and not held: a second reference would make each fact copy every member.
-        guard let events = try runs[fleet]?.decide(input, at: now) else { return }
+        guard var events = try runs[fleet]?.decide(input, at: now) else { return }
+        if case .status(let node, _) = input, let all = refusal(by: events, of: node, fleet, now) {
+            events = all
+        }
         if events.isEmpty, case .status = input { return }
         record(events, in: fleet, at: now, &ready)
         settle(fleet, at: now, &ready, looksAgain: events.contains(where: \.changesWhatIsAsked))
@@ -276,10 +279,30 @@ extension CoordinatorCore {
             else { continue }
             // A failure changes what the others are asked, so it is taken in by itself.
             let isFailure = events.contains { if case .nodeFailed = $0 { true } else { false } }
-            if isFailure { return facts.isEmpty ? events : facts }
+            if isFailure, !facts.isEmpty { return facts }
+            if isFailure { return refusal(by: events, of: node, fleet, now) ?? events }
             facts += events
         }
         return facts
+    }
+
+    /// The facts of a node that end preflight, with every other node of which as much is known, and what to do.
+    ///
+    /// Whoever puts one node right only to hear of the next has to begin as many runs as there are nodes. The others may have
+    /// said it under an older directive: what they serve does not depend on that, and the run is refused in any case.
+    private func refusal(
+        by events: [RunEvent], of node: NodeName, _ fleet: FleetName, _ now: Instant
+    ) -> [RunEvent]? {
+        let ends = events.contains { if case .turnedBack = $0 { true } else { false } }
+        guard ends, let current = runs[fleet]?.current, current.step == .nodes(.present) else {
+            return nil
+        }
+        var said: [NodeName: NodeStatus] = [:]
+        for other in current.pending {
+            guard let seen = statuses[other] else { continue }
+            if other == node || now - seen.at <= .seconds(30) { said[other] = seen.status }
+        }
+        return try? runs[fleet]?.decide(.presence(said), at: now)
     }
 
     private mutating func record(

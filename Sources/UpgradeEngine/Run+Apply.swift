@@ -96,6 +96,7 @@ extension Run {
         direction = .back
         standing = .going
         reason = turned.reason
+        advice = turned.advice
         itinerary = Itinerary.back(plan, begun: begun)
         current = nil
         if let mark = turned.mark { requests.insert(mark.request) }

@@ -7,6 +7,8 @@ import UpgradePlan
 public enum RunInput: Hashable, Sendable {
     /// A node's status under the directive that it has now; anything older is not put in.
     case status(NodeName, NodeStatus)
+    /// What nodes last said that preflight waits for, one of which ends the run: all that fail are named together.
+    case presence([NodeName: NodeStatus])
     /// A node that the plan selects and the run does not know has appeared.
     case nodeAppeared(NodeName)
     case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
@@ -22,6 +24,7 @@ extension Run {
     public func decide(_ input: RunInput, at now: Instant) throws(Refusal) -> [RunEvent] {
         switch input {
         case .status(let node, let status): return statusFacts(node, status)
+        case .presence(let statuses): return presenceFacts(statuses)
         case .nodeAppeared(let node):
             return members[node] == nil && !isEnded ? [.nodeJoined(NodeFact(node: node))] : []
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
@@ -67,8 +70,26 @@ extension Run {
         }
     }
 
+    private func presenceFacts(_ statuses: [NodeName: NodeStatus]) -> [RunEvent] {
+        guard let current, current.step == .nodes(.present) else { return [] }
+        let said = statuses.filter { current.pending.contains($0.key) }
+        let troubles = said.keys.sorted().compactMap { node -> NodeTrouble? in
+            guard let status = said[node],
+                case .failed(let reason) = verdict(on: node, status, for: current.step)
+            else { return nil }
+            return NodeTrouble(node: node, reason: reason)
+        }
+        return troubles.isEmpty ? [] : failure(of: troubles, advice: driftAdvice(said))
+    }
+
+    private func driftAdvice(_ statuses: [NodeName: NodeStatus]) -> String? {
+        guard let expected = plan.release.expected else { return nil }
+        let found = statuses.mapValues { $0.active?.release.name }.filter { $0.value != expected }
+        return found.isEmpty ? nil : Drift(found: found, expected: expected).advice
+    }
+
     /// What nodes failing the step in hand leads to.
-    private func failure(of troubles: [NodeTrouble]) -> [RunEvent] {
+    private func failure(of troubles: [NodeTrouble], advice: String? = nil) -> [RunEvent] {
         guard let current else { return [] }
         let facts = troubles.map(RunEvent.nodeFailed)
         if current.step == .nodes(.retired) || current.step == .nodes(.unstaged) {
@@ -84,17 +105,18 @@ extension Run {
                 && !goal.provesReadOnly
             if goesOn || isInBudget { return facts + troubles.map(RunEvent.nodeQuarantined) }
         }
-        let words = troubles.map { "\($0.node): \($0.reason)" }.joined(separator: "; ")
-        return facts + setback("\(current.step.title) failed on \(words)")
+        let words = Listed.text(
+            troubles.map { "\($0.node): \($0.reason)" }, separator: "; ")
+        return facts + setback("\(current.step.title) failed on \(words)", advice: advice)
     }
 
     /// What a failure on the way forward leads to: the plan's policy.
-    func setback(_ reason: String) -> [RunEvent] {
+    func setback(_ reason: String, advice: String? = nil) -> [RunEvent] {
         if isPastPointOfNoReturn || direction == .back {
             return [.stopped(Stopped(reason: reason, advice: stopAdvice))]
         }
         if plan.onFailure == .rollback || phase == .preflight {
-            return [.turnedBack(TurnedBack(reason: reason, mark: nil))]
+            return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: advice))]
         }
         return [.stopped(Stopped(reason: reason, advice: stopAdvice))]
     }

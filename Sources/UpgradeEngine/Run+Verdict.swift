@@ -82,8 +82,7 @@ extension Run {
             )
         }
         if let expected = plan.release.expected, status.active?.release.name != expected {
-            let found = status.active.map { "\($0.release.name)" } ?? "no release"
-            return .failed("it serves \(found), and the plan expects \(expected)")
+            return .failed(Drift.reason(found: status.active?.release.name, expected: expected))
         }
         return Verdict.reached.and(status.gate.writes == .open)
     }

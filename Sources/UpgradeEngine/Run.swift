@@ -35,6 +35,8 @@ public struct Run: Sendable {
     public internal(set) var requests: Set<String> = []
     /// Why the run turned back or was aborted.
     public internal(set) var reason: String?
+    /// What to do about it next, where that can be said.
+    public internal(set) var advice: String?
     /// Since when the present leader has led: nobody can have reported to it before. Not a fact of the run, and not stored.
     public internal(set) var ledSince: Instant?
     /// When the gates began to close, and when the last one had opened.

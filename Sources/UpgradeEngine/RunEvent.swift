@@ -164,6 +164,8 @@ public struct TurnedBack: Hashable, Codable, Sendable {
     public var reason: String
     /// Who asked for it; `nil` when the plan's policy did.
     public var mark: RequestMark?
+    /// What to do next, where that can be said.
+    public var advice: String?
 }
 
 public struct Stopped: Hashable, Codable, Sendable {

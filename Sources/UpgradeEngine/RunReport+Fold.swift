@@ -96,7 +96,7 @@ extension RunReport {
             case .turnedBack(let turned):
                 turned.mark.map { request(.rollback, $0, at: instant) }
                 report.reason = turned.reason
-                report.advice = nil
+                report.advice = turned.advice
                 trouble(.turnedBack, at: instant, turned.reason)
             case .stopped(let stopped):
                 report.reason = stopped.reason

@@ -173,7 +173,10 @@ struct CommandTests {
         let console = TestConsole()
         let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
         #expect(await exitCode { try await command.perform(console.console()) } == 0)
-        #expect(console.out.contains("warning: web-1 serves v0, and the plan expects v1"))
+        #expect(console.out.contains("warning: web-1: it serves v0, and the plan expects v1"))
+        #expect(
+            console.out.contains(
+                "bring web-1 to v1 first, or set release.expected to v0, which is served"))
         #expect(
             console.out.contains(
                 "the fleet guestbook is held by run 20261122-182903-k3 of ada since 2026-11-22T18:29:03Z"

@@ -64,6 +64,7 @@ import UpgradeModel
         .turnedBack(TurnedBack(reason: "canary failed", mark: mark)),
         .stopped(Stopped(reason: "no down-migration", advice: "write one")),
         .ended(Ended(outcome: .rolledBack)),
+        .turnedBack(TurnedBack(reason: "drift", mark: nil, advice: "correct release.expected")),
     ]
 
     private var file: URL {

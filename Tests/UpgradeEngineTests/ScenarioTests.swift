@@ -262,6 +262,31 @@ import UpgradeModel
         #expect(world.journal == before)
     }
 
+    @Test func preflightNamesEveryNodeThatServesAnotherReleaseAndSaysWhatToDo() throws {
+        var world = ScenarioWorld(nodes: 12)
+        for number in 2...12 {
+            let name = NodeName(unchecked: "web-\(number)")
+            world.nodes[name]?.active.release = ScenarioWorld.new
+        }
+        // As agents do all the time: each has said what it serves before there is a run.
+        for name in world.nodes.keys.sorted() {
+            guard let status = world.nodes[name]?.status() else { continue }
+            world.put(.status(name, status))
+        }
+        world.start(Self.plan())
+        world.settle()
+        #expect(world.theRun.state == .refused)
+        let reason = try #require(world.theRun.reason)
+        #expect(reason.contains("web-2: it serves v2, and the plan expects v1; web-3: it serves"))
+        #expect(reason.hasSuffix("; and 3 more"))
+        #expect(!reason.contains("web-1: "))
+        let advice = try #require(world.theRun.advice)
+        #expect(advice.hasSuffix(" to v1 first, or set release.expected to v2, which is served"))
+        let report = try #require(RunReport(world.journal))
+        #expect(report.troubles.count { $0.kind == .failed } == 11)
+        #expect(report.advice == advice)
+    }
+
     @Test func aMigrationThatHangsIsCancelledAtItsDeadlineAndUndone() throws {
         var world = ScenarioWorld()
         world.database.hanging = [.migrate]

@@ -145,10 +145,10 @@ extension Forecast {
                     "is sluice-agent running there?")
             }
             if let expected = plan.release.expected, status.active?.release.name != expected {
-                let found = status.active?.release.name.rawValue ?? "no release"
+                let found = status.active?.release.name
                 warn(
-                    "drift", "\(name) serves \(found), and the plan expects \(expected)",
-                    "bring it to \(expected) first, or correct release.expected")
+                    "drift", "\(name): \(Drift.reason(found: found, expected: expected))",
+                    Drift(found: [name: found], expected: expected).advice)
             }
             if let reason = status.breakGlass {
                 warn(
