@@ -99,7 +99,7 @@ let rooms: [Room] = [
     // 5: entry points
     Room(
         name: "sluice", kind: .executable,
-        needs: [.room("Operator"), .room("ControlServer"), arguments]),
+        needs: [.room("Operator"), .room("ControlServer"), .room("ControlAPI"), arguments]),
     Room(name: "sluice-agent", kind: .executable, needs: [.room("NodeAgent")]),
 
     // Tests

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import ControlAPI
 import ControlServer
 import Operator
 
@@ -9,7 +10,7 @@ import Operator
 struct Sluice: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluice", abstract: "Upgrade a fleet while its readers keep reading.",
-        subcommands: operatorCommands,
+        version: programVersion, subcommands: operatorCommands,
         groupedSubcommands: [
             CommandGroup(
                 name: "On the coordinator's machine",
