@@ -125,7 +125,7 @@ public struct TokenCommand: AsyncParsableCommand {
             }
             guard wasKnown else {
                 throw complaint(
-                    "there is no \(identity.title) in \(data.directory), so nothing was revoked; `sluice nodes` shows the nodes there are",
+                    "there is no \(identity.title) in \(data.directory), so nothing was revoked; \(identity.advice)",
                     1)
             }
             remark("every token of \(identity.title) is revoked")
@@ -194,10 +194,18 @@ extension DataOption {
 
 extension Identity {
     /// For people.
-    fileprivate var title: String {
+    var title: String {
         switch self {
         case .node(let name): "node \(name)"
         case .operator(let name): "operator \(name)"
+        }
+    }
+
+    /// Where to look for the name that was meant.
+    var advice: String {
+        switch self {
+        case .node: "`sluice nodes` shows the nodes there are"
+        case .operator: "check the name: runs and reports show by whom they were started"
         }
     }
 }

@@ -3,7 +3,9 @@
 import ArgumentParser
 import Foundation
 import Metrics
+import RunStore
 import Testing
+import UpgradeModel
 
 @testable import ControlServer
 
@@ -89,6 +91,14 @@ import Testing
         try await TokenCommand.Create.parse(["--node", "web1"] + data).run()
         try await revoke.run()
         await #expect(throws: ExitCode(1)) { try await revoke.run() }
+    }
+}
+
+@Suite("An identity") struct IdentityTests {
+    @Test("is looked for where there is a list of its kind")
+    func advice() {
+        #expect(Identity.node(NodeName(unchecked: "web1")).advice.contains("sluice nodes"))
+        #expect(!Identity.operator(OperatorName(unchecked: "ada")).advice.contains("sluice nodes"))
     }
 }
 
