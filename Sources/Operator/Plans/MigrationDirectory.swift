@@ -106,6 +106,7 @@ struct MigrationDirectory: Hashable, Sendable {
                 ))
         }
         noteWhatStays(path, &findings)
+        noteOrder(path, &findings)
     }
 
     private func checkPairs(
@@ -141,7 +142,38 @@ struct MigrationDirectory: Hashable, Sendable {
         }
     }
 
+    /// Of one release, a lower number with a later moment would run after the higher one, and preflight refuses it.
+    ///
+    /// Which migrations are one release's only the database knows; between two releases it is how it should be. So it is a note,
+    /// of the last such pair: those before it are of releases long done.
+    private func noteOrder(_ path: String, _ findings: inout [Diagnostic]) {
+        let pairs = Array(zip(migrations, migrations.dropFirst()))
+        guard let (first, second) = pairs.last(where: { $0.moment.place > $1.moment.place }) else {
+            return
+        }
+        findings.append(
+            Diagnostic(
+                .note, code: "migration-out-of-order",
+                at: place("\(path)/\(second.version).up.sql"),
+                "\(second.version) (\(second.moment.rawValue)) has a higher number than \(first.version) (\(first.moment.rawValue)), "
+                    + "and would run before it: preflight refuses that when neither is applied yet",
+                advice:
+                    "in one release, number them expand, switch, contract; nothing to do when \(first.version) is applied already"
+            ))
+    }
+
     private func place(_ file: String, line: Int = 1) -> Diagnostic.Place {
         Diagnostic.Place(file: file, line: line, column: 1)
+    }
+}
+
+extension MigrationName.Moment {
+    /// In a run, the lower first.
+    fileprivate var place: Int {
+        switch self {
+        case .expand: 0
+        case .switch: 1
+        case .contract: 2
+        }
     }
 }
