@@ -106,6 +106,62 @@ struct CommandTests {
             ]))
     }
 
+    @Test func migrationsThatOneReleaseCannotHaveInThisOrderAreNotedWithBothNames() async throws {
+        let directory = try PlanDirectory()
+        try directory.write("migrations/0004_drop.up.sql", "-- sluice: contract\nx")
+        try directory.write("migrations/0005_split.up.sql", "x")
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        let notes = console.lines.filter { $0.contains("[migration-out-of-order]") }
+        #expect(notes.count == 1)
+        #expect(
+            notes.first?.contains(
+                "0005_split.up.sql:1:1: note: 0005_split (switch) has a higher number than 0004_drop (contract)"
+            ) == true)
+    }
+
+    @Test func aPageThatCannotBeWrittenSaysWhichDirectoryIsNotThere() throws {
+        do throws(CommandFailure) {
+            try TextFile.write("x", to: "/nowhere/report.html")
+            Issue.record("it was written")
+        } catch {
+            #expect(
+                error.message
+                    == "cannot create the file /nowhere/report.html: the directory /nowhere does not exist"
+            )
+        }
+    }
+
+    @Test(
+        "A command without a run to be about says what to do",
+        arguments: [
+            (RequestVerb.pause, "there is nothing to pause; see how the last run ended"),
+            (.rollback, "a plan to the older release goes back: sluice apply PLAN"),
+        ])
+    func aCommandWithoutARunSaysWhatToDo(verb: RequestVerb, advice: String) async throws {
+        let server = try coordinator()
+        let console = TestConsole()
+        let options = try RequestOptions.parse(["--coordinator", server.url])
+        #expect(await exitCode { try await options.send(verb, console.console()) } == 1)
+        #expect(console.err.contains(advice))
+    }
+
+    @Test func anotherServerAtTheAddressIsSaidToBeNoCoordinator() async throws {
+        let server = try FakeCoordinator { _ in .text(404, "<html>nginx</html>") }
+        let console = TestConsole()
+        let command = try StatusCommand.parse(["--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 1)
+        #expect(
+            console.err
+                == """
+                sluice: error: what answers at \(server.url) is not a Sluice coordinator
+                sluice: next: check the address in --coordinator or SLUICE_COORDINATOR
+
+                """
+        )
+    }
+
     @Test func aPlanThatIsNotThereIsAnError() async throws {
         let console = TestConsole()
         let command = try ValidateCommand.parse(["/nowhere/plan.yaml"])

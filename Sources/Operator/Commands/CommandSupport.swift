@@ -33,7 +33,11 @@ extension CoordinatorClient {
     }
 
     /// The run that a command is about: the one given, or the only one in progress.
-    func chosenRun(_ given: String?) async throws(CommandFailure) -> RunIdentifier {
+    ///
+    /// - Parameter advice: what to do next when none is in progress.
+    func chosenRun(
+        _ given: String?, orElse advice: String
+    ) async throws(CommandFailure) -> RunIdentifier {
         if let given {
             guard let run = RunIdentifier(given) else {
                 throw CommandFailure(
@@ -44,9 +48,7 @@ extension CoordinatorClient {
         }
         let going = try await runs().filter { !$0.state.isEnded }
         guard let only = going.first else {
-            throw CommandFailure(
-                code: "no-run", "no run is in progress",
-                advice: "name one of those that have ended; see: sluice status")
+            throw CommandFailure(code: "no-run", "no run is in progress", advice: advice)
         }
         guard going.count == 1 else {
             let names = going.map { "\($0.run) (\($0.fleet))" }.joined(separator: ", ")

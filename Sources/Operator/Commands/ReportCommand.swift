@@ -37,7 +37,8 @@ struct ReportCommand: AsyncParsableCommand {
     func perform(_ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
-            let run = try await client.chosenRun(run)
+            let run = try await client.chosenRun(
+                run, orElse: "name one that has ended; those there are: sluice status")
             guard let report = RunReport(try await client.journal(of: run)) else {
                 throw CommandFailure(
                     code: "journal", "the journal of run \(run) does not begin with its creation",

@@ -21,7 +21,7 @@ struct RequestOptions: ParsableArguments {
     func send(_ verb: RequestVerb, _ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
-            let run = try await client.chosenRun(run)
+            let run = try await client.chosenRun(run, orElse: verb.adviceWithoutRun)
             let request = RunRequest(request: newRequestIdentifier(), verb: verb, reason: reason)
             let view = try await client.patient(for: .seconds(10)).request(request, of: run)
             if json {
@@ -33,6 +33,18 @@ struct RequestOptions: ParsableArguments {
                 console.errorLine("sluice: watch it: sluice status \(run) --watch")
             }
             return .done
+        }
+    }
+}
+
+extension RequestVerb {
+    /// What to do when no run is in progress: one that has ended takes no request.
+    fileprivate var adviceWithoutRun: String {
+        switch self {
+        case .rollback:
+            "there is nothing to undo; a plan to the older release goes back: sluice apply PLAN"
+        case .pause, .resume, .approve, .abort, .retry:
+            "there is nothing to \(rawValue); see how the last run ended: sluice status"
         }
     }
 }

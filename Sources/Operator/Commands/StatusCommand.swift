@@ -35,14 +35,16 @@ struct StatusCommand: AsyncParsableCommand {
     func perform(_ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
-            if watch {
-                return try await client.watch(try await client.chosenRun(run), json: json, console)
-            }
-            guard run != nil else {
+            guard watch || run != nil else {
                 show(try await client.runs(), console)
                 return .done
             }
-            let view = try await client.run(try await client.chosenRun(run))
+            let run = try await client.chosenRun(
+                run,
+                orElse:
+                    "begin one with: sluice apply PLAN; those that have ended: sluice status")
+            if watch { return try await client.watch(run, json: json, console) }
+            let view = try await client.run(run)
             if json {
                 console.line(jsonLine(view))
             } else {

@@ -49,9 +49,17 @@ extension CommandFailure {
                     "set SLUICE_TOKEN or --token-file to an operator's token; `sluice token create --operator NAME` on the coordinator's machine makes one"
             )
         case 404:
+            guard let error else {
+                // The answer to HEAD has no body, so it cannot say which coordinator has not got the blob.
+                self.init(
+                    code: body.isEmpty ? "not-found" : "protocol",
+                    "what answers at \(url) is not a Sluice coordinator",
+                    advice: "check the address in --coordinator or SLUICE_COORDINATOR")
+                return
+            }
             self.init(
-                code: "not-found", error?.message ?? "the coordinator at \(url) has no such thing",
-                advice: error?.advice ?? "see `sluice status` for the runs there are")
+                code: "not-found", error.message,
+                advice: error.advice ?? "see `sluice status` for the runs there are")
         case 400, 409, 422:
             self.init(
                 .refused, code: error?.code ?? "refused",

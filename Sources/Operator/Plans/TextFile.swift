@@ -74,7 +74,10 @@ enum TextFile {
     static func write(_ text: String, to path: String) throws(CommandFailure) {
         let draft = "\(path).\(getpid()).new"
         let descriptor = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw failure("create", "file", draft, errno) }
+        guard descriptor >= 0 else {
+            let number = errno
+            throw number == ENOENT ? noDirectory(of: path) : failure("create", "file", path, number)
+        }
         var failed: Int32 = 0
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty && failed == 0 {
@@ -88,6 +91,14 @@ enum TextFile {
             unlink(draft)
             throw failure("write", "file", path, failed)
         }
+    }
+
+    private static func noDirectory(of path: String) -> CommandFailure {
+        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        return CommandFailure(
+            code: "file",
+            "cannot create the file \(path): the directory \(directory) does not exist",
+            advice: "make it, or give another path")
     }
 
     private static func failure(
