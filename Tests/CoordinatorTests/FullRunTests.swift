@@ -115,7 +115,12 @@ import UpgradeModel
             _ = try await coordinator.waitForEnd(of: first)
             // The nodes are on v2 now, and the plan expects v1: the second run is refused by preflight.
             let second = try await coordinator.start(world.startRequest("two"), by: ada).summary.run
-            _ = try await coordinator.waitForEnd(of: second)
+            let refused = try await coordinator.waitForEnd(of: second)
+            for node in nodeNames {
+                #expect(refused.reason?.contains("\(node): it serves v2") == true)
+            }
+            #expect(
+                refused.advice?.hasSuffix("set release.expected to v2, which is served") == true)
             let summaries = try await coordinator.summaries()
             #expect(summaries.map(\.run) == [second, first])
             #expect(summaries.map(\.state) == [.refused, .done])

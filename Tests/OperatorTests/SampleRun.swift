@@ -160,7 +160,8 @@ struct SampleRun {
         run.add(
             .turnedBack(
                 TurnedBack(
-                    reason: "hear from every node failed on web-1: \(reason)", mark: nil)))
+                    reason: "hear from every node failed on web-1: \(reason)", mark: nil,
+                    advice: "correct release.expected")))
         run.add(.ended(Ended(outcome: .refused)))
         return run
     }

@@ -62,12 +62,13 @@ struct WatchTests {
         #expect(try await watch(server, style: .lines, console) == .refused)
         #expect(
             console.lines.suffix(2).map { $0.drop { $0 != " " }.dropFirst(2) } == [
-                "refused: hear from every node failed on web-1: it serves v0, and the plan expects v1",
+                "refused: hear from every node failed on web-1: it serves v0, and the plan expects v1; next: correct release.expected",
                 "nothing was touched",
             ])
         let report = try #require(RunReport(run.journal))
         let lines = ReportText(report).lines(width: 200).map(\.plain)
         #expect(lines.contains { $0.contains("refused: hear from every node failed") })
+        #expect(lines.contains { $0.hasPrefix("next") && $0.hasSuffix("correct release.expected") })
         let back = SampleRun.rolledBack()
         var facts = FactLine(began: SampleRun.began)
         #expect(back.entries.map { facts.line($0) }.contains { $0.contains("  turns back: ") })

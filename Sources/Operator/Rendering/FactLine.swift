@@ -46,6 +46,7 @@ struct FactLine {
         case .retried(let mark): "tried again" + FactLine.words(mark)
         case .turnedBack(let turned):
             (hasTouched ? "turns back: " : "refused: ") + turned.reason
+                + (turned.advice.map { "; next: \($0)" } ?? "")
         case .stopped(let stopped): "stopped: \(stopped.reason); next: \(stopped.advice)"
         case .ended(let ended): FactLine.words(ended.outcome)
         }
