@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlAPI
 import Dispatch
 import Logging
 import NodeEngine
@@ -109,7 +110,7 @@ actor Agent {
             memory: parts.memory, host: parts.host,
             gate: meter.observe(parts.gate.observe(), areReadsSettled: false, at: now),
             service: parts.gate.service,
-            identity: NodeEngine.AgentIdentity(boot: parts.boot, version: agentVersion), at: now)
+            identity: NodeEngine.AgentIdentity(boot: parts.boot, version: programVersion), at: now)
         journal = parts.journal
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import ControlAPI
 @preconcurrency import Dispatch
 import FoundationEssentials
 import Glibc
@@ -17,7 +18,7 @@ struct AgentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "sluice-agent",
         abstract: "Keeps a web node as the coordinator says it should be.",
-        version: agentVersion,
+        version: programVersion,
         subcommands: [Run.self, Check.self, Status.self, BreakGlass.self, Adopt.self])
 
     /// What every command knows.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ControlAPI
 import CurlClient
 import Dispatch
 import Glibc
@@ -9,9 +10,6 @@ import Releases
 import SteadyClock
 import UpgradeModel
 import WriteGate
-
-/// What the agent says it is.
-let agentVersion = "0.1.0"
 
 /// Opens everything that an agent needs, in the order in which it matters, and runs it.
 struct AgentStart: Sendable {
@@ -38,7 +36,7 @@ struct AgentStart: Sendable {
         let agent = try await open(gate, opened, clock)
         onStart { gate.stop() }
         logger.notice(
-            "sluice-agent \(agentVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
+            "sluice-agent \(programVersion): \(configuration.coordinator.url), gate \(gate.observe().setting.writes.kind.rawValue)"
         )
         let failure = await withTaskGroup(of: SystemFailure?.self) { group in
             group.addTask {
