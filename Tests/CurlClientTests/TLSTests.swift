@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Glibc
 import Testing
 
 @testable import CurlClient
@@ -21,7 +22,8 @@ import Testing
                 "-verify_return_error", "-www",
                 "-quiet",
             ])
-        defer { server.terminate() }
+        // Whatever the signals that it has inherited as blocked.
+        defer { kill(server.processIdentifier, SIGKILL) }
         let client = CurlClient()
         let url = "https://127.0.0.1:\(port)/"
         let tls = TLSFiles(

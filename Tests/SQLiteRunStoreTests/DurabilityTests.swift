@@ -208,13 +208,21 @@ import UpgradeModel
         let lease = FileLeaderLease(directory: directory.path, store: store)
         let epoch = try await lease.acquire(holder: "one")
         let before = try await changeCounter(directory.path)
+        let busy = AsyncStream<Void>.makeStream()
         try await withThrowingTaskGroup(of: Void.self) { group in
             // Keeps the writer busy until every append waits.
             group.addTask {
                 try await store.perform { _ in
-                    while store.waiting.withLock({ $0.count }) < 100 { usleep(500) }
+                    busy.continuation.finish()
+                    let deadline = ContinuousClock.now + .seconds(30)
+                    while store.waiting.withLock({ $0.count }) < 100, ContinuousClock.now < deadline
+                    {
+                        usleep(500)
+                    }
                 }
             }
+            // An append that came before would be alone in its commit.
+            for await _ in busy.stream {}
             for number in 0..<100 {
                 group.addTask {
                     let fleet = FleetName(unchecked: "fleet-\(number)")
