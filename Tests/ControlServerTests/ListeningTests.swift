@@ -3,6 +3,7 @@
 import ArgumentParser
 import ControlAPI
 import CurlClient
+import FoundationEssentials
 import Glibc
 import Logging
 import Testing
@@ -43,8 +44,9 @@ import Testing
 
     @Test("with a certificate speaks TLS, and nothing else")
     func speaksTLS() async throws {
-        let files = try Certificate.make()
-        try await RunningServer.run(tls: files) { server in
+        let certificate = try Certificate()
+        defer { certificate.remove() }
+        try await RunningServer.run(tls: certificate.files) { server in
             let answer = try await server.send(.get, Path.health, as: .nobody)
             #expect(answer.status == 200)
             let plain = server.origin.replacing("https", with: "http")
@@ -89,14 +91,21 @@ import Testing
     }
 }
 
-/// A certificate for 127.0.0.1, made by the openssl program.
-enum Certificate {
-    static func make() throws -> (certificate: String, key: String) {
+/// A certificate for 127.0.0.1, made by the openssl program in a directory of its own.
+struct Certificate {
+    private let directory: String
+
+    var files: (certificate: String, key: String) {
+        ("\(directory)/cert.pem", "\(directory)/key.pem")
+    }
+
+    func remove() { try? FileManager.default.removeItem(atPath: directory) }
+
+    init() throws {
         var template = Array("/tmp/sluice-tls-XXXXXX".utf8CString)
         try #require(mkdtemp(&template) != nil)
-        let directory = String(
+        directory = String(
             decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let files = (certificate: "\(directory)/cert.pem", key: "\(directory)/key.pem")
         let arguments = [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes",
@@ -113,6 +122,5 @@ enum Certificate {
         try #require(posix_spawnp(&process, "openssl", &actions, nil, &words, environ) == 0)
         var status: Int32 = 0
         try #require(waitpid(process, &status, 0) == process && status == 0)
-        return files
     }
 }

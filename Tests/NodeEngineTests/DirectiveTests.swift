@@ -81,19 +81,8 @@ import UpgradeModel
 }
 
 @Suite struct LeaseTests {
-    private func closed(_ expiry: Lease.Expiry) -> Rig {
-        var rig = Rig()
-        rig.hear(
-            .directive(
-                directive(1) {
-                    $0.writes = hold
-                    $0.lease = Lease(duration: .seconds(30), onExpiry: expiry)
-                }))
-        return rig
-    }
-
     @Test func aLeaseThatRunsOutBeforeTheMigrationOpensTheGate() {
-        var rig = closed(.open)
+        var rig = Rig.closed(.open)
         #expect(rig.wait(.milliseconds(29_999)).gate == nil)
         let ready = rig.wait(.milliseconds(1))
         #expect(ready.gate == .open)
@@ -102,7 +91,7 @@ import UpgradeModel
     }
 
     @Test func aLeaseThatRunsOutAfterwardsKeepsTheGateClosedLoudlyOnce() {
-        var rig = closed(.keep)
+        var rig = Rig.closed(.keep)
         let ready = rig.wait(.seconds(31))
         #expect(ready.gate == nil && ready.journal.isEmpty)
         #expect(ready.alarms == [.keptClosed(lease: .seconds(30))])
@@ -110,7 +99,7 @@ import UpgradeModel
     }
 
     @Test func contactKeepsTheLeaseAndContactAfterItClosesAgain() {
-        var rig = closed(.open)
+        var rig = Rig.closed(.open)
         _ = rig.wait(.seconds(20))
         rig.hear(.contact)
         #expect(rig.wait(.seconds(29)).gate == nil)
@@ -130,14 +119,14 @@ import UpgradeModel
     }
 
     @Test func anAgentThatWasKilledStartsItsLeaseAnewAndOpens() {
-        let before = closed(.open)
+        let before = Rig.closed(.open)
         var rig = Rig(before.journal)
         #expect(rig.hear(.time).gate == GateTarget(writes: hold, reads: nil))
         #expect(rig.wait(.seconds(30)).gate == .open)
     }
 
     @Test func theEngineAsksToBeWokenWhenTheLeaseRunsOut() throws {
-        var rig = closed(.open)
+        var rig = Rig.closed(.open)
         _ = rig.engine.status(at: rig.now)
         var woken: [Span] = []
         let start = rig.now

@@ -8,20 +8,9 @@ import UpgradeModel
 @Suite struct RestartTests {
     private let closedTarget = GateTarget(writes: hold, reads: nil)
 
-    private func closed(_ expiry: Lease.Expiry = .open) -> Rig {
-        var rig = Rig()
-        rig.hear(
-            .directive(
-                directive(1) {
-                    $0.writes = hold
-                    $0.lease = Lease(duration: .seconds(30), onExpiry: expiry)
-                }))
-        return rig
-    }
-
     /// Each line: when an agent starts, what the gate does then, and what it has written down when it is killed 9 s later.
     @Test func aCrashLoopWithoutTheCoordinatorOpensWhenOneLeaseIsOver() {
-        var rig = closed()
+        var rig = Rig.closed()
         let began = rig.now
         var transcript: [String] = []
         for _ in 0..<6 {
@@ -42,7 +31,7 @@ import UpgradeModel
     }
 
     @Test func aResumedLeaseRunsOutWhileAnAgentLivesAsWell() {
-        var rig = closed().restarted(after: .seconds(1)).restarted(after: .seconds(20))
+        var rig = Rig.closed().restarted(after: .seconds(1)).restarted(after: .seconds(20))
         #expect(rig.hear(.time).gate == closedTarget)
         #expect(rig.wait(.milliseconds(9_999)).gate == nil)
         let ready = rig.wait(.milliseconds(1))
@@ -53,7 +42,7 @@ import UpgradeModel
     }
 
     @Test func aNodeThatMayBeInTheMigrationStaysClosedThroughEveryRestart() {
-        var rig = closed(.keep)
+        var rig = Rig.closed(.keep)
         for _ in 0..<5 {
             rig = rig.restarted(after: .minutes(5))
             #expect(rig.gateAtStart == closedTarget)
@@ -65,7 +54,7 @@ import UpgradeModel
 
     @Test("the coordinator's word ends what starts without it have left", arguments: [true, false])
     func heard(isNews: Bool) {
-        var rig = closed()
+        var rig = Rig.closed()
         for _ in 0..<3 { rig = rig.restarted(after: .seconds(40)) }
         #expect(rig.gateAtStart == .open)
         let word = isNews ? NodeInput.directive(directive(2) { $0.writes = hold }) : .contact
@@ -88,7 +77,7 @@ import UpgradeModel
     }
 
     @Test func aClockThatWentBackEndsAResumedLeaseAndNotAFreshOne() {
-        let first = closed().restarted(after: .seconds(1), clockWentBack: true)
+        let first = Rig.closed().restarted(after: .seconds(1), clockWentBack: true)
         #expect(first.gateAtStart == closedTarget, "one fresh lease on the steady clock")
         let second = first.restarted(after: .milliseconds(1), clockWentBack: true)
         #expect(second.gateAtStart == .open)

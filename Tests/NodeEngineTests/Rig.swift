@@ -57,6 +57,18 @@ struct Rig {
             identity: .init(boot: "b", version: "0"), at: now)
     }
 
+    /// A node that holds writes under a lease of 30 s.
+    static func closed(_ expiry: Lease.Expiry = .open) -> Rig {
+        var rig = Rig()
+        rig.hear(
+            .directive(
+                directive(1) {
+                    $0.writes = hold
+                    $0.lease = Lease(duration: .seconds(30), onExpiry: expiry)
+                }))
+        return rig
+    }
+
     /// The next agent on the same node, after the last one was killed: what its start writes down, then its engine.
     func restarted(after span: Span, clockWentBack: Bool = false) -> Rig {
         var memory = NodeMemory()
