@@ -103,28 +103,32 @@ let rooms: [Room] = [
     Room(name: "sluice-agent", kind: .executable, needs: [.room("NodeAgent")]),
 
     // Tests
+    Room(name: "TestSupport", kind: .testSupport, needs: [.room("CEpoll")]),
     Room(name: "PostgresTestSupport", kind: .testSupport),
-    Room(name: "NginxTestSupport", kind: .testSupport),
+    Room(name: "NginxTestSupport", kind: .testSupport, needs: [.room("TestSupport")]),
     tests("UpgradeModel"),
     tests("SteadyClock", .room("UpgradeModel")),
     tests("ContentDigest", .room("UpgradeModel")),
     tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
     tests("ControlAPI", .room("UpgradeModel")),
     tests("PostgresClient", .room("PostgresTestSupport")),
-    tests("CurlClient"),
+    tests("CurlClient", .room("TestSupport")),
     Room(
         name: "GateHolder", kind: .testProgram, needs: [.room("WriteGate"), .room("UpgradeModel")]),
-    tests("WriteGate", .room("NginxTestSupport"), .room("UpgradeModel"), .room("GateHolder")),
+    tests(
+        "WriteGate", .room("NginxTestSupport"), .room("TestSupport"), .room("UpgradeModel"),
+        .room("GateHolder")),
     tests("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     tests("NodeEngine", .room("UpgradeModel"), exclude: ["Golden"]),
-    tests("Releases", .room("ContentDigest"), .room("UpgradeModel")),
+    tests("Releases", .room("TestSupport"), .room("ContentDigest"), .room("UpgradeModel")),
     tests(
-        "SchemaUpgrade", .room("PostgresTestSupport"), .room("PostgresClient"),
+        "SchemaUpgrade", .room("TestSupport"), .room("PostgresTestSupport"),
+        .room("PostgresClient"),
         .room("UpgradeModel"),
         .room("ContentDigest")),
     tests(
-        "SQLiteRunStore", .room("RunStore"), .room("UpgradeModel"), .room("ContentDigest"),
-        .room("StoreWriter"), .product("GRDB", package: "GRDB.swift")),
+        "SQLiteRunStore", .room("TestSupport"), .room("RunStore"), .room("UpgradeModel"),
+        .room("ContentDigest"), .room("StoreWriter"), .product("GRDB", package: "GRDB.swift")),
     Room(
         name: "StoreWriter", kind: .testProgram,
         needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
@@ -133,16 +137,17 @@ let rooms: [Room] = [
         .room("UpgradeEngine"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
         logging),
     tests(
-        "NodeAgent", .room("UpgradeModel"), .room("NodeEngine"), .room("ControlAPI"),
-        .room("CurlClient"), .room("WriteGate"), .room("Releases"), .room("ContentDigest"), logging,
-        .room("sluice-agent")),
+        "NodeAgent", .room("TestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
+        .room("ControlAPI"), .room("CurlClient"), .room("WriteGate"), .room("Releases"),
+        .room("ContentDigest"), logging, .room("sluice-agent")),
     tests(
-        "ControlServer", .room("UpgradeModel"), .room("ControlAPI"), .room("RunStore"),
-        .room("Coordinator"), .room("CurlClient"), .room("ContentDigest"), .room("UpgradeEngine"),
+        "ControlServer", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
+        .room("RunStore"), .room("Coordinator"), .room("CurlClient"), .room("ContentDigest"),
+        .room("UpgradeEngine"),
         logging, metrics, arguments),
     tests(
-        "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
-        .room("UpgradeEngine"), .room("ContentDigest"), arguments),
+        "Operator", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
+        .room("UpgradePlan"), .room("UpgradeEngine"), .room("ContentDigest"), arguments),
     Room(
         name: "EndToEndTests", kind: .tests,
         needs: [.product("Subprocess", package: "swift-subprocess")]),

@@ -15,11 +15,15 @@ public struct ServerError: Hashable, Sendable {
     public var position: Int?
     /// The call stack inside the server, for people.
     public var context: String?
+    /// The schema of what the error is about, where the server says so.
+    public var schema: String?
+    /// The function of the server's source that found the error, such as `simple_heap_delete`; never translated.
+    public var routine: String?
 
     public init(
         severity: String, sqlState: String, message: String, detail: String? = nil,
         hint: String? = nil,
-        position: Int? = nil, context: String? = nil
+        position: Int? = nil, context: String? = nil, schema: String? = nil, routine: String? = nil
     ) {
         self.severity = severity
         self.sqlState = sqlState
@@ -28,6 +32,8 @@ public struct ServerError: Hashable, Sendable {
         self.hint = hint
         self.position = position
         self.context = context
+        self.schema = schema
+        self.routine = routine
     }
 }
 

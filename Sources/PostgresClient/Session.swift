@@ -195,6 +195,6 @@ extension ServerError {
             severity: field("V") ?? field("S") ?? "ERROR", sqlState: sqlState,
             message: field("M") ?? "",
             detail: field("D"), hint: field("H"), position: field("P").flatMap { Int($0) },
-            context: field("W"))
+            context: field("W"), schema: field("s"), routine: field("R"))
     }
 }

@@ -26,7 +26,7 @@ public final class FileLeaderLease: LeaderLease {
     }
 
     deinit {
-        if let descriptor = descriptor.withLock({ $0 }) { _ = Glibc.close(descriptor) }
+        if let descriptor = descriptor.withLock({ $0 }) { giveUp(descriptor) }
     }
 
     public func acquire(holder: String) async throws(StoreFailure) -> Epoch {
@@ -74,7 +74,7 @@ public final class FileLeaderLease: LeaderLease {
 
     public func release() async {
         descriptor.withLock { descriptor in
-            if let open = descriptor { _ = Glibc.close(open) }
+            if let open = descriptor { giveUp(open) }
             descriptor = nil
         }
     }
@@ -83,12 +83,23 @@ public final class FileLeaderLease: LeaderLease {
 private func takeLock(_ path: String) throws(StoreFailure) -> Int32 {
     let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw systemFailure("open", path) }
-    if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
-    let number = errno
+    // A child between its fork and its exec may hold the lock of a process that has just been killed, hence the patience.
+    var number = EWOULDBLOCK
+    for attempt in 0..<20 where number == EWOULDBLOCK {
+        if attempt > 0 { usleep(25_000) }
+        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
+        number = errno
+    }
     let holder = readLock(descriptor).holder
     _ = Glibc.close(descriptor)
     guard number == EWOULDBLOCK else { throw systemFailure("lock", path, number) }
     throw .leaderHeld(by: holder)
+}
+
+/// Unlocks before it closes: a child between its fork and its exec has the file open as well, and the lock with it.
+private func giveUp(_ descriptor: Int32) {
+    flock(descriptor, LOCK_UN)
+    _ = Glibc.close(descriptor)
 }
 
 /// The epoch led last, and who led. A file that is new or torn says zero and `unknown`.

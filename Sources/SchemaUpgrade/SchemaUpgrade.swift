@@ -192,12 +192,22 @@ extension PostgresError {
         return code.map { DatabaseFailure(code: $0, error.message, advice: error.hint) }
     }
 
-    /// Lock timeout, the deadlocks that are ended in favour of everybody else, and two who change one row of the catalog.
-    var isLockTimeout: Bool {
-        if case .server(let error) = self, error.message == "tuple concurrently updated" {
-            return true
+    /// Lock timeout, the deadlocks that are ended in favour of everybody else, and races in the catalog.
+    ///
+    /// All of them leave nothing behind and are over when the statement is sent again.
+    var isLockTimeout: Bool { ["55P03", "40P01"].contains(sqlState) || isCatalogRace }
+
+    /// Two changed one row of the catalog in the same instant, and this was the second.
+    ///
+    /// Memberships and settings are rows of the whole server, and nothing locks them: an administrator, or another fleet's
+    /// fence in another database, may take the same one. PostgreSQL reports it as an internal error.
+    private var isCatalogRace: Bool {
+        guard case .server(let error) = self else { return false }
+        return switch error.sqlState {
+        case "XX000": ["simple_heap_update", "simple_heap_delete"].contains(error.routine)
+        case "23505": error.schema == "pg_catalog"
+        default: false
         }
-        return ["55P03", "40P01"].contains(sqlState)
     }
 }
 

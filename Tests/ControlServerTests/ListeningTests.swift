@@ -6,6 +6,7 @@ import CurlClient
 import FoundationEssentials
 import Glibc
 import Logging
+import TestSupport
 import Testing
 
 @testable import ControlServer
@@ -45,7 +46,6 @@ import Testing
     @Test("with a certificate speaks TLS, and nothing else")
     func speaksTLS() async throws {
         let certificate = try Certificate()
-        defer { certificate.remove() }
         try await RunningServer.run(tls: certificate.files) { server in
             let answer = try await server.send(.get, Path.health, as: .nobody)
             #expect(answer.status == 200)
@@ -99,13 +99,8 @@ struct Certificate {
         ("\(directory)/cert.pem", "\(directory)/key.pem")
     }
 
-    func remove() { try? FileManager.default.removeItem(atPath: directory) }
-
     init() throws {
-        var template = Array("/tmp/sluice-tls-XXXXXX".utf8CString)
-        try #require(mkdtemp(&template) != nil)
-        directory = String(
-            decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        directory = try TemporaryDirectory().path
         let arguments = [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes",

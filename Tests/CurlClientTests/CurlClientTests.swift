@@ -3,6 +3,7 @@
 import Glibc
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import CurlClient
 
@@ -71,12 +72,12 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
     @Test("a file is sent as the body")
     func fileBody() async throws {
         let directory = try TemporaryDirectory()
-        defer { directory.remove() }
         let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         let server = try TestServer { request, connection in connection.respond("201 Created") }
         defer { server.stop() }
         let response = try await CurlClient().perform(
-            HTTPRequest(.put, server.url("/blob"), body: .file(path: directory.file("blob", bytes)))
+            HTTPRequest(
+                .put, server.url("/blob"), body: .file(path: try directory.file("blob", bytes)))
         )
         #expect(response.status == 201)
         #expect(server.requests.first?.method == "PUT")
@@ -143,7 +144,6 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
     @Test("a request goes over a Unix socket")
     func unixSocket() async throws {
         let directory = try TemporaryDirectory()
-        defer { directory.remove() }
         let path = "\(directory.path)/app.sock"
         let server = try TestServer(unixSocket: path) { _, connection in
             connection.respond("200 OK", "hello")

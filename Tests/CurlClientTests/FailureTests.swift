@@ -3,6 +3,7 @@
 import Glibc
 import Synchronization
 import Testing
+import TestSupport
 
 @testable import CurlClient
 

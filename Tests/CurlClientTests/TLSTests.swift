@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Testing
+import TestSupport
 
 @testable import CurlClient
 
@@ -11,7 +12,6 @@ import Testing
     @Test("a server is trusted by the given authorities only, and a client shows its certificate")
     func mutual() async throws {
         let directory = try TemporaryDirectory()
-        defer { directory.remove() }
         let path = directory.path
         try makeCertificates(path)
         let port = try TestServer.unusedPort()

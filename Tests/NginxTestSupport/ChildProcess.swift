@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 
 /// A program that the test started and that it alone signals, by its recorded process identifier.
 public final class ChildProcess: Sendable {

@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 
 /// A client of one request a connection, over plain sockets; each request blocks a thread of its own.
 public struct HTTPClient: Sendable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 
 /// An nginx of the test's own: own directory, own configuration, own loopback address, stopped by its recorded process
 /// identifier.

@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import TestSupport
 
 /// An application on a unix socket that records every request that reaches it and answers with its name.
 public final class RecordingApplication: Sendable {
@@ -34,7 +35,7 @@ public final class RecordingApplication: Sendable {
     }
 
     public let path: String
-    private let listener: Int32
+    private let listener: ListeningSocket
     private let recorded = Mutex<[(turn: Int, request: Request)]>([])
     private let reply: @Sendable (Request) -> Reply
 
@@ -43,26 +44,8 @@ public final class RecordingApplication: Sendable {
     ) throws {
         self.path = path
         self.reply = reply ?? { _ in Reply(body: name) }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
-            throw TestSupportFailure("\(path) is too long")
-        }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        unlink(path)
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
-        guard result == 0, listen(listener, 4096) == 0 else {
-            throw TestSupportFailure(
-                "cannot listen on \(path): \(String(cString: strerror(errno)))")
-        }
-        chmod(path, 0o666)
-        serve()
+        listener = try ListeningSocket(unixSocket: path)
+        listener.start { [weak self] connection, turn in self?.answer(connection, turn) }
     }
 
     /// Every request that has reached the application, in the order in which their connections were accepted.
@@ -72,39 +55,11 @@ public final class RecordingApplication: Sendable {
     public var writes: [Request] { requests.filter { $0.method == "POST" } }
 
     /// Stops listening; requests under way are answered.
-    public func stop() {
-        shutdown(listener, Int32(SHUT_RDWR))
-    }
+    public func stop() { listener.stop() }
 
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-    }
-
-    private func serve() {
-        let listener = listener
-        Thread.detachNewThread { [weak self] in
-            var turn = 0
-            while true {
-                let connection = accept(listener, nil, nil)
-                if connection < 0 {
-                    if errno == EINTR || errno == ECONNABORTED { continue }
-                    return
-                }
-                guard let self else {
-                    close(connection)
-                    return
-                }
-                turn += 1
-                let thread = Thread { [turn] in self.answer(connection, turn) }
-                thread.stackSize = 256 * 1024
-                thread.start()
-            }
-        }
-    }
+    deinit { listener.stop() }
 
     private func answer(_ connection: Int32, _ turn: Int) {
-        defer { close(connection) }
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
         var request: Request?

@@ -5,6 +5,7 @@ import Glibc
 import Releases
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import NodeAgent
@@ -14,7 +15,7 @@ import UpgradeModel
     let runner: ActionRunner
 
     init() throws {
-        directory = try makeTemporaryDirectory()
+        directory = try TemporaryDirectory().path
         runner = ActionRunner(outputDirectory: directory)
     }
 
@@ -33,7 +34,6 @@ import UpgradeModel
     /// Threads begin and end meanwhile, as they do in an agent that has just started.
     @Test(.enabled(if: geteuid() == 0, "only root can become another"))
     func anActionBecomesItsUserWhateverTheAgentsThreadsDo() async throws {
-        defer { clean() }
         chmod(directory, 0o755)
         var asNobody = action(["/usr/bin/id"])
         let nobody = try #require(getpwnam("nobody")?.pointee)
@@ -75,10 +75,7 @@ import UpgradeModel
         )
     }
 
-    private func clean() { try? FileManager.default.removeItem(atPath: directory) }
-
     @Test func outputAndStatusAreKept() async {
-        defer { clean() }
         let outcome = await run(action(["/bin/sh", "-c", "echo out; echo err >&2; exit 3"]))
         #expect(outcome.state == .failed)
         #expect(outcome.output == "out\nerr\nexit status 3")
@@ -88,7 +85,6 @@ import UpgradeModel
     }
 
     @Test func placeholdersAreWholeArgumentsAndNothingIsExpanded() async throws {
-        defer { clean() }
         let digest = try #require(Digest(String(repeating: "a", count: 64)))
         let release = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: digest)
         let printf = action([
@@ -100,7 +96,6 @@ import UpgradeModel
     }
 
     @Test func theEnvironmentIsMadeFromNothing() async {
-        defer { clean() }
         setenv("SLUICE_TEST_PASSED", "yes", 1)
         setenv("SLUICE_TEST_KEPT_BACK", "no", 1)
         let outcome = await run(action(["/usr/bin/env"], environment: ["SLUICE_TEST_PASSED"]))
@@ -112,14 +107,12 @@ import UpgradeModel
     }
 
     @Test func aProgramThatIsNotThereIsNotStarted() async {
-        defer { clean() }
         let outcome = await run(action(["/no/such/program"]))
         #expect(outcome.state == .notStarted)
         #expect(outcome.output.contains("/no/such/program"))
     }
 
     @Test func outOfTimeTheWholeSessionEndsEvenWhenItIgnoresTheRequest() async throws {
-        defer { clean() }
         let script =
             "trap '' TERM; sleep 60 & echo $! > \(directory)/child; echo $$ > \(directory)/self; wait; sleep 60"
         let outcome = await run(action(["/bin/sh", "-c", script], timeout: .milliseconds(500)))
@@ -133,7 +126,6 @@ import UpgradeModel
     }
 
     @Test func outputWithoutEndIsBoundedOnDiskAndInTheOutcome() async throws {
-        defer { clean() }
         let outcome = await run(
             action(
                 [
@@ -150,7 +142,6 @@ import UpgradeModel
     }
 
     @Test func aChildThatKeepsTheOutputOpenDoesNotKeepTheActionWaitingAndLivesOn() async throws {
-        defer { clean() }
         let script = "echo started; setsid sleep 30 & echo $! > \(directory)/daemon"
         let began = ContinuousClock.now
         let outcome = await run(action(["/bin/sh", "-c", script]))
@@ -163,7 +154,6 @@ import UpgradeModel
     }
 
     @Test func anIdentityFromOutsideNamesNoPath() {
-        defer { clean() }
         let file = runner.outputFile(identity("../../etc/cron.d/x"))
         #expect(file.hasPrefix(directory + "/"))
         #expect(!file.dropFirst(directory.count + 1).contains("/"))
@@ -174,7 +164,6 @@ import UpgradeModel
         arguments: [("exit 0", true), ("exit 1", false), ("exit 2", nil), ("kill -9 $$", nil)]
             as [(String, Bool?)])
     func probe(script: String, expected: Bool?) async {
-        defer { clean() }
         let context = ActionRunner.Context(identity: identity("t"))
         let probed = action(["/bin/false"], probe: ["/bin/sh", "-c", script])
         #expect(await runner.probe(probed, context) == expected)

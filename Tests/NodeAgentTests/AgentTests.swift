@@ -8,6 +8,7 @@ import Glibc
 import NodeEngine
 import Releases
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import NodeAgent
@@ -311,8 +312,7 @@ import UpgradeModel
     }
 
     @Test func anApplicationWhoseQueueIsFullIsReachable() throws {
-        let directory = try makeTemporaryDirectory()
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let directory = try TemporaryDirectory().path
         let path = directory + "/app.sock"
         #expect(reasonNotToConnect(to: path) != nil)
         let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)

@@ -2,6 +2,7 @@
 
 import FoundationEssentials
 import Testing
+import TestSupport
 import UpgradeModel
 import WriteGate
 
@@ -168,8 +169,7 @@ import WriteGate
     }
 
     @Test func aTokenThatOthersMayReadIsRefusedAndNeverShown() throws {
-        let directory = try makeTemporaryDirectory()
-        defer { try? FileManager.default.removeItem(atPath: directory) }
+        let directory = try TemporaryDirectory().path
         try write("top-secret", to: directory + "/token", mode: 0o644)
         #expect(throws: SystemFailure.self) { try readToken(.file(directory + "/token")) }
         do { _ = try readToken(.file(directory + "/token")) } catch {

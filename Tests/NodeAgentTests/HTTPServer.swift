@@ -2,6 +2,7 @@
 
 import Glibc
 import Synchronization
+import TestSupport
 
 /// A small HTTP/1.1 server for tests, on a free loopback port or a unix socket: one thread a connection.
 final class HTTPServer: Sendable {
@@ -30,81 +31,21 @@ final class HTTPServer: Sendable {
     /// Called on the connection's thread, where it may block. `nil` closes the connection without an answer.
     typealias Handler = @Sendable (Request) -> Answer?
 
-    let port: UInt16
-    private let listener: Int32
-    private let connections = Connections()
+    var port: UInt16 { listener.port }
+    private let listener: ListeningSocket
 
-    private final class Connections: Sendable {
-        let isStopped = Mutex(false)
-        let open = Mutex<Set<Int32>>([])
-    }
-
-    init(unixSocket: String? = nil, port wanted: UInt16 = 0, _ handler: @escaping Handler) throws {
-        var number: UInt16 = 0
-        let descriptor: Int32
-        if let unixSocket {
-            unlink(unixSocket)
-            descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: unixSocket.utf8) }
-            try check(bindTo(descriptor, &address) == 0, "bind \(unixSocket)")
-        } else {
-            descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-            var yes: Int32 = 1
-            setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, 4)
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = wanted.bigEndian
-            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-            try check(bindTo(descriptor, &address) == 0, "bind a loopback port")
-            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-            _ = withUnsafeMutableBytes(of: &address) {
-                getsockname(
-                    descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
+    init(unixSocket: String? = nil, port: UInt16 = 0, _ handler: @escaping Handler) throws {
+        listener =
+            if let unixSocket { try ListeningSocket(unixSocket: unixSocket) } else {
+                try ListeningSocket(port: port)
             }
-            number = UInt16(bigEndian: address.sin_port)
-        }
-        listener = descriptor
-        port = number
-        try check(listen(descriptor, 128) == 0, "listen")
-        onThread { [connections, listener] in
-            while true {
-                let connection = accept(listener, nil, nil)
-                guard connection >= 0 else { return }
-                _ = fcntl(connection, F_SETFD, FD_CLOEXEC)
-                if connections.isStopped.withLock({ $0 }) {
-                    close(connection)
-                    return
-                }
-                var yes: Int32 = 1
-                setsockopt(connection, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, 4)
-                connections.open.withLock { _ = $0.insert(connection) }
-                onThread {
-                    serve(connection, handler)
-                    // Closed with the entry gone, so that `stop` never shuts down a number that is somebody else's.
-                    connections.open.withLock { _ = $0.remove(connection) }
-                    close(connection)
-                }
-            }
-        }
+        listener.start { connection, _ in serve(connection, handler) }
     }
 
     deinit { stop() }
 
     /// Ends the listener and every connection.
-    func stop() {
-        let isFirst = connections.isStopped.withLock { stopped in
-            defer { stopped = true }
-            return !stopped
-        }
-        guard isFirst else { return }
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-        connections.open.withLock {
-            for connection in $0 { shutdown(connection, Int32(SHUT_RDWR)) }
-        }
-    }
+    func stop() { listener.end() }
 }
 
 struct TestFailure: Error, CustomStringConvertible {
@@ -114,13 +55,6 @@ struct TestFailure: Error, CustomStringConvertible {
 func check(_ condition: Bool, _ what: String) throws {
     guard condition else {
         throw TestFailure(description: "\(what): \(String(cString: strerror(errno)))")
-    }
-}
-
-private func bindTo<Address>(_ descriptor: Int32, _ address: inout Address) -> Int32 {
-    withUnsafeBytes(of: &address) {
-        guard let start = $0.assumingMemoryBound(to: sockaddr.self).baseAddress else { return -1 }
-        return bind(descriptor, start, socklen_t(MemoryLayout<Address>.size))
     }
 }
 
@@ -172,22 +106,4 @@ private func receive(_ connection: Int32, _ buffer: inout [UInt8]) -> HTTPServer
     let words = lines.first?.split(separator: " ").map(String.init) ?? []
     guard words.count >= 2 else { return nil }
     return HTTPServer.Request(method: words[0], target: words[1], headers: headers, body: body)
-}
-
-private final class Body {
-    let run: @Sendable () -> Void
-    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
-}
-
-private func onThread(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    // SAFETY: the retain is given to the thread, which releases it.
-    let raw = Unmanaged.passRetained(Body(body)).toOpaque()
-    let failed = pthread_create(
-        &thread, nil,
-        { raw in
-            if let raw { Unmanaged<Body>.fromOpaque(raw).takeRetainedValue().run() }
-            return nil
-        }, raw)
-    if failed == 0 { pthread_detach(thread) } else { Unmanaged<Body>.fromOpaque(raw).release() }
 }

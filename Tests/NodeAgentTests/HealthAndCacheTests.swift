@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import NodeAgent
@@ -129,8 +130,7 @@ private enum Thread {
     }
 
     @Test func aDirectoryIsEmptiedAndWhatItsLinksPointToIsNot() async throws {
-        let root = try makeTemporaryDirectory()
-        defer { try? FileManager.default.removeItem(atPath: root) }
+        let root = try TemporaryDirectory().path
         let files = FileManager.default
         try files.createDirectory(atPath: root + "/cache/a/b/c", withIntermediateDirectories: true)
         try files.createDirectory(atPath: root + "/precious", withIntermediateDirectories: true)
@@ -150,8 +150,7 @@ private enum Thread {
     }
 
     @Test func aDirectoryThatIsALinkIsLeftAloneAndOneThatIsNotThereIsEmpty() async throws {
-        let root = try makeTemporaryDirectory()
-        defer { try? FileManager.default.removeItem(atPath: root) }
+        let root = try TemporaryDirectory().path
         try FileManager.default.createDirectory(
             atPath: root + "/precious", withIntermediateDirectories: true)
         try write("1", to: root + "/precious/keep", mode: 0o600)

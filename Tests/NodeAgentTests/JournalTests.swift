@@ -3,6 +3,7 @@
 import FoundationEssentials
 import NodeEngine
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import NodeAgent
@@ -12,7 +13,7 @@ import UpgradeModel
     var path: String { directory + "/agent.journal" }
     let now = Instant(milliseconds: 5_000_000_000_000)
 
-    init() throws { directory = try makeTemporaryDirectory() }
+    init() throws { directory = try TemporaryDirectory().path }
 
     private func write(_ records: [NodeRecord]) throws {
         var opened = try AgentJournal.open(path)
@@ -27,7 +28,6 @@ import UpgradeModel
     ]
 
     @Test func whatWasAppendedIsThereAgainWithItsLastInstant() throws {
-        defer { try? FileManager.default.removeItem(atPath: directory) }
         try write(records)
         let opened = try AgentJournal.open(path)
         #expect(opened.memory.directive?.revision == 4)
@@ -36,7 +36,6 @@ import UpgradeModel
     }
 
     @Test func aJournalTornAtAnyByteOpensWithWhatWasComplete() throws {
-        defer { try? FileManager.default.removeItem(atPath: directory) }
         try write(records)
         let whole = try Data(contentsOf: URL(filePath: path))
         let firstLine = try #require(whole.firstIndex(of: 10)) + 1
@@ -52,7 +51,6 @@ import UpgradeModel
     }
 
     @Test func damageInTheMiddleRefusesToStartAndSaysWhatToDo() throws {
-        defer { try? FileManager.default.removeItem(atPath: directory) }
         try write(records)
         var bytes = try Data(contentsOf: URL(filePath: path))
         bytes[10] = 0
@@ -68,14 +66,12 @@ import UpgradeModel
     }
 
     @Test func aSecondAgentIsRefused() throws {
-        defer { try? FileManager.default.removeItem(atPath: directory) }
         let first = try AgentJournal.open(path)
         #expect(throws: SystemFailure.self) { _ = try AgentJournal.open(path).memory }
         withExtendedLifetime(first) {}
     }
 
     @Test func aCompactedJournalSaysTheSameInLess() throws {
-        defer { try? FileManager.default.removeItem(atPath: directory) }
         var opened = try AgentJournal.open(path)
         var memory = opened.memory
         for revision in 1...200 {

@@ -7,6 +7,7 @@ import Logging
 import NodeEngine
 import Releases
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import NodeAgent
@@ -24,7 +25,7 @@ final class TestNode: Sendable {
     /// - Parameter extra: YAML that is added to the configuration.
     init(_ coordinator: FakeCoordinator, extra: String = "") throws {
         self.coordinator = coordinator
-        root = try makeTemporaryDirectory()
+        root = try TemporaryDirectory().path
         for folder in ["state", "run", "sockets"] {
             try FileManager.default.createDirectory(
                 atPath: "\(root)/\(folder)", withIntermediateDirectories: true)
@@ -52,8 +53,6 @@ final class TestNode: Sendable {
         }
         self.configuration = configuration
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: root) }
 
     /// Makes a bundle, lets the coordinator have its blobs, and says what release it is.
     func publish(_ name: String, files: [String: String], held: Bool = true) throws
@@ -142,15 +141,6 @@ private struct MemoryBlobs: BlobSource {
     func fetch(_ digest: Digest, from offset: Int64, into sink: BlobSink) async throws {
         _ = (blobs[digest] ?? []).dropFirst(Int(offset)).withUnsafeBytes { sink.write($0) }
     }
-}
-
-func makeTemporaryDirectory() throws -> String {
-    var template = Array("/tmp/sluice-agent.XXXXXX".utf8CString)
-    let made = template.withUnsafeMutableBufferPointer {
-        $0.baseAddress.flatMap { mkdtemp($0) } != nil
-    }
-    try check(made, "mkdtemp")
-    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 func write(_ text: String, to file: String, mode: mode_t) throws {

@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 
 /// A scripted coordinator on a free loopback port: one thread a connection, one request a connection.
 final class FakeCoordinator: Sendable {
@@ -60,8 +61,8 @@ final class FakeCoordinator: Sendable {
 
     typealias Handler = @Sendable (Request) -> Answer
 
-    let port: UInt16
-    private let listener: Int32
+    var port: UInt16 { listener.port }
+    private let listener: ListeningSocket
     private let handler: Handler
     private let seen = Mutex<[Request]>([])
 
@@ -74,38 +75,13 @@ final class FakeCoordinator: Sendable {
 
     init(handler: @escaping Handler) throws {
         self.handler = handler
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-                    && listen(descriptor, 64) == 0
-            }
-        }
-        guard isListening else { throw POSIXError(.EADDRNOTAVAIL) }
-        listener = descriptor
-        port = UInt16(bigEndian: address.sin_port)
-        Thread.detachNewThread { [weak self] in
-            while true {
-                let client = accept(descriptor, nil, nil)
-                guard client >= 0 else { return }
-                Thread.detachNewThread { [weak self] in
-                    self?.serve(client)
-                    close(client)
-                }
-            }
-        }
+        listener = try ListeningSocket()
+        listener.start { [weak self] connection, _ in self?.serve(connection) }
     }
 
-    func stop() { shutdown(listener, Int32(SHUT_RDWR)) }
+    func stop() { listener.stop() }
 
-    deinit {
-        stop()
-        close(listener)
-    }
+    deinit { listener.stop() }
 
     private func serve(_ descriptor: Int32) {
         guard let request = FakeCoordinator.read(descriptor) else { return }

@@ -2,6 +2,7 @@
 
 import Glibc
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import Releases

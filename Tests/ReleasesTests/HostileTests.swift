@@ -3,6 +3,7 @@
 import ContentDigest
 import Glibc
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import Releases

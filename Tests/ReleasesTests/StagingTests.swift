@@ -4,6 +4,7 @@ import ContentDigest
 import Glibc
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import Releases

@@ -4,22 +4,12 @@ import ContentDigest
 import Glibc
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import Releases
 
-/// A directory of the test's own, removed when the last reference goes.
-final class TemporaryDirectory: Sendable {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/sluice-releases-XXXXXX".utf8CString)
-        let made = try #require(mkdtemp(&template))
-        path = String(cString: made)
-    }
-
-    deinit { try? FileSystem().removeTree(path) }
-
+extension TemporaryDirectory {
     /// Writes files, `x ` before a path makes it executable, and returns the directory.
     func write(_ files: [String: String], under directory: String) throws -> String {
         let top = "\(path)/\(directory)"

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import FoundationEssentials
 import GRDB
 import Glibc
 import RunStore
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import SQLiteRunStore
@@ -21,6 +23,30 @@ import UpgradeModel
             ]
         }
         #expect(answers == ["truncate", "3"])
+    }
+
+    @Test(
+        "frees its lead for the next although a child between fork and exec has the lock file open")
+    func releaseUnlocks() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try await SQLiteRunStore(directory: directory.path)
+        let first = FileLeaderLease(directory: directory.path, store: store)
+        _ = try await first.acquire(holder: "one")
+        // What such a child has: the same open file once more.
+        let name = "\(directory.path)/leader.lock"
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap(
+            Int32.init
+        )
+        .filter {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)"))
+                == name
+        }
+        let child = dup(try #require(open.first))
+        defer { close(child) }
+        await first.release()
+        let second = FileLeaderLease(directory: directory.path, store: store)
+        #expect(try await second.acquire(holder: "two").rawValue == 2)
+        await second.release()
     }
 
     @Test("gives back after a restart what it acknowledged before")

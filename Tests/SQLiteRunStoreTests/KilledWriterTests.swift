@@ -4,6 +4,7 @@ import Glibc
 import RunStore
 import SQLiteRunStore
 import Testing
+import TestSupport
 import UpgradeModel
 
 @Suite("A killed coordinator") struct KilledWriterTests {

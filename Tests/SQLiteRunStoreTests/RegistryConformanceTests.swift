@@ -4,6 +4,7 @@ import ContentDigest
 import RunStore
 import SQLiteRunStore
 import Testing
+import TestSupport
 import UpgradeModel
 
 @Suite("A registry") struct RegistryConformanceTests {

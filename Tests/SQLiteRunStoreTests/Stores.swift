@@ -7,6 +7,7 @@ import RunStore
 import SQLiteRunStore
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 /// The implementations that the conformance suite drives.
@@ -41,29 +42,6 @@ struct Stores: Sendable {
     var blobs: any BlobStore
     /// The lease of one more process.
     var lease: @Sendable () -> any LeaderLease
-}
-
-/// A directory of the test's own, removed when the process ends: a value that is no longer used may be gone before a file is.
-struct TemporaryDirectory: Sendable {
-    private static let made = Mutex<[String]>([])
-
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/sluice-store-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw StoreFailure.io("mkdtemp") }
-        let path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-        self.path = path
-        let isFirst = Self.made.withLock { made in
-            made.append(path)
-            return made.count == 1
-        }
-        if isFirst { atexit { TemporaryDirectory.removeAll() } }
-    }
-
-    private static func removeAll() {
-        for path in made.withLock({ $0 }) { try? FileManager.default.removeItem(atPath: path) }
-    }
 }
 
 extension JournalAppend {

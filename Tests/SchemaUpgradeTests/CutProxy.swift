@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Dispatch
 import Glibc
 import Synchronization
+import TestSupport
 
 /// A relay on loopback between a client and PostgreSQL that loses the answer to one request, and the session with it.
 ///
@@ -17,35 +17,21 @@ final class CutProxy: Sendable {
         var refusesAfterCut = false
     }
 
-    let port: UInt16
-    private let listener: Int32
+    var port: UInt16 { listener.port }
+    private let listener: ListeningSocket
     private let server: UInt16
     private let state = Mutex(State())
 
     init(server: Int) throws {
-        let made = try listen()
-        (listener, port) = made
+        listener = try ListeningSocket()
         self.server = UInt16(server)
-        let listener = listener
-        // A serial queue each has a thread of its own, which may block.
-        DispatchQueue(label: "cut-proxy").async { [weak self] in
-            while true {
-                let client = accept(listener, nil, nil)
-                if client < 0 { return }
-                guard let self else {
-                    close(client)
-                    return
-                }
-                DispatchQueue(label: "cut-proxy.session").async { self.serve(client) }
-            }
-        }
+        listener.start { [weak self] client, _ in self?.serve(client) }
     }
 
     /// Ends the listening; sessions end with their client.
-    func stop() {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-    }
+    func stop() { listener.stop() }
+
+    deinit { listener.stop() }
 
     /// The answer after so many more is lost; then there is no server any more, if the proxy is told so.
     func cut(afterAnswers answered: Int, thenRefuse: Bool) {
@@ -63,7 +49,6 @@ final class CutProxy: Sendable {
     }
 
     private func serve(_ client: Int32) {
-        defer { close(client) }
         if state.withLock({ $0.isCut && $0.refusesAfterCut }) { return }
         let upstream = connect(to: server)
         guard upstream >= 0 else { return }
@@ -129,8 +114,6 @@ private struct Frames {
     }
 }
 
-private struct SocketError: Error { var number = errno }
-
 private func loopback(_ port: UInt16) -> sockaddr_in {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -148,16 +131,6 @@ private func withAddress(
     return withUnsafeMutablePointer(to: &address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, &length) }
     }
-}
-
-private func listen() throws -> (listener: Int32, port: UInt16) {
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    var address = loopback(0)
-    guard listener >= 0, withAddress(&address, { bind(listener, $0, $1) }) == 0,
-        Glibc.listen(listener, 16) == 0,
-        withAddress(&address, { getsockname(listener, $0, &$1) }) == 0
-    else { throw SocketError() }
-    return (listener, UInt16(bigEndian: address.sin_port))
 }
 
 private func connect(to port: UInt16) -> Int32 {

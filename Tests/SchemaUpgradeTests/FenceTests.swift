@@ -3,6 +3,7 @@
 import PostgresClient
 import PostgresTestSupport
 import SchemaUpgrade
+import Synchronization
 import Testing
 import UpgradeModel
 
@@ -372,6 +373,38 @@ func theFenceCanBeLoweredByHand(next: DatabaseTask.Kind) async throws {
     try await upgrade.done(.lowerFence)
     let left = Set(try await site.catalog()).symmetricDifference(before)
     #expect(left == [])
+    await upgrade.close()
+}
+
+/// Memberships are rows of the server that nothing locks: of two that take one away at once, the second gets an internal error.
+@Test func whoChangesAMembershipInTheSameInstantDoesNotFailTheFence() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade()
+    let administrator = try await site.connect(as: "postgres")
+    let isOver = Atomic(false)
+    async let races = {
+        var races = 0
+        while !isOver.load(ordering: .relaxed), !Task.isCancelled {
+            for change in ["GRANT pg_write_all_data TO $app", "REVOKE pg_write_all_data FROM $app"]
+            {
+                do {
+                    try await administrator.execute(site.named(change))
+                } catch let error as PostgresError {
+                    // The fence was first.
+                    #expect(["XX000", "23505"].contains(error.sqlState))
+                    races += 1
+                }
+            }
+        }
+        return races
+    }()
+    for run in 1...40 {
+        try await upgrade.done(.raiseFence, run: "r\(run)")
+        try await upgrade.done(.lowerFence, run: "r\(run)")
+    }
+    isOver.store(true, ordering: .relaxed)
+    print("memberships: the administrator lost \(try await races) races")
+    await administrator.close()
     await upgrade.close()
 }
 

@@ -5,25 +5,48 @@ import UpgradeModel
 
 @testable import UpgradePlan
 
+/// A text that means harm, with a name, for a million brackets say little in a test's output.
+struct Hostile: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let text: String
+
+    init(_ name: String, _ text: String) {
+        self.testDescription = name
+        self.text = text
+    }
+}
+
 /// A great deal of one thing: each must end in a bounded list of findings.
 @Suite(.serialized) struct HostileTests {
-    @Test(
-        "a great deal of anything gives a bounded answer",
-        arguments: [
-            ("", "a: b\n"), ("", "canari@: x\n"), ("", "p://a:b password=x\n"), ("", "- x\n"),
-            ("", "\n"), ("", "*"), ("", "&a@ "), ("", "://:x@"), ("", "password="), ("", "é"),
-            ("", "\u{1}"), ("nodes:\n  names:\n", "  - web-@\n"),
-            ("hooks:\n", "- {before: stage, run: a, node: web@}\n"),
-            ("nodes:\n  labels:\n", "    a@: b\n"),
-        ])
-    func greatDeal(_ start: String, _ piece: String) {
+    /// A sixteenth of the largest text that is read: `start`, then `piece` again and again. `@` in it is the number of the piece.
+    private static func repeated(_ name: String, after start: String = "", _ piece: String)
+        -> Hostile
+    {
         var text = start
         var index = 0
         while text.utf8.count < SourceText.maximumBytes / 16 {
             text += piece.replacing("@", with: "\(index)")
             index += 1
         }
-        let document = PlanDocument.parse(text: text, file: "p")
+        return Hostile(name, text)
+    }
+
+    @Test(
+        "a great deal of anything gives a bounded answer",
+        arguments: [
+            repeated("one key", "a: b\n"), repeated("unknown keys", "canari@: x\n"),
+            repeated("secrets", "p://a:b password=x\n"), repeated("a sequence", "- x\n"),
+            repeated("lines", "\n"),
+            repeated("asterisks", "*"), repeated("anchors", "&a@ "),
+            repeated("halves of URLs", "://:x@"),
+            repeated("passwords", "password="), repeated("accents", "é"),
+            repeated("control characters", "\u{1}"),
+            repeated("names", after: "nodes:\n  names:\n", "  - web-@\n"),
+            repeated("hooks", after: "hooks:\n", "- {before: stage, run: a, node: web@}\n"),
+            repeated("labels", after: "nodes:\n  labels:\n", "    a@: b\n"),
+        ])
+    func greatDeal(_ hostile: Hostile) {
+        let document = PlanDocument.parse(text: hostile.text, file: "p")
         #expect(document.plan == nil)
         #expect((1...Findings.limit + 1).contains(document.diagnostics.count))
     }

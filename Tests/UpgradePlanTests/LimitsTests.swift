@@ -33,17 +33,23 @@ import UpgradeModel
     @Test(
         "depth that would end a stack is refused",
         arguments: [
-            String(repeating: "[", count: 500_000),
-            String(repeating: "- ", count: 500_000),
-            String(repeating: "? ", count: 500_000),
-            String(repeating: "{a: ", count: 200_000),
-            (0..<1400).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n"),
-            "x: " + String(repeating: "[", count: 990),
-            (0..<250).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n"),
-            (0..<250).map { String(repeating: " ", count: $0) + "a:\n" }.joined() + " - - b",
+            Hostile("brackets", String(repeating: "[", count: 500_000)),
+            Hostile("dashes", String(repeating: "- ", count: 500_000)),
+            Hostile("question marks", String(repeating: "? ", count: 500_000)),
+            Hostile("braces", String(repeating: "{a: ", count: 200_000)),
+            Hostile(
+                "stairs",
+                (0..<1400).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
+            Hostile("brackets after a key", "x: " + String(repeating: "[", count: 990)),
+            Hostile(
+                "short stairs",
+                (0..<250).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
+            Hostile(
+                "stairs that end in dashes",
+                (0..<250).map { String(repeating: " ", count: $0) + "a:\n" }.joined() + " - - b"),
         ])
-    func depth(_ text: String) {
-        let found = codes(text)
+    func depth(_ hostile: Hostile) {
+        let found = codes(hostile.text)
         #expect(found.contains("too-deep") || found.contains("yaml"), "\(found)")
     }
 

@@ -3,6 +3,7 @@
 import NginxTestSupport
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import WriteGate

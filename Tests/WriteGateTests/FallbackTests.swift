@@ -4,6 +4,7 @@ import Foundation
 import NginxTestSupport
 import Synchronization
 import Testing
+import TestSupport
 import UpgradeModel
 import WriteGate
 

@@ -2,6 +2,7 @@
 
 import Foundation
 import NginxTestSupport
+import TestSupport
 import UpgradeModel
 import WriteGate
 

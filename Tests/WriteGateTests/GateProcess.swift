@@ -3,6 +3,7 @@
 import Foundation
 import NginxTestSupport
 import Synchronization
+import TestSupport
 
 /// The program of Tests/GateHolder in a process of its own, to be killed.
 final class GateProcess: Sendable {

@@ -3,6 +3,7 @@
 import Foundation
 import NginxTestSupport
 import Testing
+import TestSupport
 import UpgradeModel
 import WriteGate
 

@@ -2,6 +2,7 @@
 
 import NginxTestSupport
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import WriteGate

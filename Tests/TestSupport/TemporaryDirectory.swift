@@ -1,21 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import Synchronization
 
-/// A private directory that is removed when nobody holds it any more.
-public final class TemporaryDirectory: Sendable {
+/// A private directory, removed when the process ends: whoever no longer names it may still write to it.
+public struct TemporaryDirectory: Sendable {
+    private static let made = Mutex<[String]>([])
+
     /// Short, since unix socket paths end at 107 bytes.
     public let path: String
 
     public init() throws {
         var template = Array("/tmp/sluice-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw TestSupportFailure("mkdtemp: \(errno)") }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard mkdtemp(&template) != nil else { throw TestSupportFailure(errno: "mkdtemp") }
+        let path = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        self.path = path
         // Proxy workers may run as another user.
         chmod(path, 0o755)
+        let isFirst = Self.made.withLock { made in
+            made.append(path)
+            return made.count == 1
+        }
+        if isFirst { atexit { TemporaryDirectory.removeAll() } }
     }
 
-    deinit { try? FileManager.default.removeItem(atPath: path) }
+    private static func removeAll() {
+        for path in made.withLock({ $0 }) { try? FileManager.default.removeItem(atPath: path) }
+    }
 
     @discardableResult
     public func write(_ text: String, to name: String) throws -> String {
@@ -39,6 +51,9 @@ public final class TemporaryDirectory: Sendable {
 public struct TestSupportFailure: Error, CustomStringConvertible {
     public var description: String
     public init(_ description: String) { self.description = description }
+
+    /// What a call of the system has just said.
+    public init(errno call: String) { description = "\(call): \(String(cString: strerror(errno)))" }
 }
 
 /// Looks again and again until a condition holds; false when it does not by the deadline.
@@ -50,25 +65,5 @@ public func eventually(
         if try condition() { return true }
         if ContinuousClock.now >= deadline { return false }
         try? await Task.sleep(for: .milliseconds(5))
-    }
-}
-
-/// A loopback address that no other test of this or another process uses, so that a fixed port is free on it.
-public func privateLoopbackAddress() -> String {
-    let number = lastLoopback.next()
-    let process = Int(getpid())
-    return "127.\(64 + number % 128).\((process >> 8) & 255).\(process & 254 | 1)"
-}
-
-private let lastLoopback = Counter()
-
-private final class Counter: @unchecked Sendable {
-    private let lock = NSLock()
-    private var value = 0
-    func next() -> Int {
-        lock.withLock {
-            value += 1
-            return value
-        }
     }
 }
