@@ -10,7 +10,7 @@ import UpgradeModel
 
 @testable import NodeAgent
 
-@Suite(.timeLimit(.minutes(2))) struct ActionTests {
+@Suite(.timeLimit(.minutes(5))) struct ActionTests {
     let directory: String
     let runner: ActionRunner
 

@@ -14,7 +14,7 @@ import UpgradeModel
 @testable import NodeAgent
 
 /// A real agent with a real gate, real releases and real commands against a coordinator that says what the test wants.
-@Suite(.timeLimit(.minutes(2))) struct AgentTests {
+@Suite(.timeLimit(.minutes(5))) struct AgentTests {
     let coordinator: FakeCoordinator
     init() throws { coordinator = try FakeCoordinator() }
 

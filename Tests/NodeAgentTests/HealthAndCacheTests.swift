@@ -10,7 +10,7 @@ import UpgradeModel
 
 @testable import NodeAgent
 
-@Suite(.timeLimit(.minutes(2))) struct HealthTests {
+@Suite(.timeLimit(.minutes(5))) struct HealthTests {
     private let v2 = ReleaseName(unchecked: "v2")
 
     private func ask(
@@ -95,7 +95,7 @@ private enum Thread {
     static func wait(seconds: UInt32) { sleep(seconds) }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct CacheTests {
+@Suite(.timeLimit(.minutes(5))) struct CacheTests {
     private let flusher = CacheFlusher(client: CurlClient())
 
     @Test func aPurgeIsSentForEachPathWithItsHostAndHeaders() async throws {

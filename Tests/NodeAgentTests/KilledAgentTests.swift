@@ -11,7 +11,7 @@ import UpgradeModel
 @testable import NodeAgent
 
 /// The real program, killed and started again.
-@Suite(.serialized, .timeLimit(.minutes(3))) struct KilledAgentTests {
+@Suite(.serialized, .timeLimit(.minutes(5))) struct KilledAgentTests {
     let coordinator: FakeCoordinator
     init() throws { coordinator = try FakeCoordinator() }
 

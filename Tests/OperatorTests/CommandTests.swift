@@ -12,7 +12,7 @@ import UpgradePlan
 
 @testable import Operator
 
-@Suite("Commands", .timeLimit(.minutes(1)))
+@Suite("Commands", .timeLimit(.minutes(5)))
 struct CommandTests {
     /// A coordinator with three nodes on v1, no run, and a store of blobs.
     private func coordinator(
@@ -340,6 +340,28 @@ struct CommandTests {
             console.err.hasPrefix(
                 "sluice: error: the fleet guestbook is held by run 20261122-182903-k3 of ada since 2026-11-22T18:29:03Z; it is running, phase rollout\n"
             ))
+        #expect(server.requests.allSatisfy { $0.method == "GET" })
+    }
+
+    @Test(
+        "What is certain to be refused is refused before the bundle is brought there",
+        arguments: [
+            (
+                "names: [web-1, web-9]",
+                "the plan names the node web-9, which the inventory does not have",
+                "sluice token create --node web-9"
+            ),
+            ("labels: {role: nobody}", "the plan's labels select no node", "sluice nodes"),
+        ])
+    func refusedBeforeTheBundle(nodes: String, message: String, advice: String) async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan.replacing("names: [web-1, web-2, web-3]", with: nodes))
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(console.err.contains("sluice: error: \(message)\nsluice: next: "))
+        #expect(console.err.contains(advice))
         #expect(server.requests.allSatisfy { $0.method == "GET" })
     }
 

@@ -9,7 +9,7 @@ import UpgradeModel
 
 @testable import Operator
 
-@Suite("Watching a run", .timeLimit(.minutes(1)))
+@Suite("Watching a run", .timeLimit(.minutes(5)))
 struct WatchTests {
     private func watch(
         _ server: FakeCoordinator, style: WatchStyle, _ console: TestConsole,

@@ -175,7 +175,7 @@ func ofTwoRunsAtPreflightOneWins(hasOneRole: Bool) async throws {
 /// Whoever may log in may take any advisory lock, and so the marks of a run that is yet to come.
 @Test(
     "An application that holds a run's locks alone, or queues for them, is ended and named",
-    .timeLimit(.minutes(1)), arguments: [true, false])
+    .timeLimit(.minutes(5)), arguments: [true, false])
 func anApplicationCannotHoldARunUp(isHeld: Bool) async throws {
     let site = try await Site.make()
     let first = site.upgrade()
@@ -219,7 +219,7 @@ func anApplicationCannotHoldARunUp(isHeld: Bool) async throws {
     for upgrade in [first, next] { await upgrade.close() }
 }
 
-@Test("Nor can it by the lock that the schema is made under", .timeLimit(.minutes(1)))
+@Test("Nor can it by the lock that the schema is made under", .timeLimit(.minutes(5)))
 func anApplicationCannotHoldTheInstallationUp() async throws {
     let site = try await Site.make()
     let application = try await site.connect(as: "$app")
@@ -232,7 +232,7 @@ func anApplicationCannotHoldTheInstallationUp() async throws {
 
 @Test(
     "What holds a run's locks and cannot be ended is named, and meanwhile the task can be stopped",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(5)))
 func aTaskThatWaitsForItsMarksCanBeStopped() async throws {
     let site = try await Site.make()
     let application = try await site.connect(as: "$app")

@@ -9,7 +9,7 @@ import UpgradeModel
 @testable import WriteGate
 
 /// A gate that is closed is closed, under load and whatever happens to the agent.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct ClosedGateTests {
     @Test func onceDrainedNoWriteReachesTheApplicationUntilTheGateOpens() async throws {
         let node = try await GateNode(workers: 2)

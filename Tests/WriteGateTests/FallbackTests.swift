@@ -9,7 +9,7 @@ import UpgradeModel
 import WriteGate
 
 /// What happens when there is no agent, and when it comes back.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct FallbackTests {
     @Test func withoutAnAgentAndWithoutAFlagWritesAreAdmitted() async throws {
         let node = try await GateNode()

@@ -9,7 +9,7 @@ import UpgradeModel
 import WriteGate
 
 /// The node's layout and what a flip of `current` does, with a real nginx.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct FlipTests {
     @Test func aFlipUnderLoadFailsNoRequestAndNothingOfTheOldReleaseIsServedAfterIt() async throws {
         let node = try await GateNode(workers: 2)

@@ -7,7 +7,7 @@ import TestSupport
 import UpgradeModel
 import WriteGate
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct HoldTests {
     @Test func aHeldWriteGoesThroughWithItsBodyOnceTheGateOpens() async throws {
         let node = try await GateNode()

@@ -8,7 +8,7 @@ import TestSupport
 import UpgradeModel
 import WriteGate
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct InFlightTests {
     @Test func aWriteIsInFlightUntilItHasCompleted() async throws {
         let latch = Latch()

@@ -8,7 +8,7 @@ import UpgradeModel
 import WriteGate
 
 /// The shipped load balancer example in front of two nodes.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct LoadBalancerTests {
     private let nodes: [GateNode]
     private let balancer: PrivateNginx

@@ -9,7 +9,7 @@ import UpgradeModel
 @testable import WriteGate
 
 /// What the gate reads from a proxy, byte by byte and over its socket.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(5)))
 struct ProtocolTests {
     private static func read(_ text: String) throws -> AdmissionRequest? {
         try AdmissionRequest.read(

@@ -7,7 +7,7 @@ import UpgradeModel
 
 @testable import WriteGate
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(5)))
 struct RouteTests {
     private static let routes = GateRoutes(
         reading: ["POST /api/search*", "POST /graphql/query"].compactMap(GateRoute.init),

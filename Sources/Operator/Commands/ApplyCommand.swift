@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import ControlAPI
 internal import Releases
+internal import UpgradeEngine
 internal import UpgradeModel
 internal import UpgradePlan
 
@@ -48,7 +49,12 @@ struct ApplyCommand: AsyncParsableCommand {
             let prepared = try await PreparedPlan.read(plan)
             // The first word to the coordinator is not tried again: it is not there, or not to be reached.
             let world = try await client.world(of: prepared.plan.fleet)
+            // What is certain to be refused is refused before a large bundle is brought there.
             if let holder = world.holder { throw ApplyCommand.held(by: holder) }
+            if let refusal = Forecast.refusal(of: prepared.plan, world) {
+                throw CommandFailure(
+                    .refused, code: refusal.code, refusal.message, advice: refusal.advice)
+            }
             let forecast = Forecast(prepared, world: world)
             guard isConfirmed(forecast, console) else {
                 console.errorLine("sluice: nothing was started")

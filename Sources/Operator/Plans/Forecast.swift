@@ -59,6 +59,14 @@ extension Forecast {
         var holder: RunSummary?
     }
 
+    /// Why the coordinator would not take this plan for certain, as far as that can be known without the bundle.
+    static func refusal(of plan: Plan, _ world: World) -> Refusal? {
+        let selected = selected(by: plan.selection, world)
+        if selected.isEmpty { return .noNodes }
+        let known = Set(world.nodes.map(\.name))
+        return selected.first { !known.contains($0) }.map { .unknownNode($0) }
+    }
+
     /// - Parameter world: `nil` when the coordinator was not asked or not reached.
     init(_ prepared: PreparedPlan, world: World?) {
         let plan = prepared.plan
@@ -123,16 +131,13 @@ extension Forecast {
                 "the fleet \(fleet) is held by run \(holder.run) of \(holder.startedBy) since \(holder.createdAt.text)",
                 "watch it with: sluice status \(holder.run) --watch")
         }
-        if selected.isEmpty {
-            warn(
-                "no-nodes", "the plan's labels select no node; a run would be refused",
-                "compare them with: sluice nodes")
+        func warn(_ refusal: Refusal) {
+            warn(refusal.code, refusal.message + "; a run would be refused", refusal.advice)
         }
+        if selected.isEmpty { warn(.noNodes) }
         for name in selected {
             guard let view = world.nodes.first(where: { $0.name == name }) else {
-                warn(
-                    "unknown-node", "the coordinator does not know the node \(name)",
-                    "see: sluice nodes")
+                warn(.unknownNode(name))
                 continue
             }
             guard let status = view.status else {
