@@ -6,6 +6,8 @@ public import UpgradeModel
 extension ReleaseStore {
     /// Builds the release in a private directory, brings it to the disk, and puts it in its place with one rename.
     ///
+    /// Its assets are in the pool by then: whoever finds a release in its place may activate it.
+    ///
     /// - Parameter copies: for each content, files that have it.
     func assemble(
         _ manifest: BundleManifest, _ encoded: [UInt8], _ copies: [Digest: [String]]
@@ -35,6 +37,7 @@ extension ReleaseStore {
         try files.write(encoded, to: "\(top)/manifest", mode: 0o444)
         try files.setMode(top, 0o755)
         try files.sync(top)
+        try poolAssets(of: manifest, from: "\(top)/files")
         try files.rename(top, to: layout.release(identifier))
         try files.sync(layout.releases)
         try files.sync(layout.staging)

@@ -41,9 +41,10 @@ extension ReleaseStore {
         }
     }
 
-    /// Links the assets of a staged release into the pool. `checkAssets` has passed, so what is in the way belongs to nobody.
-    func poolAssets(of manifest: BundleManifest) throws(ReleaseFailure) {
-        let source = filesDirectory(of: manifest.reference)
+    /// Links the assets of a release into the pool. `checkAssets` has passed, so what is in the way belongs to nobody.
+    ///
+    /// - Parameter source: the directory with the release's files.
+    func poolAssets(of manifest: BundleManifest, from source: String) throws(ReleaseFailure) {
         var touched: Set<String> = []
         var made: Set<BundlePath> = []
         for (path, entry) in manifest.assetEntries {

@@ -30,7 +30,9 @@ extension ReleaseStore {
         try removeLeftovers()
         if try isStaged(release) {
             let report = try await verify(release)
-            if report.isIntact { return try poolAssets(of: manifest) }
+            if report.isIntact {
+                return try poolAssets(of: manifest, from: filesDirectory(of: release))
+            }
             guard try current()?.release != release else {
                 throw ReleaseFailure(
                     .damaged,
@@ -50,7 +52,6 @@ extension ReleaseStore {
         }
         for entry in missing { copies[entry.digest] = [layout.blob(entry.digest)] }
         try assemble(manifest, bytes, copies)
-        try poolAssets(of: manifest)
         try removeBlobs(of: manifest)
     }
 

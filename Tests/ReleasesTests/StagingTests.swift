@@ -307,6 +307,9 @@ import UpgradeModel
             #expect(try content("\(root)/assets/a.1.js") == "js1")
             if try await store.isStaged(second.reference) {
                 #expect(try await store.verify(second.reference).isIntact)
+                // Whoever finds it there activates it, and pages of it ask for these.
+                #expect(
+                    (try? content("\(root)/assets/a.2.js")) == "js2", "\(killer.steps.last ?? "")")
             }
             try await store.stage(second)
             // Parts of what became needless may stay until the next pruning.
