@@ -131,13 +131,15 @@ class BrokenMigration(Fault):
 
 
 class Kill(Fault):
-    """kill -9, as soon as the phase has begun; started again half a second later, as systemd would do."""
+    """kill -9, in a phase; started again half a second later, as systemd would do."""
 
     codes = (DONE, REFUSED, ROLLED_BACK)
 
-    def __init__(self, victim, phase):
+    def __init__(self, victim, phase, after=0.0):
+        """after: seconds from the beginning of the phase."""
         super().__init__(phase)
         self.victim = victim
+        self.after = after
         # The writes that a killed agent held are refused politely: nginx finds the flag and answers in its place.
         self.writes = "either" if victim == "agent" else "hold"
         self.text = "kill -9 of the %s in %s" % (victim, phase)
@@ -147,6 +149,7 @@ class Kill(Fault):
         if self.killed or body["type"] != "step-began" or body["phase"] != self.phase or body["direction"] != "forward":
             return
         self.killed = True
+        time.sleep(self.after)
         if self.victim == "coordinator":
             fleet.kill_coordinator()
             time.sleep(0.5)
@@ -198,7 +201,7 @@ def failing(phase):
     }[phase]()
 
 
-def killing(victim, phase):
+def killing(victim, phase, after):
     if victim == "migration" and phase == "migrate":
-        return SlowMigrationKill(victim, phase)
-    return Kill(victim, phase)
+        return SlowMigrationKill(victim, phase, after)
+    return Kill(victim, phase, after)
