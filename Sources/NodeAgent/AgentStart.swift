@@ -74,7 +74,7 @@ struct AgentStart: Sendable {
             opened.memory.apply(record)
         } catch {
             logger.critical(
-                "the journal cannot be written, so the gate is opened while the migration has not begun: \(error)"
+                "the journal cannot be written, so the gate is opened, as the directive allows: \(error)"
             )
             opened.memory.apply(.leaseExpired(at: now))
         }

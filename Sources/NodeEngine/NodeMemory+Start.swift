@@ -17,7 +17,7 @@ extension NodeMemory {
     /// The last contact is not in the journal, so the first start without it gives the coordinator one fresh lease. Those after
     /// it go on with the same: however often an agent dies or a node boots, the gate opens when the lease is over. A clock that
     /// jumps forward ends the lease early; one that went back ends it too, because nobody knows for how long it has run. Both
-    /// are harmless while the migration has not begun. Where it may have begun (`keep`), nothing opens and nothing is noted.
+    /// are harmless while nothing but the gate is closed. Where more may be (`keep`), nothing opens and nothing is noted.
     ///
     /// When the record cannot be written, take it for `leaseExpired` all the same: nothing else would end the closed time.
     ///

@@ -37,6 +37,8 @@ extension Run {
         // On the way back, directives say how far it has come; and the nodes of a hook are told when it is over.
         guard began.direction == .forward, !isHookInHand else { return .all }
         return switch began.step {
+        // From here on nobody opens by itself.
+        case .database(.raiseFence): .all
         case .approval, .database, .bake: .some([])
         // The first batch is also the word for nodes that are upgraded outside the batches.
         case .nodes(.upgraded(let batch)) where batch > 0: .some(Set(named(by: began.step)))

@@ -24,10 +24,16 @@ extension Run {
         return directive
     }
 
-    /// A node that is not what the run says stays closed by itself once the schema may have changed, after the run too.
+    /// What a closed node does when it has not heard the coordinator for as long as its lease.
+    ///
+    /// It opens, until the fence is to go up: from then on what it would let through fails in the database, one by one and as
+    /// badly as the application takes it, and once the schema may have changed it must not get there at all. Nobody waits for
+    /// the word before the fence, and everybody before the migration. A node that is not what the run says stays closed by
+    /// itself after the run too.
     private func expiry(of member: Member) -> Lease.Expiry {
-        let isKept = isClosed || member.quarantine != nil
-        return isKept && begun.contains(.nodes(.braced)) ? .keep : .open
+        guard isClosed || member.quarantine != nil else { return .open }
+        let isKept = [Step.database(.raiseFence), .nodes(.braced)].contains(where: begun.contains)
+        return isKept ? .keep : .open
     }
 
     /// Whether the gates are to be closed now.

@@ -142,9 +142,9 @@ public struct ReadAdmission: Hashable, Codable, Sendable {
 /// How long a node stays closed without hearing from the coordinator, and what it does then.
 public struct Lease: Hashable, Codable, Sendable {
     public enum Expiry: String, Codable, Sendable {
-        /// The migration has not begun: open by itself.
+        /// Nothing behind the gate has been closed or changed: open by itself.
         case open
-        /// The migration may have begun: stay closed, loudly.
+        /// The fence may be up, or the migration have begun: stay closed, loudly.
         case keep
     }
 

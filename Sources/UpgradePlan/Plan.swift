@@ -26,7 +26,7 @@ public struct Plan: Hashable, Sendable {
     public let hooks: [Hook]
     public let deadlines: Deadlines
     public let onFailure: OnFailure
-    /// How long a node keeps its gate closed without contact before the migration has begun.
+    /// How long a node keeps its gate closed without contact before the fence is to go up.
     public let lease: Span
     /// How many releases stay on a node's disk after `finish` besides the active one.
     public let keepReleases: Int

@@ -31,4 +31,14 @@ import Testing
         let run = try await runFleet("--kill", victim, "--in", phase)
         #expect(run.fallen.isEmpty)
     }
+
+    /// Nodes whose gates would open by themselves meanwhile: before the fence they may, from then on they do not.
+    @Test(arguments: ["drain", "migrate"])
+    func aCoordinatorThatWasAwayForLongerThanTheLeaseBringsTheRunToItsEnd(phase: String)
+        async throws
+    {
+        let run = try await runFleet(
+            "--kill", "coordinator", "--in", phase, "--away", "6")
+        #expect(run.fallen.isEmpty)
+    }
 }

@@ -222,6 +222,7 @@ def arguments():
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (standard: 0)")
+    parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (standard: 0.5)")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
@@ -239,7 +240,7 @@ def main():
         if chosen.fail:
             claims = demo.fail(faults.failing(chosen.fail))
         elif chosen.kill:
-            claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after))
+            claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
         elif chosen.runs:
             claims = demo.windows(chosen.runs)
         else:

@@ -12,6 +12,9 @@ from node import GUESTBOOK
 
 PHASES = ["preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift", "finish"]
 
+# In the plan for a victim that stays away for longer, in seconds.
+LEASE = 3
+
 DONE, REFUSED, ROLLED_BACK, WAITING = 0, 3, 4, 5
 
 
@@ -131,19 +134,25 @@ class BrokenMigration(Fault):
 
 
 class Kill(Fault):
-    """kill -9, in a phase; started again half a second later, as systemd would do."""
+    """kill -9, in a phase; started again some time later, half a second as systemd would do."""
 
     codes = (DONE, REFUSED, ROLLED_BACK)
 
-    def __init__(self, victim, phase, after=0.0):
-        """after: seconds from the beginning of the phase."""
+    def __init__(self, victim, phase, after=0.0, away=0.5):
+        """after: seconds from the beginning of the phase; away: seconds until it is started again."""
         super().__init__(phase)
         self.victim = victim
         self.after = after
+        self.away = away
         # The writes that a killed agent held are refused politely: nginx finds the flag and answers in its place.
-        self.writes = "either" if victim == "agent" else "hold"
+        # So may be those of a fleet whose coordinator stays away for longer than the holds.
+        self.writes = "either" if victim == "agent" or away > LEASE else "hold"
         self.text = "kill -9 of the %s in %s" % (victim, phase)
         self.killed = False
+
+    def prepare(self, fleet):
+        # Whoever is away for longer than that finds that nodes have helped themselves.
+        return fleet.variant("lease", append="\nlease: %ds\n" % LEASE) if self.away > LEASE else super().prepare(fleet)
 
     def on_fact(self, fleet, body):
         if self.killed or body["type"] != "step-began" or body["phase"] != self.phase or body["direction"] != "forward":
@@ -152,12 +161,12 @@ class Kill(Fault):
         time.sleep(self.after)
         if self.victim == "coordinator":
             fleet.kill_coordinator()
-            time.sleep(0.5)
+            time.sleep(self.away)
             fleet.start_coordinator()
         elif self.victim == "agent":
             node = fleet.nodes[1]
             fleet.kill_agent(node)
-            time.sleep(0.5)
+            time.sleep(self.away)
             fleet.start_agent(node)
         else:
             fleet.postgres.query(
@@ -201,7 +210,7 @@ def failing(phase):
     }[phase]()
 
 
-def killing(victim, phase, after):
+def killing(victim, phase, after, away):
     if victim == "migration" and phase == "migrate":
-        return SlowMigrationKill(victim, phase, after)
-    return Kill(victim, phase, after)
+        return SlowMigrationKill(victim, phase, after, away)
+    return Kill(victim, phase, after, away)
