@@ -27,14 +27,17 @@ struct LoadBalancerTests {
                     of: "/sluice-server.conf;", with: "/sluice-server.conf;\n\(Self.outOfService)")
             })
         }
-        // The first node takes a request for /drop and closes the connection without an answer.
-        nodes = [try await node("location /drop { return 444; }"), try await node("")]
+        // The first node takes a request for /drop or /search and closes the connection without an answer.
+        nodes = [
+            try await node("location ~ ^/(drop|search) { return 444; }"), try await node(""),
+        ]
         let addresses = nodes.map(\.nginx.address)
         let example = try String(
             contentsOfFile: nginxSnippets + "/load-balancer.conf", encoding: .utf8
         )
         .replacingOccurrences(of: "127.0.0.11:80 ", with: "\(addresses[0]):8080 ")
         .replacingOccurrences(of: "127.0.0.12:80 ", with: "\(addresses[1]):8080 ")
+        .replacingOccurrences(of: "# \"~^POST /api/search\"", with: "\"~^POST /search\"")
         .replacingOccurrences(
             of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: "")
         let address = privateLoopbackAddress()
@@ -70,6 +73,12 @@ struct LoadBalancerTests {
         #expect(failed > 0)
         #expect(nodes[1].application.writes.count == 6 - failed)
         for _ in 0..<4 { #expect(try await client.get("/drop").status == 200) }
+    }
+
+    @Test func aPostThatOnlyReadsGoesToTheNext() async throws {
+        for _ in 0..<6 { #expect(try await client.post("/search").status == 200) }
+        #expect(
+            nodes[1].application.requests.map(\.target) == Array(repeating: "/search", count: 6))
     }
 
     @Test func aWriteForANodeThatIsGoneGoesToAnotherOnce() async throws {

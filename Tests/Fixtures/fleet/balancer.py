@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The load balancer in front of the nodes: a plain nginx that knows nothing of Sluice, as `agents/nginx/load-balancer.conf`."""
+"""The load balancer in front of the nodes: a plain nginx that knows nothing of Sluice, with `agents/nginx/load-balancer.conf`."""
 
 import os
 import pathlib
 import urllib.request
 
+from node import REPOSITORY
 from processes import wait_until
 
 
@@ -37,7 +38,6 @@ class Balancer:
 
     def configuration(self):
         account = "user root;\n" if os.geteuid() == 0 else ""
-        servers = "\n".join("        server %s:%d max_fails=2 fail_timeout=5s;" % (node.address, node.port) for node in self.nodes)
         return f"""{account}daemon off;
 worker_processes 1;
 pid {self.root}/nginx.pid;
@@ -50,33 +50,15 @@ http {{
     fastcgi_temp_path {self.root}/temporary/fastcgi;
     uwsgi_temp_path {self.root}/temporary/uwsgi;
     scgi_temp_path {self.root}/temporary/scgi;
-    upstream reads {{
-{servers}
-        keepalive 32;
-    }}
-    upstream writes {{
-{servers}
-        keepalive 32;
-    }}
-    map $request_method $is_write {{ default 1; GET 0; HEAD 0; OPTIONS 0; }}
-    server {{
-        listen {self.address}:{self.port};
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_set_header Host $http_host;
-        # Longer than a node's admission: a request that is held is not a node that hangs.
-        proxy_read_timeout 150s;
-        location / {{
-            error_page 418 = @write;
-            if ($is_write) {{ return 418; }}
-            proxy_pass http://reads;
-            proxy_next_upstream error timeout http_502 http_503 http_504;
-        }}
-        # A write that has been sent may have been done: it never goes to a second node.
-        location @write {{
-            proxy_pass http://writes;
-            proxy_next_upstream error timeout;
-        }}
-    }}
-}}
+{self.site()}}}
 """
+
+    def site(self):
+        """The example as it is but for addresses, the guestbook's route that only reads, and connections that are kept."""
+        text = (REPOSITORY / "agents" / "nginx" / "load-balancer.conf").read_text()
+        for number, node in enumerate(self.nodes, start=11):
+            text = text.replace("127.0.0.%d:80 " % number, "%s:%d " % (node.address, node.port))
+        text = text.replace("listen 127.0.0.1:8080;", "listen %s:%d;" % (self.address, self.port))
+        text = text.replace("Host            $host;", "Host            $http_host;")
+        text = text.replace("    # \"~^POST /api/search\" ", "    \"~^POST /preview\\z\" ")
+        return text.replace("fail_timeout=5s;\n}", "fail_timeout=5s;\n    keepalive 32;\n}")
