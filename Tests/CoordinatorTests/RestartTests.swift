@@ -170,7 +170,7 @@ extension World {
             if directive.stage != nil { #expect(stored.contains(#""step":"nodes:staged""#)) }
             if !directive.writes.isOpen { #expect(stored.contains(#""step":"nodes:closed""#)) }
             if directive.lease.onExpiry == .keep {
-                #expect(stored.contains(#""step":"nodes:braced""#))
+                #expect(stored.contains(#""step":"database:raiseFence""#))
             }
             if directive.active != nil { #expect(stored.contains(#""step":"nodes:upgraded:0""#)) }
         }
