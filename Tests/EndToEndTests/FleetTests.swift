@@ -32,8 +32,8 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
-    /// Nodes whose gates would open by themselves meanwhile: before the fence they may, from then on they do not.
-    @Test(arguments: ["drain", "migrate"])
+    /// Gates may open by themselves meanwhile, but not from the rollout on: then every write is held all that time.
+    @Test(arguments: ["drain", "rollout"])
     func aCoordinatorThatWasAwayForLongerThanTheLeaseBringsTheRunToItsEnd(phase: String)
         async throws
     {

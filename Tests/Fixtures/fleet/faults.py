@@ -144,9 +144,11 @@ class Kill(Fault):
         self.victim = victim
         self.after = after
         self.away = away
-        # The writes that a killed agent held are refused politely: nginx finds the flag and answers in its place.
-        # So may be those of a fleet whose coordinator stays away for longer than the holds.
-        self.writes = "either" if victim == "agent" or away > LEASE else "hold"
+        # The writes that a killed agent held are refused politely: nginx finds the flag and answers in its place. While a
+        # coordinator is away for longer than the lease, gates may open by themselves and the fence refuse; not any more once
+        # every node has said that it stays closed, which is before the rollout.
+        helps_itself = away > LEASE and PHASES.index(phase) < PHASES.index("rollout")
+        self.writes = "either" if victim == "agent" or helps_itself else "hold"
         self.text = "kill -9 of the %s in %s" % (victim, phase)
         self.killed = False
 
