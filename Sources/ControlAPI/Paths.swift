@@ -46,9 +46,9 @@ public enum Limits {
     /// Nodes in a run.
     public static let nodes = 10_000
     /// Tasks, failures and staged releases in one status.
-    public static let statusEntries = 256
+    public static let statusEntries = Bounds.entries
     /// Bytes of any text in a status.
-    public static let text = 8192
+    public static let text = Bounds.text
     /// Entries of a run's journal.
     public static let journalEntries = 500_000
     /// Blobs received at once.

@@ -235,5 +235,5 @@ struct WorkPerformer: Sendable {
 func freeBytes(at path: String) -> Int64 {
     var status = statvfs()
     guard statvfs(path, &status) == 0 else { return 0 }
-    return Int64(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize))
+    return min(Bounds.bytes, Int64(clamping: UInt64(status.f_bavail) &* UInt64(status.f_frsize)))
 }

@@ -39,6 +39,18 @@ import UpgradeModel
         #expect(.minutes(1) + .seconds(30) == Span(text: "90s"))
     }
 
+    @Test("a sum or a difference stays at the ends of the range and ends no program")
+    func extremes() {
+        let most = Span(milliseconds: .max)
+        let least = Span(milliseconds: .min)
+        #expect(most + .seconds(1) == most)
+        #expect(least + .milliseconds(-1) == least)
+        let end = Instant(milliseconds: .max)
+        #expect(end + .seconds(1) == end)
+        #expect(Instant(milliseconds: .min) - end == least)
+        #expect(end - Instant(milliseconds: -1) == most)
+    }
+
     @Test func timeTravelsAsANumberOfMilliseconds() throws {
         let coder = JSONEncoder()
         #expect(String(decoding: try coder.encode(Span.seconds(5)), as: UTF8.self) == "5000")

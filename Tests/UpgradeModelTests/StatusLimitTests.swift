@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ControlAPI
 import Testing
 import UpgradeModel
 
@@ -17,23 +16,23 @@ import UpgradeModel
         var testDescription: String { words }
     }
 
-    static let long = String(repeating: "x", count: Limits.text + 1)
+    static let long = String(repeating: "x", count: Bounds.text + 1)
     static let identity = TaskIdentity(rawValue: "t")
     static let release = ReleaseReference(
         name: ReleaseName(unchecked: "v1"), manifest: Digest(bytes: Array(repeating: 0, count: 32)))
 
     static let excesses: [Excess] = [
         Excess(words: "staged releases") {
-            $0.staged = Array(repeating: release, count: Limits.statusEntries + 1)
+            $0.staged = Array(repeating: release, count: Bounds.entries + 1)
         },
         Excess(words: "tasks") {
             $0.tasks = Array(
                 repeating: TaskOutcome(identity: identity, state: .done),
-                count: Limits.statusEntries + 1)
+                count: Bounds.entries + 1)
         },
         Excess(words: "failures") {
             $0.failures = Array(
-                repeating: NodeFailure(goal: .stage, message: ""), count: Limits.statusEntries + 1)
+                repeating: NodeFailure(goal: .stage, message: ""), count: Bounds.entries + 1)
         },
         Excess(words: "boot") { $0.boot = long },
         Excess(words: "agentVersion") { $0.agentVersion = long },
@@ -52,6 +51,36 @@ import UpgradeModel
         Excess(words: "negative") { $0.gate.writesReleased = -1 },
         Excess(words: "negative") { $0.sequence = -1 },
         Excess(words: "negative") { $0.diskFree = -1 },
+        Excess(words: "boot has characters") { $0.boot = "b\u{1b}[2J" },
+        Excess(words: "agentVersion has characters") { $0.agentVersion = "1 \u{202e}" },
+        Excess(words: "epoch") { $0.epoch = Epoch(rawValue: .max) },
+        Excess(words: "revision") { $0.revision = .max },
+        Excess(words: "sequence") { $0.sequence = .max },
+        Excess(words: "diskFree") { $0.diskFree = .max },
+        Excess(words: "gate.writesInFlight") { $0.gate.writesInFlight = .max },
+        Excess(words: "gate.writesWaiting") { $0.gate.writesWaiting = .max },
+        Excess(words: "gate.readsWaiting") { $0.gate.readsWaiting = .max },
+        Excess(words: "gate.writesRefused") { $0.gate.writesRefused = .max },
+        Excess(words: "gate.readsRefused") { $0.gate.readsRefused = .max },
+        Excess(words: "gate.writesReleased") { $0.gate.writesReleased = .max },
+        Excess(words: "gate.longestWait") { $0.gate.longestWait = Span(milliseconds: .max) },
+        Excess(words: "gate.closedAt") { $0.gate.closedAt = Instant(milliseconds: .min) },
+        Excess(words: "gate.openedAt") { $0.gate.openedAt = Instant(milliseconds: .max) },
+        Excess(words: "staging.bytesDone") {
+            $0.staging = StagingProgress(release: release, bytesDone: .max, bytesTotal: 0)
+        },
+        Excess(words: "staging.bytesTotal") {
+            $0.staging = StagingProgress(release: release, bytesDone: 0, bytesTotal: -1)
+        },
+        Excess(words: "active.cacheGeneration") {
+            $0.active = ActiveRelease(
+                release: release, identity: nil, cacheGeneration: CacheGeneration(rawValue: .max))
+        },
+        Excess(words: "duration") {
+            $0.tasks = [
+                TaskOutcome(identity: identity, state: .done, duration: Span(milliseconds: .max))
+            ]
+        },
     ]
 
     @Test("within every limit is taken")
@@ -61,8 +90,8 @@ import UpgradeModel
         status.tasks = Array(
             repeating: TaskOutcome(
                 identity: Self.identity, state: .done,
-                output: String(repeating: "x", count: Limits.text)),
-            count: Limits.statusEntries)
+                output: String(repeating: "x", count: Bounds.text)),
+            count: Bounds.entries)
         #expect(status.limitProblem == nil)
     }
 
@@ -73,26 +102,5 @@ import UpgradeModel
         let problem = try #require(status.limitProblem)
         #expect(problem.contains(excess.words))
         #expect(problem.utf8.count < 200)
-    }
-}
-
-@Suite("A path") struct PathTests {
-    @Test("is the same for everybody: changing one is another protocol")
-    func paths() {
-        let digest = Digest(bytes: Array(repeating: 0xAB, count: 32))
-        let run = RunIdentifier(unchecked: "r1")
-        #expect(
-            [
-                Path.health, Path.metrics, Path.directive, Path.status, Path.nodes, Path.runs,
-                Path.blob(digest), Path.run(run), Path.requests(run), Path.stream(run),
-                Path.journal(run),
-            ] == [
-                "/healthz", "/metrics", "/v1/node/directive", "/v1/node/status", "/v1/nodes",
-                "/v1/runs",
-                "/v1/blobs/" + String(repeating: "ab", count: 32), "/v1/runs/r1",
-                "/v1/runs/r1/requests", "/v1/runs/r1/stream", "/v1/runs/r1/journal",
-            ])
-        let query = DirectiveQuery(epoch: Epoch(rawValue: 3), revision: 17, wait: .seconds(30))
-        #expect(query.text == "epoch=3&revision=17&wait=30000")
     }
 }

@@ -1,36 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A point in time of a coordinator's or an agent's steady clock, in whole milliseconds since 1970.
-///
-/// The steady clock takes the wall clock once, when the process starts (or the last stored instant, when that is later), and
-/// from then on advances with the boot clock. A wall clock that jumps changes nothing; a restart never goes back.
-public struct Instant: Hashable, Comparable, Codable, Sendable {
-    /// Milliseconds since 1970-01-01T00:00:00Z.
-    public var milliseconds: Int64
-
-    public init(milliseconds: Int64) { self.milliseconds = milliseconds }
-
-    public static func < (left: Instant, right: Instant) -> Bool {
-        left.milliseconds < right.milliseconds
-    }
-    public static func + (left: Instant, right: Span) -> Instant {
-        Instant(milliseconds: left.milliseconds + right.milliseconds)
-    }
-    public static func - (left: Instant, right: Instant) -> Span {
-        Span(milliseconds: left.milliseconds - right.milliseconds)
-    }
-
-    public init(from decoder: any Decoder) throws {
-        milliseconds = try decoder.singleValueContainer().decode(Int64.self)
-    }
-
-    public func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        try container.encode(milliseconds)
-    }
-}
-
 /// A length of time in whole milliseconds. Written `250ms`, `10s`, `5m`, `2h` or `1d` in plans, and as a number of milliseconds on the wire.
+/// A sum stays at the ends of the range.
 public struct Span: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
     public var milliseconds: Int64
 
@@ -45,7 +16,7 @@ public struct Span: Hashable, Comparable, Codable, Sendable, CustomStringConvert
         left.milliseconds < right.milliseconds
     }
     public static func + (left: Span, right: Span) -> Span {
-        Span(milliseconds: left.milliseconds + right.milliseconds)
+        Span(milliseconds: saturatingSum(left.milliseconds, right.milliseconds))
     }
 
     private static let units: [(suffix: String, milliseconds: Int64)] = [

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How a database task ended.
+public enum DatabaseOutcome: Hashable, Sendable {
+    case done(DatabaseReport)
+    case failed(DatabaseFailure)
+}
+
+/// What a finished task has to say, kept in the journal.
+public struct DatabaseReport: Hashable, Codable, Sendable {
+    /// What took effect, in order, for people: `applied 0002_split_name (41 ms)`.
+    public var lines: [String]
+    /// How long the work itself took, without waiting for a connection.
+    public var duration: Span
+    /// For `census`: the proof.
+    public var census: CensusProof?
+    /// For `preflight`: findings that do not stop the run.
+    public var warnings: [Diagnostic]
+    /// For `migrate` and `expand`: versions applied by this run (also those that an earlier attempt had applied).
+    public var versions: [String]
+
+    public init(
+        lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,
+        warnings: [Diagnostic] = [],
+        versions: [String] = []
+    ) {
+        self.lines = lines
+        self.duration = duration
+        self.census = census
+        self.warnings = warnings
+        self.versions = versions
+    }
+}
+
+/// Why a database task failed, and whether anything may have taken effect.
+public struct DatabaseFailure: Error, Hashable, Codable, Sendable {
+    public enum Effect: String, Codable, Sendable {
+        /// Nothing took effect: the transaction was rolled back, or never began.
+        case none
+        /// Something may have taken effect; probe before anything else.
+        case unknown
+    }
+
+    /// A stable word for programs, such as `stragglers`, `superseded`, `sql`, `unreachable`.
+    public var code: String
+    /// What failed, where (file and statement for a migration) and what PostgreSQL said.
+    public var message: String
+    /// What to do next.
+    public var advice: String?
+    public var effect: Effect
+    /// All findings, for `preflight`.
+    public var findings: [Diagnostic]
+
+    public init(
+        code: String, _ message: String, advice: String? = nil, effect: Effect = .none,
+        findings: [Diagnostic] = []
+    ) {
+        self.code = code
+        self.message = message
+        self.advice = advice
+        self.effect = effect
+        self.findings = findings
+    }
+}

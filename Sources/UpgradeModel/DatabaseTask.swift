@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the database needs next: one task at a time, each safe to run again.
+///
+/// The intent to run a task is stored before it starts and its outcome after it ended. After a restart the same task is asked for
+/// again under a new attempt and epoch; whoever performs it looks first at what is already so.
+public struct DatabaseTask: Hashable, Codable, Sendable {
+    public enum Kind: String, Codable, Sendable, CaseIterable {
+        /// Look for everything that would make a later task fail. Changes nothing.
+        case preflight
+        /// Apply the online-safe migrations, before the write window.
+        case expand
+        /// Put the write block up. Stores first, in the same transaction, everything that it changes.
+        case raiseFence
+        /// Prove that no writer is left: end or wait for every transaction older than the fence.
+        case census
+        /// Apply the `switch` migrations in one transaction.
+        case migrate
+        /// Take the write block down and restore exactly what was stored.
+        case lowerFence
+        /// Apply the `contract` migrations, after the lift.
+        case contract
+        /// Undo the `switch` migrations of this run with their down-migrations, in one transaction.
+        case revertMigrate
+        /// Undo the `expand` migrations of this run with their down-migrations.
+        case revertExpand
+    }
+
+    public var kind: Kind
+    public var run: RunIdentifier
+    /// Bumped inside the transaction that does the work; a task of a lower epoch changes nothing.
+    public var epoch: Epoch
+    /// Counts from 1 for each kind within a run.
+    public var attempt: Int
+
+    public init(kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int) {
+        self.kind = kind
+        self.run = run
+        self.epoch = epoch
+        self.attempt = attempt
+    }
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+extension NodeStatus {
+    /// What exceeds the bounds of a status, or is impossible; `nil` when nothing does.
+    ///
+    /// A status comes from a stranger: it is kept in memory, added up and shown to operators, so that every part has a bound.
+    public var limitProblem: String? {
+        var check = BoundCheck()
+        check.number("epoch", epoch.rawValue, Bounds.epoch)
+        check.number("revision", revision, Bounds.ordinal)
+        check.number("sequence", sequence, Bounds.ordinal)
+        check.word("boot", boot)
+        check.word("agentVersion", agentVersion)
+        gate.check(&check)
+        check.entries("staged releases", staged.count)
+        check.number("staging.bytesDone", staging?.bytesDone, Bounds.bytes)
+        check.number("staging.bytesTotal", staging?.bytesTotal, Bounds.bytes)
+        check.number(
+            "active.cacheGeneration", active?.cacheGeneration.rawValue, Bounds.ordinal)
+        check.entries("tasks", tasks.count)
+        for task in tasks {
+            check.word("task", task.identity.rawValue)
+            check.text("output", task.output)
+            check.span("duration", task.duration)
+        }
+        check.word("health", health?.identity.rawValue)
+        check.text("health", health?.detail)
+        check.entries("failures", failures.count)
+        for failure in failures { check.text("failure", failure.message) }
+        check.number("diskFree", diskFree, Bounds.bytes)
+        check.text("breakGlass", breakGlass)
+        return check.problem
+    }
+}
+
+extension GateObservation {
+    fileprivate func check(_ check: inout BoundCheck) {
+        let counts = [
+            ("writesInFlight", writesInFlight), ("writesWaiting", writesWaiting),
+            ("readsWaiting", readsWaiting), ("writesRefused", writesRefused),
+            ("readsRefused", readsRefused), ("writesReleased", writesReleased),
+        ]
+        for (name, count) in counts { check.number("gate.\(name)", count, Bounds.requests) }
+        check.span("gate.longestWait", longestWait)
+        check.number("gate.closedAt", closedAt?.milliseconds, Bounds.instant.milliseconds)
+        check.number("gate.openedAt", openedAt?.milliseconds, Bounds.instant.milliseconds)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Something to have done on a node, once per identity: a named action, or a cache flushed.
+public struct NodeTask: Hashable, Codable, Sendable {
+    public enum Kind: String, Codable, Sendable {
+        /// A command that the node's own configuration allows under this name.
+        case action
+        /// A cache that the node's own configuration declares under this name.
+        case flush
+    }
+
+    public typealias Moment = TaskTiming
+
+    public var identity: TaskIdentity
+    public var kind: Kind
+    /// The name of the action or of the cache.
+    public var name: String
+    public var moment: TaskTiming
+    /// The release it is for: its directory and socket are given to the action.
+    public var release: ReleaseReference?
+
+    public init(
+        identity: TaskIdentity, kind: Kind, name: String, moment: TaskTiming,
+        release: ReleaseReference?
+    ) {
+        self.identity = identity
+        self.kind = kind
+        self.name = name
+        self.moment = moment
+        self.release = release
+    }
+}
+
+/// Whether a task belongs before or after the flip of the same directive.
+public enum TaskTiming: String, Codable, Sendable { case beforeActivation, afterActivation }
+
+/// Names one execution of one task, across restarts of everybody: `<run>.<step>.<name>.<attempt>`.
+public struct TaskIdentity: RawRepresentable, Hashable, Comparable, Codable, Sendable,
+    CustomStringConvertible
+{
+    public let rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    public var description: String { rawValue }
+    public static func < (left: TaskIdentity, right: TaskIdentity) -> Bool {
+        left.rawValue < right.rawValue
+    }
+
+    public init(from decoder: any Decoder) throws {
+        rawValue = try decoder.singleValueContainer().decode(String.self)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(rawValue)
+    }
+}
+
+/// A health check to keep asking until it has answered well so many times in a row.
+public struct HealthGoal: Hashable, Codable, Sendable {
+    public var identity: TaskIdentity
+    /// A check that the node's own configuration declares.
+    public var check: HealthCheckName
+    /// The release that has to answer.
+    public var release: ReleaseName
+    /// Good answers in a row.
+    public var consecutive: Int
+
+    public init(
+        identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int
+    ) {
+        self.identity = identity
+        self.check = check
+        self.release = release
+        self.consecutive = consecutive
+    }
+}
