@@ -48,7 +48,8 @@ let rooms: [Room] = [
     // 1: formats, ports and clients
     lib("SteadyClock", .room("UpgradeModel")),
     lib("ContentDigest", .room("UpgradeModel"), .room("CLibcrypto")),
-    lib("UpgradePlan", .room("UpgradeModel"), yams),
+    lib("Documents", .room("UpgradeModel"), yams),
+    lib("UpgradePlan", .room("UpgradeModel"), .room("Documents")),
     lib("ControlAPI", .room("UpgradeModel")),
     lib("RunStore", .room("UpgradeModel")),
     lib("PostgresClient", .room("CPostgres")),
@@ -109,7 +110,9 @@ let rooms: [Room] = [
     tests("UpgradeModel"),
     tests("SteadyClock", .room("UpgradeModel")),
     tests("ContentDigest", .room("UpgradeModel")),
-    tests("UpgradePlan", .room("UpgradeModel"), exclude: ["Fixtures"]),
+    tests("Documents", .room("UpgradeModel")),
+    tests(
+        "UpgradePlan", .room("UpgradeModel"), .room("Documents"), exclude: ["Fixtures"]),
     tests("ControlAPI", .room("UpgradeModel")),
     tests("PostgresClient", .room("PostgresTestSupport")),
     tests("CurlClient", .room("TestSupport")),

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-PURE = ["UpgradeModel", "UpgradePlan", "ControlAPI", "RunStore", "UpgradeEngine", "NodeEngine"]
+PURE = ["UpgradeModel", "Documents", "UpgradePlan", "ControlAPI", "RunStore", "UpgradeEngine", "NodeEngine"]
 # RunStore's ports are asynchronous by nature; everything else that a pure room has not, it has not either.
 MAY_AWAIT = {"RunStore"}
 

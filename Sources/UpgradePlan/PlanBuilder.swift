@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Documents
 import UpgradeModel
 
 /// Makes the plan from values that were found to be without error.
 struct PlanBuilder {
-    let values: PlanValues
+    let values: DocumentValues
 
     /// - Returns: `nil` when a value is missing after all: a fault of the table or of the checks.
     func build() -> Plan? {
@@ -89,7 +90,7 @@ struct PlanBuilder {
         else { return nil }
         return Plan.Rollout(
             health: health, warm: warm, canary: canary, batches: batches,
-            maxUnavailable: values.sizes("rollout.max_unavailable")?.first,
+            maxUnavailable: values.size("rollout.max_unavailable"),
             failureBudget: failureBudget, actions: actions, caches: caches, retire: retire,
             bake: bake)
     }
@@ -116,7 +117,7 @@ struct PlanBuilder {
             verify: verify, lift: lift, finish: finish)
     }
 
-    private func hook(_ hook: PlanValues) -> Plan.Hook? {
+    private func hook(_ hook: DocumentValues) -> Plan.Hook? {
         let moment: Plan.Hook.Moment = hook.isPresent("before") ? .before : .after
         guard let phase = hook.text(moment.rawValue).flatMap(Phase.init(rawValue:)),
             let action = hook.name("run", as: ActionName.self)

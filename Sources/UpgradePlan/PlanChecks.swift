@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Documents
 import UpgradeModel
 
 /// What the keys of one plan say together: contradictions (errors) and what is probably not meant
 /// (warnings). Each check asks only for what it needs, so that it works beside other errors.
 struct PlanChecks {
-    let values: PlanValues
+    let values: DocumentValues
     private(set) var findings: Findings
 
-    init(values: PlanValues, findings: Findings) {
+    init(values: DocumentValues, findings: Findings) {
         self.values = values
         self.findings = findings
     }
@@ -127,7 +128,7 @@ struct PlanChecks {
     private var selectedCount: Int? { values.list("nodes.names")?.count }
 
     private mutating func checkRollout() {
-        guard case .nodes(let most)? = values.sizes("rollout.max_unavailable")?.first else {
+        guard case .nodes(let most)? = values.size("rollout.max_unavailable") else {
             return
         }
         if let canary = values.count("rollout.canary"), canary > most {
@@ -148,12 +149,12 @@ struct PlanChecks {
         guard let budget = values.count("rollout.failure_budget"), budget > 0 else { return }
         let place = values.place(of: "rollout.failure_budget")
         if let count = selectedCount, count > 0, budget >= count {
-            findings.objection(
+            findings.errorUnlessStored(
                 "failure-budget", at: place,
                 "with \(count) selected, every node may fail and the run still go on",
                 advice: "write less than \(count)")
         }
-        if case .nodes(let most)? = values.sizes("rollout.max_unavailable")?.first, budget > most {
+        if case .nodes(let most)? = values.size("rollout.max_unavailable"), budget > most {
             findings.warning(
                 "failure-budget", at: place,
                 "failed nodes are out of service as well, and \(budget) are more than"
@@ -181,7 +182,7 @@ struct PlanChecks {
         }
     }
 
-    private mutating func check(hook: PlanValues) {
+    private mutating func check(hook: DocumentValues) {
         let moments = ["before", "after"].filter(hook.isPresent)
         if moments.count != 1 {
             findings.error(
@@ -205,7 +206,7 @@ struct PlanChecks {
         if let node = hook.text("node"), let names = values.list("nodes.names"),
             !names.isEmpty, !names.contains(where: { $0.text == node })
         {
-            findings.objection(
+            findings.errorUnlessStored(
                 "hook", at: hook.place(of: "node"), "\(quoted(node)) is not selected by this plan",
                 advice: nearest(to: node, among: names.map(\.text)).map { "did you mean `\($0)`?" }
                     ?? "write a name of `nodes.names`")

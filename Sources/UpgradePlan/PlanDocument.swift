@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Documents
 public import UpgradeModel
 
 /// A plan as it was written, which may be wrong, with everything that was found about it.
@@ -19,7 +20,7 @@ public struct PlanDocument: Sendable {
     ///
     /// - Parameter file: the name to show in diagnostics, as the operator gave it.
     public static func parse(text: String, file: String) -> PlanDocument {
-        parse(text: text, findings: Findings(file: file))
+        parse(Document.read(text: text, file: file, rules: PlanKeys.rules))
     }
 
     /// Reads the plan that a run was started with: it was found valid then, maybe by an earlier version.
@@ -28,18 +29,22 @@ public struct PlanDocument: Sendable {
     ///
     /// - Returns: `nil` when the text gives no plan at all.
     public static func stored(text: String, file: String) -> Plan? {
-        parse(text: text, findings: Findings(file: file, isStored: true)).plan
+        parse(Document.read(text: text, file: file, rules: PlanKeys.rules, isStored: true)).plan
     }
 
-    private static func parse(text: String, findings: Findings) -> PlanDocument {
-        var findings = findings
-        let values = values(of: text, findings: &findings)
-        let hasErrors = findings.list.contains { $0.severity == .error }
-        let plan = hasErrors ? nil : values.flatMap { PlanBuilder(values: $0).build() }
+    private static func parse(_ document: Document) -> PlanDocument {
+        var findings = document.findings
+        if let values = document.values {
+            var checks = PlanChecks(values: values, findings: findings)
+            checks.run()
+            findings = checks.findings
+        }
+        let hasErrors = findings.hasErrors
+        let plan = hasErrors ? nil : document.values.flatMap { PlanBuilder(values: $0).build() }
         if plan == nil && !hasErrors {
             // A fault of the checks; a text from outside must not be able to stop a coordinator.
             findings.error(
-                "internal", at: findings.place(line: 1, column: 1),
+                "internal", at: findings.start,
                 "no plan could be made although nothing was found to be wrong",
                 advice: "compare it with `plans/reference.yaml`, and report this text as a bug")
         }
@@ -48,34 +53,6 @@ public struct PlanDocument: Sendable {
 
     /// Reads a plan from the bytes of a file, which must be UTF-8.
     public static func parse(bytes: some Collection<UInt8>, file: String) -> PlanDocument {
-        guard bytes.count <= SourceText.maximumBytes,
-            let text = String(validating: bytes, as: UTF8.self)
-        else {
-            var findings = Findings(file: file)
-            let place = findings.place(line: 1, column: 1)
-            if bytes.count > SourceText.maximumBytes {
-                findings.refuseSize(bytes.count)
-            } else {
-                findings.error(
-                    "encoding", at: place, "the plan is not UTF-8 text",
-                    advice: "save it as UTF-8")
-            }
-            return PlanDocument(file: file, plan: nil, diagnostics: findings.finished())
-        }
-        return parse(text: text, file: file)
-    }
-
-    private static func values(of text: String, findings: inout Findings) -> PlanValues? {
-        guard let source = SourceText(text, findings: &findings),
-            let tree = YAMLTree.compose(source, findings: &findings)
-        else { return nil }
-        var checker = KeyChecker(findings: findings)
-        let values = checker.check(plan: tree)
-        findings = checker.findings
-        guard let values else { return nil }
-        var checks = PlanChecks(values: values, findings: findings)
-        checks.run()
-        findings = checks.findings
-        return values
+        parse(Document.read(bytes: bytes, file: file, rules: PlanKeys.rules))
     }
 }

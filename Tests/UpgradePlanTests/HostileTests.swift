@@ -3,6 +3,7 @@
 import Testing
 import UpgradeModel
 
+@testable import Documents
 @testable import UpgradePlan
 
 /// A text that means harm, with a name, for a million brackets say little in a test's output.
@@ -24,7 +25,7 @@ struct Hostile: Sendable, CustomTestStringConvertible {
     {
         var text = start
         var index = 0
-        while text.utf8.count < SourceText.maximumBytes / 16 {
+        while text.utf8.count < DocumentLimits.bytes / 16 {
             text += piece.replacing("@", with: "\(index)")
             index += 1
         }

@@ -3,6 +3,7 @@
 import Testing
 import UpgradeModel
 
+@testable import Documents
 @testable import UpgradePlan
 
 /// Hostile texts: each is refused, quickly and with a place, before it can grow.
@@ -13,10 +14,10 @@ import UpgradeModel
 
     @Test func oneMebibyteIsReadAndOneByteMoreIsNot() {
         let start = minimal()
-        let rest = SourceText.maximumBytes - start.utf8.count
+        let rest = DocumentLimits.bytes - start.utf8.count
         #expect(codes(start + "#" + String(repeating: "x", count: rest - 1)) == [])
         #expect(codes(start + "#" + String(repeating: "x", count: rest)) == ["too-large"])
-        let bytes = [UInt8](repeating: 0xFF, count: SourceText.maximumBytes + 1)
+        let bytes = [UInt8](repeating: 0xFF, count: DocumentLimits.bytes + 1)
         #expect(
             PlanDocument.parse(bytes: bytes, file: "p").diagnostics.map(\.code) == ["too-large"])
     }

@@ -3,6 +3,7 @@
 import Testing
 import UpgradeModel
 
+@testable import Documents
 @testable import UpgradePlan
 
 /// `plans/reference.yaml` is the documentation of the keys and must not drift from the validator.
@@ -15,11 +16,11 @@ import UpgradeModel
 
     @Test func theReferenceHasEveryKeyOfTheValidatorAndNoOther() throws {
         let written = try keys().map(\.path)
-        #expect(Set(written) == Set(PlanKeys.paths.map(\.path)))
+        #expect(Set(written) == Set(PlanKeys.table.paths.map(\.path)))
     }
 
     @Test func everyKeyOfTheReferenceStatesItsTypeRangeAndDefault() throws {
-        let table = Dictionary(uniqueKeysWithValues: PlanKeys.paths.map { ($0.path, $0.key) })
+        let table = Dictionary(uniqueKeysWithValues: PlanKeys.table.paths.map { ($0.path, $0.key) })
         for key in try keys() where !key.isRepeated {
             #expect(key.annotation == table[key.path]?.annotation, "\(key.path)")
         }
@@ -54,9 +55,9 @@ import UpgradeModel
     }
 
     @Test func everyDefaultOfTheTableIsOfItsKind() {
-        let values = PlanValues(place: .init(file: "p", line: 1, column: 1), prefix: "")
-        for (path, key) in PlanKeys.paths where !path.hasPrefix("hooks.") {
-            if case .standard = key.presence { #expect(values.value(path) != nil, "\(path)") }
+        let values = DocumentValues(defaultsOf: PlanKeys.table, file: "p")
+        for (path, key) in PlanKeys.table.paths where !path.hasPrefix("hooks.") {
+            if case .fallback = key.presence { #expect(values.value(path) != nil, "\(path)") }
         }
     }
 

@@ -2,6 +2,7 @@
 
 import Testing
 
+@testable import Documents
 @testable import UpgradePlan
 
 @Suite struct SecretTests {

@@ -2,7 +2,7 @@
 
 import Testing
 
-@testable import UpgradePlan
+@testable import Documents
 
 @Suite struct SuggestionTests {
     @Test(
@@ -13,7 +13,7 @@ import Testing
             ("batch", "batches"), ("heath", "health"),
         ])
     func understood(_ word: String, _ meant: String) {
-        let keys = PlanKeys.all.first { $0.name == "rollout" }?.children.map(\.name) ?? []
+        let keys = ["warm", "canary", "batches", "max_unavailable", "health", "caches", "retire"]
         #expect(nearest(to: word, among: keys) == meant)
     }
 

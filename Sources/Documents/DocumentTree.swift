@@ -2,14 +2,12 @@
 
 import UpgradeModel
 
-/// A YAML document as a plan may use it: scalars, sequences and mappings with scalar keys, each with
+/// A YAML document as it may be used: scalars, sequences and mappings with scalar keys, each with
 /// its place. No anchors, aliases or tags, at most 64 levels.
-struct YAMLTree {
-    static let maximumDepth = 64
-
+struct DocumentTree {
     enum Content {
         case scalar(String, isQuoted: Bool)
-        case sequence([YAMLTree])
+        case sequence([DocumentTree])
         /// In the order of the text; a key that is given twice is there twice.
         case mapping([Pair])
         /// Something that is not read and has been reported, such as a tag.
@@ -19,7 +17,7 @@ struct YAMLTree {
     struct Pair {
         var key: String
         var keyPlace: Diagnostic.Place
-        var value: YAMLTree
+        var value: DocumentTree
     }
 
     var content: Content

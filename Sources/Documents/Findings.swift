@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import UpgradeModel
+public import UpgradeModel
 
 /// The diagnostics of one document, collected while it is read.
-struct Findings {
+public struct Findings: Sendable {
     /// More than a person reads at once; what exceeds it is counted only.
-    static let limit = 200
+    public static let limit = 200
 
-    let file: String
-    /// Whether the plan is one that a run was started with.
+    public let file: String
+    /// Whether the document was found valid before, as the plan of a run that was started with it.
     let isStored: Bool
-    private(set) var list: [Diagnostic] = []
+    public private(set) var list: [Diagnostic] = []
     private var omitted = 0
 
     /// How many there have been, shown or not.
@@ -19,33 +19,38 @@ struct Findings {
     /// Whether more are only counted: then nobody reads what a message costs to find.
     var isFull: Bool { list.count >= Findings.limit }
 
-    init(file: String, isStored: Bool = false) {
+    public init(file: String, isStored: Bool = false) {
         self.file = file
         self.isStored = isStored
     }
 
-    func place(line: Int, column: Int) -> Diagnostic.Place {
+    public var hasErrors: Bool { list.contains { $0.severity == .error } }
+
+    /// The place of what has no other: the first line.
+    public var start: Diagnostic.Place { place(line: 1, column: 1) }
+
+    public func place(line: Int, column: Int) -> Diagnostic.Place {
         Diagnostic.Place(file: file, line: line, column: column)
     }
 
-    mutating func error(
-        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+    public mutating func error(
+        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String? = nil
     ) {
         add(Diagnostic(.error, code: code, at: place, message, advice: advice))
     }
 
-    /// An error in a plan that is handed in, and nothing in one that a run was started with.
+    /// An error in a document that is handed in, and nothing in one that was found valid before.
     ///
-    /// For every rule that a `Plan` can do without, and so for each that is added later: a run under way is not lost because
-    /// a newer program would not start it.
-    mutating func objection(
+    /// For every rule that can be done without, and so for each that is added later: a run under way is not lost because a
+    /// newer program would not start it.
+    public mutating func errorUnlessStored(
         _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
     ) {
         if !isStored { error(code, at: place, message, advice: advice) }
     }
 
-    mutating func warning(
-        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+    public mutating func warning(
+        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String? = nil
     ) {
         add(Diagnostic(.warning, code: code, at: place, message, advice: advice))
     }
@@ -55,7 +60,7 @@ struct Findings {
     }
 
     /// In the order of the text, each once, with a last line when there were too many.
-    func finished() -> [Diagnostic] {
+    public func finished() -> [Diagnostic] {
         func isBefore(_ left: Diagnostic, _ right: Diagnostic) -> Bool {
             let places = [left.place, right.place].map { ($0?.line ?? 0, $0?.column ?? 0) }
             return places[0] == places[1]
@@ -76,7 +81,7 @@ struct Findings {
 }
 
 /// A piece of the document for a message: short, on one line, and never a secret.
-func quoted(_ text: String) -> String {
+public func quoted(_ text: String) -> String {
     if Secret.isIn(text) { return "the value (not shown: it looks like a secret)" }
     let safe = String(
         text.prefix(40).unicodeScalars.map {

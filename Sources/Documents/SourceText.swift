@@ -7,28 +7,26 @@ import UpgradeModel
 /// These checks come first because the YAML library resolves aliases by itself: a text of a few lines
 /// can expand without end, or nest deeper than a stack.
 struct SourceText {
-    static let maximumBytes = 1_048_576
-    /// Bounds on what makes structure; the limit of 64 levels is checked on the structure itself.
-    static let maximumBrackets = 1000
-    static let maximumIndentation = 256
-
     let text: String
-    private let lines: [Line]
+    let lines: [Line]
+    private let rules: DocumentRules
 
-    private struct Line {
+    struct Line {
         /// From 1.
         var number: Int
         var scalars: [Unicode.Scalar]
     }
 
     /// - Returns: `nil` when the text must not be handed to the YAML library; `findings` says why.
-    init?(_ text: String, findings: inout Findings) {
-        guard text.utf8.count <= SourceText.maximumBytes else {
-            findings.refuseSize(text.utf8.count)
+    init?(_ text: String, rules: DocumentRules, findings: inout Findings) {
+        guard text.utf8.count <= DocumentLimits.bytes else {
+            findings.refuseSize(text.utf8.count, rules)
             return nil
         }
         self.text = text.hasPrefix("\u{FEFF}") ? String(text.unicodeScalars.dropFirst()) : text
+        self.rules = rules
         lines = SourceText.lines(of: self.text)
+        guard isOfBoundedSize(&findings) else { return nil }
         findSecrets(&findings)
         let isReadable = findControlCharacters(&findings)
         let isBounded = findDepth(&findings)
@@ -61,15 +59,33 @@ struct SourceText {
         return lines + [Line(number: lines.count + 1, scalars: line)]
     }
 
+    private func isOfBoundedSize(_ findings: inout Findings) -> Bool {
+        if findings.isStored { return true }
+        var commas = 0
+        for line in lines {
+            commas += line.scalars.count { $0 == "," }
+            let isLong = line.number > DocumentLimits.lines
+            guard isLong || commas > DocumentLimits.commas else { continue }
+            findings.error(
+                "too-large", at: findings.place(line: line.number, column: 1),
+                "the \(rules.noun) has more than "
+                    + (isLong
+                        ? "\(DocumentLimits.lines) lines" : "\(DocumentLimits.commas) commas"),
+                advice: "`\(rules.reference)` shows all that it may say")
+            return false
+        }
+        return true
+    }
+
     private func findSecrets(_ findings: inout Findings) {
+        guard let advice = rules.secretAdvice else { return }
         for line in lines {
             for offset in Secret.offsets(in: line.scalars) {
-                findings.objection(
+                findings.errorUnlessStored(
                     "secret-in-clear",
                     at: findings.place(line: line.number, column: offset + 1),
-                    "a secret is written in clear here, and a plan is stored and shown",
-                    advice: "put it into an environment variable of the coordinator and write"
-                        + " `env:NAME`; if this plan has been shared, change the secret")
+                    "a secret is written in clear here, and a \(rules.noun) is stored and shown",
+                    advice: advice)
             }
         }
     }
@@ -83,8 +99,8 @@ struct SourceText {
                 findings.error(
                     "control-character",
                     at: findings.place(line: line.number, column: offset + 1),
-                    "the character U+\(hexadecimal(scalar)) cannot be part of a plan",
-                    advice: "remove it; a plan is plain UTF-8 text")
+                    "the character U+\(hexadecimal(scalar)) cannot be part of a \(rules.noun)",
+                    advice: "remove it; a \(rules.noun) is plain UTF-8 text")
             }
         }
         return isClean
@@ -95,14 +111,14 @@ struct SourceText {
         for line in lines {
             let prefix = line.scalars.prefix { " -?:\t".unicodeScalars.contains($0) }.count
             brackets += line.scalars.count { $0 == "[" || $0 == "{" }
-            let isDeep = prefix > SourceText.maximumIndentation
-            guard isDeep || brackets > SourceText.maximumBrackets else { continue }
+            let isDeep = prefix > DocumentLimits.indentation
+            guard isDeep || brackets > DocumentLimits.brackets else { continue }
             findings.error(
                 "too-deep", at: findings.place(line: line.number, column: 1),
                 isDeep
-                    ? "this line begins after \(prefix) columns; a plan nests 64 levels at most"
-                    : "the plan has more than \(SourceText.maximumBrackets) opening brackets",
-                advice: "write it flatter; `plans/reference.yaml` shows every key")
+                    ? "this line begins after \(prefix) columns; a \(rules.noun) nests \(DocumentLimits.depth) levels at most"
+                    : "the \(rules.noun) has more than \(DocumentLimits.brackets) opening brackets",
+                advice: rules.flatterAdvice)
             return false
         }
         return true
@@ -151,11 +167,11 @@ private func hexadecimal(_ scalar: Unicode.Scalar) -> String {
 }
 
 extension Findings {
-    mutating func refuseSize(_ count: Int) {
+    mutating func refuseSize(_ count: Int, _ rules: DocumentRules) {
         error(
-            "too-large", at: place(line: 1, column: 1),
-            "the plan has \(count) bytes; at most \(SourceText.maximumBytes) are read",
-            advice: "keep data out of the plan: name files and environment variables")
+            "too-large", at: start,
+            "the \(rules.noun) has \(count) bytes; at most \(DocumentLimits.bytes) are read",
+            advice: "keep data out of the \(rules.noun): name files and environment variables")
     }
 
     mutating func refuseAlias(at place: Diagnostic.Place) {

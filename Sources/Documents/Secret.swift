@@ -2,8 +2,8 @@
 
 /// What a secret written in clear looks like.
 ///
-/// A plan is stored, shown and signed, so it may not hold one. This finds the ways in which people
-/// write them by habit; it is no proof that a text has none.
+/// A document that is stored, shown and signed may not hold one. This finds the ways in which people write them by habit; it is
+/// no proof that a text has none.
 enum Secret {
     private static let words = [
         "password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "accesskey",

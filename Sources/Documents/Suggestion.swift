@@ -4,7 +4,7 @@
 ///
 /// A long word, or more candidates than a person would read, gets no suggestion: each comparison costs
 /// the product of both lengths, and the word is anybody's.
-func nearest(to word: String, among candidates: [String]) -> String? {
+public func nearest(to word: String, among candidates: [String]) -> String? {
     guard word.utf8.count <= 64, candidates.count <= 200 else { return nil }
     let plain = Array(normalized(word).utf8)
     guard !plain.isEmpty else { return nil }

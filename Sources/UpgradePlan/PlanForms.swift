@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Documents
+import UpgradeModel
+
+extension DocumentKey.Kind {
+    static func names(atMost maximum: Int) -> DocumentKey.Kind {
+        .list(of: .name, .init("list of names", maximum: maximum))
+    }
+
+    static let phases = DocumentKey.Kind.list(
+        of: .word(Phase.allCases.map(\.rawValue)),
+        .init("list of phases", maximum: Phase.allCases.count))
+
+    static let sizes = DocumentKey.Kind.list(
+        of: .form(.size),
+        .init(
+            "number of nodes, percentage, or a list of them", maximum: 100, mayRepeat: true,
+            single: "write at least one size, such as `[1, 5, 20%]`; the last one repeats"))
+}
+
+extension DocumentKey.Form {
+    /// The wrong text is never repeated: it is where a URL with a password ends up.
+    static let environment = DocumentKey.Form("env:NAME") { text in
+        guard EnvironmentReference(text: text) == nil else { return nil }
+        return Mismatch(
+            code: "type",
+            message: "expected the name of an environment variable of the coordinator",
+            advice: "put the value into a variable and write `env:NAME`, as in `env:DATABASE_URL`")
+    }
+
+    static let size = DocumentKey.Form("number of nodes, or percentage") { text in
+        if case .failure(let mismatch) = BatchSize.read(text) { mismatch } else { nil }
+    }
+}
+
+extension BatchSize {
+    /// Reads `5` or `25%`.
+    static func read(_ text: String) -> Result<BatchSize, Mismatch> {
+        let isShare = text.hasSuffix("%")
+        guard let number = wholeNumber(isShare ? String(text.dropLast()) : text) else {
+            return .failure(
+                .wrongType(
+                    "a number of nodes or a percentage", text, advice: "write such as `5` or `25%`")
+            )
+        }
+        let size: BatchSize = isShare ? .percent(number) : .nodes(number)
+        guard size.isValid else {
+            let range = isShare ? "1% to 100%" : "1 to \(Limits.nodes.upperBound)"
+            return .failure(
+                Mismatch(
+                    code: "range", message: "\(quoted(text)) is out of range",
+                    advice: "write \(range)"))
+        }
+        return .success(size)
+    }
+}
+
+extension DocumentValues {
+    func size(_ path: String) -> BatchSize? { text(path).flatMap(BatchSize.init) }
+
+    func sizes(_ path: String) -> [BatchSize]? {
+        list(path)?.compactMap { BatchSize($0.text) }
+    }
+}
+
+extension BatchSize {
+    fileprivate init?(_ text: String) {
+        guard case .success(let size) = BatchSize.read(text) else { return nil }
+        self = size
+    }
+}
