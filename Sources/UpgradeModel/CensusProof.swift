@@ -10,11 +10,20 @@ public struct CensusProof: Hashable, Codable, Sendable {
     public var stored: Digest
     /// The transactions that were ended, for people: role, application, age, first words of the query.
     public var ended: [String]
+    /// The system identifier of the server that was asked (`pg_control_system()`); `nil` from coordinators before 0.2.
+    public var server: String?
+    /// The timeline of its log; another one means that a standby has taken over since.
+    public var timeline: String?
 
-    public init(transaction: String, fenceLSN: String, stored: Digest, ended: [String]) {
+    public init(
+        transaction: String, fenceLSN: String, stored: Digest, ended: [String],
+        server: String? = nil, timeline: String? = nil
+    ) {
         self.transaction = transaction
         self.fenceLSN = fenceLSN
         self.stored = stored
         self.ended = ended
+        self.server = server
+        self.timeline = timeline
     }
 }

@@ -32,11 +32,22 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var epoch: Epoch
     /// Counts from 1 for each kind within a run.
     public var attempt: Int
+    /// For `raiseFence` and `census`: what is left of the plan's drain timeout; all of it when `nil`.
+    public var budget: Span?
+    /// For `lowerFence` on the way forward: what the census of this run has proved. Then the fence has to be up as that
+    /// census left it, with every `switch` migration in the ledger, or the task fails. On the way back, `nil`: a fence that is
+    /// not there is down.
+    public var proof: CensusProof?
 
-    public init(kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int) {
+    public init(
+        kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,
+        proof: CensusProof? = nil
+    ) {
         self.kind = kind
         self.run = run
         self.epoch = epoch
         self.attempt = attempt
+        self.budget = budget
+        self.proof = proof
     }
 }
