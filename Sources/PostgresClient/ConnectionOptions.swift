@@ -39,13 +39,13 @@ public struct ConnectionOptions: Sendable {
 
     /// Everything in the address that must not be seen.
     ///
-    /// - Throws: ``PostgresError/connectFailed(_:)`` when the address cannot be read. libpq's own reason may quote the
-    ///   address, so it is not passed on.
+    /// - Throws: ``PostgresError/addressUnreadable(_:)``. libpq's own reason may quote the address, so it is not passed on.
     func secrets() throws(PostgresError) -> [String] {
+        if hasRawCharacters(address) { throw .addressUnreadable(encodeAdvice) }
         guard let options = PQconninfoParse(address, nil) else {
-            throw .connectFailed(
-                "the address is neither postgresql://user@host:port/database nor keyword=value pairs"
-            )
+            throw .addressUnreadable(
+                "the database's address is neither postgresql://user:password@host:port/database nor keyword=value pairs; "
+                    + "in a URL, special characters of a password are percent-encoded")
         }
         defer { PQconninfoFree(options) }
         var secrets: [String] = []
@@ -59,6 +59,58 @@ public struct ConnectionOptions: Sendable {
             }
             option += 1
         }
-        return secrets.filter { !$0.isEmpty }
+        // As they are, and as the address has them.
+        return (secrets + writtenSecrets(address)).filter { !$0.isEmpty }
     }
+}
+
+/// How to write a password into a URL.
+private let encodeAdvice = """
+    the user name or the password in the database's URL has a character that means something else there: write / as %2F, \
+    @ as %40, : as %3A, ? as %3F, # as %23, % as %25, and a space as %20
+    """
+
+/// The part of a URL between its scheme and its last `@`; `nil` when there is none.
+private func credentials(of address: String) -> Substring? {
+    guard
+        let scheme = ["postgresql://", "postgres://"].first(where: { address.hasPrefix($0) }),
+        let end = address.lastIndex(of: "@")
+    else { return nil }
+    return address.dropFirst(scheme.count).prefix(upTo: end)
+}
+
+/// Whether the credentials of a URL hold a character that libpq takes for the end of something, so that it would go on with a
+/// part of the password as a host, a port or a database, and name it in its messages.
+private func hasRawCharacters(_ address: String) -> Bool {
+    guard let credentials = credentials(of: address) else { return false }
+    let bytes = Array(credentials.utf8)
+    for (index, byte) in bytes.enumerated() {
+        switch byte {
+        case UInt8(ascii: "/"), UInt8(ascii: "@"), UInt8(ascii: "?"), UInt8(ascii: "#"), 0...0x20,
+            0x7F:
+            return true
+        case UInt8(ascii: "%"):
+            guard index + 2 < bytes.count, bytes[index + 1...index + 2].allSatisfy(isHexadecimal)
+            else { return true }
+        default: break
+        }
+    }
+    return false
+}
+
+private func isHexadecimal(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+        UInt8(ascii: "A")...UInt8(ascii: "F"):
+        true
+    default: false
+    }
+}
+
+/// The password of a URL as it is written there, percent signs and all.
+private func writtenSecrets(_ address: String) -> [String] {
+    guard let credentials = credentials(of: address),
+        let colon = credentials.firstIndex(of: ":")
+    else { return [] }
+    return [String(credentials[credentials.index(after: colon)...])]
 }

@@ -66,8 +66,10 @@ public actor PostgresConnection {
     }
 
     /// Asks the server to cancel the statement in flight, which then fails with `57014`. Harmless when there is none.
+    ///
+    /// Returns after five seconds at most, whether or not the server has answered.
     public nonisolated func cancel() async {
-        await canceller.withLock { $0 }?.cancel()
+        await canceller.withLock { $0 }?.cancel(patience: .seconds(5))
     }
 
     /// Ends the session. What was not committed is rolled back.

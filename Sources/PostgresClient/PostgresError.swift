@@ -39,6 +39,8 @@ public struct ServerError: Hashable, Sendable {
 
 /// Why a call of a connection failed.
 public enum PostgresError: Error, Hashable, Sendable {
+    /// The address cannot be read. Nothing of it is in the text.
+    case addressUnreadable(String)
     /// No session could be made. Nothing was sent.
     case connectFailed(String)
     /// The server refused a statement; the session lives on, an open transaction is aborted.
@@ -55,7 +57,7 @@ public enum PostgresError: Error, Hashable, Sendable {
         switch self {
         case .server(let error): error.sqlState
         case .connectionLost(_, let last): last?.sqlState
-        case .connectFailed, .misuse: nil
+        case .addressUnreadable, .connectFailed, .misuse: nil
         }
     }
 
@@ -67,6 +69,7 @@ public enum PostgresError: Error, Hashable, Sendable {
 extension PostgresError: CustomStringConvertible {
     public var description: String {
         switch self {
+        case .addressUnreadable(let reason): reason
         case .connectFailed(let reason): "cannot connect to PostgreSQL: \(reason)"
         case .server(let error): error.description
         case .connectionLost(let reason, let last):

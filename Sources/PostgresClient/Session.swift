@@ -42,6 +42,20 @@ public struct Session: ~Copyable {
     /// The server process behind this session, as the handshake said. A pooler makes one up.
     public var processIdentifier: Int32 { PQbackendPID(handle) }
 
+    /// The server's version as PostgreSQL counts: 150018 is 15.18.
+    public var serverVersion: Int32 { PQserverVersion(handle) }
+
+    /// Whether what is sent travels encrypted.
+    public var isEncrypted: Bool { PQsslInUse(handle) == 1 }
+
+    /// Whether the server is on this machine: a Unix socket, or an address of the loopback network.
+    public var isLocal: Bool {
+        let host = PQhost(handle).map { String(cString: $0) } ?? ""
+        let address = PQhostaddr(handle).map { String(cString: $0) } ?? ""
+        return host.hasPrefix("/") || host.hasPrefix("@") || address.hasPrefix("127.")
+            || address == "::1" || address.isEmpty
+    }
+
     /// Whether a transaction is open, be it healthy or aborted.
     public var isInTransaction: Bool {
         let status = PQtransactionStatus(handle)

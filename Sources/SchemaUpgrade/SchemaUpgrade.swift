@@ -9,7 +9,7 @@ public import UpgradeModel
 /// changes the database also checks and raises the epoch in the same transaction, so a leader that was replaced changes
 /// nothing: its task fails with `superseded`. When a session is lost, a new one finds out what took effect.
 ///
-/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`,
+/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `no-down-migration`, `schema-newer`.
 public actor SchemaUpgrade {
@@ -164,6 +164,11 @@ public actor SchemaUpgrade {
                     advice:
                         "check that the server runs and that the coordinator may connect to it directly"
                 )
+            }
+            if case .addressUnreadable = error {
+                return DatabaseFailure(
+                    code: "database-address", error.description,
+                    advice: "correct the address in the coordinator's environment, then retry")
             }
             if error.sqlState == "57014", isCancelled { return cancelled() }
             if let refusal = error.refusal { return refusal }

@@ -104,6 +104,47 @@ private func connect(_ database: String? = nil) async throws -> PostgresConnecti
     }
 }
 
+/// libpq takes `/ @ ? #` and `%` in a password for something else, goes on with what is left of it as a host or a port, and
+/// names that in its message.
+@Test func everyOddPasswordIsRefusedWithTheWayToWriteItOrWorks() async throws {
+    let cluster = try PostgresCluster.shared.get()
+    let alphabet =
+        (0x21...0x7E).map { Character(UnicodeScalar(UInt8($0))) } + ["ü", "€", " ", "\t"]
+    for odd in alphabet {
+        // At the beginning, in the middle, at the end, and twice.
+        for password in [
+            "\(odd)Zwoerd9", "kp7\(odd)Zwoerd9", "kp7Zwoerd9\(odd)", "kp7\(odd)VBx\(odd)Zwoerd9",
+        ] {
+            // Nobody listens at port 1, so a readable address fails in libpq's own words.
+            for place in ["127.0.0.1:1/postgres", "localhost:1/postgres?connect_timeout=2"] {
+                let error = await #expect(throws: PostgresError.self, "\(password)") {
+                    try await PostgresConnection.connect(
+                        ConnectionOptions(
+                            address: "postgresql://postgres:\(password)@\(place)",
+                            applicationName: "test"))
+                }
+                let text = error?.description ?? ""
+                for part in ["kp7", "VBx", "Zwoerd9"] {
+                    #expect(!text.contains(part), "\(password): \(text)")
+                }
+                if case .addressUnreadable = error {
+                    #expect(text.contains("percent-encoded") || text.contains("as %2F"), "\(text)")
+                }
+            }
+        }
+        // As the advice says it, it works.
+        let encoded = "kp7\(odd)Zwoerd9".utf8.map { byte in
+            let digits = String(byte, radix: 16, uppercase: true)
+            return "%" + (digits.count < 2 ? "0" : "") + digits
+        }.joined()
+        let connection = try await PostgresConnection.connect(
+            ConnectionOptions(
+                address: "postgresql://postgres:\(encoded)@127.0.0.1:\(cluster.port)/postgres",
+                applicationName: "test"))
+        await connection.close()
+    }
+}
+
 @Test func noticesAreKeptAndBounded() async throws {
     let connection = try await connect()
     let notices = try await connection.perform { session in

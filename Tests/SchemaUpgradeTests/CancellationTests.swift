@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import PostgresClient
+import PostgresTestSupport
 import SchemaUpgrade
 import Testing
 import UpgradeModel
@@ -18,6 +19,23 @@ extension DatabaseOutcome {
         case .failed(let failure): failure.code + (failure.effect == .none ? "" : "?")
         }
     }
+}
+
+/// In a partition libpq waits as long as the kernel does; whoever stops a task does not.
+@Test func whoCancelsDoesNotWaitForAServerThatDoesNotAnswer() async throws {
+    let site = try await Site.make()
+    let proxy = try CutProxy(server: site.cluster.port)
+    let connection = try await PostgresConnection.connect(
+        ConnectionOptions(
+            address: "host=127.0.0.1 port=\(proxy.port) user=postgres dbname=\(site.database)",
+            applicationName: "test"))
+    proxy.ignoreNewcomers()
+    // The second finds the first on its way.
+    await connection.cancel()
+    await connection.cancel()
+    #expect(try await connection.query("SELECT 1").count == 1)
+    await connection.close()
+    proxy.stop()
 }
 
 @Test(arguments: DatabaseTask.Kind.allCases)

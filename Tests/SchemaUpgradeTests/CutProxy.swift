@@ -15,15 +15,19 @@ final class CutProxy: Sendable {
         var answered: Int?
         var isCut = false
         var refusesAfterCut = false
+        var ignoresNewcomers = false
     }
 
     var port: UInt16 { listener.port }
     private let listener: ListeningSocket
     private let server: UInt16
     private let state = Mutex(State())
+    /// The first digits of the version that the server is said to have.
+    private let version: String?
 
-    init(server: Int) throws {
+    init(server: Int, version: String? = nil) throws {
         listener = try ListeningSocket()
+        self.version = version
         self.server = UInt16(server)
         listener.start { [weak self] client, _ in self?.serve(client) }
     }
@@ -48,7 +52,15 @@ final class CutProxy: Sendable {
         }
     }
 
+    /// Takes new connections and says nothing to them, as in a partition.
+    func ignoreNewcomers() { state.withLock { $0.ignoresNewcomers = true } }
+
     private func serve(_ client: Int32) {
+        if state.withLock({ $0.ignoresNewcomers }) {
+            var descriptor = pollfd(fd: client, events: Int16(POLLHUP), revents: 0)
+            poll(&descriptor, 1, -1)
+            return
+        }
         if state.withLock({ $0.isCut && $0.refusesAfterCut }) { return }
         let upstream = connect(to: server)
         guard upstream >= 0 else { return }
@@ -80,6 +92,7 @@ final class CutProxy: Sendable {
             if descriptors[1].revents != 0 {
                 let count = read(upstream, &buffer, buffer.count)
                 guard count > 0 else { return }
+                if let version { disguise(&buffer, count, as: version) }
                 let isReady = answers.take(buffer[..<count]).contains(UInt8(ascii: "Z"))
                 if losesAnswer {
                     if isReady { return }
@@ -89,6 +102,17 @@ final class CutProxy: Sendable {
             }
         }
     }
+}
+
+/// Replaces the first digits of the server's version, where the bytes have it.
+private func disguise(_ bytes: inout [UInt8], _ count: Int, as version: String) {
+    let name = Array("server_version\0".utf8)
+    guard count > name.count + 2,
+        let place = (0..<count - name.count - 2).first(where: {
+            bytes[$0..<$0 + name.count].elementsEqual(name)
+        })
+    else { return }
+    for (offset, byte) in version.utf8.enumerated() { bytes[place + name.count + offset] = byte }
 }
 
 /// Finds the messages in a stream of bytes.
