@@ -40,6 +40,8 @@ extension SchemaUpgrade {
         SET row_security = on; SET client_connection_check_interval = '1s'; SET lock_timeout = '2s';
         SELECT set_config('deadlock_timeout', '20ms', false), set_config('session_replication_role', 'origin', false)
             FROM pg_roles WHERE rolname = session_user AND rolsuper;
+        SELECT set_config(name, '0', false) FROM (VALUES ('transaction_timeout')) AS later (name)
+            WHERE current_setting(name, true) IS NOT NULL;
         """
 
     /// A session for this task: open, named after its epoch, and without any older one of Sluice beside it.
@@ -60,6 +62,15 @@ extension SchemaUpgrade {
     private func connect(for task: DatabaseTask) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
+        // Before anything that an old server does not know.
+        let version = try await opened.perform { $0.serverVersion }
+        guard version >= 140_000 else {
+            await opened.close()
+            throw DatabaseFailure(
+                code: "server-version",
+                "PostgreSQL \(version / 10_000) is too old for the fence",
+                advice: "PostgreSQL 14 or later is needed")
+        }
         // From here on the task can be stopped.
         connection = opened
         announced = nil

@@ -15,6 +15,8 @@ public final class PostgresCluster: Sendable {
     public let port: Int
     /// Where PostgreSQL's programs are, such as `/usr/lib/postgresql/15/bin`.
     public let programs: String
+    /// The server's major version, such as 15.
+    public let version: Int
     private let databases = Atomic<Int>(0)
 
     /// The superuser made by initdb.
@@ -22,6 +24,7 @@ public final class PostgresCluster: Sendable {
 
     public init() throws {
         programs = try PostgresCluster.findPrograms()
+        version = try PostgresCluster.version(of: programs)
         var template = Array("/tmp/sluice-postgres-XXXXXX".utf8CString)
         let made = template.withUnsafeMutableBufferPointer { buffer in
             buffer.baseAddress.flatMap { mkdtemp($0) } != nil
@@ -102,7 +105,14 @@ public final class PostgresCluster: Sendable {
         getuid() == 0 ? ["runuser", "-u", "postgres", "--"] + arguments : arguments
     }
 
+    /// The programs that `SLUICE_POSTGRES` names (see scripts/install-postgres), or else the newest that Debian has.
     private static func findPrograms() throws -> String {
+        if let named = getenv("SLUICE_POSTGRES").map({ String(cString: $0) }), !named.isEmpty {
+            guard access("\(named)/initdb", X_OK) == 0 else {
+                throw SpawnError(description: "SLUICE_POSTGRES=\(named): there is no initdb")
+            }
+            return named
+        }
         var found = glob_t()
         defer { globfree(&found) }
         guard glob("/usr/lib/postgresql/*/bin/initdb", 0, nil, &found) == 0, found.gl_pathc > 0,
@@ -112,6 +122,14 @@ public final class PostgresCluster: Sendable {
                 description: "no PostgreSQL server under /usr/lib/postgresql; install postgresql")
         }
         return String(String(cString: last).dropLast("/initdb".count))
+    }
+
+    /// From `postgres (PostgreSQL) 17.10` or `postgres (PostgreSQL) 15.18 (Debian …)`.
+    private static func version(of programs: String) throws -> Int {
+        let words = try run(["\(programs)/postgres", "--version"]).split(separator: " ")
+        guard words.count > 2, let major = words[2].split(separator: ".").first.flatMap({ Int($0) })
+        else { throw SpawnError(description: "\(programs)/postgres names no version") }
+        return major
     }
 
     private static func freePort() throws -> Int {

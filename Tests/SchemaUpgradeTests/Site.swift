@@ -109,7 +109,7 @@ struct Site {
         UNION ALL SELECT concat_ws(' ', 'comment', classoid, objoid, objsubid, description) FROM pg_description
             WHERE objoid >= \(first) AND description NOT LIKE 'Sluice:%'
         UNION ALL SELECT concat_ws(' ', 'event trigger', oid, evtname, evtenabled) FROM pg_event_trigger
-        UNION ALL SELECT concat_ws(' ', 'membership', roleid, member, grantor, admin_option) FROM pg_auth_members
+        UNION ALL SELECT concat_ws(' ', 'membership', roleid, member, grantor, to_jsonb(m) - 'oid') FROM pg_auth_members AS m
             WHERE member IN (SELECT oid FROM pg_roles WHERE rolname LIKE '%' || current_database())
         UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, setrole, setconfig::text) FROM pg_db_role_setting
             WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -21,24 +21,16 @@ struct PreflightQuestion: Sendable {
     static func server(_ session: borrowing Session, handshake: Int32) throws -> [Diagnostic] {
         let row = try session.query(
             """
-            SELECT current_setting('server_version_num')::integer, pg_is_in_recovery(), pg_backend_pid(),
-                current_setting('server_version')
+            SELECT pg_is_in_recovery(), pg_backend_pid()
             """)[0]
         var findings: [Diagnostic] = []
-        if (row.integer(0) ?? 0) < 140_000 {
-            findings.append(
-                Diagnostic(
-                    .error, code: "server-version",
-                    "PostgreSQL \(row.text(3)) is too old for the fence",
-                    advice: "PostgreSQL 14 or later is needed"))
-        }
-        if row.isTrue(1) {
+        if row.isTrue(0) {
             findings.append(
                 Diagnostic(
                     .error, code: "standby", "the address leads to a standby",
                     advice: "give the primary's"))
         }
-        if row.integer(2) != Int64(handshake) {
+        if row.integer(1) != Int64(handshake) {
             findings.append(
                 Diagnostic(
                     .error, code: "pooler",
