@@ -37,8 +37,9 @@ let arguments = Need.product("ArgumentParser", package: "swift-argument-parser")
 let yams = Need.product("Yams", package: "Yams")
 
 let rooms: [Room] = [
-    // 0: nouns, and the C libraries
+    // 0: nouns, files, and the C libraries
     lib("UpgradeModel"),
+    lib("Files"),
     Room(name: "CPostgres", kind: .cLibrary),
     Room(name: "CPgQuery", kind: .cLibrary),
     Room(name: "CCurl", kind: .cLibrary),
@@ -52,14 +53,15 @@ let rooms: [Room] = [
     lib("UpgradePlan", .room("UpgradeModel"), .room("Documents")),
     lib("ControlAPI", .room("UpgradeModel")),
     lib("RunStore", .room("UpgradeModel")),
-    lib("PostgresClient", .room("CPostgres")),
+    lib("PostgresClient", .room("Files"), .room("CPostgres")),
     lib("CurlClient", .room("CCurl")),
-    lib("WriteGate", .room("UpgradeModel"), .room("CEpoll")),
+    lib(
+        "WriteGate", .room("UpgradeModel"), .room("Files"), .room("SteadyClock"), .room("CEpoll")),
 
     // 2: engines, and what talks to one kind of thing
     lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     lib("NodeEngine", .room("UpgradeModel")),
-    lib("Releases", .room("UpgradeModel"), .room("ContentDigest")),
+    lib("Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest")),
     lib(
         "SchemaUpgrade", .room("UpgradeModel"), .room("ContentDigest"), .room("PostgresClient"),
         .room("CPgQuery")),
@@ -74,8 +76,8 @@ let rooms: [Room] = [
         .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
         .room("SteadyClock"), logging, metrics),
     lib(
-        "NodeAgent", .room("UpgradeModel"), .room("ControlAPI"), .room("NodeEngine"),
-        .room("CurlClient"),
+        "NodeAgent", .room("UpgradeModel"), .room("Files"), .room("ControlAPI"),
+        .room("NodeEngine"), .room("CurlClient"),
         .room("WriteGate"), .room("Releases"), .room("ContentDigest"), .room("SteadyClock"), yams,
         logging, arguments,
         .product("Subprocess", package: "swift-subprocess")),
@@ -108,6 +110,7 @@ let rooms: [Room] = [
     Room(name: "PostgresTestSupport", kind: .testSupport),
     Room(name: "NginxTestSupport", kind: .testSupport, needs: [.room("TestSupport")]),
     tests("UpgradeModel"),
+    tests("Files", .room("TestSupport")),
     tests("SteadyClock", .room("UpgradeModel")),
     tests("ContentDigest", .room("UpgradeModel")),
     tests("Documents", .room("UpgradeModel")),
@@ -120,7 +123,7 @@ let rooms: [Room] = [
         name: "GateHolder", kind: .testProgram, needs: [.room("WriteGate"), .room("UpgradeModel")]),
     tests(
         "WriteGate", .room("NginxTestSupport"), .room("TestSupport"), .room("UpgradeModel"),
-        .room("GateHolder")),
+        .room("Files"), .room("GateHolder")),
     tests("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     tests("NodeEngine", .room("UpgradeModel"), exclude: ["Golden"]),
     tests("Releases", .room("TestSupport"), .room("ContentDigest"), .room("UpgradeModel")),

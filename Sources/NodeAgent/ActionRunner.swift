@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
+import Files
 import Glibc
 import Subprocess
 import Synchronization
@@ -288,7 +289,9 @@ private final class OutputKeeper: Sendable {
     func add(_ bytes: UnsafeRawBufferPointer) {
         state.withLock { state in
             let room = min(bytes.count, limit - state.written)
-            if room > 0, writeAll(bytes.prefix(room), to: descriptor) { state.written += room }
+            if room > 0, (try? writeAll(bytes.prefix(room), to: descriptor, "the output")) != nil {
+                state.written += room
+            }
             state.last += bytes
             if state.last.count > 4 * TaskOutcome.outputLimit {
                 state.last.removeFirst(state.last.count - 2 * TaskOutcome.outputLimit)

@@ -2,6 +2,7 @@
 
 import ControlAPI
 import Dispatch
+import Files
 import Logging
 import NodeEngine
 import Releases
@@ -15,7 +16,7 @@ import WriteGate
 /// Whatever is heard becomes an input of the engine. What follows from it is carried out at once, in order: the journal is on
 /// disk, then the gate is set, then work begins, then a status goes out. Runs on a queue of its own, because it waits for disks.
 actor Agent {
-    private let executor = QueueExecutor("agent")
+    private let executor = QueueExecutor(label: "agent", qos: .userInitiated)
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     let configuration: AgentConfiguration
@@ -332,8 +333,6 @@ actor Agent {
             guard !Task.isCancelled else { return }
             log(work, result)
             take(.ended(work, result))
-            // Pruning is the last thing that a run asks for.
-            if case .prune = work { releaseIdleCode() }
         }
     }
 

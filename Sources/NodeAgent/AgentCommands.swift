@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import Files
 import ControlAPI
 @preconcurrency import Dispatch
 import FoundationEssentials
@@ -54,7 +55,6 @@ struct AgentCommand: AsyncParsableCommand {
             let signals = StopSignals()
             do throws(SystemFailure) {
                 try await AgentStart(configuration: configuration, logger: logger).run { stop in
-                    releaseIdleCode()
                     signals.arm {
                         log.notice("stopping; the gate stays as it is")
                         stop()
@@ -169,7 +169,9 @@ private func show(_ report: LocalReport, json: Bool) {
     }
 }
 
-func printError(_ text: String) { _ = writeAll(Array((text + "\n").utf8), to: STDERR_FILENO) }
+func printError(_ text: String) {
+    try? writeAll((text + "\n").utf8, to: STDERR_FILENO, "standard error")
+}
 
 /// SIGTERM and SIGINT, taken on a queue of their own. Until something is armed they end the program.
 private final class StopSignals: Sendable {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import UpgradeModel
 import Yams
 
@@ -10,11 +11,11 @@ extension AgentConfiguration {
     static func read(file: String) -> (configuration: AgentConfiguration?, findings: [Diagnostic]) {
         let findings = ConfigurationFindings(file: file)
         let text: String
-        switch readText(file, atMost: 1 << 20) {
-        case .success(let read): text = read
-        case .failure(let failure):
+        do throws(FileFailure) {
+            text = try readTextFile(file, atMost: 1 << 20)
+        } catch {
             findings.error(
-                "unreadable", at: nil, failure.message, advice: "agents/agent.yaml is an example")
+                "unreadable", at: nil, error.description, advice: "agents/agent.yaml is an example")
             return (nil, findings.list)
         }
         return read(text: text, file: file)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import FoundationEssentials
 import Glibc
 import NodeEngine
@@ -43,11 +44,11 @@ struct AgentJournal: ~Copyable {
             path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
         var journal = AgentJournal(path: path, descriptor: descriptor, size: 0)
-        guard lock(descriptor) else {
+        guard lockFile(descriptor) else {
             throw SystemFailure(
                 "another agent has \(path) open; stop it, or name another state directory")
         }
-        let bytes = try journal.readAll()
+        let bytes = try journal.readWhole()
         var memory = NodeMemory()
         var latest = Instant(milliseconds: 0)
         let complete = (bytes.lastIndex(of: 10) ?? -1) + 1
@@ -69,7 +70,7 @@ struct AgentJournal: ~Copyable {
         }
         journal.size = Int64(complete)
         journal.reserveSpace()
-        try syncDirectory(of: path)
+        try onFiles { () throws(FileFailure) in try syncDirectory(parentDirectory(of: path)) }
         return Opened(journal: journal, memory: memory, latest: latest)
     }
 
@@ -83,13 +84,14 @@ struct AgentJournal: ~Copyable {
         guard !isBroken else { throw SystemFailure("\(path) could not be written before") }
         let bytes = try encode(records, at: now)
         isBroken = true
-        if !writeAll(bytes, to: descriptor) {
+        do throws(FileFailure) {
+            try writeAll(bytes, to: descriptor, path)
+        } catch {
             // Nothing has been synced, so what was written of it can be taken back.
-            let failure = SystemFailure(errno: "append to \(path)")
-            guard errno == ENOSPC, unlink(path + ".reserve") == 0,
+            guard error.number == ENOSPC, unlink(path + ".reserve") == 0,
                 ftruncate(descriptor, off_t(size)) == 0,
-                writeAll(bytes, to: descriptor)
-            else { throw failure }
+                (try? writeAll(bytes, to: descriptor, path)) != nil
+            else { throw SystemFailure(error) }
         }
         guard fdatasync(descriptor) == 0 else { throw SystemFailure(errno: "sync \(path)") }
         isBroken = false
@@ -108,9 +110,7 @@ struct AgentJournal: ~Copyable {
         guard fresh >= 0 else { throw SystemFailure(errno: "create \(temporary)") }
         do throws(SystemFailure) {
             let bytes = try encode(memory.records(at: now), at: now)
-            guard writeAll(bytes, to: fresh) else {
-                throw SystemFailure(errno: "write \(temporary)")
-            }
+            try onFiles { () throws(FileFailure) in try writeAll(bytes, to: fresh, temporary) }
             guard fsync(fresh) == 0 else { throw SystemFailure(errno: "sync \(temporary)") }
             guard flock(fresh, LOCK_EX | LOCK_NB) == 0 else {
                 throw SystemFailure(errno: "lock \(temporary)")
@@ -126,16 +126,7 @@ struct AgentJournal: ~Copyable {
             unlink(temporary)
             throw error
         }
-        try AgentJournal.syncDirectory(of: path)
-    }
-
-    /// A child between its fork and its exec may hold the lock of an agent that has just been killed, hence the patience.
-    private static func lock(_ descriptor: Int32) -> Bool {
-        for _ in 0..<20 {
-            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
-            usleep(50_000)
-        }
-        return false
+        try onFiles { () throws(FileFailure) in try syncDirectory(parentDirectory(of: path)) }
     }
 
     private func encode(_ records: [NodeRecord], at now: Instant) throws(SystemFailure) -> [UInt8] {
@@ -153,26 +144,15 @@ struct AgentJournal: ~Copyable {
         return bytes
     }
 
-    private func readAll() throws(SystemFailure) -> [UInt8] {
+    private func readWhole() throws(SystemFailure) -> [UInt8] {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw SystemFailure(errno: "inspect \(path)") }
         guard status.st_size <= AgentJournal.limit else {
             throw SystemFailure("\(path) is larger than any journal")
         }
-        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
-        var filled = 0
-        while filled < bytes.count {
-            // SAFETY: `filled` is less than the count, so the pointer and the length stay within the bytes.
-            let count = bytes.withUnsafeMutableBytes {
-                pread(
-                    descriptor, $0.baseAddress.map { $0 + filled }, $0.count - filled, off_t(filled)
-                )
-            }
-            if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw SystemFailure(errno: "read \(path)") }
-            filled += count
+        return try onFiles { () throws(FileFailure) in
+            try readAll(from: descriptor, path, atMost: Int(AgentJournal.limit))
         }
-        return bytes
     }
 
     private func reserveSpace() {
@@ -182,14 +162,5 @@ struct AgentJournal: ~Copyable {
         // Best effort: without it a full disk stops the agent.
         _ = posix_fallocate(reserve, 0, off_t(AgentJournal.reserve))
         close(reserve)
-    }
-
-    private static func syncDirectory(of path: String) throws(SystemFailure) {
-        let directory = path[..<(path.lastIndex(of: "/") ?? path.startIndex)]
-        let descriptor = Glibc.open(
-            directory.isEmpty ? "/" : String(directory), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw SystemFailure(errno: "open \(directory)") }
-        defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw SystemFailure(errno: "sync \(directory)") }
     }
 }

@@ -3,6 +3,7 @@
 import ControlAPI
 import CurlClient
 import Dispatch
+import Files
 import Glibc
 import Logging
 import NodeEngine
@@ -24,14 +25,19 @@ struct AgentStart: Sendable {
     {
         // The gate as soon as it is known what it has to do: while it is away, the proxy goes by the flags alone.
         let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
-        try makeDirectory(configuration.directories.state, mode: 0o700)
+        let configuration = configuration
+        try onFiles { () throws(FileFailure) in
+            try makeDirectory(configuration.directories.state, mode: 0o700)
+        }
         var opened = try AgentJournal.open(configuration.journal)
         let clock = SteadyClock(notBefore: opened.latest)
         noteStart(&opened, clock)
         let gate = try openGate(remembering: opened.memory) { changes.continuation.yield() }
         defer { gate.stop() }
         ServiceManager.tellReady()
-        try makeDirectory(configuration.actionOutput, mode: 0o700)
+        try onFiles { () throws(FileFailure) in
+            try makeDirectory(configuration.actionOutput, mode: 0o700)
+        }
         let local = try LocalSocket(path: configuration.localSocket)
         let agent = try await open(gate, opened, clock)
         onStart { gate.stop() }
@@ -110,13 +116,9 @@ struct AgentStart: Sendable {
 
     private func raiseReadOnly(in runtime: String) throws(SystemFailure) {
         // The proxy's workers run as another user, whatever the umask of the agent.
-        if mkdir(runtime, 0o755) == 0 { chmod(runtime, 0o755) }
-        let flag = runtime + "/read-only"
-        let descriptor = Glibc.open(flag, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
-        guard descriptor >= 0 else { throw SystemFailure(errno: "raise the flag \(flag)") }
-        defer { close(descriptor) }
-        guard fchmod(descriptor, 0o644) == 0, fsync(descriptor) == 0 else {
-            throw SystemFailure(errno: "raise the flag \(flag)")
+        try onFiles { () throws(FileFailure) in
+            try makeDirectory(runtime, mode: 0o755)
+            try writeFile(runtime + "/read-only", [], mode: 0o644, isSynced: true)
         }
     }
 
@@ -204,7 +206,7 @@ func readToken(_ reference: SecretReference) throws(SystemFailure) -> HTTPSecret
         guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
             throw SystemFailure("others may read the token in \(path); chmod 600 \(path)")
         }
-        text = try readText(path, atMost: 4096).get()
+        text = try onFiles { () throws(FileFailure) in try readTextFile(path, atMost: 4096) }
     }
     let token = text.split(whereSeparator: \.isWhitespace).joined()
     guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {

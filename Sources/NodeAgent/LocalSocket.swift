@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 @preconcurrency import Dispatch
+import Files
 import FoundationEssentials
 import Glibc
 
@@ -137,20 +138,10 @@ private final class LocalConnection: Sendable {
     func withAddress(
         _ path: String, _ call: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
     ) -> Int32 {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        guard let address = UnixAddress(path) else {
             errno = ENAMETOOLONG
             return -1
         }
-        // SAFETY: the bytes have been checked to fit; the pointer to the address lives as long as the call, and the
-        // length is that of the structure.
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                call(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        return address.withPointer { call(descriptor, $0, $1) }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import Files
 
 /// How many connections a unix socket's server has in hand, waiting to be accepted or accepted.
 ///
@@ -9,7 +9,7 @@ import Glibc
 ///
 /// - Returns: `nil` when the kernel does not say.
 func connectionsInHand(of socket: String) -> Int? {
-    guard case .success(let table) = readText("/proc/net/unix", atMost: 16 << 20) else {
+    guard let table = try? readTextFile("/proc/net/unix", atMost: 16 << 20) else {
         return nil
     }
     var count = 0

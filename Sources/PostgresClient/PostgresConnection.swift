@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Files
 import Synchronization
 
 /// One session with a PostgreSQL server, on a thread of its own.

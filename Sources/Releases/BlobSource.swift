@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Files
 internal import Glibc
 internal import Synchronization
 public import UpgradeModel
@@ -59,18 +60,13 @@ public final class BlobSink: Sendable {
                     "more than \(expectedSize) bytes came for \(path), which is its size")
                 return false
             }
-            var done = 0
-            while done < bytes.count {
-                let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
-                let count = Glibc.write(state.descriptor, rest.baseAddress, rest.count)
-                if count < 0 && errno == EINTR { continue }
-                guard count >= 0 else {
-                    state.failure = FileSystem().failure("write", path)
-                    return false
-                }
-                done += count
-                state.written += Int64(count)
+            do throws(FileFailure) {
+                try writeAll(bytes, to: state.descriptor, path)
+            } catch {
+                state.failure = ReleaseFailure(error)
+                return false
             }
+            state.written += Int64(bytes.count)
             return true
         }
         if isTaken { onProgress(Int64(bytes.count)) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ContentDigest
+internal import Files
 internal import Glibc
 internal import UpgradeModel
 
@@ -37,62 +38,35 @@ struct FileSystem: Sendable {
 
     /// The names in a directory, sorted bytewise, without `.` and `..`; empty when there is no such directory.
     func names(in directory: String) throws(ReleaseFailure) -> [String] {
-        guard let stream = opendir(directory) else {
-            if errno == ENOENT { return [] }
-            throw failure("list", directory)
-        }
-        defer { closedir(stream) }
         var names: [String] = []
-        while true {
-            errno = 0
-            guard let entry = readdir(stream) else {
-                guard errno == 0 else { throw failure("list", directory) }
-                return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        do throws(FileFailure) {
+            for bytes in try directoryNames(directory) {
+                guard let name = String(validating: bytes, as: UTF8.self) else {
+                    throw FileFailure(
+                        "list", directory,
+                        reason: "a name in it is not UTF-8, "
+                            + shown(String(decoding: bytes, as: UTF8.self)) + "; rename it")
+                }
+                names.append(name)
             }
-            // SAFETY: d_name is an array inside the entry, which lives until the next readdir().
-            let bytes = withUnsafeBytes(of: entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            guard let name = String(validating: bytes, as: UTF8.self) else {
-                throw ReleaseFailure(
-                    .fileSystem,
-                    "\(directory) has a file whose name is not UTF-8: \(shown(String(decoding: bytes, as: UTF8.self)))"
-                        + "; rename it")
-            }
-            if name != "." && name != ".." { names.append(name) }
+        } catch {
+            if error.number == ENOENT { return [] }
+            throw ReleaseFailure(error)
         }
+        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
     }
 
     func target(ofLink path: String) throws(ReleaseFailure) -> String? {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = buffer.withUnsafeMutableBytes { bytes in
-            bytes.withMemoryRebound(to: CChar.self) { text in
-                text.baseAddress.map { readlink(path, $0, text.count) } ?? -1
-            }
+        do throws(FileFailure) { return try linkTarget(path) } catch {
+            if error.number == ENOENT { return nil }
+            throw ReleaseFailure(error)
         }
-        guard count >= 0 else {
-            if errno == ENOENT { return nil }
-            throw failure("read the link", path)
-        }
-        return String(decoding: buffer[..<count], as: UTF8.self)
     }
 
     /// - Throws: also when the file has more bytes than the limit.
     func read(_ path: String, limit: Int) throws(ReleaseFailure) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
-        guard descriptor >= 0 else { throw failure("open", path) }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count == 0 { return bytes }
-            guard count > 0 else {
-                if errno == EINTR { continue }
-                throw failure("read", path)
-            }
-            bytes += chunk[..<count]
-            guard bytes.count <= limit else {
-                throw ReleaseFailure(.fileSystem, "\(path) has more than \(limit) bytes")
-            }
+        try FileSystem.call { () throws(FileFailure) in
+            try readFile(path, atMost: limit, followsLinks: false)
         }
     }
 
@@ -107,6 +81,7 @@ struct FileSystem: Sendable {
         }
         var hasher = SHA256Hasher()
         var size: Int64 = 0
+        // SAFETY: given back below, and never read beyond what was read into it.
         let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 * 1024, alignment: 16)
         defer { chunk.deallocate() }
         while true {
@@ -197,22 +172,8 @@ struct FileSystem: Sendable {
     /// Writes a new file and brings it to the disk. What is there is replaced in place.
     func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(ReleaseFailure) {
         try beforeChange?("write \(path)")
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw failure("create", path) }
-        defer { close(descriptor) }
-        var written = 0
-        while written < bytes.count {
-            let count = bytes[written...].withUnsafeBytes {
-                Glibc.write(descriptor, $0.baseAddress, $0.count)
-            }
-            guard count >= 0 else {
-                if errno == EINTR { continue }
-                throw failure("write", path)
-            }
-            written += count
-        }
-        guard fchmod(descriptor, mode) == 0, fsync(descriptor) == 0 else {
-            throw failure("sync", path)
+        try FileSystem.call { () throws(FileFailure) in
+            try writeFile(path, bytes, mode: mode, isSynced: true)
         }
     }
 
@@ -242,12 +203,24 @@ struct FileSystem: Sendable {
         guard fsync(descriptor) == 0 else { throw failure("sync", path) }
     }
 
-    func failure(_ call: String, _ path: String) -> ReleaseFailure {
-        let code = errno
-        let advice = code == ENOSPC ? "; make room on this file system" : ""
-        return ReleaseFailure(
-            code == ENOSPC ? .noSpace : .fileSystem,
-            "cannot \(call) \(path): \(String(cString: strerror(code)))\(advice)")
+    /// What the last call said; taken before anything else is called.
+    func failure(_ operation: String, _ path: String) -> ReleaseFailure {
+        ReleaseFailure(FileFailure(operation, path, errno))
+    }
+
+    static func call<Value>(
+        _ body: () throws(FileFailure) -> Value
+    ) throws(ReleaseFailure) -> Value {
+        do throws(FileFailure) { return try body() } catch { throw ReleaseFailure(error) }
+    }
+}
+
+extension ReleaseFailure {
+    init(_ failure: FileFailure) {
+        let isFull = failure.number == ENOSPC || failure.number == EDQUOT
+        self.init(
+            isFull ? .noSpace : .fileSystem,
+            failure.description + (isFull ? "; make room on this file system" : ""))
     }
 }
 

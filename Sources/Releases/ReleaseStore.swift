@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Files
 internal import Glibc
 public import UpgradeModel
 
@@ -41,7 +42,7 @@ public actor ReleaseStore {
     /// Blobs whose content this process has verified.
     var verifiedBlobs: Set<Digest> = []
 
-    private let executor = DiskExecutor()
+    private let executor = QueueExecutor(label: "releases")
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
     }

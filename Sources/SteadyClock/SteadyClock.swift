@@ -24,6 +24,9 @@ public struct SteadyClock: Sendable {
     /// What the wall clock says now; it may have been set back since the last look.
     public static var wall: Instant { Instant(milliseconds: read(CLOCK_REALTIME)) }
 
+    /// The time since the machine booted, its sleep included: for spans only, it is no date.
+    public static var sinceBoot: Instant { Instant(milliseconds: read(CLOCK_BOOTTIME)) }
+
     private static func read(_ clock: clockid_t) -> Int64 {
         var time = timespec()
         let status = clock_gettime(clock, &time)

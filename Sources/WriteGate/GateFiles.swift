@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import Glibc
 import UpgradeModel
 
@@ -18,15 +19,15 @@ struct GateFiles: Sendable {
 
     /// Makes the directory when it is absent.
     func prepare() throws(GateError) {
-        if mkdir(directory, 0o755) == 0 {
+        do throws(FileFailure) {
             // A narrower umask would hide the flags from the proxy's workers.
-            chmod(directory, 0o755)
-            return
+            try makeDirectory(directory, mode: 0o755)
+        } catch {
+            throw GateError(
+                .flagNotWritten,
+                "cannot make the runtime directory \(directory): \(error.reason)",
+                advice: "make it (systemd: RuntimeDirectory=sluice) or name another one")
         }
-        guard errno != EEXIST else { return }
-        throw GateError(
-            .flagNotWritten, "cannot make the runtime directory \(directory): \(errorText())",
-            advice: "make it (systemd: RuntimeDirectory=sluice) or name another one")
     }
 
     func isRaised(_ flag: Flag) -> Bool { access(path(flag.rawValue), F_OK) == 0 }
@@ -46,9 +47,10 @@ struct GateFiles: Sendable {
     /// Makes flags vanish. Nothing waits for the disk: one that a power cut brings back is on the closed side.
     func lower(_ flags: [Flag]) throws(GateError) {
         for flag in flags {
-            guard unlink(path(flag.rawValue)) == 0 || errno == ENOENT else {
+            let path = path(flag.rawValue)
+            guard unlink(path) == 0 || errno == ENOENT else {
                 throw GateError(
-                    .flagNotRemoved, "cannot remove \(path(flag.rawValue)): \(errorText())",
+                    .flagNotRemoved, "cannot remove \(path): \(errorText())",
                     advice: "remove it by hand: without an agent the proxy obeys it")
             }
         }
@@ -60,8 +62,9 @@ struct GateFiles: Sendable {
         guard mode == .open else {
             return try write(ModeFile(mode).encoded, to: "mode.json", isSynced: false)
         }
-        guard unlink(path("mode.json")) == 0 || errno == ENOENT else {
-            throw notWritten("mode.json")
+        let path = path("mode.json")
+        guard unlink(path) == 0 || errno == ENOENT else {
+            throw notWritten("mode.json", errorText())
         }
     }
 
@@ -82,37 +85,25 @@ struct GateFiles: Sendable {
 }
 
 extension GateFiles {
-    /// Temporary file, fsync, rename: the name holds the old content or the new one, never a part.
     private func write(_ bytes: [UInt8], to name: String, isSynced: Bool) throws(GateError) {
-        let temporary = path(".\(name).new")
-        let descriptor = open(
-            temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o644)
-        guard descriptor >= 0 else { throw notWritten(name) }
-        // The proxy's workers run as another user, whatever the umask of the agent.
-        var failed = fchmod(descriptor, 0o644) != 0
-        var rest = bytes[...]
-        while !failed, !rest.isEmpty {
-            let count = Glibc.write(descriptor, Array(rest), rest.count)
-            if count > 0 { rest = rest.dropFirst(count) } else { failed = errno != EINTR }
+        do throws(FileFailure) {
+            // The proxy's workers run as another user, whatever the umask of the agent.
+            try replaceFile(
+                path(name), with: bytes, mode: 0o644, durability: isSynced ? .content : .none)
+        } catch {
+            throw notWritten(name, error.reason)
         }
-        failed = failed || (isSynced && fsync(descriptor) != 0)
-        let error = failed ? notWritten(name) : nil
-        close(descriptor)
-        if let error { throw error }
-        guard rename(temporary, path(name)) == 0 else { throw notWritten(name) }
     }
 
     private func syncDirectory() throws(GateError) {
-        let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw notWritten("") }
-        let error = fsync(descriptor) == 0 ? nil : notWritten("")
-        close(descriptor)
-        if let error { throw error }
+        do throws(FileFailure) { try Files.syncDirectory(directory) } catch {
+            throw notWritten("", error.reason)
+        }
     }
 
-    private func notWritten(_ name: String) -> GateError {
+    private func notWritten(_ name: String, _ reason: String) -> GateError {
         GateError(
-            .flagNotWritten, "cannot write \(path(name)) durably: \(errorText())",
+            .flagNotWritten, "cannot write \(path(name)) durably: \(reason)",
             advice: "free space in \(directory) or correct its permissions")
     }
 
@@ -122,19 +113,13 @@ extension GateFiles {
     }
 
     private func read(_ name: String, atMost limit: Int) -> Content {
-        let descriptor = open(path(name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { return errno == ENOENT ? .absent : .unreadable }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while bytes.count <= limit {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count == 0 { return .bytes(bytes) }
-            if count > 0 { bytes += chunk[..<count] } else if errno != EINTR { return .unreadable }
+        do throws(FileFailure) {
+            return .bytes(try readFile(path(name), atMost: limit, followsLinks: false))
+        } catch {
+            return error.number == ENOENT ? .absent : .unreadable
         }
-        return .unreadable
     }
 }
 
 /// What the last failed system call says.
-func errorText() -> String { String(cString: strerror(errno)) }
+func errorText() -> String { systemReason(errno) }

@@ -3,6 +3,7 @@
 import CEpoll
 import Dispatch
 import Glibc
+import SteadyClock
 import UpgradeModel
 
 /// The gate's thread: sleeps until a question, a completion, a command or a deadline comes, and interprets ``Admission``.
@@ -90,7 +91,7 @@ final class GateLoop {
     private func perform(_ command: Mailbox.Command) {
         switch command {
         case .set(let setting, let done):
-            deliver(admission.set(setting, at: bootClock()))
+            deliver(admission.set(setting, at: SteadyClock.sinceBoot))
             mailbox.publish(admission.counts)
             done.signal()
         case .whenDrained(let action): awaitingDrain.append(action)
@@ -136,7 +137,7 @@ extension GateLoop {
             lastSerial = lastSerial % 0xffff_fffe + 1
             guard asking[Ticket(number: lastSerial)] == nil, watch(number, serial: lastSerial)
             else { continue }
-            let now = bootClock()
+            let now = SteadyClock.sinceBoot
             let connection = Connection(descriptor, serial: lastSerial, now: now)
             connections[number] = connection
             asking[connection.ticket] = connection
@@ -165,7 +166,7 @@ extension GateLoop {
             return
         }
         connection.buffer += chunk[..<count]
-        connection.lastActive = bootClock()
+        connection.lastActive = SteadyClock.sinceBoot
         do {
             if let request = try AdmissionRequest.read(
                 connection.buffer, routes: configuration.routes)
@@ -202,7 +203,7 @@ extension GateLoop {
                 continue
             }
             connection.held = nil
-            connection.lastActive = bootClock()
+            connection.lastActive = SteadyClock.sinceBoot
             let response = reply.answer.response(
                 request.convention, keepAlive: request.keepAlive,
                 isPriming: request.worker.map { !heard.contains($0) } ?? false)
@@ -257,7 +258,7 @@ extension GateLoop {
     }
 
     private func expire() {
-        let now = bootClock()
+        let now = SteadyClock.sinceBoot
         deliver(admission.expire(at: now))
         while let (ticket, deadline) = partial.first, deadline <= now {
             partial.remove(ticket)
@@ -278,11 +279,11 @@ extension GateLoop {
             admission.nextDeadline, idle.first?.value, partial.first?.value, notifier.deadline,
         ]
         guard let next = deadlines.compactMap({ $0 }).min() else { return -1 }
-        return Int32(clamping: max(0, (next - bootClock()).milliseconds))
+        return Int32(clamping: max(0, (next - SteadyClock.sinceBoot).milliseconds))
     }
 
     private func notify() {
-        let now = bootClock()
+        let now = SteadyClock.sinceBoot
         let counts = admission.counts
         let isDrained = !counts.setting.writes.isOpen && counts.writesInFlight == 0
         if isDrained, !awaitingDrain.isEmpty {

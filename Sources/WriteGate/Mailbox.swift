@@ -2,6 +2,7 @@
 
 import Dispatch
 import Glibc
+import SteadyClock
 import Synchronization
 
 /// How other threads speak to the gate's thread: a list of commands, and a pair of sockets that wakes it.
@@ -70,6 +71,6 @@ final class Mailbox: Sendable {
     func publish(_ counts: Admission.Counts) { state.withLock { $0.counts = counts } }
 
     var snapshot: GateSnapshot {
-        state.withLock { $0.counts }.snapshot(at: bootClock())
+        state.withLock { $0.counts }.snapshot(at: SteadyClock.sinceBoot)
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import Glibc
 import UpgradeModel
 
@@ -113,7 +114,7 @@ enum Sockets {
         _ type: __socket_type, at path: String, mode: UInt32, group: UInt32?
     ) throws(GateError) -> Descriptor {
         let temporary = path + ".new"
-        guard var address = unixAddress(temporary) else {
+        guard let address = UnixAddress(temporary) else {
             throw GateError(
                 .socket, "\(path) is too long for a unix socket",
                 advice: "name a runtime directory of at most 90 bytes")
@@ -122,12 +123,7 @@ enum Sockets {
         guard number >= 0 else { throw failed("make a unix socket") }
         let descriptor = Descriptor(number)
         unlink(temporary)
-        // SAFETY: the pointer to the address lives as long as the call, and the length is that of the structure.
-        let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(number, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let bound = address.withPointer { bind(number, $0, $1) }
         guard bound == 0 else { throw failed("bind \(path)") }
         if let group, chown(temporary, uid_t.max, group) != 0 {
             throw failed("give \(path) to group \(group)")
@@ -145,29 +141,11 @@ enum Sockets {
         Int32(type.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
     }
 
-    private static func failed(_ what: String) -> GateError {
-        GateError(
-            .socket, "cannot \(what): \(errorText())",
+    /// The system's word is taken before the others are made.
+    private static func failed(_ what: @autoclosure () -> String) -> GateError {
+        let reason = errorText()
+        return GateError(
+            .socket, "cannot \(what()): \(reason)",
             advice: "see whether another program uses it and whether the agent may write there")
     }
-}
-
-/// - Returns: `nil` when the path does not fit.
-func unixAddress(_ path: String) -> sockaddr_un? {
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
-    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path), !bytes.contains(0) else {
-        return nil
-    }
-    // SAFETY: the bytes are fewer than the field has, which is all zeros before.
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    return address
-}
-
-/// The boot clock: it goes on while the machine sleeps and does not jump.
-func bootClock() -> Instant {
-    var time = timespec()
-    clock_gettime(CLOCK_BOOTTIME, &time)
-    return Instant(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
 }

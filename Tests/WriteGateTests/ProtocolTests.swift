@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import Foundation
 import NginxTestSupport
 import Testing
@@ -220,13 +221,10 @@ final class RawSocket {
     private let descriptor: Int32
 
     init(_ path: String) throws {
-        guard var address = unixAddress(path) else { throw TestSupportFailure("too long") }
+        guard let address = UnixAddress(path) else { throw TestSupportFailure("too long") }
         descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let descriptor = descriptor
+        let result = address.withPointer { connect(descriptor, $0, $1) }
         guard result == 0 else { throw TestSupportFailure("connect: \(errno)") }
         var limit = timeval(tv_sec: 30, tv_usec: 0)
         setsockopt(
