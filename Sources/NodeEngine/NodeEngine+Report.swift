@@ -18,7 +18,7 @@ extension NodeEngine {
             tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
             health: observeHealth(),
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
-            diskFree: host.diskFree, breakGlass: memory.brokenGlass)
+            diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt)
     }
 
     /// What the directive's check has said; without one, whether the application can be reached at all.

@@ -33,6 +33,8 @@ public struct NodeEngine: Sendable {
     /// The alarms that the last step knew.
     var announced: [NodeAlarm] = []
     let identity: AgentIdentity
+    /// When this agent began, for the status: it orders an agent's boots.
+    let startedAt: Instant
 
     struct Health: Hashable {
         var goal: HealthGoal
@@ -79,6 +81,7 @@ public struct NodeEngine: Sendable {
         self.service = service
         serviceTold = service
         self.identity = identity
+        startedAt = now
         // What was asked before the agent died is asked still: health that was proved then is proved anew.
         health = memory.directive?.health.map { Health(goal: $0, nextAt: now) }
         switch memory.lease {

@@ -177,11 +177,7 @@ extension CoordinatorCore {
     private mutating func take(
         _ status: NodeStatus, from node: NodeName, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
-        if let last = statuses[node]?.status, last.boot == status.boot,
-            last.sequence >= status.sequence
-        {
-            return
-        }
+        if let last = statuses[node]?.status, !status.isLater(than: last) { return }
         statuses[node] = Seen(status: status, at: now)
         guard let fleet = fleets[node] ?? fleetJoined(by: node),
             let identifier = runs[fleet]?.identifier

@@ -23,12 +23,15 @@ public struct Directive: Hashable, Codable, Sendable {
     public var health: HealthGoal?
     /// How many releases to leave on disk besides the active one. `nil`: remove none.
     public var keepReleases: Int?
+    /// A release whose processes may write no more: frozen, their connections cut. `nil`: whatever was frozen runs again.
+    public var silenced: ReleaseReference?
 
     public init(
         epoch: Epoch, revision: Int64, run: RunIdentifier? = nil, writes: WriteAdmission = .open,
         reads: ReadAdmission = .pass, lease: Lease = Lease(), stage: ReleaseReference? = nil,
         unstage: ReleaseReference? = nil, active: ActivationGoal? = nil, service: Service = .in,
-        tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil
+        tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
+        silenced: ReleaseReference? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -43,6 +46,7 @@ public struct Directive: Hashable, Codable, Sendable {
         self.tasks = tasks
         self.health = health
         self.keepReleases = keepReleases
+        self.silenced = silenced
     }
 
     /// Whether both ask the same of a node, whoever says so and whenever.

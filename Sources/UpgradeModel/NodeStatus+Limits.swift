@@ -29,6 +29,10 @@ extension NodeStatus {
         for failure in failures { check.text("failure", failure.message) }
         check.number("diskFree", diskFree, Bounds.bytes)
         check.text("breakGlass", breakGlass)
+        check.number("startedAt", startedAt?.milliseconds, Bounds.instant.milliseconds)
+        check.number("silenced.frozen", silenced?.frozen, Bounds.requests)
+        check.number("silenced.cut", silenced?.cut, Bounds.requests)
+        check.text("silenced", silenced?.failure)
         return check.problem
     }
 }

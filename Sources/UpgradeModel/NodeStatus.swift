@@ -26,13 +26,19 @@ public struct NodeStatus: Hashable, Codable, Sendable {
     public var diskFree: Int64
     /// Set when a person opened the gate on the node against the coordinator's word.
     public var breakGlass: String?
+    /// When this agent started, on its steady clock, which never goes back on one node: it orders boots. `nil`: an older agent.
+    public var startedAt: Instant?
+    /// What has become of the release that may write no more; an agent that can silence a release always says so, also when
+    /// nothing is asked. `nil`: an older agent, which cannot.
+    public var silenced: Silence?
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
         gate: GateObservation, lease: Lease.Expiry, staged: [ReleaseReference],
         staging: StagingProgress?,
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
-        failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil
+        failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil,
+        startedAt: Instant? = nil, silenced: Silence? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -50,5 +56,18 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         self.failures = failures
         self.diskFree = diskFree
         self.breakGlass = breakGlass
+        self.startedAt = startedAt
+        self.silenced = silenced
+    }
+}
+
+extension NodeStatus {
+    /// Whether it was made after another one of the same node: by a later agent, or later by the same.
+    ///
+    /// Where an agent does not say when it started, the order of two agents is not known, and what comes last counts.
+    public func isLater(than other: NodeStatus) -> Bool {
+        if boot == other.boot { return sequence > other.sequence }
+        guard let startedAt, let before = other.startedAt else { return true }
+        return startedAt >= before
     }
 }

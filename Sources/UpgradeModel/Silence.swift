@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What has become of a release that may write no more (`Directive.silenced`).
+public struct Silence: Hashable, Sendable {
+    public enum State: Hashable, Sendable {
+        /// Nothing is asked, and nothing is frozen.
+        case idle
+        /// Asked, and not so yet.
+        case waiting
+        /// No process of the release runs: all that there are have been frozen, or there is none.
+        case silent
+        /// It cannot be done; what failed, where, and what to do next.
+        case failed(String)
+    }
+
+    /// The release that is asked to be silent, or, while it is given back, that was. `nil` when nothing is frozen or asked.
+    public var release: ReleaseReference?
+    /// Processes of it that are frozen now.
+    public var frozen: Int
+    /// Connections to the database that were cut because a frozen process held them.
+    public var cut: Int
+    public var state: State
+
+    public init(
+        release: ReleaseReference? = nil, frozen: Int = 0, cut: Int = 0, state: State = .idle
+    ) {
+        self.release = release
+        self.frozen = frozen
+        self.cut = cut
+        self.state = state
+    }
+}
+
+extension Silence {
+    /// Why it cannot be done; `nil` when nothing failed.
+    public var failure: String? {
+        if case .failed(let message) = state { message } else { nil }
+    }
+}
+
+extension Silence: Codable {
+    private enum Keys: String, CodingKey { case release, frozen, cut, state, message }
+    private enum Word: String, Codable { case idle, waiting, silent, failed }
+
+    public init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Keys.self)
+        release = try container.decodeIfPresent(ReleaseReference.self, forKey: .release)
+        frozen = try container.decode(Int.self, forKey: .frozen)
+        cut = try container.decode(Int.self, forKey: .cut)
+        switch try container.decode(Word.self, forKey: .state) {
+        case .idle: state = .idle
+        case .waiting: state = .waiting
+        case .silent: state = .silent
+        case .failed: state = .failed(try container.decode(String.self, forKey: .message))
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: Keys.self)
+        try container.encodeIfPresent(release, forKey: .release)
+        try container.encode(frozen, forKey: .frozen)
+        try container.encode(cut, forKey: .cut)
+        switch state {
+        case .idle: try container.encode(Word.idle, forKey: .state)
+        case .waiting: try container.encode(Word.waiting, forKey: .state)
+        case .silent: try container.encode(Word.silent, forKey: .state)
+        case .failed(let message):
+            try container.encode(Word.failed, forKey: .state)
+            try container.encode(message, forKey: .message)
+        }
+    }
+}
