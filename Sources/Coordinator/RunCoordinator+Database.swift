@@ -3,6 +3,7 @@
 import ControlAPI
 import Logging
 import RunStore
+import SteadyClock
 import UpgradeEngine
 import UpgradeModel
 import UpgradePlan
@@ -52,7 +53,8 @@ extension RunCoordinator {
             if cancelling[identifier] == task {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
-            outcome = await worker.perform(full(task, of: identifier))
+            // Its budget is reckoned when it begins.
+            outcome = await worker.perform(run.task(task, epoch: epoch, at: clock.now))
         } catch {
             outcome = .failed(error)
         }

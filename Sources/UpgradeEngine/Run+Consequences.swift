@@ -19,7 +19,8 @@ extension Run {
         if isComplete(current, at: current.beganAt) { return nil }
         switch current.step {
         case .approval: return nil
-        case .bake: return current.beganAt + plan.rollout.bake
+        // While it is paused, nothing begins when the time is over.
+        case .bake: return standing == .paused ? nil : current.beganAt + plan.rollout.bake
         // A new leader gives the step its time again: while nobody led, nobody could report.
         case .nodes, .hook:
             return max(current.beganAt, ledSince ?? current.beganAt) + allowance(of: current)
@@ -32,13 +33,15 @@ extension Run {
     /// How long the step in hand may take.
     func allowance(of current: Current) -> Span {
         switch current.step {
-        // The task ends its own stragglers at the same time; this is the last resort behind it.
-        case .database(.census): plan.drain.timeout + .seconds(10)
-        case .database(.raiseFence): plan.deadline(of: .readOnly)
+        // The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
+        case .database(.census): plan.drain.timeout + .seconds(20)
+        case .database(.raiseFence):
+            max(plan.deadline(of: .readOnly), plan.drain.timeout + .seconds(20))
         // These are tried again and must not be given up lightly; a person is asked when they do not end.
         case .database where direction == .back || isPastPointOfNoReturn:
             max(plan.deadline(of: current.planned.phase), .minutes(10))
         // The gates are closed, and a node either does it at once or is not there.
+        case .database(.migrate) where !current.pending.isEmpty: plan.deadline(of: .readOnly)
         case .nodes(.braced), .nodes(.readsHeld), .nodes(.reactivated):
             plan.deadline(of: .readOnly)
         default: plan.deadline(of: current.planned.phase)
@@ -83,7 +86,7 @@ extension Run {
     }
 
     private func databaseConsequences(_ kind: DatabaseTask.Kind, at now: Instant) -> [RunEvent] {
-        guard database.inFlight == nil else { return [] }
+        guard database.inFlight == nil, current?.pending.isEmpty != false else { return [] }
         if database.failures == 0 || now >= nextAttemptAt {
             return [
                 .databaseTaskStarted(

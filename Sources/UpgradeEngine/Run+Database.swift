@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import UpgradeModel
+public import UpgradeModel
+import UpgradePlan
 
 /// What the database is asked for now.
 public enum DatabaseCommand: Hashable, Sendable {
@@ -13,10 +14,40 @@ extension Run {
     /// What the database needs, now; computed, so that a new leader asks for the same.
     public var databaseCommand: DatabaseCommand? {
         guard let task = database.inFlight else { return nil }
-        let isWanted = current?.step == .database(task.kind)
+        let isWanted = current?.step == .database(task.kind) && !database.isAbandoned
         switch standing {
         case .going, .paused: return isWanted ? .perform(task) : .cancel(task)
         case .stopped, .ended: return .cancel(task)
         }
+    }
+
+    /// A task with all that whoever performs it has to know.
+    public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
+        var task = DatabaseTask(
+            kind: fact.kind, run: identifier, epoch: epoch, attempt: fact.attempt)
+        switch fact.kind {
+        case .raiseFence, .census: task.budget = drainLeft(at: now)
+        case .lowerFence where direction == .forward:
+            task.proof = database.census
+        default: break
+        }
+        return task
+    }
+
+    /// What is left of the drain's budget. A new leader gives it again, like every step its time.
+    private func drainLeft(at now: Instant) -> Span {
+        guard let drainBegan else { return plan.drain.timeout }
+        let since = max(drainBegan, ledSince ?? drainBegan)
+        let left = plan.drain.timeout.milliseconds - (now - since).milliseconds
+        return Span(milliseconds: max(0, left))
+    }
+}
+
+extension DatabaseFailure {
+    /// What to do next: its own advice, or that of its findings.
+    var adviceForPeople: String? {
+        if let advice { return advice }
+        let found = findings.compactMap(\.advice)
+        return found.isEmpty ? nil : Listed.text(found, separator: "; ")
     }
 }

@@ -112,6 +112,7 @@ extension Run {
 
     /// What a failure on the way forward leads to: the plan's policy.
     func setback(_ reason: String, advice: String? = nil) -> [RunEvent] {
+        let stopAdvice = (advice.map { "\($0); then: " } ?? "") + stopAdvice
         if isPastPointOfNoReturn || direction == .back {
             return [.stopped(Stopped(reason: reason, advice: stopAdvice))]
         }
@@ -163,6 +164,8 @@ extension Run {
             let ended = RunEvent.databaseTaskEnded(
                 DatabaseTaskEnded(
                     kind: task.kind, attempt: task.attempt, result: .failed, failure: failure))
+            // What was told to end says nothing about what is asked for now.
+            if database.isAbandoned { return [ended] }
             guard current?.step == .database(task.kind), standing == .going || standing == .paused
             else {
                 return [ended]
@@ -170,7 +173,11 @@ extension Run {
             let isTriedAgain =
                 (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
             return isTriedAgain
-                ? [ended] : [ended] + setback("\(task.kind.title) failed: \(failure.message)")
+                ? [ended]
+                : [ended]
+                    + setback(
+                        "\(task.kind.title) failed: \(failure.message)",
+                        advice: failure.adviceForPeople)
         }
     }
 }
@@ -187,18 +194,25 @@ extension Run {
         case .approval, .bake:
             return []
         case .database(let kind):
+            guard current.pending.isEmpty else { return failures(of: current, within: span, known) }
             guard database.inFlight != nil else { return [] }
             if case .stopped = standing { return [] }
             return setback("\(kind.title) took longer than \(span)")
         case .nodes(.drained) where plan.drain.stragglers == .terminate && direction == .forward:
             return [.drainCutShort(DrainCutShort(nodes: current.pending.sorted()))]
         case .nodes, .hook:
-            return failure(
-                of: current.pending.sorted().map { node in
-                    let words = "not reached within \(span)" + (known[node].map { ": \($0)" } ?? "")
-                    return NodeTrouble(node: node, reason: current.failed[node] ?? words)
-                })
+            return failures(of: current, within: span, known)
         }
+    }
+
+    private func failures(
+        of current: Current, within span: Span, _ known: [NodeName: String]
+    ) -> [RunEvent] {
+        failure(
+            of: current.pending.sorted().map { node in
+                let words = "not reached within \(span)" + (known[node].map { ": \($0)" } ?? "")
+                return NodeTrouble(node: node, reason: current.failed[node] ?? words)
+            })
     }
 }
 

@@ -14,6 +14,7 @@ extension Run {
     /// Whether a node is what a step asks for, by a status observed under the node's present directive.
     func verdict(on node: NodeName, _ status: NodeStatus, for step: Step) -> Verdict {
         switch step {
+        case .database(.migrate): verdict(on: node, status, for: .braced)
         case .approval, .database, .bake: .notYet
         case .hook(let index): verdict(onTasks: [hookTask(index)], in: status)
         case .nodes(let goal): verdict(on: node, status, for: goal)
@@ -71,7 +72,8 @@ extension Run {
 
     /// Whether a quarantined node lets nothing through, and goes on so without the coordinator once it was told to.
     func isShut(_ status: NodeStatus) -> Bool {
-        let isKept = current?.step != .nodes(.braced) || status.lease == .keep
+        let mustKeep = [Step.nodes(.braced), .database(.migrate)].contains { $0 == current?.step }
+        let isKept = !mustKeep || status.lease == .keep
         return status.breakGlass == nil && status.gate.writes != .open && isKept
     }
 

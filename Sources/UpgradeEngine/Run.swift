@@ -39,6 +39,10 @@ public struct Run: Sendable {
     public internal(set) var advice: String?
     /// Since when the present leader has led: nobody can have reported to it before. Not a fact of the run, and not stored.
     public internal(set) var ledSince: Instant?
+    /// The members that have proved that they stay closed without the coordinator while the schema changes.
+    public internal(set) var braced: Set<NodeName> = []
+    /// Since when writers are waited for: the drain's budget is one, for nodes, fence and census together.
+    public internal(set) var drainBegan: Instant?
     /// When the gates began to close, and when the last one had opened.
     public internal(set) var windowOpened: Instant?
     public internal(set) var windowClosed: Instant?
@@ -96,6 +100,8 @@ public struct Run: Sendable {
         public var lastFailure: DatabaseFailure?
         public var lastEndedAt: Instant?
         public var census: CensusProof?
+        /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
+        public var isAbandoned = false
     }
 
     /// - Returns: `nil` when the plan's text does not give a plan any more: the journal is not of this program.
@@ -176,6 +182,9 @@ extension Run {
     /// go on serving the old release.
     func named(by step: Step) -> [NodeName] {
         switch step {
+        // Whoever has joined since the nodes were braced is waited for like the others.
+        case .database(.migrate) where direction == .forward:
+            members.keys.filter { !braced.contains($0) }.sorted()
         case .approval, .database, .bake: []
         case .nodes(.closed), .nodes(.braced): members.keys.sorted()
         case .nodes(.upgraded(let batch)):

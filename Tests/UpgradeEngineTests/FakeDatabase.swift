@@ -9,21 +9,33 @@ struct FakeDatabase {
     var failing: [DatabaseTask.Kind: Int] = [:]
     /// Kinds that never end by themselves.
     var hanging: Set<DatabaseTask.Kind> = []
+    /// What a failure advises, and what it has found.
+    var advice: String?
+    var findings: [Diagnostic] = []
+    /// Every task that was begun, as it was given.
+    private(set) var performed: [DatabaseTask] = []
     private(set) var isFenced = false
     private(set) var isMigrated = false
     private(set) var isExpanded = false
     private(set) var isContracted = false
     private(set) var migrations = 0
 
-    mutating func perform(_ task: DatabaseTaskFact) -> DatabaseOutcome? {
+    static let proof = CensusProof(
+        transaction: "7", fenceLSN: "0/7", stored: ScenarioWorld.new.manifest, ended: [])
+
+    mutating func perform(_ task: DatabaseTask) -> DatabaseOutcome? {
+        performed.append(task)
         if hanging.contains(task.kind) { return nil }
         if let left = failing[task.kind], left > 0 {
             failing[task.kind] = left - 1
             return .failed(
-                DatabaseFailure(code: "sql", "0003_split_name.up.sql: relation does not exist"))
+                DatabaseFailure(
+                    code: "sql", "0003_split_name.up.sql: relation does not exist",
+                    advice: advice, findings: findings))
         }
         switch task.kind {
-        case .preflight, .census: break
+        case .preflight: break
+        case .census: return .done(DatabaseReport(census: Self.proof))
         case .expand: isExpanded = true
         case .raiseFence: isFenced = true
         case .migrate:

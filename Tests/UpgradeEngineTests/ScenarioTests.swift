@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import Testing
 import UpgradeEngine
 import UpgradeModel
@@ -38,7 +37,7 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.state == .done)
-        try compare(world, "straight-run")
+        try Transcript.compare(world, "straight-run")
     }
 
     @Test func aPlanWithoutReadsHeldNeverHoldsThem() throws {
@@ -57,7 +56,8 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.state == .rolledBack)
-        try compare(world, name == "web-1" ? "canary-unhealthy" : "second-batch-unhealthy")
+        try Transcript.compare(
+            world, name == "web-1" ? "canary-unhealthy" : "second-batch-unhealthy")
     }
 
     @Test func anActionThatFailsOnTheCanaryTurnsTheRunBack() throws {
@@ -66,7 +66,7 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.state == .rolledBack)
-        try compare(world, "canary-action-fails")
+        try Transcript.compare(world, "canary-action-fails")
     }
 
     @Test(arguments: ["terminate", "turn-back"]) func aDrainThatTakesTooLongFollowsItsPolicy(
@@ -77,7 +77,7 @@ import UpgradeModel
         world.start(Self.plan(stragglers: stragglers))
         world.settle()
         #expect(world.theRun.state == (stragglers == "terminate" ? .done : .rolledBack))
-        try compare(world, "drain-timeout-\(stragglers)")
+        try Transcript.compare(world, "drain-timeout-\(stragglers)")
     }
 
     @Test(
@@ -97,7 +97,7 @@ import UpgradeModel
             default: .rolledBack
             }
         #expect(world.theRun.state == expected)
-        try compare(world, "database/\(kind.rawValue)-fails")
+        try Transcript.compare(world, "database/\(kind.rawValue)-fails")
     }
 
     @Test func aRollbackThatFailsStopsReadOnlyAndCanBeTriedAgain() throws {
@@ -111,7 +111,7 @@ import UpgradeModel
         world.request(.retry)
         world.settle()
         #expect(world.theRun.state == .rolledBack)
-        try compare(world, "rollback-fails")
+        try Transcript.compare(world, "rollback-fails")
     }
 
     @Test(arguments: Phase.allCases) func aNodeLostInAnyPhaseEndsTheRunWithEverythingBackOrDone(
@@ -125,7 +125,7 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.isEnded)
-        try compare(world, "node-lost/in-\(phase)")
+        try Transcript.compare(world, "node-lost/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases) func aNodeLostWithinTheBudgetIsQuarantinedAndReadmitted(
@@ -149,7 +149,7 @@ import UpgradeModel
         world.settle()
         #expect(world.theRun.quarantined.isEmpty)
         #expect(world.core.directives[back.name]?.service == .in)
-        try compare(world, "node-lost-within-budget/in-\(phase)")
+        try Transcript.compare(world, "node-lost-within-budget/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases) func aNodeThatJoinsInAnyPhaseIsUpgradedAsAnExtraBatch(
@@ -162,7 +162,7 @@ import UpgradeModel
         #expect(world.theRun.state == .done)
         #expect(world.theRun.quarantined.isEmpty)
         #expect(world.nodes[NodeName(unchecked: "web-9")]?.active.release == ScenarioWorld.new)
-        try compare(world, "node-joins/in-\(phase)")
+        try Transcript.compare(world, "node-joins/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases, [RequestVerb.abort, .rollback]) func aRunTurnsBackWhenAsked(
@@ -179,7 +179,7 @@ import UpgradeModel
             default: .rolledBack
             }
         #expect(world.theRun.state == expected)
-        try compare(world, "\(verb.rawValue)/in-\(phase)")
+        try Transcript.compare(world, "\(verb.rawValue)/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases) func aPausedRunBeginsNothingUntilItIsResumed(phase: Phase)
@@ -194,7 +194,7 @@ import UpgradeModel
         world.request(.resume)
         world.settle()
         #expect(world.theRun.state == .done)
-        try compare(world, "pause/in-\(phase)")
+        try Transcript.compare(world, "pause/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases.filter { $0 != .preflight }) func aPhaseWaitsForItsApproval(
@@ -207,7 +207,7 @@ import UpgradeModel
         world.request(.approve)
         world.settle()
         #expect(world.theRun.state == .done)
-        try compare(world, "approve/in-\(phase)")
+        try Transcript.compare(world, "approve/in-\(phase)")
     }
 
     @Test(arguments: ["staged", "migrate", "upgraded"]) func aFailedStepThatPausesCanBeTriedAgain(
@@ -228,7 +228,7 @@ import UpgradeModel
         world.request(.retry)
         world.settle()
         #expect(world.theRun.state == .done)
-        try compare(world, "retry/after-\(step)")
+        try Transcript.compare(world, "retry/after-\(step)")
     }
 
     @Test(arguments: Phase.allCases) func aNewLeaderInAnyPhaseBringsTheRunToItsEnd(phase: Phase)
@@ -239,7 +239,7 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.state == .done)
-        try compare(world, "new-leader/in-\(phase)")
+        try Transcript.compare(world, "new-leader/in-\(phase)")
     }
 
     @Test(arguments: Phase.allCases) func aRepeatedLateOrStaleStatusChangesNothing(phase: Phase) {
@@ -293,24 +293,6 @@ import UpgradeModel
         world.start(Self.plan())
         world.settle()
         #expect(world.theRun.state == .rolledBack)
-        try compare(world, "migration-hangs")
-    }
-
-    // MARK: Comparing
-
-    private func compare(_ world: ScenarioWorld, _ name: String) throws {
-        #expect(world.violations == [])
-        let folder = URL(filePath: #filePath).deletingLastPathComponent()
-            .deletingLastPathComponent()
-        let file = folder.appending(path: "Scenarios/\(name).txt")
-        if ProcessInfo.processInfo.environment["SLUICE_REGENERATE"] != nil {
-            try FileManager.default.createDirectory(
-                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
-            try world.text.write(to: file, atomically: true, encoding: .utf8)
-        }
-        let expected = try String(contentsOf: file, encoding: .utf8)
-        #expect(
-            world.text == expected, "the transcript \(name) differs; regenerate and review the diff"
-        )
+        try Transcript.compare(world, "migration-hangs")
     }
 }

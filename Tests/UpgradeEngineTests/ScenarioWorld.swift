@@ -24,6 +24,8 @@ struct ScenarioWorld {
     private var requests = 0
     /// What goes wrong at random; `nil` in a told scenario.
     var disturbance: Disturbance?
+    /// A task that is told to end does so only at `endCancelled`.
+    var holdsCancellations = false
     private var stale: [NodeName: FakeNode] = [:]
 
     enum Message {
@@ -114,8 +116,11 @@ struct ScenarioWorld {
     /// Goes on until nothing is left to do and nothing will come by time.
     ///
     /// - Parameter lost: stop as soon as this node is lost and every message before that has arrived.
-    mutating func settle(steps limit: Int = 4000, untilLost lost: NodeName? = nil) {
+    mutating func settle(
+        steps limit: Int = 4000, untilLost lost: NodeName? = nil, untilBegun step: Step? = nil
+    ) {
         for _ in 0..<limit {
+            if let step, theRun.begun.contains(step) { return }
             if let lost, pending.isEmpty, nodes[lost]?.isLost == true { return }
             if !pending.isEmpty {
                 deliver(pending.remove(at: disturbance?.pick(of: pending.count) ?? 0))
@@ -236,17 +241,27 @@ struct ScenarioWorld {
             guard started != task else { return }
             started = task
             check(task)
-            if let outcome = database.perform(task) {
+            let whole = theRun.task(task, epoch: core.epoch, at: now)
+            if let outcome = database.perform(whole) {
                 pending.append(.databaseEnded(task, outcome))
             }
         case .cancel(let task):
             guard cancelled != task else { return }
             cancelled = task
             write("    database: cancel \(task.kind.rawValue)")
-            pending.append(
-                .databaseEnded(task, .failed(DatabaseFailure(code: "cancelled", "cancelled"))))
+            if !holdsCancellations { endCancelled() }
         }
     }
+
+    /// The task that was told to end has ended.
+    mutating func endCancelled() {
+        guard let cancelled else { return }
+        pending.append(
+            .databaseEnded(cancelled, .failed(DatabaseFailure(code: "cancelled", "cancelled"))))
+    }
+
+    /// A node asks for its directive, as it does all the time.
+    mutating func tellAgain(_ name: NodeName) { pending.append(.directive(name)) }
 
     // MARK: Checking
 
@@ -268,7 +283,8 @@ struct ScenarioWorld {
         write("    database: \(task.kind.rawValue) \(task.attempt)")
         guard task.kind == .migrate else { return }
         if !database.isFenced { violations.append("migrates without a fence") }
-        for name in theRun.participants where nodes[name]?.directive?.lease.onExpiry != .keep {
+        for name in theRun.members.keys.sorted()
+        where nodes[name]?.directive?.lease.onExpiry != .keep {
             violations.append("migrates before \(name) keeps its gate closed")
         }
     }
