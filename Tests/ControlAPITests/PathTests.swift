@@ -5,8 +5,8 @@ import Testing
 import UpgradeModel
 
 @Suite("A path") struct PathTests {
-    @Test("is the same for everybody: changing one is another protocol")
-    func paths() {
+    @Test
+    func aPathIsTheSameForEverybody() {
         let digest = Digest(bytes: Array(repeating: 0xAB, count: 32))
         let run = RunIdentifier(unchecked: "r1")
         #expect(

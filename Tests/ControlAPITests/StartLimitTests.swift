@@ -6,8 +6,8 @@ import Testing
 import UpgradeModel
 
 @Suite("The limit of a start") struct StartLimitTests {
-    @Test("has room for the largest plan and the most migrations, with every byte escaped")
-    func hasRoom() throws {
+    @Test
+    func aStartHasRoomForTheLargestPlanAndTheMostMigrationsEscaped() throws {
         let share = Limits.migrationBytes / Limits.migrations
         let name = String(repeating: "n", count: 240)
         let start = StartRun(
@@ -23,8 +23,8 @@ import UpgradeModel
         #expect(size <= Limits.start)
     }
 
-    @Test("of a request has room for its two longest texts, escaped")
-    func requestHasRoom() throws {
+    @Test
+    func aRequestHasRoomForItsTwoLongestTextsEscaped() throws {
         let text = String(repeating: "\n", count: Limits.text)
         let request = RunRequest(request: text, verb: .rollback, reason: text)
         #expect(try JSONEncoder().encode(request).count <= Limits.request)

@@ -17,10 +17,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
 }
 
 @Suite struct Answers {
-    @Test(
-        "each method arrives as it was named, with its body",
-        arguments: ["GET", "POST", "PUT", "DELETE", "PURGE", "BAN", "PATCH"], ["", "a body"])
-    func methods(method: String, body: String) async throws {
+    @Test(arguments: ["GET", "POST", "PUT", "DELETE", "PURGE", "BAN", "PATCH"], ["", "a body"])
+    func eachMethodArrivesAsItWasNamedWithItsBody(method: String, body: String) async throws {
         let server = try TestServer { request, connection in
             connection.respond("200 OK", request.method)
         }
@@ -44,8 +42,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.count == 1)
     }
 
-    @Test("a HEAD answer has the length in its head and no body, whatever the limit")
-    func head() async throws {
+    @Test
+    func aHeadAnswerHasTheLengthInItsHeadAndNoBody() async throws {
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n")
         }
@@ -56,8 +54,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(response.body.isEmpty)
     }
 
-    @Test("a binary body of a megabyte comes back unchanged")
-    func binary() async throws {
+    @Test
+    func aBinaryBodyOfAMegabyteComesBackUnchanged() async throws {
         let server = try TestServer { request, connection in
             connection.write("HTTP/1.1 200 OK\r\nContent-Length: \(request.body.count)\r\n\r\n")
                 && connection.write(request.body)
@@ -69,8 +67,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(response.body == bytes)
     }
 
-    @Test("a file is sent as the body")
-    func fileBody() async throws {
+    @Test
+    func aFileIsSentAsTheBody() async throws {
         let directory = try TemporaryDirectory()
         let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
         let server = try TestServer { request, connection in connection.respond("201 Created") }
@@ -84,10 +82,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.first?.body == bytes)
     }
 
-    @Test(
-        "a body file that is missing or no file fails before anything is sent",
-        arguments: ["/absent", "/tmp"])
-    func missingFile(path: String) async throws {
+    @Test(arguments: ["/absent", "/tmp"])
+    func aBodyFileThatIsMissingOrNoFileFailsBeforeAnythingIsSent(path: String) async throws {
         let server = try TestServer { _, connection in connection.respond() }
         defer { server.stop() }
         let client = CurlClient()
@@ -100,8 +96,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.isEmpty)
     }
 
-    @Test("a redirect is an answer and is not followed")
-    func redirect() async throws {
+    @Test
+    func aRedirectIsAnAnswerAndIsNotFollowed() async throws {
         let server = try TestServer { request, connection in
             connection.respond("302 Found", headers: "Location: /elsewhere\r\n")
         }
@@ -112,8 +108,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.map(\.target) == ["/"])
     }
 
-    @Test("an error status is an answer; interim answers and trailers are left out")
-    func interim() async throws {
+    @Test
+    func anErrorStatusIsAnAnswerAndInterimAnswersAreLeftOut() async throws {
         let server = try TestServer { _, connection in
             connection.write(
                 "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 503 No\r\nRetry-After: 7\r\n"
@@ -126,8 +122,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(response.body == Array("abc".utf8))
     }
 
-    @Test("a range is asked for, and its token is sent only as a header")
-    func rangeAndToken() async throws {
+    @Test
+    func aRangeIsAskedForAndItsTokenIsSentOnlyAsAHeader() async throws {
         let server = try TestServer { _, connection in
             connection.respond(
                 "206 Partial Content", headers: "Content-Range: bytes 2-3/4\r\n", "cd")
@@ -141,8 +137,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(headers.contains("Authorization: Bearer t0ken"))
     }
 
-    @Test("a request goes over a Unix socket")
-    func unixSocket() async throws {
+    @Test
+    func aRequestGoesOverAUnixSocket() async throws {
         let directory = try TemporaryDirectory()
         let path = "\(directory.path)/app.sock"
         let server = try TestServer(unixSocket: path) { _, connection in
@@ -155,8 +151,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.first?.headers.contains("Host: app") == true)
     }
 
-    @Test("requests one after another use one connection")
-    func reuse() async throws {
+    @Test
+    func requestsOneAfterAnotherUseOneConnection() async throws {
         let server = try TestServer { _, connection in connection.respond() }
         defer { server.stop() }
         let client = CurlClient()
@@ -165,8 +161,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.requests.count == 5)
     }
 
-    @Test("200 requests at once are all answered, each with its own answer")
-    func parallel() async throws {
+    @Test
+    func manyRequestsAtOnceAreEachAnsweredWithTheirOwnAnswer() async throws {
         let server = try TestServer { request, connection in
             connection.respond("200 OK", request.target)
         }
@@ -187,10 +183,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(server.connections <= 64)
     }
 
-    @Test(
-        "a kept connection that the server closed meanwhile is replaced, and the request sent once more"
-    )
-    func staleConnection() async throws {
+    @Test
+    func aKeptConnectionThatTheServerClosedIsReplaced() async throws {
         let server = try TestServer { _, connection in
             connection.respond()
             return false
@@ -207,8 +201,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
 }
 
 @Suite struct Streams {
-    @Test("bytes are handed over as they arrive, while the answer is still open")
-    func arrives() async throws {
+    @Test
+    func bytesAreHandedOverAsTheyArriveWhileTheAnswerIsStillOpen() async throws {
         let seen = Mutex("")
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -236,8 +230,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(seen.withLock { $0 } == "one\ntwo\nthree\n")
     }
 
-    @Test("a receiver that says false ends the transfer as stopped", arguments: [true, false])
-    func stops(atHead: Bool) async throws {
+    @Test(arguments: [true, false])
+    func aReceiverThatSaysFalseEndsTheTransferAsStopped(atHead: Bool) async throws {
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\n\r\nsome")
             connection.waitForEnd()
@@ -258,8 +252,8 @@ func failure(_ body: () async throws(HTTPFailure) -> Void) async -> HTTPFailure?
         #expect(calls.withLock { $0 } == (atHead ? 0 : 1))
     }
 
-    @Test("after a cancelled stream has returned, its closures are not called again")
-    func cancelledStream() async throws {
+    @Test
+    func afterACancelledStreamHasReturnedItsClosuresAreNotCalledAgain() async throws {
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\n\r\n")
             while connection.write("again ") {}

@@ -8,8 +8,8 @@ import TestSupport
 @testable import CurlClient
 
 @Suite struct Failures {
-    @Test("nobody listening is refused, and the message names the address without its query")
-    func refused() async throws {
+    @Test
+    func nobodyListeningIsRefusedAndNamedWithoutTheQuery() async throws {
         let port = try TestServer.unusedPort()
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
@@ -21,8 +21,8 @@ import TestSupport
         #expect(error?.message.contains("abc") == false)
     }
 
-    @Test("a Unix socket that is not there is refused")
-    func missingSocket() async throws {
+    @Test
+    func aUnixSocketThatIsNotThereIsRefused() async throws {
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
             _ = try await client.perform(
@@ -31,8 +31,8 @@ import TestSupport
         #expect(error?.code == .refused)
     }
 
-    @Test("a body over the limit is too large, announced or not", arguments: [true, false])
-    func tooLarge(announced: Bool) async throws {
+    @Test(arguments: [true, false])
+    func aBodyOverTheLimitIsTooLargeAnnouncedOrNot(announced: Bool) async throws {
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\n\(announced ? "Content-Length: 101\r\n" : "")\r\n")
             connection.write([UInt8](repeating: 65, count: 101))
@@ -49,8 +49,8 @@ import TestSupport
                 .count == 101)
     }
 
-    @Test("a head without end is too large")
-    func endlessHead() async throws {
+    @Test
+    func aHeadWithoutEndIsTooLarge() async throws {
         let server = try TestServer { _, connection in
             connection.write("HTTP/1.1 200 OK\r\n")
             while connection.write("X-More: \(String(repeating: "x", count: 1000))\r\n") {}
@@ -64,8 +64,8 @@ import TestSupport
         #expect(error?.code == .tooLarge)
     }
 
-    @Test("a server that does not answer in time is timed out", arguments: ["total", "stall"])
-    func timeout(kind: String) async throws {
+    @Test(arguments: ["total", "stall"])
+    func aServerThatDoesNotAnswerInTimeIsTimedOut(kind: String) async throws {
         let server = try TestServer { _, connection in
             connection.waitForEnd()
             return false
@@ -82,13 +82,11 @@ import TestSupport
         #expect(error?.curlName == "CURLE_OPERATION_TIMEDOUT")
     }
 
-    @Test(
-        "an answer that ends early or is not HTTP is interrupted",
-        arguments: [
-            "", "HTTP/7.1 200 OK\r\n\r\n", "SSH-2.0-x\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
-        ])
-    func interrupted(answer: String) async throws {
+    @Test(arguments: [
+        "", "HTTP/7.1 200 OK\r\n\r\n", "SSH-2.0-x\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+    ])
+    func anAnswerThatEndsEarlyOrIsNotHttpIsInterrupted(answer: String) async throws {
         let server = try TestServer { _, connection in
             connection.write(answer)
             return false
@@ -101,8 +99,8 @@ import TestSupport
         #expect(error?.code == .interrupted)
     }
 
-    @Test("cancelling the task ends the transfer and closes its connection")
-    func cancel() async throws {
+    @Test
+    func cancellingTheTaskEndsTheTransferAndClosesItsConnection() async throws {
         let arrived = Mutex(false)
         let ended = Mutex(false)
         let server = try TestServer { _, connection in
@@ -125,8 +123,8 @@ import TestSupport
         #expect(await eventually { ended.withLock { $0 } })
     }
 
-    @Test("a task that is cancelled already sends nothing")
-    func cancelledBefore() async throws {
+    @Test
+    func aTaskThatIsCancelledAlreadySendsNothing() async throws {
         let server = try TestServer { _, connection in connection.respond() }
         defer { server.stop() }
         let client = CurlClient()
@@ -143,8 +141,8 @@ import TestSupport
         #expect(server.requests.isEmpty)
     }
 
-    @Test("closing the client ends what is under way and refuses what comes after")
-    func closing() async throws {
+    @Test
+    func closingTheClientEndsWhatIsUnderWayAndRefusesWhatComesAfter() async throws {
         let arrived = Mutex(false)
         let server = try TestServer { _, connection in
             arrived.withLock { $0 = true }
@@ -168,8 +166,8 @@ import TestSupport
         #expect(late?.code == .closed)
     }
 
-    @Test("one request more than the client may have is refused, and room is made again")
-    func overload() async throws {
+    @Test
+    func oneRequestMoreThanTheClientMayHaveIsRefusedAndRoomIsMadeAgain() async throws {
         let release = Mutex(false)
         let server = try TestServer { _, connection in
             while !release.withLock({ $0 }) { usleep(1000) }
@@ -225,10 +223,8 @@ import TestSupport
         ]
     }()
 
-    @Test(
-        "a request that is wrong is refused before a connection is made",
-        arguments: requests.map(\.0))
-    func refused(name: String) async throws {
+    @Test(arguments: requests.map(\.0))
+    func aRequestThatIsWrongIsRefusedBeforeAConnectionIsMade(name: String) async throws {
         let request = try #require(Refusals.requests.first { $0.0 == name }?.1)
         let client = CurlClient()
         let error = await failure { () async throws(HTTPFailure) in
@@ -238,13 +234,11 @@ import TestSupport
         #expect(error?.message.contains("\n") == false || name.contains("URL"))
     }
 
-    @Test(
-        "a method is a token",
-        arguments: ["", "GE T", "GET\r\n", "A/B", String(repeating: "A", count: 33)])
-    func method(name: String) { #expect(HTTPMethod(name) == nil) }
+    @Test(arguments: ["", "GE T", "GET\r\n", "A/B", String(repeating: "A", count: 33)])
+    func aMethodIsAToken(name: String) { #expect(HTTPMethod(name) == nil) }
 
-    @Test("a secret shows nowhere")
-    func secret() {
+    @Test
+    func aSecretShowsNowhere() {
         let secret = HTTPSecret("hunter2")
         var dumped = ""
         dump(HTTPRequest(.get, "http://a/", bearerToken: secret), to: &dumped)

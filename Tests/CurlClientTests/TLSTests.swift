@@ -9,8 +9,8 @@ import TestSupport
 
 /// Against `openssl s_server` with certificates made for the test.
 @Suite struct TLS {
-    @Test("a server is trusted by the given authorities only, and a client shows its certificate")
-    func mutual() async throws {
+    @Test
+    func onlyTheGivenAuthoritiesAreTrustedAndAClientShowsItsCertificate() async throws {
         let directory = try TemporaryDirectory()
         let path = directory.path
         try makeCertificates(path)
@@ -58,8 +58,8 @@ import TestSupport
         #expect(missing?.code == .tls)
     }
 
-    @Test("a server that does not speak TLS is a TLS failure")
-    func plain() async throws {
+    @Test
+    func aServerThatDoesNotSpeakTlsIsATlsFailure() async throws {
         let server = try TestServer(speaksFirst: "400 Not TLS\r\n") { _, _ in false }
         defer { server.stop() }
         let client = CurlClient()
