@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CurlClient
 import Glibc
 import UpgradeModel
 import WriteGate
@@ -71,21 +72,16 @@ struct ConfigurationBuilder {
         }
         guard var url, let token else { return nil }
         while url.hasSuffix("/") { url.removeLast() }
-        let isPlain = url.hasPrefix("http://")
-        guard isPlain || url.hasPrefix("https://"), !url.contains("?"), !url.contains("@"),
-            !url.contains(" ")
-        else {
+        guard let address = HTTPAddress(url) else {
             findings.error(
                 "value", at: section.mark,
                 "`coordinator.url` has to be http://HOST:PORT or https://HOST:PORT")
             return nil
         }
-        let host = url.drop { $0 != "/" }.dropFirst(2)
-        if isPlain, !isInsecure, !host.hasPrefix("127."), !host.hasPrefix("localhost"),
-            !host.hasPrefix("[::1]")
-        {
+        // The same rule as that of `sluice`: compared as an address, not by how a name begins.
+        if address.isInClear, !isInsecure {
             findings.error(
-                "insecure", at: section.mark, "the token would travel in clear to \(host)",
+                "insecure", at: section.mark, "the token would travel in clear to \(address.host)",
                 advice: "use https, or say `insecure: true` for a network that you trust")
         }
         if let authorities, access(authorities, R_OK) != 0 {

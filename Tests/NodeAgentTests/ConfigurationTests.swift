@@ -64,7 +64,7 @@ import WriteGate
         #expect(missing == [])
     }
 
-    @Test func theLeastConfigurationHasStandards() throws {
+    @Test func theLeastConfigurationHasDefaults() throws {
         let configuration = try #require(
             AgentConfiguration.read(text: least, file: "a").configuration)
         #expect(configuration.directories.state == "/var/lib/sluice")
@@ -129,6 +129,10 @@ import WriteGate
         "what would be unsafe is refused",
         arguments: [
             ("coordinator: {url: \"http://192.0.2.7:1\", token: env:T}", "would travel in clear"),
+            (
+                "coordinator: {url: \"http://127.evil.example\", token: env:T}",
+                "would travel in clear to 127.evil.example"
+            ),
             ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "has to be http"),
             ("actions: {a: {command: [/bin/echo, \"x{release}\"]}}", "not a placeholder"),
             ("actions: {a: {command: [/bin/echo, \"{socket}\"]}}", "needs `application.socket`"),
