@@ -96,7 +96,7 @@ let rooms: [Room] = [
         .product("NIOSSL", package: "swift-nio-ssl")),
     lib(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
-        .room("UpgradeEngine"),
+        .room("Documents"), .room("UpgradeEngine"),
         .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
 
     // 5: entry points

@@ -86,13 +86,13 @@ public struct RunView: Hashable, Codable, Sendable {
     /// The number of stored events.
     public var version: Int64
     public var now: Instant
-    /// The step in hand, for people: `close the gates`.
+    /// The current step, for people: `close the gates`.
     public var step: String
     /// Why the run turned back, waits or paused.
     public var reason: String?
     /// What to do next, when a person has to.
     public var advice: String?
-    /// Batch in hand and how many there are; 0 before the rollout.
+    /// The current batch and how many there are; 0 before the rollout.
     public var batch: Int
     public var batches: Int
     /// When the write window began and ended.
@@ -134,7 +134,7 @@ public struct NodeRow: Hashable, Codable, Sendable {
 
     public var name: NodeName
     public var standing: Standing
-    /// Whether the step in hand is reached on this node; `nil` when the step does not name it.
+    /// Whether the current step is reached on this node; `nil` when the step does not name it.
     public var reached: Bool?
     /// Its batch in the rollout, counted from 1; `nil` for a node that joined during the run.
     public var batch: Int?

@@ -175,7 +175,7 @@ struct DataOption: ParsableArguments {
     @Option(
         name: .customLong("data"),
         help: ArgumentHelp(
-            "Where everything is kept. (standard: \(DataOption.standard))", valueName: "directory"))
+            "Where everything is kept. (default: \(DataOption.standard))", valueName: "directory"))
     var given: String?
 
     var directory: String { given ?? DataOption.standard }

@@ -21,8 +21,13 @@ enum CommandExit: Int32, Sendable {
 
     /// What a command that watched a run to this state ends with; `nil` while there is more to watch.
     init?(_ state: RunState) {
-        guard let code = state.exitCode, let exit = CommandExit(rawValue: code) else { return nil }
-        self = exit
+        switch state {
+        case .done: self = .done
+        case .refused: self = .refused
+        case .rolledBack: self = .rolledBack
+        case .waiting, .awaitingApproval: self = .waiting
+        case .running, .rollingBack, .paused: return nil
+        }
     }
 }
 
@@ -43,8 +48,8 @@ struct CommandFailure: Error, Hashable, Sendable {
     ) {
         self.exit = exit
         self.code = code
-        self.message = message
-        self.advice = advice
+        self.message = withoutTokens(message)
+        self.advice = advice.map(withoutTokens)
         self.diagnostics = diagnostics
         self.isTransient = isTransient
     }
@@ -53,9 +58,9 @@ struct CommandFailure: Error, Hashable, Sendable {
 extension CommandFailure {
     /// For people: the findings, then what is wrong, then what to do.
     var lines: [String] {
-        diagnostics.map { printable($0.description) }
-            + ["sluice: error: \(printable(message))"]
-            + (advice.map { ["sluice: next: \(printable($0))"] } ?? [])
+        diagnostics.flatMap { printableLines($0.description) }
+            + printableLines("sluice: error: \(message)")
+            + (advice.map { printableLines("sluice: next: \($0)") } ?? [])
     }
 
     /// For programs, as one line of NDJSON.

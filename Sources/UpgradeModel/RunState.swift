@@ -16,15 +16,4 @@ public enum RunState: String, Codable, Sendable, CaseIterable {
     case refused
 
     public var isEnded: Bool { self == .done || self == .rolledBack || self == .refused }
-
-    /// The exit code of a command that watched the run to this state; `nil` while there is more to watch.
-    public var exitCode: Int32? {
-        switch self {
-        case .done: 0
-        case .refused: 3
-        case .rolledBack: 4
-        case .waiting, .awaitingApproval: 5
-        case .running, .rollingBack, .paused: nil
-        }
-    }
 }

@@ -13,7 +13,7 @@ public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvert
     public enum Moment: String, Hashable, Sendable, CaseIterable {
         /// Before the write window, while everybody writes.
         case expand
-        /// In the write window; the standard.
+        /// In the write window; the default.
         case `switch`
         /// After the lift.
         case contract

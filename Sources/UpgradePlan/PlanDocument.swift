@@ -15,6 +15,17 @@ public struct PlanDocument: Sendable {
     public let plan: Plan?
     /// Errors and warnings in the order of the text, each with its place and with what to write instead.
     public let diagnostics: [Diagnostic]
+    /// What the document names on the operator's disk, as far as that can be read, also when there are errors: what is missing
+    /// there is found in the same look.
+    public let named: NamedFiles
+
+    /// Paths as they are written, relative to the plan's own directory.
+    public struct NamedFiles: Sendable {
+        public var release: ReleaseName?
+        public var bundle: String?
+        public var assets: String?
+        public var migrations: String?
+    }
 
     /// Reads a plan from the text of a file.
     ///
@@ -48,11 +59,23 @@ public struct PlanDocument: Sendable {
                 "no plan could be made although nothing was found to be wrong",
                 advice: "compare it with `plans/reference.yaml`, and report this text as a bug")
         }
-        return PlanDocument(file: findings.file, plan: plan, diagnostics: findings.finished())
+        return PlanDocument(
+            file: findings.file, plan: plan, diagnostics: findings.finished(),
+            named: NamedFiles(document.values))
     }
 
     /// Reads a plan from the bytes of a file, which must be UTF-8.
     public static func parse(bytes: some Collection<UInt8>, file: String) -> PlanDocument {
         parse(Document.read(bytes: bytes, file: file, rules: PlanKeys.rules))
+    }
+}
+
+extension PlanDocument.NamedFiles {
+    fileprivate init(_ values: DocumentValues?) {
+        guard let values else { return }
+        release = values.name("release.name")
+        bundle = values.text("release.bundle")
+        assets = values.text("release.assets")
+        migrations = values.isPresent("database") ? values.text("database.migrations") : nil
     }
 }

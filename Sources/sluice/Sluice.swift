@@ -16,4 +16,6 @@ struct Sluice: AsyncParsableCommand {
                 name: "On the coordinator's machine",
                 subcommands: [CoordinatorCommand.self, TokenCommand.self])
         ])
+
+    static func main() async { await launch(Sluice.self) }
 }

@@ -86,6 +86,19 @@ struct CommandTests {
         #expect(console.out.contains("plan.yaml: not valid, "))
     }
 
+    @Test func wrongKeysDoNotHideThatTheBundleIsMissing() async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan.replacing("bundle: bundle", with: "bundle: nowhere")
+                + "releaze: {}\n")
+        try directory.write("migrations/readme.sql", "x")
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(console.out.contains("[unknown-key]"))
+        #expect(console.out.contains("/nowhere"))
+        #expect(console.out.contains("[migration-name]"))
+    }
+
     @Test func whatAPlanNamesIsCheckedToo() async throws {
         let directory = try PlanDirectory()
         try directory.write("migrations/readme.sql", "x")
@@ -133,12 +146,10 @@ struct CommandTests {
         }
     }
 
-    @Test(
-        "A command without a run to be about says what to do",
-        arguments: [
-            (RequestVerb.pause, "there is nothing to pause; see how the last run ended"),
-            (.rollback, "a plan to the older release goes back: sluice apply PLAN"),
-        ])
+    @Test(arguments: [
+        (RequestVerb.pause, "there is nothing to pause; see how the last run ended"),
+        (.rollback, "a plan to the older release goes back: sluice apply PLAN"),
+    ])
     func aCommandWithoutARunSaysWhatToDo(verb: RequestVerb, advice: String) async throws {
         let server = try coordinator()
         let console = TestConsole()
@@ -343,17 +354,17 @@ struct CommandTests {
         #expect(server.requests.allSatisfy { $0.method == "GET" })
     }
 
-    @Test(
-        "What is certain to be refused is refused before the bundle is brought there",
-        arguments: [
-            (
-                "names: [web-1, web-9]",
-                "the plan names the node web-9, which the inventory does not have",
-                "sluice token create --node web-9"
-            ),
-            ("labels: {role: nobody}", "the plan's labels select no node", "sluice nodes"),
-        ])
-    func refusedBeforeTheBundle(nodes: String, message: String, advice: String) async throws {
+    @Test(arguments: [
+        (
+            "names: [web-1, web-9]",
+            "the plan names the node web-9, which the inventory does not have",
+            "sluice token create --node web-9"
+        ),
+        ("labels: {role: nobody}", "the plan's labels select no node", "sluice nodes"),
+    ])
+    func whatIsCertainToBeRefusedIsRefusedBeforeTheBundleIsBrought(
+        nodes: String, message: String, advice: String
+    ) async throws {
         let directory = try PlanDirectory(
             plan: SampleRun.plan.replacing("names: [web-1, web-2, web-3]", with: nodes))
         let server = try coordinator()
@@ -378,7 +389,7 @@ struct CommandTests {
         #expect(server.requests.allSatisfy { $0.method == "GET" })
     }
 
-    @Test("A request goes to the only run in progress", arguments: RequestVerb.allCases)
+    @Test(arguments: RequestVerb.allCases)
     func aRequestGoesToTheOnlyRunInProgress(verb: RequestVerb) async throws {
         let server = try coordinator(runs: [SampleRun.summary(), endedRun]) { _ in
             .json(202, SampleRun.view(.paused))
@@ -475,18 +486,114 @@ struct CommandTests {
         let plain = try ConnectionOptions.parse([]).resolved(environment)
         #expect(
             plain.url == "https://a.example" && plain.authorities == "/ca" && plain.token != nil)
-        let given = try ConnectionOptions.parse(["--coordinator", "http://b:1", "--ca-file", "/x"])
+        let given = try ConnectionOptions.parse(["--coordinator", "https://b:1", "--ca-file", "/x"])
             .resolved(environment)
-        #expect(given.url == "http://b:1" && given.authorities == "/x")
+        #expect(given.url == "https://b:1" && given.authorities == "/x")
         #expect(try ConnectionOptions.parse([]).resolved([:]).url == "http://127.0.0.1:9740")
         #expect(throws: CommandFailure.self) {
             try ConnectionOptions.parse(["--coordinator", "b:1"]).resolved([:])
         }
     }
 
-    @Test(
-        "Every command has examples",
-        arguments: operatorCommands.map { $0.configuration.commandName ?? "" })
+    @Test(arguments: [
+        "http://10.0.0.1:9740", "http://sluice.example", "http://127.evil.example:1",
+        "http://localhost.evil.example",
+    ])
+    func aTokenIsNotSentInClearToAnotherMachine(url: String) throws {
+        let options = try ConnectionOptions.parse(["--coordinator", url])
+        let failure = #expect(throws: CommandFailure.self) { try options.resolved([:]) }
+        #expect(failure?.code == "plain-http")
+        #expect(failure?.advice?.contains("--allow-plain-http") == true)
+        #expect(try options.resolved(["SLUICE_ALLOW_PLAIN_HTTP": "1"]).url == url)
+        let allowed = try ConnectionOptions.parse(["--coordinator", url, "--allow-plain-http"])
+        #expect(try allowed.resolved([:]).url == url)
+    }
+
+    static let token = "sluice-" + String(repeating: "0123456789abcdef", count: 4)
+
+    /// Wherever it was pasted, and also when its end is missing.
+    @Test(arguments: [token, String(token.dropLast(9))])
+    func aTokenInTheWrongPlaceIsNeverRepeated(token: String) async throws {
+        let server = try FakeCoordinator { request in
+            .json(404, APIError(code: "not-found", message: "there is no run \(request.path)"))
+        }
+        let commands: [(TestConsole) async throws -> Void] = [
+            { try await StatusCommand.parse([token, "--json"]).perform($0.console()) },
+            { try await ValidateCommand.parse([token]).perform($0.console()) },
+            { try await BundleCommand.parse([token, "--release", token]).perform($0.console()) },
+            { try await NodesCommand.parse(["--token-file", token]).perform($0.console()) },
+            { try await NodesCommand.parse(["--coordinator", token]).perform($0.console()) },
+            {
+                try await NodesCommand.parse(["--coordinator", "http://u:\(token)@h"]).perform(
+                    $0.console())
+            },
+            {
+                try await StatusCommand.parse(["r-\(token)", "--coordinator", server.url, "--json"])
+                    .perform($0.console())
+            },
+        ]
+        for command in commands {
+            let console = TestConsole()
+            #expect(await exitCode { try await command(console) } != 0)
+            #expect(!(console.out + console.err).contains("0123456789abcdef"))
+        }
+        let lines = try #require(misspelling(in: [token], of: Program.self))
+        #expect(!lines.joined().contains("0123456789abcdef"))
+    }
+
+    @Test func aPasswordInTheAddressIsNotRepeated() throws {
+        let failure = #expect(throws: CommandFailure.self) {
+            try ConnectionOptions.parse(["--coordinator", "https://ada:hunter2@h"]).resolved([:])
+        }
+        #expect(failure?.lines.joined().contains("hunter2") == false)
+        #expect(failure?.message.contains("a user name or a password") == true)
+    }
+
+    private struct Program: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "sluice", subcommands: operatorCommands)
+    }
+
+    @Test(arguments: [
+        ("aply", "apply"), ("plna", "plan"), ("stauts", "status"), ("vaildate", "validate"),
+        ("rolback", "rollback"),
+    ])
+    func aCommandThatDoesNotExistIsAnsweredWithTheNearest(word: String, command: String) {
+        #expect(
+            misspelling(in: [word, "x"], of: Program.self) == [
+                "sluice: error: there is no command \(word)",
+                "sluice: next: did you mean `sluice \(command)`? All of them: sluice --help",
+            ])
+    }
+
+    @Test(arguments: [[], ["--help"], ["apply", "x"], ["help", "apply"], ["--version"]])
+    func whatMayBeACommandIsLeftToTheParser(arguments: [String]) {
+        #expect(misspelling(in: arguments, of: Program.self) == nil)
+    }
+
+    @Test func aWordThatIsNearNothingGetsTheList() {
+        #expect(
+            misspelling(in: ["frobnicate"], of: Program.self)?.last
+                == "sluice: next: All of them: sluice --help")
+    }
+
+    @Test func whatIsUndoneIsListedInTheOrderInWhichItIs() async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan + "hooks: [{before: rollout, run: warm-cdn, where: one-node}]\n")
+        try directory.write("migrations/0003_more.up.sql", "CREATE TABLE more ();\n")
+        try directory.write("migrations/0003_more.down.sql", "DROP TABLE more;\n")
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--offline"])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        let undo = try #require(console.out.split(separator: "this is undone\n").last)
+        let later = try #require(undo.range(of: "0003_more"))
+        let earlier = try #require(undo.range(of: "0001_entries"))
+        #expect(later.lowerBound < earlier.lowerBound)
+        #expect(console.out.contains("run the action warm-cdn on one node"))
+        #expect(!console.out.contains("hook 1"))
+    }
+
+    @Test(arguments: operatorCommands.map { $0.configuration.commandName ?? "" })
     func everyCommandHasExamples(name: String) throws {
         let command = try #require(operatorCommands.first { $0.configuration.commandName == name })
         #expect(command.configuration.discussion.contains("EXAMPLES\n  sluice \(name)"))

@@ -98,7 +98,7 @@ struct ReportTests {
         #expect(text.contains("undo migrate    +3.222s  410ms\n"))
     }
 
-    @Test("No line is wider than asked", arguments: [40, 80, 200])
+    @Test(arguments: [40, 80, 200])
     func noLineIsWiderThanAsked(width: Int) throws {
         for line in try text(.rolledBack(), width: width).split(separator: "\n") {
             #expect(columns(of: String(line)) <= max(width, 44))
@@ -114,11 +114,60 @@ struct ReportTests {
         #expect(text.contains("took                    2.86s so far\n"))
     }
 
+    @Test func longListsAreShortenedForPeopleAndWholeForPrograms() throws {
+        var report = try #require(RunReport(SampleRun.straight().journal))
+        let long = String(repeating: "INSERT INTO entry ", count: 400)
+        report.census?.ended = (1...500).map { "app, gunicorn \($0), 2.1 s, \(long)" }
+        let lines = ReportText(report).lines(width: 100).map(\.plain)
+        #expect(lines.allSatisfy { columns(of: $0) <= 100 })
+        #expect(lines.contains { $0.hasSuffix("460 more transactions, in the report's JSON") })
+        #expect(lines.count < 250)
+        #expect(jsonLine(ReportRecord(report)).contains("gunicorn 500"))
+    }
+
+    @Test func aTracebackInAReportKeepsItsLines() throws {
+        var run = SampleRun()
+        run.fail(1, "start-app failed: Traceback\n  File a.py\nKeyError: x")
+        let text = try text(run, width: 80)
+        #expect(
+            text.hasSuffix(
+                """
+                +0.000s     web-1 failed: start-app failed: Traceback
+                            File a.py
+                            KeyError: x
+                """))
+        #expect(try page(run).contains("Traceback\n  File a.py\nKeyError: x"))
+    }
+
     // MARK: The page
 
-    @Test(
-        "A page loads nothing and runs nothing",
-        arguments: [SampleRun.straight(), SampleRun.rolledBack()])
+    @Test func noLabelOfTheAxisIsCutOff() throws {
+        var run = SampleRun()
+        run.add(.ended(Ended(outcome: .done)), after: 5000)
+        let marks = try page(run).matches(
+            of: /<text class="soft" x="([0-9.]+)" y="11" text-anchor="([a-z]+)">([^<]*)</)
+        let last = try #require(marks.last)
+        #expect(last.1 == "990" && last.2 == "end" && last.3 == "5.00s")
+        #expect(marks.dropLast().allSatisfy { $0.2 == "middle" })
+    }
+
+    @Test func theWindowOfAStuckRunIsShownUntilItStopped() throws {
+        var run = SampleRun()
+        run.runToMigration()
+        run.add(
+            .stopped(Stopped(reason: "the way back failed", advice: "sluice retry")), after: 100)
+        run.add(
+            .retried(RequestMark(request: "r", by: OperatorName(unchecked: "ada"), reason: nil)),
+            after: 3_600_000)
+        let page = try page(run)
+        let pictures = page.split(separator: "<svg").dropFirst()
+        #expect(pictures.count == 2)
+        // Of the second picture, an hour would have ticks of minutes.
+        #expect(pictures.last?.contains(">2.00s<") == true)
+        #expect(page.contains("The write window, writes are still closed"))
+    }
+
+    @Test(arguments: [SampleRun.straight(), SampleRun.rolledBack()])
     func aPageLoadsNothingAndRunsNothing(run: SampleRun) throws {
         let page = try page(run)
         for forbidden in [
@@ -155,9 +204,7 @@ struct ReportTests {
         #expect(!page.contains("<b>"))
     }
 
-    @Test(
-        "Every element is closed where it should be",
-        arguments: [SampleRun.straight(), SampleRun.rolledBack()])
+    @Test(arguments: [SampleRun.straight(), SampleRun.rolledBack()])
     func everyElementIsClosedWhereItShouldBe(run: SampleRun) throws {
         var open: [String] = []
         for match in try page(run).matches(of: /<(\/?)([a-zA-Z0-9]+)[^>]*>/) {
@@ -196,7 +243,6 @@ struct ReportTests {
     }
 
     @Test(
-        "Ticks are round",
         arguments: [(1, 1), (10, 1), (11, 2), (3074, 500), (60_000, 10_000), (3_600_000, 500_000)]
             as [(Int64, Int64)])
     func ticksAreRound(length: Int64, step: Int64) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ControlAPI
+import Foundation
 import Testing
 import UpgradeModel
 
@@ -55,7 +56,7 @@ struct RunScreenTests {
                 """)
     }
 
-    @Test("No line is wider than the terminal", arguments: [20, 30, 40, 60, 80, 120])
+    @Test(arguments: [20, 30, 40, 60, 80, 120])
     func noLineIsWiderThanTheTerminal(width: Int) {
         let view = SampleRun.view(
             .waiting, nodes: Self.nodes,
@@ -100,6 +101,58 @@ struct RunScreenTests {
         #expect(text(view, width: 80).contains("guestbook to v2  done  2.93s"))
     }
 
+    @Test func anyCountsOfNodesAreShown() {
+        let gate = GateObservation(
+            writes: .hold, readsHeld: true, writesInFlight: .max, writesWaiting: .max,
+            readsWaiting: .max, writesRefused: .max, readsRefused: .max, writesReleased: .min)
+        var status = SampleRun.status(gate: gate)
+        status.diskFree = .min
+        status.staging = StagingProgress(
+            release: ReleaseReference(
+                name: ReleaseName(unchecked: "v2"), manifest: SampleRun.manifest),
+            bytesDone: .min, bytesTotal: .max)
+        let rows = (1...3).map { SampleRun.row($0, reached: false, batch: $0, status: status) }
+        var view = SampleRun.view(nodes: rows)
+        view.nodes[0].lastSeen = .milliseconds(.min)
+        view.nodes[1].lastSeen = .milliseconds(.max)
+        view.now = Instant(milliseconds: .max)
+        let screen = text(view, width: 200)
+        #expect(screen.contains("\(Int.max) held, \(Int.max) refused"))
+        #expect(screen.contains("reads     \(Int.max) held, \(Int.max) answered 503"))
+        let nodes = rows.map {
+            NodeView(
+                name: $0.name, labels: [:], run: nil, lastSeen: $0.lastSeen, status: $0.status)
+        }
+        #expect(NodeListing.lines(nodes, width: 200).count == 4)
+    }
+
+    @Test func releasesOfOneNameAreToldApart() {
+        var other = SampleRun.status(release: "v1")
+        other.active?.release.manifest = SampleRun.digest("e")
+        let view = SampleRun.view(nodes: [
+            SampleRun.row(1, reached: nil, batch: 1, status: SampleRun.status(release: "v1")),
+            SampleRun.row(2, reached: nil, batch: 2, status: other),
+            SampleRun.row(3, reached: nil, batch: 2, status: SampleRun.status(release: "v2")),
+        ])
+        let screen = text(view, width: 120)
+        #expect(screen.contains("v1 bbbbbbbb") && screen.contains("v1 eeeeeeee"))
+        #expect(screen.contains("  v2   "))
+    }
+
+    @Test func warningsOfPreflightAreShownUntilWritesAreClosed() {
+        var view = SampleRun.view(.awaitingApproval)
+        view.windowOpened = nil
+        let warnings = (1...5).map { "warning: table t\($0) has no owner" }
+        let lines = RunScreen(view: view, warnings: warnings).lines(width: 80, height: 24).map(
+            \.plain)
+        #expect(lines.contains("warning   warning: table t3 has no owner"))
+        #expect(lines.contains("          and 2 more, in the report"))
+        #expect(
+            !RunScreen(view: SampleRun.view(), warnings: warnings).lines(width: 80).contains {
+                $0.plain.hasPrefix("warning")
+            })
+    }
+
     @Test func aWindowThatIsOverIsShownAsSuch() {
         let view = SampleRun.view(.done, windowClosed: SampleRun.began + .milliseconds(3134))
         #expect(text(view, width: 80).contains("writes    open again, were closed for 1.43s"))
@@ -114,22 +167,33 @@ struct LineTests {
         #expect(line.text(inColour: true) == "\u{1B}[32mdone\u{1B}[0m now")
     }
 
-    @Test(
-        "A text is fitted to columns",
-        arguments: [
-            ("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 6, "日本語"), ("日本語", 5, "日本…"),
-            ("abc", 0, ""),
-        ])
+    @Test(arguments: [
+        ("abc", 3, "abc"), ("abcd", 3, "ab…"), ("日本語", 6, "日本語"), ("日本語", 5, "日本…"),
+        ("abc", 0, ""),
+    ])
     func aTextIsFittedToColumns(text: String, width: Int, expected: String) {
         #expect(fitted(text, to: width) == expected)
     }
 
     @Test func aTextFromOutsideCannotSpeakToTheTerminal() {
         #expect(printable("a\u{1B}]0;x\u{07}b\nc\td\u{202E}e\u{9B}f") == "a�]0;x�b c d�e�f")
+        // Separators, marks that are not seen, tags; but not the joiner of a family.
+        #expect(printable("a\u{2028}b\u{61C}c\u{200B}d\u{E0041}e") == "a�b�c�d�e")
+        #expect(printable("👨\u{200D}👩") == "👨\u{200D}👩")
+    }
+
+    @Test(arguments: [
+        "\u{9B}31m", "\u{202E}", "\u{2028}", "\u{2069}", "\u{7F}", "\u{E0041}", "\u{FEFF}",
+    ])
+    func jsonSpeaksToNoTerminalAndReadsBackTheSame(text: String) throws {
+        let line = jsonLine(["k": "é 日 " + text])
+        #expect(!line.unicodeScalars.contains(where: isHarmful))
+        #expect(line.contains("é 日"))
+        let read = try JSONDecoder().decode([String: String].self, from: Data(line.utf8))
+        #expect(read == ["k": "é 日 " + text])
     }
 
     @Test(
-        "Spans are short",
         arguments: [
             (0, "0ms"), (999, "999ms"), (1000, "1.00s"), (4219, "4.21s"), (42_000, "42.0s"),
             (192_000, "3m 12s"),
@@ -140,7 +204,6 @@ struct LineTests {
     }
 
     @Test(
-        "Sizes are short",
         arguments: [(0, "0 B"), (1023, "1023 B"), (4300, "4.1 KiB"), (5 << 30, "5.0 GiB")]
             as [(Int64, String)])
     func sizesAreShort(count: Int64, text: String) {
@@ -174,6 +237,20 @@ struct LineTests {
         #expect(frame.update(["c"]) == "\u{1B}[?2026h\u{1B}[2A\rc\u{1B}[K\n\u{1B}[J\u{1B}[?2026l")
         #expect(frame.end() == "\u{1B}[?25h")
         #expect(frame.end() == "")
+    }
+
+    @Test(arguments: [true, false])
+    func workThatTakesItsTimeSaysSoAndWorkThatDoesNotSaysNothing(terminal: Bool) async {
+        let kept = TestConsole()
+        var console = kept.console()
+        console.isErrorTerminal = terminal
+        await console.during("reading x") {}
+        #expect(kept.err.isEmpty)
+        await console.during("reading \u{1B}x", after: .zero) {
+            while kept.err.isEmpty { await Task.yield() }
+        }
+        #expect(kept.err.contains(/^\r?sluice: reading \u{FFFD}x, [0-9]+ s(\u{1B}\[K|\n)/))
+        if terminal { #expect(kept.err.hasSuffix("\r\u{1B}[K")) }
     }
 
     @Test func nodesAreListedWithTheirLabels() {

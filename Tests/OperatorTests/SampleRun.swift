@@ -32,7 +32,7 @@ struct SampleRun {
 
     var journal: RunJournal { RunJournal(run: SampleRun.identifier, entries: entries) }
 
-    init(plan: String = SampleRun.plan) {
+    init(plan: String = SampleRun.plan, nodes: Int = 3) {
         add(
             .created(
                 RunCreated(
@@ -40,7 +40,8 @@ struct SampleRun {
                     planFile: "plans/guestbook-v2.yaml", digest: SampleRun.digest("d"),
                     release: ReleaseReference(
                         name: ReleaseName(unchecked: "v2"), manifest: SampleRun.manifest),
-                    migrations: [], nodes: SampleRun.nodes(1, 2, 3),
+                    migrations: [],
+                    nodes: (1...nodes).map { SampleRun.nodes($0)[0] },
                     by: OperatorName(unchecked: "ada"),
                     request: "r-1")))
     }
@@ -73,6 +74,10 @@ struct SampleRun {
         for node in numbers {
             add(.nodeReached(NodeFact(node: SampleRun.nodes(node)[0])), after: milliseconds)
         }
+    }
+
+    mutating func fail(_ node: Int, _ reason: String) {
+        add(.nodeFailed(NodeTrouble(node: SampleRun.nodes(node)[0], reason: reason)))
     }
 
     mutating func database(

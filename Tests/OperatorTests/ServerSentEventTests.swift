@@ -52,13 +52,13 @@ struct ServerSentEventTests {
         Case(what: "an unfinished event", stream: "data: a\n", events: []),
     ]
 
-    @Test("A stream is read whole", arguments: cases)
+    @Test(arguments: cases)
     func aStreamIsReadWhole(example: Case) throws {
         var parser = ServerSentEventParser()
         #expect(try parser.take(example.stream.utf8) == example.events)
     }
 
-    @Test("A stream is read the same byte by byte", arguments: cases)
+    @Test(arguments: cases)
     func aStreamIsReadTheSameByteByByte(example: Case) throws {
         var parser = ServerSentEventParser()
         var events: [ServerSentEvent] = []

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import ArgumentParser
 import ControlAPI
 import Foundation
 import Synchronization
 import Testing
-import UpgradeEngine
+
 import UpgradeModel
 
 @testable import Operator
+@testable import UpgradeEngine
 
 @Suite("Watching a run", .timeLimit(.minutes(5)))
 struct WatchTests {
@@ -70,12 +72,12 @@ struct WatchTests {
         #expect(lines.contains { $0.contains("refused: hear from every node failed") })
         #expect(lines.contains { $0.hasPrefix("next") && $0.hasSuffix("correct release.expected") })
         let back = SampleRun.rolledBack()
-        var facts = FactLine(began: SampleRun.began)
-        #expect(back.entries.map { facts.line($0) }.contains { $0.contains("  turns back: ") })
+        var facts = FactLines(began: SampleRun.began)
+        let told = back.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
+        #expect(told.contains { $0.contains("  turns back: ") })
     }
 
     @Test(
-        "The exit code is the run's",
         arguments: [
             (RunState.done, 0), (.refused, 3), (.rolledBack, 4), (.waiting, 5),
             (.awaitingApproval, 5),
@@ -196,8 +198,7 @@ struct WatchTests {
         #expect(server.requests.count == 1)
     }
 
-    @Test(
-        "What is not understood ends the watch and does not repeat it", arguments: ["fact", "view"])
+    @Test(arguments: ["fact", "view"])
     func whatIsNotUnderstoodEndsTheWatch(event: String) async throws {
         let server = try FakeCoordinator { _ in
             .stream { $0.event(event, ["from": "a newer program"]) }
@@ -207,6 +208,167 @@ struct WatchTests {
         }
         #expect(failure?.code == "protocol")
         #expect(server.requests.count == 1)
+    }
+
+    @Test func whatANewerCoordinatorTellsIsShownAndEndsNothing() async throws {
+        let run = SampleRun.straight()
+        let newer =
+            #"{"at":1795372143500,"epoch":4,"event":{"cause":["x",1.5,true,null],"type":"hook-paused\u202E","version":1},"version":2}"#
+        let view =
+            #"{"summary":{"run":"20261122-182903-k3","state":"hibernating","phase":"thaw"},"version":2,"nodes":7}"#
+        let server = try FakeCoordinator { _ in
+            .stream { peer in
+                peer.event("fact", run.entries[0], identifier: 1)
+                peer.write("event: fact\nid: 2\ndata: \(newer)\n\n")
+                peer.write("event: view\ndata: \(view)\n\n")
+                peer.event("view", SampleRun.view(.done, version: 2))
+            }
+        }
+        let console = TestConsole()
+        #expect(try await watch(server, style: .lines, console) == .done)
+        #expect(
+            console.lines.last
+                == "+0.500s  hook-paused\u{FFFD}: of a coordinator that is newer than this program")
+        let program = TestConsole()
+        #expect(try await watch(server, style: .json, program) == .done)
+        // As it came, for a program that may know it.
+        #expect(
+            program.lines.contains(
+                #"{"entry":\#(newer),"type":"fact"}"#.replacing("202E", with: "202e")))
+    }
+
+    @Test func aRunThatANewerCoordinatorShowsHasItsStateAndWhatToDo() async throws {
+        let view =
+            #"{"summary":{"run":"20261122-182903-k3","state":"waiting","phase":"thaw"},"version":2,"advice":"sluice retry","step":"thaw the replica"}"#
+        let server = try FakeCoordinator { _ in .text(200, view) }
+        let console = TestConsole()
+        let command = try StatusCommand.parse([
+            "20261122-182903-k3", "--coordinator", server.url,
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(
+            console.lines.prefix(4) == [
+                "run       20261122-182903-k3, waiting for a person", "phase     thaw",
+                "step      thaw the replica", "next      sluice retry",
+            ])
+        #expect(console.lines.last?.contains("newer than this program") == true)
+        let options = try RequestOptions.parse(["20261122-182903-k3", "--coordinator", server.url])
+        let request = TestConsole()
+        #expect(await exitCode { try await options.send(.retry, request.console()) } == 0)
+        #expect(request.out.contains("retry accepted; it is waiting for a person, phase thaw"))
+    }
+
+    @Test func aReportOfANewerCoordinatorsJournalNamesWhatItLacks() async throws {
+        var journal = String(
+            decoding: try JSONEncoder().encode(SampleRun.straight().journal), as: UTF8.self)
+        journal = journal.replacing(
+            #""entries":["#,
+            with:
+                #""entries":[{"version":0,"at":0,"epoch":1,"event":{"type":"thawed","version":9}},"#
+        )
+        let server = try FakeCoordinator { [journal] _ in .text(200, journal) }
+        let console = TestConsole()
+        let command = try ReportCommand.parse([
+            "20261122-182903-k3", "--coordinator", server.url,
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.err.contains("newer than this program: thawed"))
+        #expect(console.out.contains("write window            1.31s"))
+    }
+
+    @Test func ofManyNodesAPipeGetsCountsAndTheNamesOfThoseThatFail() throws {
+        var run = SampleRun(nodes: 9900)
+        run.begin(.preflight, .nodes(.present))
+        for node in 1...9900 { run.reach(node, each: node % 9 == 0 ? 1 : 0) }
+        run.begin(.stage, .nodes(.staged))
+        for node in 1...9900 { run.reach(node, each: 0) }
+        for node in 1...100 { run.fail(node, "the disk is full") }
+        run.begin(.readOnly, .nodes(.closed))
+        var facts = FactLines()
+        let lines = run.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
+        #expect(
+            lines == [
+                "+0.000s  run 20261122-182903-k3: guestbook to v2 on 9900 nodes, started by ada",
+                "+0.000s  preflight: hear from every node",
+                "+1.000s  9000 nodes reached", "+1.100s  9900 nodes reached",
+                "+1.100s  stage: stage the release and warm it", "+1.100s  9900 nodes reached",
+            ] + (1...20).map { "+1.100s  web-\($0) failed: the disk is full" } + [
+                "+1.100s  80 nodes more failed", "+1.100s  read-only: close the gates",
+            ])
+    }
+
+    @Test func aCountIsToldEvenWhenNothingMoreHappens() async throws {
+        var run = SampleRun(nodes: 100)
+        run.begin(.preflight, .nodes(.present))
+        for node in 1...70 { run.reach(node, each: 0) }
+        let entries = run.entries
+        let console = TestConsole()
+        let server = try FakeCoordinator { _ in
+            .stream { peer in
+                for entry in entries { peer.event("fact", entry, identifier: entry.version) }
+                peer.waitForEnd()
+            }
+        }
+        let exit = try await watch(server, style: .lines, console) {
+            while !console.out.contains("70 nodes reached") {
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+        }
+        #expect(exit == .detached)
+    }
+
+    @Test func findingsOfPreflightAreALineEachAndSaidOnce() {
+        let finding = Diagnostic(
+            .error, code: "superuser", "app is a superuser", advice: "ALTER ROLE app NOSUPERUSER")
+        let other = Diagnostic(.warning, code: "slow", "a vacuum\nis under way")
+        var run = SampleRun()
+        let message = "the database is not ready: app is a superuser"
+        run.add(
+            .databaseTaskEnded(
+                DatabaseTaskEnded(
+                    kind: .preflight, attempt: 1, result: .failed,
+                    failure: DatabaseFailure(
+                        code: "preflight", message, findings: [finding, other]))))
+        run.add(
+            .turnedBack(
+                TurnedBack(reason: "look over the database failed: \(message)", mark: nil)))
+        var facts = FactLines()
+        #expect(
+            run.entries.dropFirst().flatMap { facts.take(.known($0)) }.flatMap(\.lines) == [
+                "+0.000s  database: look over the database failed: 2 findings",
+                "    error: app is a superuser; ALTER ROLE app NOSUPERUSER [superuser]",
+                "    warning: a vacuum is under way [slow]",
+                "+0.000s  refused: look over the database failed, see above",
+            ])
+    }
+
+    @Test func aTracebackKeepsItsLines() {
+        var run = SampleRun()
+        run.fail(1, "start-app failed: Traceback\n  File \"a.py\"\nKeyError: \u{1B}[31mx\n\n")
+        var facts = FactLines()
+        #expect(
+            run.entries.dropFirst().flatMap { facts.take(.known($0)) }.flatMap(\.lines) == [
+                "+0.000s  web-1 failed: start-app failed: Traceback", "      File \"a.py\"",
+                "    KeyError: \u{FFFD}[31mx",
+            ])
+    }
+
+    @Test func ofViewsThatPiledUpOnlyTheLatestIsShown() async throws {
+        let server = try FakeCoordinator { _ in
+            .stream { peer in
+                // One write, so that they come at once.
+                var text = ""
+                for version in 1...50 {
+                    let view = SampleRun.view(version == 50 ? .done : .running, version: 0)
+                    let data = (try? JSONEncoder().encode(view)) ?? Data()
+                    text += "event: view\ndata: \(String(decoding: data, as: UTF8.self))\n\n"
+                }
+                peer.write(text)
+            }
+        }
+        let console = TestConsole()
+        #expect(try await watch(server, style: .json, console) == .done)
+        #expect(console.lines.filter { $0.contains("\"type\":\"view\"") }.count < 50)
     }
 
     @Test func aStreamThatTellsNothingIsALostConnection() async throws {

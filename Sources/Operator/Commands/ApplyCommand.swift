@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import ControlAPI
 internal import Releases
+internal import Synchronization
 internal import UpgradeEngine
 internal import UpgradeModel
 internal import UpgradePlan
@@ -28,7 +29,7 @@ struct ApplyCommand: AsyncParsableCommand {
     @Argument(help: "The plan.", completion: .file(extensions: ["yaml", "yml"]))
     var plan: String
 
-    @Flag(inversion: .prefixedNo, help: "Watch the run to its end. (standard: on a terminal)")
+    @Flag(inversion: .prefixedNo, help: "Watch the run to its end. (default: on a terminal)")
     var watch: Bool?
 
     @Flag(help: "Do not ask before starting. Only a terminal is asked.")
@@ -46,7 +47,7 @@ struct ApplyCommand: AsyncParsableCommand {
     func perform(_ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
-            let prepared = try await PreparedPlan.read(plan)
+            let prepared = try await PreparedPlan.read(plan, console)
             // The first word to the coordinator is not tried again: it is not there, or not to be reached.
             let world = try await client.world(of: prepared.plan.fleet)
             // What is certain to be refused is refused before a large bundle is brought there.
@@ -62,8 +63,11 @@ struct ApplyCommand: AsyncParsableCommand {
             }
             let patient = client.patient(for: .seconds(30))
             try await upload(prepared, patient, console)
-            let view = try await patient.start(prepared.start(request: newRequestIdentifier()))
-            return try await attend(view.summary.run, client, console)
+            let start = prepared.start(request: newRequestIdentifier())
+            let view = try await console.during("the coordinator looks over the plan") {
+                () throws(CommandFailure) in try await patient.start(start)
+            }
+            return try await attend(view.run, client, console)
         }
     }
 
@@ -93,14 +97,20 @@ struct ApplyCommand: AsyncParsableCommand {
     ) async throws(CommandFailure) {
         let isShown = console.isTerminal && !json
         var frame = LiveFrame()
-        let progress = try await Upload(client: client, prepared: prepared).perform { progress in
-            guard isShown else { return }
-            console.write(
-                frame.update([
+        let state = Mutex("bringing the bundle")
+        func upload() async throws(CommandFailure) -> Upload.Progress {
+            try await Upload(client: client, prepared: prepared).perform { progress in
+                let line =
                     "bundle: \(progress.blobsDone)/\(progress.blobs) files, "
-                        + "\(bytes(progress.bytesDone)) of \(bytes(progress.bytes))"
-                ]))
+                    + "\(bytes(progress.bytesDone)) of \(bytes(progress.bytes))"
+                state.withLock { $0 = line }
+                if isShown { console.write(frame.update([line])) }
+            }
         }
+        // A terminal has the line above; what is read later gets one now and then.
+        let progress =
+            isShown
+            ? try await upload() : try await console.during(state.withLock { $0 }, upload)
         if isShown { console.write(frame.end()) }
         let rest = progress.blobs - progress.blobsSent
         console.errorLine(

@@ -22,12 +22,12 @@ struct BundleCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "The release's name. (standard: the directory's own name)", valueName: "name"))
+            "The release's name. (default: the directory's own name)", valueName: "name"))
     var release: String?
 
     @Option(
         help: ArgumentHelp(
-            "The directory in the bundle of files whose names change with their content, as release.assets in a plan. (standard: the first of \(AssetsDirectory.usual.joined(separator: ", ")) that is there)",
+            "The directory in the bundle of files whose names change with their content, as release.assets in a plan. (default: the first of \(AssetsDirectory.usual.joined(separator: ", ")) that is there)",
             valueName: "path"))
     var assets: String?
 
@@ -42,11 +42,13 @@ struct BundleCommand: AsyncParsableCommand {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let name = try name()
             let assets = assets ?? AssetsDirectory.conventional(in: directory)
-            let result = await offPool { [directory] () -> Result<Bundle, Bundle.Refusal> in
-                do throws(Bundle.Refusal) {
-                    return .success(
-                        try Bundle.read(directory: directory, name: name, assets: assets))
-                } catch { return .failure(error) }
+            let result = await console.during("reading \(directory)") { [directory] in
+                await offPool { () -> Result<Bundle, Bundle.Refusal> in
+                    do throws(Bundle.Refusal) {
+                        return .success(
+                            try Bundle.read(directory: directory, name: name, assets: assets))
+                    } catch { return .failure(error) }
+                }
             }
             switch result {
             case .success(let bundle): show(bundle, console)

@@ -39,6 +39,11 @@ extension CoordinatorClient {
         _ given: String?, orElse advice: String
     ) async throws(CommandFailure) -> RunIdentifier {
         if let given {
+            guard withoutTokens(given) == given else {
+                throw CommandFailure(
+                    code: "usage", "what stands where the name of a run belongs is a token",
+                    advice: "put it into SLUICE_TOKEN or a file; the runs there are: sluice status")
+            }
             guard let run = RunIdentifier(given) else {
                 throw CommandFailure(
                     code: "usage", "\(printable(given)) is not the name of a run",
@@ -46,14 +51,14 @@ extension CoordinatorClient {
             }
             return run
         }
-        let going = try await runs().filter { !$0.state.isEnded }
-        guard let only = going.first else {
+        let active = try await runs().filter { !$0.state.isEnded }
+        guard let only = active.first else {
             throw CommandFailure(code: "no-run", "no run is in progress", advice: advice)
         }
-        guard going.count == 1 else {
-            let names = going.map { "\($0.run) (\($0.fleet))" }.joined(separator: ", ")
+        guard active.count == 1 else {
+            let names = active.map { "\($0.run) (\($0.fleet))" }.joined(separator: ", ")
             throw CommandFailure(
-                code: "ambiguous-run", "\(going.count) runs are in progress: \(names)",
+                code: "ambiguous-run", "\(active.count) runs are in progress: \(names)",
                 advice: "say which one: add its name to the command")
         }
         return only.run

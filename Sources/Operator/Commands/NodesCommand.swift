@@ -24,7 +24,10 @@ struct NodesCommand: AsyncParsableCommand {
 
     func perform(_ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
-            let nodes = try await CoordinatorClient(try connection.resolved()).nodes()
+            let client = CoordinatorClient(try connection.resolved())
+            let nodes = try await console.during("asking the coordinator") {
+                () throws(CommandFailure) in try await client.nodes()
+            }
             if json {
                 for node in nodes { console.line(jsonLine(node)) }
             } else {

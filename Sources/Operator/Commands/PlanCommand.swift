@@ -39,7 +39,7 @@ struct PlanCommand: AsyncParsableCommand {
 
     func perform(_ console: Console) async throws {
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
-            let prepared = try await PreparedPlan.read(plan)
+            let prepared = try await PreparedPlan.read(plan, console)
             let forecast = Forecast(prepared, world: try await world(of: prepared, console))
             if json {
                 console.line(jsonLine(forecast))

@@ -17,7 +17,7 @@ struct ReportCommand: AsyncParsableCommand {
               sluice report 20261122-182903-k3 --json | jq .windowMinusMigrationMilliseconds
             """)
 
-    @Argument(help: "The run. (standard: the only one in progress)")
+    @Argument(help: "The run. (default: the only one in progress)")
     var run: String?
 
     @Option(
@@ -39,10 +39,18 @@ struct ReportCommand: AsyncParsableCommand {
             let client = CoordinatorClient(try connection.resolved())
             let run = try await client.chosenRun(
                 run, orElse: "name one that has ended; those there are: sluice status")
-            guard let report = RunReport(try await client.journal(of: run)) else {
+            let journal = try await console.during("reading the journal") {
+                () throws(CommandFailure) in try await client.journal(of: run)
+            }
+            guard let report = RunReport(journal.understood) else {
                 throw CommandFailure(
                     code: "journal", "the journal of run \(run) does not begin with its creation",
                     advice: "use a `sluice` of the coordinator's version")
+            }
+            if !journal.newer.isEmpty {
+                console.errorLine(
+                    "sluice: warning: not in this report, because the coordinator is newer than this program: "
+                        + printable(journal.newer.joined(separator: ", ")))
             }
             if let html { try TextFile.write(ReportPage(report).text, to: html) }
             if json {

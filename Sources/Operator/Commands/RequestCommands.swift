@@ -6,7 +6,7 @@ internal import UpgradeModel
 
 /// What every request has: the run, and why.
 struct RequestOptions: ParsableArguments {
-    @Argument(help: "The run. (standard: the only one in progress)")
+    @Argument(help: "The run. (default: the only one in progress)")
     var run: String?
 
     @Option(
@@ -27,8 +27,9 @@ struct RequestOptions: ParsableArguments {
             if json {
                 console.line(jsonLine(view))
             } else {
+                let standing = view.standing
                 console.line(
-                    "run \(run): \(verb.rawValue) accepted; it is \(view.summary.state.title), phase \(view.summary.phase)"
+                    "run \(run): \(verb.rawValue) accepted; it is \(printable(standing.state)), phase \(printable(standing.phase))"
                 )
                 console.errorLine("sluice: watch it: sluice status \(run) --watch")
             }
@@ -52,7 +53,7 @@ extension RequestVerb {
 struct PauseCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pause",
-        abstract: "Begin no new step until resume; the step in hand goes on.",
+        abstract: "Begin no new step until resume; the current step goes on.",
         discussion: """
             In the write window writes stay closed while a run is paused.
 

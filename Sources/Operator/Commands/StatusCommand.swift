@@ -17,7 +17,7 @@ struct StatusCommand: AsyncParsableCommand {
               sluice status 20261122-182903-k3 --json
             """)
 
-    @Argument(help: "The run. (standard with --watch: the only one in progress)")
+    @Argument(help: "The run. (default with --watch: the only one in progress)")
     var run: String?
 
     @Flag(help: "Watch the run to its end.")
@@ -48,7 +48,7 @@ struct StatusCommand: AsyncParsableCommand {
             if json {
                 console.line(jsonLine(view))
             } else {
-                console.lines(RunScreen(view: view).lines(width: console.width))
+                console.lines(view.lines(width: console.width))
             }
             return .done
         }
@@ -59,6 +59,33 @@ struct StatusCommand: AsyncParsableCommand {
             for run in runs { console.line(jsonLine(run)) }
         } else {
             console.lines(RunListing.lines(runs, width: console.width))
+        }
+    }
+}
+
+extension ToldView {
+    /// The run for people; of a newer coordinator's, what every version has.
+    func lines(width: Int) -> [StyledLine] {
+        switch self {
+        case .known(let view): return RunScreen(view: view).lines(width: width)
+        case .newer(let view):
+            let rows = [
+                ("run", "\(view.summary.run), \(standing.state)"), ("phase", standing.phase),
+                ("step", view.step), ("because", view.reason), ("next", view.advice),
+                (
+                    "note",
+                    "the coordinator is newer than this program; a `sluice` of its version shows the nodes"
+                ),
+            ]
+            return rows.flatMap { label, text -> [StyledLine] in
+                guard let text else { return [] }
+                return wrapped(printable(text), to: max(20, width - 10)).enumerated().map {
+                    let name = $0 == 0 ? label : ""
+                    return StyledLine(
+                        name + String(repeating: " ", count: 10 - name.count), .faint)
+                        + StyledLine($1)
+                }
+            }
         }
     }
 }

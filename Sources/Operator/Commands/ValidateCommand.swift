@@ -30,7 +30,7 @@ struct ValidateCommand: AsyncParsableCommand {
     func perform(_ console: Console) async throws {
         // What is not valid is this command's answer, not its failure.
         do throws(CommandFailure) {
-            let prepared = try await PreparedPlan.read(plan)
+            let prepared = try await PreparedPlan.read(plan, console)
             answer(Answer(prepared), prepared, console)
         } catch {
             if error.exit != .refused {

@@ -9,7 +9,7 @@ struct ConnectionOptions: ParsableArguments {
     @Option(
         name: .customLong("coordinator"),
         help: ArgumentHelp(
-            "The coordinator's address. (environment: SLUICE_COORDINATOR; standard: \(Connection.standardURL))",
+            "The coordinator's address. (environment: SLUICE_COORDINATOR; default: \(Connection.defaultURL))",
             valueName: "url"))
     var coordinator: String?
 
@@ -29,7 +29,14 @@ struct ConnectionOptions: ParsableArguments {
         completion: .file())
     var authorityFile: String?
 
-    /// Options go before the environment, and the environment before the standard.
+    @Flag(
+        name: .customLong("allow-plain-http"),
+        help:
+            "Send the token in clear to another machine: for a network that you trust. (environment: SLUICE_ALLOW_PLAIN_HTTP=1)"
+    )
+    var allowsPlainHTTP = false
+
+    /// Options go before the environment, and the environment before the default.
     func resolved(
         _ environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws(CommandFailure) -> Connection {
@@ -39,34 +46,54 @@ struct ConnectionOptions: ParsableArguments {
         var token = variable("SLUICE_TOKEN")
         if let tokenFile { token = try TextFile.firstLine(of: tokenFile, what: "token") }
         return try Connection(
-            url: coordinator ?? variable("SLUICE_COORDINATOR") ?? Connection.standardURL,
+            url: coordinator ?? variable("SLUICE_COORDINATOR") ?? Connection.defaultURL,
             token: token.map(HTTPSecret.init),
-            authorities: authorityFile ?? variable("SLUICE_CA_FILE"))
+            authorities: authorityFile ?? variable("SLUICE_CA_FILE"),
+            allowsPlainHTTP: allowsPlainHTTP || variable("SLUICE_ALLOW_PLAIN_HTTP") == "1")
     }
 }
 
 /// A coordinator's address and what is shown to it.
 struct Connection: Hashable, Sendable {
-    static let standardURL = "http://127.0.0.1:9740"
+    static let defaultURL = "http://127.0.0.1:9740"
 
-    /// Without a slash at the end.
+    /// Without a slash at the end; never with a user name or a password in it.
     let url: String
     let token: HTTPSecret?
     /// A PEM file.
     let authorities: String?
 
-    init(url: String, token: HTTPSecret?, authorities: String?) throws(CommandFailure) {
+    /// - Parameter allowsPlainHTTP: whether a person has said that the network to another machine is trusted.
+    init(
+        url: String, token: HTTPSecret?, authorities: String?, allowsPlainHTTP: Bool = false
+    ) throws(CommandFailure) {
         var url = url
         while url.hasSuffix("/") { url.removeLast() }
-        guard url.hasPrefix("http://") || url.hasPrefix("https://"), !url.contains("?"),
-            !url.contains("#")
-        else {
+        guard let address = HTTPAddress(url) else { throw Connection.wrong(url) }
+        if address.isInClear && !allowsPlainHTTP {
             throw CommandFailure(
-                code: "coordinator-address", "the coordinator's address \(url) is not a URL",
-                advice: "write it like \(Connection.standardURL) or https://sluice.example.org")
+                code: "plain-http", "the token would travel in clear to \(address.host)",
+                advice:
+                    "write https:// in --coordinator or SLUICE_COORDINATOR; in a network that you trust, add --allow-plain-http"
+            )
         }
         self.url = url
         self.token = token
         self.authorities = authorities
+    }
+
+    /// An address may have a password in it, or be a token that was put in the wrong place; so it is not repeated.
+    private static func wrong(_ url: String) -> CommandFailure {
+        let what =
+            url.contains("@")
+            ? "has a user name or a password in it"
+            : url.hasPrefix("http://") || url.hasPrefix("https://")
+                ? "is not http://HOST:PORT or https://HOST:PORT"
+                : "does not begin with http:// or https://"
+        return CommandFailure(
+            code: "coordinator-address", "the coordinator's address \(what)",
+            advice:
+                "write it like \(Connection.defaultURL) or https://sluice.example.org, and the token into SLUICE_TOKEN or a file"
+        )
     }
 }

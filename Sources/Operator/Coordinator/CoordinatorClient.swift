@@ -32,7 +32,7 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.get, Path.runs, maximumBody: 16 << 20))
     }
 
-    func run(_ run: RunIdentifier) async throws(CommandFailure) -> RunView {
+    func run(_ run: RunIdentifier) async throws(CommandFailure) -> ToldView {
         try decode(await send(.get, Path.run(run), maximumBody: 128 << 20))
     }
 
@@ -40,16 +40,16 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.get, Path.nodes, maximumBody: 128 << 20))
     }
 
-    func journal(of run: RunIdentifier) async throws(CommandFailure) -> RunJournal {
+    func journal(of run: RunIdentifier) async throws(CommandFailure) -> ToldJournal {
         try decode(await send(.get, Path.journal(run), maximumBody: 512 << 20))
     }
 
-    func start(_ start: StartRun) async throws(CommandFailure) -> RunView {
+    func start(_ start: StartRun) async throws(CommandFailure) -> ToldView {
         try decode(await send(.post, Path.runs, json: start, maximumBody: 128 << 20))
     }
 
     func request(_ request: RunRequest, of run: RunIdentifier) async throws(CommandFailure)
-        -> RunView
+        -> ToldView
     {
         try decode(await send(.post, Path.requests(run), json: request, maximumBody: 128 << 20))
     }

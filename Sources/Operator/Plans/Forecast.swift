@@ -91,7 +91,7 @@ extension Forecast {
         let details = StepDetails(plan: plan, batches: batches, migrations: prepared.migrations)
         func line(_ planned: PlannedStep) -> PlannedLine {
             PlannedLine(
-                phase: planned.phase, step: planned.step, title: planned.step.title,
+                phase: planned.phase, step: planned.step, title: planned.step.title(in: plan),
                 details: details.lines(planned.step))
         }
         steps = itinerary.map(line)
@@ -174,21 +174,12 @@ private struct StepDetails {
     func lines(_ step: Step) -> [String] {
         switch step {
         case .approval(let phase): ["sluice approve lets \(phase) begin"]
-        case .hook(let index): [hook(plan.hooks[index])]
+        case .hook(let index):
+            ["\(plan.hooks[index].moment.rawValue) \(plan.hooks[index].phase)"]
         case .nodes(let goal): lines(goal)
         case .database(let kind): lines(kind)
         case .bake: ["for \(plan.rollout.bake)"]
         }
-    }
-
-    private func hook(_ hook: Plan.Hook) -> String {
-        let target =
-            switch hook.target {
-            case .everyNode: "every node"
-            case .oneNode: "one node"
-            case .node(let name): name.rawValue
-            }
-        return "action \(hook.action) on \(target), \(hook.moment.rawValue) \(hook.phase)"
     }
 
     private func lines(_ goal: NodeGoal) -> [String] {
@@ -267,7 +258,8 @@ private struct StepDetails {
     }
 
     private func undone(_ moment: MigrationName.Moment) -> [String] {
-        migrations.migrations.filter { $0.moment == moment }.map {
+        // The last is undone first.
+        migrations.migrations.filter { $0.moment == moment }.reversed().map {
             $0.canBeUndone
                 ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
         }

@@ -28,7 +28,15 @@ struct PreparedPlan: Sendable {
     /// Reads the plan and what it names; needs no coordinator and no database.
     ///
     /// - Throws: a refusal with every finding.
-    static func read(_ file: String) async throws(CommandFailure) -> PreparedPlan {
+    static func read(
+        _ file: String, _ console: Console
+    ) async throws(CommandFailure) -> PreparedPlan {
+        try await console.during("reading \(file) and its bundle") { () throws(CommandFailure) in
+            try await read(file)
+        }
+    }
+
+    private static func read(_ file: String) async throws(CommandFailure) -> PreparedPlan {
         let result = await offPool { () -> Result<PreparedPlan, CommandFailure> in
             do throws(CommandFailure) { return .success(try readBlocking(file)) } catch {
                 return .failure(error)
@@ -40,29 +48,28 @@ struct PreparedPlan: Sendable {
     private static func readBlocking(_ file: String) throws(CommandFailure) -> PreparedPlan {
         let bytes = try TextFile.bytes(of: file, what: "plan", limit: 2 << 20)
         let document = PlanDocument.parse(bytes: bytes, file: file)
-        guard let plan = document.plan else {
-            throw refusal(file, document.diagnostics)
-        }
         var findings = document.diagnostics
-        let bundle = readBundle(of: plan, file, &findings)
+        // What the plan names is looked at even when its keys are wrong: one look shows all.
+        let bundle = readBundle(document.named, file, &findings)
         let migrations = MigrationDirectory.read(
-            plan.database.map { resolved($0.migrations, besides: file) }, &findings)
-        guard let bundle, !findings.contains(where: { $0.severity == .error }) else {
-            throw refusal(file, findings)
-        }
+            document.named.migrations.map { resolved($0, besides: file) }, &findings)
+        guard let plan = document.plan, let bundle,
+            !findings.contains(where: { $0.severity == .error })
+        else { throw refusal(file, findings) }
         return PreparedPlan(
             file: file, text: String(decoding: bytes, as: UTF8.self), plan: plan, bundle: bundle,
             migrations: migrations, findings: findings)
     }
 
     private static func readBundle(
-        of plan: Plan, _ file: String, _ findings: inout [Diagnostic]
+        _ named: PlanDocument.NamedFiles, _ file: String, _ findings: inout [Diagnostic]
     ) -> Bundle? {
-        let directory = resolved(plan.release.bundle, besides: file)
+        guard let path = named.bundle else { return nil }
+        let directory = resolved(path, besides: file)
         do throws(Bundle.Refusal) {
             let bundle = try Bundle.read(
-                directory: directory, name: plan.release.name,
-                assets: plan.release.assets ?? AssetsDirectory.conventional(in: directory))
+                directory: directory, name: named.release ?? ReleaseName(unchecked: "unnamed"),
+                assets: named.assets ?? AssetsDirectory.conventional(in: directory))
             findings += bundle.warnings
             return bundle
         } catch {

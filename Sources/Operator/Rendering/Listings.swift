@@ -33,10 +33,11 @@ enum NodeListing {
         if nodes.isEmpty {
             return ["no node yet; make a token for one with: sluice token create --node NAME"]
         }
+        let names = ReleaseNames(nodes.compactMap(\.status?.active?.release))
         let table = Table(
             columns: [
                 Table.Column(title: "NODE", rank: 0, atMost: 24),
-                Table.Column(title: "RELEASE", rank: 1, atMost: 16),
+                Table.Column(title: "RELEASE", rank: 1, atMost: 24),
                 Table.Column(title: "GATE", rank: 2),
                 Table.Column(title: "SEEN", alignment: .right, rank: 3),
                 Table.Column(title: "AGENT", rank: 6, atMost: 12),
@@ -48,9 +49,7 @@ enum NodeListing {
             rows: nodes.map { node in
                 [
                     Table.Cell(node.name.rawValue),
-                    Table.Cell(
-                        node.status?.active?.release.name.rawValue
-                            ?? (node.status == nil ? "?" : "none")),
+                    Table.Cell(names.text(node.status)),
                     NodeTable.gate(node.status?.gate), NodeTable.seen(node.lastSeen),
                     Table.Cell(node.status?.agentVersion ?? ""),
                     Table.Cell(node.status.map { bytes($0.diskFree) } ?? ""),

@@ -9,7 +9,7 @@ enum NodeTable {
         Table.Column(title: "NODE", rank: 0, atMost: 24),
         Table.Column(title: "BATCH", alignment: .right, rank: 6),
         Table.Column(title: "STEP", rank: 1, atMost: 11),
-        Table.Column(title: "RELEASE", rank: 2, atMost: 16),
+        Table.Column(title: "RELEASE", rank: 2, atMost: 24),
         Table.Column(title: "GATE", rank: 3),
         Table.Column(title: "HELD", alignment: .right, rank: 5),
         Table.Column(title: "IN FLIGHT", alignment: .right, rank: 7),
@@ -21,22 +21,22 @@ enum NodeTable {
     static func lines(_ nodes: [NodeRow], width: Int, rows limit: Int = .max) -> [StyledLine] {
         let isCut = nodes.count > limit
         let shown = isCut ? Array(nodes.sorted(by: isMoreUrgent).prefix(max(1, limit - 1))) : nodes
-        let table = Table(columns: columns, rows: shown.map(row))
+        let names = ReleaseNames(nodes.compactMap(\.status?.active?.release))
+        let table = Table(columns: columns, rows: shown.map { row($0, names) })
         let rest = nodes.count - shown.count
         return table.lines(width: width)
             + (rest > 0 ? [StyledLine("… and \(counted(rest, "more node"))", .faint)] : [])
     }
 
-    private static func row(_ node: NodeRow) -> [Table.Cell] {
+    private static func row(_ node: NodeRow, _ names: ReleaseNames) -> [Table.Cell] {
         let gate = node.status?.gate
         return [
             Table.Cell(node.name.rawValue, node.standing == .quarantined ? .bad : .plain),
             Table.Cell(node.batch.map { "\($0)" } ?? ""),
             step(node),
-            Table.Cell(
-                node.status?.active?.release.name.rawValue ?? (node.status == nil ? "?" : "none")),
+            Table.Cell(names.text(node.status)),
             self.gate(gate),
-            Table.Cell(gate.map { "\($0.writesWaiting + $0.readsWaiting)" } ?? ""),
+            Table.Cell(gate.map { "\(sum([$0.writesWaiting, $0.readsWaiting]))" } ?? ""),
             Table.Cell(gate.map { "\($0.writesInFlight)" } ?? ""),
             seen(node.lastSeen),
             Table.Cell(note(node), node.standing == .quarantined ? .bad : .faint),
@@ -103,5 +103,31 @@ enum NodeTable {
         return (urgency(left), left.batch ?? .max, left.name) < (
             urgency(right), right.batch ?? .max, right.name
         )
+    }
+}
+
+/// Names of releases, with the beginning of their digest where two of one name are about.
+struct ReleaseNames {
+    private var ambiguous: Set<ReleaseName> = []
+
+    init(_ releases: [ReleaseReference]) {
+        var first: [ReleaseName: Digest] = [:]
+        for release in releases {
+            if let known = first[release.name], known != release.manifest {
+                ambiguous.insert(release.name)
+            }
+            first[release.name] = release.manifest
+        }
+    }
+
+    func text(_ release: ReleaseReference) -> String {
+        ambiguous.contains(release.name)
+            ? "\(release.name) \(release.manifest.hexadecimal.prefix(8))" : release.name.rawValue
+    }
+
+    /// The release that a node serves.
+    func text(_ status: NodeStatus?) -> String {
+        guard let status else { return "?" }
+        return status.active.map { text($0.release) } ?? "none"
     }
 }

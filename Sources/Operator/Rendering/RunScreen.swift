@@ -10,10 +10,12 @@ struct RunScreen: Sendable {
     var age: Span = .zero
     /// Why the coordinator is not heard, while it is not.
     var lost: String?
+    /// What preflight warned of, until writes are closed.
+    var warnings: [String] = []
 
     /// - Parameter height: the most lines; a screen has no more than that.
     func lines(width: Int, height: Int = .max) -> [StyledLine] {
-        let head = header(width: width)
+        let head = header(width: width, isShort: height != .max)
         let rest = height == .max ? .max : max(2, height - head.count - 1)
         return
             (head + NodeTable.lines(view.nodes, width: width, rows: rest == .max ? .max : rest - 1))
@@ -23,17 +25,26 @@ struct RunScreen: Sendable {
     private var now: Instant { view.now + age }
     private var state: RunState { view.summary.state }
 
-    private func header(width: Int) -> [StyledLine] {
+    private func header(width: Int, isShort: Bool) -> [StyledLine] {
         var lines = [title, progress]
-        if let window { lines.append(window) }
+        lines += gates
         if let database = view.database {
             lines.append(StyledLine("database  ", .faint) + StyledLine(printable(database)))
         }
+        let most = isShort ? 4 : 60
         if let reason = view.reason {
-            lines += labelled("because", reason, isAtFault ? .bad : .warning, width)
+            lines += labelled("because", reason, isAtFault ? .bad : .warning, width, most)
         }
-        if let advice = view.advice { lines += labelled("next", advice, .strong, width) }
-        if let lost { lines += labelled("lost", lost, .bad, width) }
+        if let advice = view.advice { lines += labelled("next", advice, .strong, width, most) }
+        if view.windowOpened == nil {
+            let shown = warnings.prefix(isShort ? 3 : warnings.count)
+            lines += shown.flatMap { labelled("warning", $0, .warning, width, 2) }
+            if warnings.count > shown.count {
+                let rest = warnings.count - shown.count
+                lines.append(StyledLine("          and \(rest) more, in the report", .faint))
+            }
+        }
+        if let lost { lines += labelled("lost", lost, .bad, width, most) }
         return lines + [StyledLine("")]
     }
 
@@ -57,29 +68,55 @@ struct RunScreen: Sendable {
             + StyledLine(state.isEnded ? "" : ": \(printable(view.step))\(reached)\(batch)")
     }
 
-    private var window: StyledLine? {
-        guard let opened = view.windowOpened else { return nil }
-        let held = view.nodes.compactMap(\.status?.gate).reduce(0) { $0 + $1.writesWaiting }
+    /// What the gates do, all nodes together.
+    private var gates: [StyledLine] {
+        guard let opened = view.windowOpened else { return [] }
+        let gates = view.nodes.compactMap(\.status?.gate)
+        let refused = sum(gates.map(\.writesRefused))
+        let refusal = refused > 0 ? ", \(refused) refused" : ""
+        let label = StyledLine("writes    ", .faint)
+        var lines: [StyledLine] = []
         if let closed = view.windowClosed {
-            return StyledLine("writes    ", .faint) + StyledLine("open again", .good)
-                + StyledLine(", were closed for \((closed - opened).text)")
+            lines.append(
+                label + StyledLine("open again", .good)
+                    + StyledLine(", were closed for \((closed - opened).text)\(refusal)"))
+        } else {
+            let held = sum(gates.map(\.writesWaiting))
+            lines.append(
+                label + StyledLine("closed", .warning)
+                    + StyledLine(" for \((now - opened).text), \(held) held\(refusal)"))
         }
-        return StyledLine("writes    ", .faint) + StyledLine("closed", .warning)
-            + StyledLine(" for \((now - opened).text), \(held) held")
+        let readsRefused = sum(gates.map(\.readsRefused))
+        if gates.contains(where: \.readsHeld) || readsRefused > 0 {
+            lines.append(
+                StyledLine("reads     ", .faint)
+                    + StyledLine("\(sum(gates.map(\.readsWaiting))) held", .warning)
+                    + StyledLine(
+                        readsRefused > 0 ? ", \(readsRefused) answered 503" : ""))
+        }
+        return lines
     }
 
     private var isAtFault: Bool { state == .waiting || state == .rolledBack || state == .refused }
 
     private func labelled(
-        _ label: String, _ text: String, _ role: StyledLine.Role, _ width: Int
+        _ label: String, _ text: String, _ role: StyledLine.Role, _ width: Int, _ most: Int
     ) -> [StyledLine] {
         let indent = 10
-        return wrapped(printable(text), to: max(20, width - indent)).prefix(4).enumerated().map {
-            index, line in
+        let lines = printableLines(text).flatMap { wrapped($0, to: max(20, width - indent)) }
+        return lines.prefix(most).enumerated().map { index, line in
             let name = index == 0 ? label : ""
             let blank = String(repeating: " ", count: indent - columns(of: name))
             return StyledLine(name + blank, .faint) + StyledLine(line, role)
         }
+    }
+}
+
+/// Counts are of nodes, whose word for them may be anything.
+func sum(_ counts: [Int]) -> Int {
+    counts.reduce(0) { total, count in
+        let (sum, isOver) = total.addingReportingOverflow(count)
+        return isOver ? .max : sum
     }
 }
 

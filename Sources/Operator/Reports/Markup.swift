@@ -11,7 +11,7 @@ struct Markup: Hashable, Sendable, CustomStringConvertible {
     /// A text that says itself and nothing more, whoever wrote it.
     static func escaped(_ text: String) -> Markup {
         var result = ""
-        for character in printable(text).unicodeScalars {
+        for character in printableLines(text).joined(separator: "\n").unicodeScalars {
             switch character {
             case "&": result += "&amp;"
             case "<": result += "&lt;"

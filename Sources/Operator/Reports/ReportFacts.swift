@@ -43,6 +43,13 @@ struct ReportFacts {
         ]
     }
 
+    /// Until when the picture of a window shows that is not over: where the run first stopped, for it says how it came to that.
+    /// The waiting since then may be of hours.
+    var windowShown: Instant {
+        guard let opened = report.windowOpened else { return report.lastAt }
+        return report.troubles.first { $0.kind == .stopped && $0.at >= opened }?.at ?? report.lastAt
+    }
+
     private var window: String {
         if let window = report.window { return window.text }
         return report.windowOpened == nil ? "writes were never closed" : "writes are still closed"
@@ -81,16 +88,24 @@ struct ReportFacts {
         }
     }
 
-    func words(_ entry: RunReport.DatabaseEntry) -> String {
+    func describe(_ entry: RunReport.DatabaseEntry) -> String {
         let attempt = entry.attempt > 1 ? ", attempt \(entry.attempt)" : ""
         let end =
             switch entry.result {
             case .done: "done in \((entry.report?.duration ?? .zero).text)"
-            case .failed: "failed: \(entry.failure?.message ?? "for an unknown reason")"
+            case .failed: failure(entry)
             case .lost: "its coordinator went away"
             case nil: "under way"
             }
         return "\(entry.kind.title)\(attempt): \(end)"
+    }
+
+    /// Findings are listed beside it; a message that repeats them is left out.
+    private func failure(_ entry: RunReport.DatabaseEntry) -> String {
+        let findings = entry.failure?.findings.count ?? 0
+        return findings > 0
+            ? "failed: \(counted(findings, "finding"))"
+            : "failed: \(entry.failure?.message ?? "for an unknown reason")"
     }
 
     var census: [String] {
@@ -100,15 +115,34 @@ struct ReportFacts {
             "stored state to restore: \(proof.stored.short)",
         ]
             + (proof.ended.isEmpty
-                ? ["no transaction had to be ended"] : proof.ended.map { "ended: \($0)" })
+                ? ["no transaction had to be ended"]
+                : shortened(proof.ended, what: "transaction").map { "ended: \($0)" })
     }
 
-    func words(_ request: RunReport.RequestEntry) -> String {
+    /// A list for people: so many of its entries, each of a length that is read. The JSON of a report has all of it.
+    static let entries = 40
+    static let entryLength = 240
+
+    func shortened(_ list: [String], what: String) -> [String] {
+        let shown = list.prefix(ReportFacts.entries).map { fitted($0, to: ReportFacts.entryLength) }
+        let rest = list.count - shown.count
+        return shown + (rest > 0 ? ["\(counted(rest, "more \(what)")), in the report's JSON"] : [])
+    }
+
+    /// What a database task had to say, and what it found.
+    func details(_ entry: RunReport.DatabaseEntry) -> [String] {
+        shortened(entry.report?.lines ?? [], what: "line")
+            + (entry.report?.warnings ?? []).map(\.description)
+            + (entry.failure?.findings ?? []).map(\.description)
+            + (entry.failure?.advice.map { ["next: \($0)"] } ?? [])
+    }
+
+    func describe(_ request: RunReport.RequestEntry) -> String {
         "\(request.verb.rawValue) by \(request.by) in \(request.phase)"
             + (request.reason.map { ": \($0)" } ?? "")
     }
 
-    func words(_ trouble: RunReport.TroubleEntry) -> String {
+    func describe(_ trouble: RunReport.TroubleEntry) -> String {
         let node = trouble.node.map { "\($0) " } ?? ""
         return switch trouble.kind {
         case .failed: "\(node)failed: \(trouble.message)"
@@ -121,7 +155,7 @@ struct ReportFacts {
         }
     }
 
-    func words(_ phase: RunReport.PhaseEntry) -> String {
+    func describe(_ phase: RunReport.PhaseEntry) -> String {
         phase.direction == .forward ? phase.phase.rawValue : "undo \(phase.phase.rawValue)"
     }
 }

@@ -54,7 +54,7 @@ struct ReportPage {
             ).figure
         ]
         if let opened = report.windowOpened {
-            let closed = report.windowClosed ?? report.lastAt
+            let closed = report.windowClosed ?? facts.windowShown
             // A little before and after, so that its edges can be seen.
             let margin = Span(milliseconds: max(1, (closed - opened).milliseconds / 12))
             pictures.append(
@@ -63,7 +63,7 @@ struct ReportPage {
                     from: Instant(milliseconds: opened.milliseconds - margin.milliseconds),
                     to: closed + margin, name: "window",
                     title: "The write window"
-                        + (report.window.map { ", \($0.text)" } ?? ", still open")
+                        + (report.window.map { ", \($0.text)" } ?? ", writes are still closed")
                 ).figure)
         }
         return .element("section", ["aria-label": "Timelines"], pictures)
@@ -82,11 +82,13 @@ struct ReportPage {
             section(
                 "What went wrong",
                 table(
-                    ["when", "what"], report.troubles.map { [facts.time($0.at), facts.words($0)] })),
+                    ["when", "what"],
+                    report.troubles.map { [facts.time($0.at), facts.describe($0)] })),
             section(
                 "Requests",
                 table(
-                    ["when", "what"], report.requests.map { [facts.time($0.at), facts.words($0)] })),
+                    ["when", "what"],
+                    report.requests.map { [facts.time($0.at), facts.describe($0)] })),
             section(
                 "Steps",
                 table(
@@ -103,7 +105,9 @@ struct ReportPage {
     }
 
     private var phases: [[String]] {
-        report.phases.map { [facts.words($0), facts.time($0.began), ($0.ended - $0.began).text] }
+        report.phases.map {
+            [facts.describe($0), facts.time($0.began), ($0.ended - $0.began).text]
+        }
     }
 
     private var nodes: [[String]] {
@@ -115,13 +119,10 @@ struct ReportPage {
 
     private var database: [[Markup]] {
         report.database.map { entry in
-            let details =
-                (entry.report?.lines ?? []) + (entry.report?.warnings ?? []).map(\.description)
-                + (entry.failure?.findings ?? []).map(\.description)
-                + (entry.failure?.advice.map { ["next: \($0)"] } ?? [])
+            let details = facts.details(entry)
             let head = Markup.element(
                 "p", [:], .element("span", ["class": "time"], text: facts.time(entry.began)),
-                .escaped(" " + facts.words(entry)))
+                .escaped(" " + facts.describe(entry)))
             return [head]
                 + (details.isEmpty
                     ? [] : [.element("ul", [:], details.map { .element("li", [:], text: $0) })])

@@ -63,7 +63,7 @@ struct ReportPicture {
     private var height: Double { nodeTop + Double(nodes.count) * ReportPicture.laneHeight + 6 }
 
     private var description: String {
-        let phases = report.phases.map { "\(facts.words($0)) \(($0.ended - $0.began).text)" }
+        let phases = report.phases.map { "\(facts.describe($0)) \(($0.ended - $0.began).text)" }
         let window = report.window.map { " Writes were closed for \($0.text)." } ?? ""
         return "\(facts.title). Phases: \(phases.joined(separator: ", ")).\(window)"
     }
@@ -73,7 +73,7 @@ struct ReportPicture {
     private var window: [Markup] {
         guard let opened = report.windowOpened else { return [] }
         let start = x(opened)
-        let end = x(report.windowClosed ?? report.lastAt)
+        let end = x(report.windowClosed ?? to)
         let lines = [opened, report.windowClosed].compactMap { $0 }.filter {
             $0 >= from && $0 <= to
         }
@@ -107,6 +107,8 @@ struct ReportPicture {
             let instant = Instant(milliseconds: origin + time)
             if instant >= from {
                 let place = format(x(instant))
+                // A label at an edge stays inside of the picture.
+                let anchor = x(instant) > ReportPicture.right - 20 ? "end" : "middle"
                 marks.append(
                     .element(
                         "line",
@@ -116,7 +118,7 @@ struct ReportPicture {
                         ]))
                 marks.append(
                     .element(
-                        "text", ["class": "soft", "x": place, "y": "11", "text-anchor": "middle"],
+                        "text", ["class": "soft", "x": place, "y": "11", "text-anchor": anchor],
                         text: Span(milliseconds: time).text))
             }
             time += step
@@ -142,9 +144,9 @@ struct ReportPicture {
                 bar(
                     from: phase.began, to: phase.ended, at: ReportPicture.top, height: 18,
                     class: phase.direction == .forward ? "forward" : "back",
-                    text: facts.words(phase),
+                    text: facts.describe(phase),
                     title:
-                        "\(facts.words(phase)) \(facts.time(phase.began)), \((phase.ended - phase.began).text)"
+                        "\(facts.describe(phase)) \(facts.time(phase.began)), \((phase.ended - phase.began).text)"
                 )
             }
     }
@@ -160,7 +162,7 @@ struct ReportPicture {
                     class: entry.result == .failed
                         ? "failed" : entry.kind.isUndoing ? "back" : "forward",
                     text: entry.kind.rawValue,
-                    title: "\(facts.time(entry.began)) \(facts.words(entry))")
+                    title: "\(facts.time(entry.began)) \(facts.describe(entry))")
             }
     }
 
@@ -184,9 +186,9 @@ struct ReportPicture {
     {
         let x = x(milestone.at)
         let step = milestone.step?.title ?? ""
-        let words =
+        let sentence =
             "\(node.name) \(milestone.kind.rawValue): \(step), \(facts.time(milestone.at))\(milestone.reason.map { ", \($0)" } ?? "")"
-        let title = Markup.element("title", [:], text: words)
+        let title = Markup.element("title", [:], text: sentence)
         switch milestone.kind {
         case .reached, .readmitted:
             // The flip of a node is what one looks for: a diamond among dots.

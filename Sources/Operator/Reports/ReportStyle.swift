@@ -29,9 +29,10 @@ enum ReportStyle {
         th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
         thead th { color: var(--soft); font-weight: 500; font-size: .85rem; }
         tbody th { font-weight: 500; }
-        td { overflow-wrap: anywhere; }
+        td { overflow-wrap: anywhere; white-space: pre-line; }
         ul.plain { list-style: none; padding: 0; margin: 0; }
         ul.plain p { margin: 6px 0 0; }
+        dd, li, p { white-space: pre-line; }
         .time { color: var(--soft); font-variant-numeric: tabular-nums; }
         .wide svg { min-width: 640px; }
         svg { width: 100%; height: auto; display: block; font: 11px system-ui, sans-serif; }

@@ -18,8 +18,9 @@ struct ReportText {
             + section("nodes", nodes(width)) + section("database", database(width))
             + section("census", facts.census.flatMap { indented($0, width) })
             + section(
-                "what went wrong", timed(report.troubles.map { ($0.at, facts.words($0)) }, width))
-            + section("requests", timed(report.requests.map { ($0.at, facts.words($0)) }, width))
+                "what went wrong", timed(report.troubles.map { ($0.at, facts.describe($0)) }, width)
+            )
+            + section("requests", timed(report.requests.map { ($0.at, facts.describe($0)) }, width))
     }
 
     private func section(_ title: String, _ lines: [StyledLine]) -> [StyledLine] {
@@ -29,7 +30,7 @@ struct ReportText {
     private func summary(_ width: Int) -> [StyledLine] {
         let column = 24
         return facts.summary.flatMap { row in
-            wrapped(printable(row.value), to: max(20, width - column)).enumerated().map {
+            lines(row.value, to: max(20, width - column)).enumerated().map {
                 index, text in
                 let label = index == 0 ? row.label : ""
                 let blank = String(repeating: " ", count: column - label.count)
@@ -48,7 +49,7 @@ struct ReportText {
             ],
             rows: report.phases.map { phase in
                 [
-                    Table.Cell(facts.words(phase), phase.direction == .back ? .warning : .plain),
+                    Table.Cell(facts.describe(phase), phase.direction == .back ? .warning : .plain),
                     Table.Cell(facts.time(phase.began)),
                     Table.Cell((phase.ended - phase.began).text),
                 ]
@@ -77,19 +78,14 @@ struct ReportText {
 
     private func database(_ width: Int) -> [StyledLine] {
         report.database.flatMap { entry in
-            let details: [String] =
-                (entry.report?.lines ?? []) + (entry.report?.warnings ?? []).map(\.description)
-                + (entry.failure?.findings ?? []).map(\.description)
-            let advice = entry.failure?.advice.map { "next: \($0)" }
-            let lines = details + [advice].compactMap { $0 }
-            return timed([(entry.began, facts.words(entry))], width)
-                + lines.flatMap { indented($0, width) }
+            timed([(entry.began, facts.describe(entry))], width)
+                + facts.details(entry).flatMap { indented($0, width) }
         }
     }
 
     private func timed(_ lines: [(Instant, String)], _ width: Int) -> [StyledLine] {
         lines.flatMap { instant, text in
-            wrapped(printable(text), to: max(20, width - 12)).enumerated().map { index, part in
+            self.lines(text, to: max(20, width - 12)).enumerated().map { index, part in
                 let time = index == 0 ? facts.time(instant) : ""
                 let blank = String(repeating: " ", count: max(2, 12 - time.count))
                 return StyledLine(time + blank, .faint) + StyledLine(part)
@@ -98,8 +94,13 @@ struct ReportText {
     }
 
     private func indented(_ text: String, _ width: Int) -> [StyledLine] {
-        wrapped(printable(text), to: max(20, width - 12)).map {
+        lines(text, to: max(20, width - 12)).map {
             StyledLine(String(repeating: " ", count: 12) + $0)
         }
+    }
+
+    /// A text's own lines, each broken where it is too long.
+    private func lines(_ text: String, to width: Int) -> [String] {
+        printableLines(text).flatMap { wrapped($0, to: width) }
     }
 }

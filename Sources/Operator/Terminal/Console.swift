@@ -11,6 +11,8 @@ struct Console: Sendable {
     var writeError: @Sendable (String) -> Void
     /// Whether a person sees standard output as it comes.
     var isTerminal: Bool
+    /// Whether a person sees standard error as it comes.
+    var isErrorTerminal = false
     /// Whether a person can answer a question.
     var isInteractive: Bool
     var inColour: Bool
@@ -36,6 +38,7 @@ extension Console {
             write: { emit($0, to: STDOUT_FILENO) },
             writeError: { emit($0, to: STDERR_FILENO) },
             isTerminal: isTerminal && !isDumb,
+            isErrorTerminal: isatty(STDERR_FILENO) == 1 && !isDumb,
             isInteractive: isTerminal && isatty(STDIN_FILENO) == 1,
             inColour: isTerminal && !isColourless,
             size: { Console.size(environment) },

@@ -9,9 +9,9 @@ internal import UpgradeModel
 /// Something to tell while a run is watched.
 enum WatchUpdate: Sendable {
     /// How the run stands now.
-    case view(RunView)
+    case view(ToldView)
     /// The next fact of the run: each once, in order, none left out.
-    case fact(JournalEntry)
+    case fact(ToldFact)
     case connectionLost(CommandFailure)
     case connectionRestored
 }
@@ -80,23 +80,28 @@ struct RunFollower: Sendable {
     private func streamOnce(
         _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
     ) async -> CommandFailure? {
-        let (events, feed) = AsyncStream.makeStream(
-            of: ServerSentEvent.self, bufferingPolicy: .bufferingOldest(65_536))
+        let (arrivals, bell) = AsyncStream.makeStream(
+            of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let after = progress.version
-        let backlog = Backlog()
+        let inbox = Inbox()
         return await withTaskGroup(of: CommandFailure?.self) { group in
             group.addTask {
-                let failure = await receive(after: after, into: feed, backlog)
-                feed.finish()
+                let failure = await receive(after: after, into: inbox, bell)
+                bell.finish()
                 return failure
             }
-            for await event in events {
-                backlog.remove(event)
-                let step = await take(event, &progress, tell)
-                if step == .goOn { continue }
-                // What had come is told; a stream that is over is not waited for.
-                group.cancelAll()
-                return step == .over ? nil : CommandFailure(notUnderstoodAt: client.connection.url)
+            var rings = arrivals.makeAsyncIterator()
+            var isOpen = true
+            while isOpen {
+                isOpen = await rings.next() != nil
+                for event in inbox.empty() {
+                    let step = await take(event, &progress, tell)
+                    if step == .goOn { continue }
+                    // What had come is told; a stream that is over is not waited for.
+                    group.cancelAll()
+                    return step == .over
+                        ? nil : CommandFailure(notUnderstoodAt: client.connection.url)
+                }
             }
             if Task.isCancelled { group.cancelAll() }
             return await group.next() ?? nil
@@ -104,8 +109,7 @@ struct RunFollower: Sendable {
     }
 
     private func receive(
-        after version: Int64, into feed: AsyncStream<ServerSentEvent>.Continuation,
-        _ backlog: Backlog
+        after version: Int64, into inbox: Inbox, _ bell: AsyncStream<Void>.Continuation
     ) async -> CommandFailure? {
         let reader = Mutex((parser: ServerSentEventParser(), isFlooded: false))
         do throws(CommandFailure) {
@@ -113,12 +117,8 @@ struct RunFollower: Sendable {
                 reader.withLock { reader in
                     guard let events = try? reader.parser.take(bytes) else { return false }
                     // A reader that is this far behind begins again from where it is.
-                    let isKept = events.allSatisfy { event in
-                        guard backlog.add(event), case .enqueued = feed.yield(event) else {
-                            return false
-                        }
-                        return true
-                    }
+                    let isKept = inbox.add(events)
+                    bell.yield()
                     reader.isFlooded = !isKept
                     return isKept
                 }
@@ -137,22 +137,22 @@ struct RunFollower: Sendable {
         let data = Data(event.data.utf8)
         switch event.name {
         case "fact":
-            guard let entry = try? JSONDecoder().decode(JournalEntry.self, from: data) else {
+            guard let fact = try? JSONDecoder().decode(ToldFact.self, from: data) else {
                 return .notUnderstood
             }
-            if entry.version > progress.version + 1 {
-                await catchUp(to: entry.version - 1, &progress, tell)
+            if fact.version > progress.version + 1 {
+                await catchUp(to: fact.version - 1, &progress, tell)
             }
-            await take(entry, &progress, tell)
+            await take(fact, &progress, tell)
             return .goOn
         case "view":
-            guard let view = try? JSONDecoder().decode(RunView.self, from: data) else {
+            guard let view = try? JSONDecoder().decode(ToldView.self, from: data) else {
                 return .notUnderstood
             }
-            let isOver = CommandExit(view.summary.state) != nil
+            let isOver = view.state.flatMap { CommandExit($0) } != nil
             if isOver { await catchUp(to: view.version, &progress, tell) }
             await tell(.view(view))
-            progress.state = view.summary.state
+            progress.state = view.state
             return isOver ? .over : .goOn
         default:
             return .goOn
@@ -160,11 +160,11 @@ struct RunFollower: Sendable {
     }
 
     private func take(
-        _ entry: JournalEntry, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+        _ fact: ToldFact, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
     ) async {
-        guard entry.version > progress.version else { return }
-        progress.version = entry.version
-        await tell(.fact(entry))
+        guard fact.version > progress.version else { return }
+        progress.version = fact.version
+        await tell(.fact(fact))
     }
 
     /// Facts that the stream has not brought are read from the journal.
@@ -180,20 +180,34 @@ struct RunFollower: Sendable {
     }
 }
 
-/// How many bytes of events have come and are not told yet.
-private final class Backlog: Sendable {
+/// Events that have come and are not told yet. Of views only the latest waits: whoever reads slowly sees how it is, not how it was.
+private final class Inbox: Sendable {
     private static let limit = 256 << 20
-    private let bytes = Mutex(0)
+    private let waiting = Mutex((events: [ServerSentEvent](), bytes: 0, view: Int?.none))
 
     /// - Returns: false when it is too much.
-    func add(_ event: ServerSentEvent) -> Bool {
-        bytes.withLock { bytes in
-            bytes += event.data.utf8.count
-            return bytes <= Backlog.limit
+    func add(_ events: [ServerSentEvent]) -> Bool {
+        waiting.withLock { waiting in
+            for event in events {
+                if event.name == "view" {
+                    if let old = waiting.view {
+                        waiting.bytes -= waiting.events[old].data.utf8.count
+                        waiting.events[old].name = "replaced"
+                        waiting.events[old].data = ""
+                    }
+                    waiting.view = waiting.events.count
+                }
+                waiting.events.append(event)
+                waiting.bytes += event.data.utf8.count
+            }
+            return waiting.bytes <= Inbox.limit && waiting.events.count <= 1 << 20
         }
     }
 
-    func remove(_ event: ServerSentEvent) {
-        bytes.withLock { $0 -= event.data.utf8.count }
+    func empty() -> [ServerSentEvent] {
+        waiting.withLock { waiting in
+            defer { waiting = ([], 0, nil) }
+            return waiting.events
+        }
     }
 }

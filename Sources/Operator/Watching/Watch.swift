@@ -25,11 +25,13 @@ struct Watch: Sendable {
                 await interruption()
                 return .interrupted
             }
-            if style == .live {
+            if style != .json {
+                let pause = style == .live ? Duration.milliseconds(100) : .seconds(1)
                 group.addTask {
                     while !Task.isCancelled {
+                        try? await Task.sleep(for: pause)
+                        if style == .lines { await display.tellCounts() }
                         await display.draw()
-                        try? await Task.sleep(for: .milliseconds(100))
                     }
                     return .ticking
                 }

@@ -23,10 +23,12 @@ actor WatchDisplay {
     private let style: WatchStyle
     private let console: Console
     private var frame = LiveFrame()
-    private var view: RunView?
+    private var view: ToldView?
     private var viewedAt = ContinuousClock.now
-    private var facts: FactLine?
+    private var facts = FactLines()
     private var recent: [String] = []
+    /// What preflight warned of: shown while something can still be done.
+    private var warnings: [String] = []
     private var lost: String?
 
     static let recentFacts = 6
@@ -42,8 +44,9 @@ actor WatchDisplay {
         case .view(let view):
             self.view = view
             viewedAt = .now
-        case .fact(let entry):
-            take(entry)
+        case .fact(let fact):
+            noteWarnings(fact)
+            show(facts.take(fact))
         case .connectionLost(let failure):
             lost = "\(failure.message); trying again, the run does not need this"
             if style == .lines {
@@ -55,30 +58,54 @@ actor WatchDisplay {
         }
     }
 
-    private func take(_ entry: JournalEntry) {
-        var facts = self.facts ?? FactLine(began: entry.at)
-        let line = facts.line(entry)
-        self.facts = facts
-        if style == .lines { return console.line(line) }
-        recent.append(line)
-        if recent.count > WatchDisplay.recentFacts { recent.removeFirst() }
+    /// Shows what is counted and was not told yet.
+    func tellCounts() {
+        if style != .json { show(facts.flush()) }
+    }
+
+    private func show(_ told: [FactLines.Told]) {
+        for fact in told {
+            if style == .lines {
+                for line in fact.lines { console.line(line) }
+                continue
+            }
+            if fact.continues, !recent.isEmpty { recent.removeLast() }
+            recent += fact.lines.prefix(1)
+            if recent.count > WatchDisplay.recentFacts { recent.removeFirst() }
+        }
+    }
+
+    private func noteWarnings(_ fact: ToldFact) {
+        guard case .known(let entry) = fact, case .databaseTaskEnded(let ended) = entry.event,
+            ended.kind == .preflight
+        else { return }
+        warnings = (ended.report?.warnings ?? []).map { printable($0.description) }
     }
 
     /// Draws the table as it is now.
     func draw() {
         guard style == .live, let view else { return }
-        let elapsed = viewedAt.duration(to: .now)
-        let age = view.summary.state.isEnded ? .zero : Span(elapsed)
         let size = console.size()
-        let screen = RunScreen(view: view, age: age, lost: lost)
         let facts = size.rows >= 20 ? [StyledLine("")] + recent.map { StyledLine($0, .faint) } : []
-        let lines = screen.lines(width: size.columns, height: size.rows - 1 - facts.count) + facts
+        let room = size.rows - 1 - facts.count
+        let lines = screen(view, width: size.columns, height: room) + facts
         console.write(
             frame.update(lines.map { $0.fitted(to: size.columns).text(inColour: console.inColour) })
         )
     }
 
+    private func screen(_ view: ToldView, width: Int, height: Int) -> [StyledLine] {
+        guard case .known(let view) = view else {
+            return Array(view.lines(width: width).prefix(height))
+        }
+        let elapsed = viewedAt.duration(to: .now)
+        let age = view.summary.state.isEnded ? .zero : Span(elapsed)
+        return RunScreen(view: view, age: age, lost: lost, warnings: warnings)
+            .lines(width: width, height: height)
+    }
+
     func end(_ state: RunState?) {
+        tellCounts()
         if state != nil { draw() }
         console.write(frame.end())
         guard let state, let exit = CommandExit(state) else { return }
@@ -86,7 +113,7 @@ actor WatchDisplay {
         case .json:
             console.line(
                 jsonLine(
-                    WatchRecord.End(run: view?.summary.run, state: state, exitCode: exit.rawValue)))
+                    WatchRecord.End(run: view?.run, state: state, exitCode: exit.rawValue)))
         case .lines where exit == .waiting:
             // An end is a fact; that a run waits is said with what to do about it.
             console.line("sluice: \(state.title)\(view?.advice.map { ": " + printable($0) } ?? "")")
@@ -116,12 +143,12 @@ enum WatchRecord {
 
     struct View: Codable {
         var type = "view"
-        var view: RunView
+        var view: ToldView
     }
 
     struct Fact: Codable {
         var type = "fact"
-        var entry: JournalEntry
+        var entry: ToldFact
     }
 
     struct Connection: Codable {
