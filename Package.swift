@@ -59,12 +59,11 @@ let rooms: [Room] = [
         "WriteGate", .room("UpgradeModel"), .room("Files"), .room("SteadyClock"), .room("CEpoll")),
 
     // 2: engines, and what talks to one kind of thing
+    lib("MigrationReader", .room("UpgradeModel"), .room("ContentDigest"), .room("CPgQuery")),
     lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     lib("NodeEngine", .room("UpgradeModel")),
     lib("Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest")),
-    lib(
-        "SchemaUpgrade", .room("UpgradeModel"), .room("ContentDigest"), .room("PostgresClient"),
-        .room("CPgQuery")),
+    lib("SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
         .product("GRDB", package: "GRDB.swift")),
@@ -73,7 +72,8 @@ let rooms: [Room] = [
     lib(
         "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"),
         .room("RunStore"),
-        .room("SchemaUpgrade"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
+        .room("SchemaUpgrade"), .room("MigrationReader"), .room("ControlAPI"),
+        .room("ContentDigest"), .room("Releases"),
         .room("SteadyClock"), logging, metrics),
     lib(
         "NodeAgent", .room("UpgradeModel"), .room("Files"), .room("ControlAPI"),
@@ -131,7 +131,9 @@ let rooms: [Room] = [
         "SchemaUpgrade", .room("TestSupport"), .room("PostgresTestSupport"),
         .room("PostgresClient"),
         .room("UpgradeModel"),
+        .room("MigrationReader"),
         .room("ContentDigest")),
+    tests("MigrationReader", .room("UpgradeModel"), .room("ContentDigest")),
     tests(
         "SQLiteRunStore", .room("TestSupport"), .room("RunStore"), .room("UpgradeModel"),
         .room("ContentDigest"), .room("StoreWriter"), .product("GRDB", package: "GRDB.swift")),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import MigrationReader
 public import UpgradeModel
 
 extension SchemaUpgrade {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MigrationReader
 import PostgresClient
 import UpgradeModel
 
@@ -143,8 +144,9 @@ struct MigrationEnvironment: Sendable {
 
     private func probe(_ statement: Statement, _ session: borrowing Session) throws -> Probe {
         switch statement.kind {
-        case .transactional, .repeatable: return .run
-        case .createIndex(let index):
+        case .transactional, .block, .unknown, .repeatable: return .run
+        case .createIndex(let definition):
+            let index = definition.index
             let found = try indexValidity(index, statement, session)
             guard let found else { return .run }
             // What a broken attempt left is of no use to anybody.

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the comments before the first statement of a file say: `-- sluice: expand transaction=none`.
+public struct MigrationHeader: Hashable, Sendable {
+    public var phase: Migration.Phase = .switch
+    /// `transaction=none`: the statements run one by one, each in a transaction of its own where it can be.
+    public var refusesTransaction = false
+    /// `replaces=0001-0041`: this file does what those did. It is not run where they have been applied.
+    public var replaces: ClosedRange<Int>?
+    /// `requires=0041`: everything up to that version has been applied; its files may be gone.
+    public var requires: Int?
+    /// `private=note_old`: what the file creates for no application role, on purpose.
+    public var privateRelations: Set<String> = []
+
+    /// Something that a header cannot say.
+    struct Wrong: Error {
+        var line: Int
+        var message: String
+    }
+
+    static let advice =
+        "write one of: -- sluice: expand, -- sluice: switch, -- sluice: contract; "
+        + "after it may stand transaction=none, replaces=0001-0041, requires=0041, private=TABLE"
+
+    /// Whether versions of `number` and before may be in the ledger without a file.
+    public func covers(_ number: Int) -> Bool {
+        replaces?.contains(number) == true || requires.map { number <= $0 } == true
+    }
+
+    /// Reads the header, and collects what is wrong in it.
+    static func read(_ sql: String, _ wrong: inout [Wrong]) -> MigrationHeader {
+        var header = MigrationHeader()
+        var hasPhase = false
+        var rest = sql[...]
+        var index = -1
+        while !rest.isEmpty {
+            // PostgreSQL ends a comment at CR as at LF; CRLF is one character, and equal to neither.
+            let whole = rest.prefix { !["\n", "\r\n", "\r"].contains($0) }
+            rest = rest[whole.endIndex...].dropFirst()
+            index += 1
+            let line = whole.drop(while: \.isWhitespace)
+            if line.isEmpty { continue }
+            guard line.hasPrefix("--") else { break }
+            let comment = line.drop(while: { $0.isWhitespace || $0 == "-" })
+            guard comment.hasPrefix("sluice:") else { continue }
+            let words = comment.dropFirst("sluice:".count).split(whereSeparator: \.isWhitespace)
+            for word in words {
+                if let phase = Migration.Phase(rawValue: String(word)) {
+                    if hasPhase {
+                        wrong.append(Wrong(line: index + 1, message: "the phase is given twice"))
+                    }
+                    hasPhase = true
+                    header.phase = phase
+                } else if let message = header.take(word) {
+                    wrong.append(Wrong(line: index + 1, message: message))
+                }
+            }
+        }
+        return header
+    }
+
+    /// - Returns: what is wrong with the word.
+    private mutating func take(_ word: Substring) -> String? {
+        let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return "there is no phase \(word)" }
+        switch parts[0] {
+        case "transaction":
+            guard parts[1] == "none" else { return "transaction is none, or not said" }
+            refusesTransaction = true
+        case "replaces":
+            let ends = parts[1].split(separator: "-", omittingEmptySubsequences: false).map {
+                Self.version($0)
+            }
+            guard (1...2).contains(ends.count), let first = ends[0],
+                let last = ends[ends.count - 1],
+                first <= last
+            else { return "\(parts[1]) is no version and no range of versions" }
+            replaces = first...last
+        case "requires":
+            guard let last = Self.version(parts[1]) else { return "\(parts[1]) is no version" }
+            requires = last
+        case "private":
+            privateRelations.formUnion(parts[1].split(separator: ",").map(String.init))
+        default: return "there is no word \(parts[0])"
+        }
+        return nil
+    }
+
+    private static func version(_ text: Substring) -> Int? {
+        guard (1...18).contains(text.count), text.allSatisfy({ $0.isASCII && $0.isNumber }) else {
+            return nil
+        }
+        return Int(text)
+    }
+}
