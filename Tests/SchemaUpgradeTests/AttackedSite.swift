@@ -2,7 +2,9 @@
 
 /// A schema with everything that somebody could try to write through.
 extension Site {
-    static func makeAttacked() async throws -> Site {
+    ///
+    /// - Parameter withWriterOfAll: a role is a member of `pg_write_all_data`, which draws from every sequence; then nobody may.
+    static func makeAttacked(withWriterOfAll: Bool = true) async throws -> Site {
         let site = try await make(
             """
             CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw; CREATE EXTENSION lo;
@@ -98,6 +100,18 @@ extension Site {
             GRANT ALL ON far TO $app; GRANT USAGE ON FOREIGN SERVER loop TO $app; CREATE SCHEMA imported AUTHORIZATION $app;
             GRANT EXECUTE ON FUNCTION dblink_connect_u(text), dblink_connect_u(text, text) TO $app;
             """)
+        if !withWriterOfAll {
+            try await site.asSuperuser(
+                """
+                REVOKE pg_write_all_data FROM writer_$db;
+                REVOKE CONNECT ON DATABASE $db FROM PUBLIC;
+                DO $x$ DECLARE r record; BEGIN
+                    FOR r IN SELECT oid FROM pg_roles WHERE rolname LIKE '%\\_$db' LOOP
+                        EXECUTE format('GRANT CONNECT ON DATABASE $db TO %s', r.oid::regrole);
+                    END LOOP;
+                END $x$
+                """)
+        }
         // The parameter's rights are one row of the server; sites that are made at the same time get in each other's way.
         for attempt in 1... {
             do {

@@ -121,7 +121,7 @@ import UpgradeModel
         let own = """
             UNION ALL SELECT concat_ws(' ', 'fence', state, run, census_transaction IS NOT NULL) FROM sluice.fence
             UNION ALL SELECT concat_ws(' ', 'stored', kind, count(*), string_agg(before::text, ',' ORDER BY before))
-                FROM sluice.stored GROUP BY kind
+                FROM sluice.stored WHERE kind <> 'members' GROUP BY kind
             UNION ALL SELECT concat_ws(' ', 'applied', version, digest, phase, run) FROM sluice.migration
             """
         return try await site.asSuperuser(

@@ -34,9 +34,6 @@ extension Technique {
             "pg_write_all_data writes the fence's own table", as: "writer_$db", .idle(["SELECT 1"]),
             "UPDATE sluice.fence SET state = 'lifting'", "DELETE FROM sluice.stored", insert),
         Technique(
-            "pg_write_all_data passed on", as: "writer_$db", .fresh,
-            "GRANT pg_write_all_data TO $app", insert),
-        Technique(
             "grant option passed on", as: "granted_$db", .fresh,
             "GRANT INSERT ON entry TO nobody_$db", insert),
         Technique(
@@ -410,6 +407,11 @@ extension Technique {
     /// PostgreSQL has no event trigger for these: they change who owns and who belongs to whom, but not what is stored, and open
     /// nothing.
     private static let ofWhoNotWhat: [Technique] = [
+        Technique(
+            "pg_write_all_data passed on", as: "writer_$db", .fresh,
+            "GRANT pg_write_all_data TO $app", insert, "UPDATE entry SET name = 'passed on'",
+            "SELECT nextval('counter')"
+        ).ofWhoNotWhat,
         Technique(
             "admin option joins a group", as: "passer_$db", .fresh,
             "GRANT group_$db TO nobody_$db", "SET ROLE group_$db", "DELETE FROM entry"

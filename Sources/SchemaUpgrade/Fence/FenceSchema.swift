@@ -6,7 +6,7 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
-    static let version = 2
+    static let version = 3
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
 
@@ -20,18 +20,25 @@ enum FenceSchema {
     static let trigger = "!sluice_fence"
     static let eventTrigger = "sluice_fence"
 
-    /// Built-in functions that change something and that no table's trigger can see.
-    static let writingFunctions = [
-        "nextval", "setval", "lo_creat", "lo_create", "lo_from_bytea", "lo_put", "lo_import",
-        "lo_unlink", "lowrite",
-        "lo_truncate", "lo_truncate64", "pg_logical_emit_message",
-    ]
-
     /// Schemas that are no application's.
     static let foreignSchemas = "('pg_catalog', 'information_schema', 'pg_toast', 'sluice')"
 
     /// Safe to run again; needs a transaction.
-    static var install: String { tables + guards + claims + rights + tableTriggers + privacy }
+    static var install: String {
+        quietly + tables + guards + claims + FenceRights.install + tableTriggers + privacy
+    }
+
+    /// Sluice's own definitions are no business of the application's event triggers: one that gives every new object to
+    /// another role, or writes it down, or refuses it, would do so with ours.
+    ///
+    /// A session in replication role `replica` skips those in their usual mode; 17 and later can skip the others as well, and
+    /// preflight names them on a server that cannot.
+    static let quietly = """
+        SET LOCAL session_replication_role = replica;
+        SELECT pg_catalog.set_config('event_triggers', 'off', true)
+            WHERE pg_catalog.current_setting('event_triggers', true) IS NOT NULL;
+
+        """
 
     /// What the functions below raise. Class `SL` is nobody's: neither PostgreSQL's nor the SQL standard's.
     enum Refusal: String {
@@ -51,6 +58,8 @@ enum FenceSchema {
             epoch bigint NOT NULL,
             run text NOT NULL,
             at timestamptz NOT NULL DEFAULT clock_timestamp());
+        -- The run whose fence was lowered last.
+        ALTER TABLE sluice.epoch ADD COLUMN IF NOT EXISTS lifted text;
         CREATE TABLE IF NOT EXISTS sluice.migration (
             version text PRIMARY KEY,
             name text NOT NULL,
@@ -165,114 +174,6 @@ enum FenceSchema {
 
     static let heldAdvice = "wait until that run has ended, or roll it back, then retry"
 
-    /// Taking rights away and giving them back, by writing the ACLs themselves.
-    ///
-    /// GRANT cannot bring back an ACL as it was: not its order, not its grantors, not the NULL that stands for the default, and
-    /// pg_dump shows each of these. While an ACL is closed, `pg_shdepend` still has the roles of the old one, so none of them
-    /// can be dropped.
-    private static let rights = """
-        CREATE OR REPLACE FUNCTION sluice.closed(acl aclitem[], owner oid, rights text) RETURNS aclitem[]
-        LANGUAGE sql STABLE AS $closed$
-            SELECT coalesce(array_agg(kept::aclitem ORDER BY n) FILTER (WHERE kept IS NOT NULL), '{}')
-            FROM (
-                SELECT n, CASE
-                    WHEN EXISTS (SELECT FROM aclexplode(ARRAY[item]) AS e WHERE e.grantee = owner) THEN item::text
-                    WHEN left_over[2] = '' THEN NULL
-                    ELSE left_over[1] || left_over[2] || left_over[3] END AS kept
-                FROM unnest(acl) WITH ORDINALITY AS u (item, n),
-                LATERAL regexp_match(item::text, '^((?:"(?:[^"]|"")*"|[^="]*)=)([a-zA-Z*]*)(/.*)$') AS m,
-                LATERAL (SELECT ARRAY[m[1], regexp_replace(m[2], '[' || rights || '][*]?', '', 'g'), m[3]]
-                    AS left_over) AS l
-            ) AS items
-        $closed$;
-
-        DROP VIEW IF EXISTS sluice.open_relation, sluice.open_column, sluice.open_function;
-        CREATE VIEW sluice.open_relation AS
-            SELECT c.oid, c.relacl AS acl, c.relowner AS owner,
-                CASE c.relkind WHEN 'S' THEN 'wU' ELSE 'awdD' END AS rights
-            FROM pg_class AS c
-            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND c.relacl IS NOT NULL
-                AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
-                AND EXISTS (SELECT FROM aclexplode(c.relacl) AS e WHERE e.grantee <> c.relowner
-                    AND e.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'USAGE'));
-
-        CREATE VIEW sluice.open_column AS
-            SELECT a.attrelid AS oid, a.attnum, a.attacl AS acl, c.relowner AS owner
-            FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
-            WHERE a.attacl IS NOT NULL AND NOT a.attisdropped AND c.relpersistence <> 't'
-                AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
-                AND EXISTS (SELECT FROM aclexplode(a.attacl) AS e WHERE e.grantee <> c.relowner
-                    AND e.privilege_type IN ('INSERT', 'UPDATE'));
-
-        -- Few functions are candidates; only their ACLs are taken apart.
-        CREATE VIEW sluice.open_function AS
-            WITH candidate AS MATERIALIZED (
-                SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
-                WHERE p.pronamespace = 'pg_catalog'::regnamespace
-                    AND p.proname IN (\(writingFunctions.map { "'\($0)'" }.joined(separator: ", ")))
-                UNION ALL SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
-                WHERE p.prosecdef AND p.provolatile = 'v'
-                    AND p.pronamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
-                    AND EXISTS (SELECT FROM pg_authid AS r WHERE r.oid = p.proowner AND r.rolsuper))
-            SELECT p.oid, p.proacl AS stored, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, p.proowner AS owner
-            FROM candidate AS p
-            WHERE EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e
-                WHERE e.grantee <> p.proowner);
-
-        -- Stores and closes whatever is open: rights of tables, views, sequences, columns and functions. Many objects have
-        -- the same rights, so each list of rights is taken apart once.
-        CREATE OR REPLACE FUNCTION sluice.close_rights() RETURNS integer LANGUAGE plpgsql AS $close$
-        DECLARE found_open integer := 0; touched integer;
-        BEGIN
-            -- Whoever is changing one of these at this moment is waited for; the next statement sees what came of it.
-            PERFORM FROM pg_class AS c WHERE c.oid IN (SELECT o.oid FROM sluice.open_relation AS o) FOR UPDATE;
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_relation), l AS MATERIALIZED (
-                SELECT d.*, sluice.closed(d.acl, d.owner, d.rights) AS closed
-                FROM (SELECT DISTINCT acl, owner, rights FROM o) AS d), kept AS (
-                INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'relation', o.oid, 0, o.acl::text[] FROM o
-                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = ARRAY(
-                    SELECT i FROM (SELECT DISTINCT ON (i) i, n FROM unnest(s.before || excluded.before)
-                        WITH ORDINALITY AS u (i, n) ORDER BY i, n) AS d ORDER BY n))
-            UPDATE pg_class AS c SET relacl = l.closed FROM o JOIN l USING (acl, owner, rights) WHERE o.oid = c.oid;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            found_open := found_open + touched;
-            -- A column without any right left has NULL, not an empty list.
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_column), l AS MATERIALIZED (
-                SELECT d.*, sluice.closed(d.acl, d.owner, 'aw') AS closed
-                FROM (SELECT DISTINCT acl, owner FROM o) AS d), kept AS (
-                INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'column', o.oid, o.attnum, o.acl::text[] FROM o
-                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
-            UPDATE pg_attribute AS a SET attacl = nullif(l.closed, '{}') FROM o JOIN l USING (acl, owner)
-                WHERE o.oid = a.attrelid AND o.attnum = a.attnum;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            found_open := found_open + touched;
-            WITH o AS MATERIALIZED (SELECT * FROM sluice.open_function), l AS MATERIALIZED (
-                SELECT d.*, sluice.closed(d.acl, d.owner, 'X') AS closed
-                FROM (SELECT DISTINCT acl, owner FROM o) AS d), kept AS (
-                INSERT INTO sluice.stored AS s (kind, object, part, before)
-                SELECT 'function', o.oid, 0, o.stored::text[] FROM o
-                ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = excluded.before)
-            UPDATE pg_proc AS p SET proacl = l.closed FROM o JOIN l USING (acl, owner) WHERE o.oid = p.oid;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            RETURN found_open + touched;
-        END $close$;
-
-        -- Gives back what close_rights stored, to what still exists, and forgets it.
-        CREATE OR REPLACE FUNCTION sluice.open_rights() RETURNS void LANGUAGE plpgsql AS $open$
-        BEGIN
-            UPDATE pg_class AS c SET relacl = s.before::aclitem[] FROM sluice.stored AS s
-                WHERE s.kind = 'relation' AND s.object = c.oid;
-            UPDATE pg_attribute AS a SET attacl = s.before::aclitem[] FROM sluice.stored AS s
-                WHERE s.kind = 'column' AND s.object = a.attrelid AND s.part = a.attnum;
-            UPDATE pg_proc AS p SET proacl = s.before::aclitem[] FROM sluice.stored AS s
-                WHERE s.kind = 'function' AND s.object = p.oid;
-            DELETE FROM sluice.stored WHERE kind IN ('relation', 'column', 'function');
-        END $open$;
-
-        """
-
     /// The trigger on every table. Tables that are locked are passed over and counted, for another try.
     private static let tableTriggers = """
         CREATE OR REPLACE VIEW sluice.unfenced_table AS
@@ -282,7 +183,8 @@ enum FenceSchema {
                 AND NOT EXISTS (SELECT FROM pg_trigger AS t
                     WHERE t.tgrelid = c.oid AND t.tgname = '\(trigger)' AND t.tgenabled = 'A');
 
-        CREATE OR REPLACE FUNCTION sluice.fence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql AS $fence$
+        CREATE OR REPLACE FUNCTION sluice.fence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql
+        SET session_replication_role = replica AS $fence$
         DECLARE found_table oid; busy integer := 0;
         BEGIN
             FOR found_table IN SELECT oid FROM sluice.unfenced_table ORDER BY oid LIMIT at_most LOOP
@@ -309,7 +211,8 @@ enum FenceSchema {
         --
         -- Returns how many are left. The locks keep readers out and are kept until the transaction ends, so tables that nobody
         -- uses come first, and it ends with the first one that has to be waited for; another try begins with another.
-        CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql AS $finish$
+        CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql
+        SET session_replication_role = replica AS $finish$
         DECLARE found_table oid; left_over bigint;
         BEGIN
             -- Another may have finished the lift meanwhile, and a new fence may be up.
@@ -336,6 +239,13 @@ enum FenceSchema {
             RETURN left_over;
         END $finish$;
         DROP FUNCTION IF EXISTS sluice.unfence_tables(integer);
+        DO $quiet$
+        BEGIN
+            IF current_setting('event_triggers', true) IS NOT NULL THEN
+                ALTER FUNCTION sluice.fence_tables(integer) SET event_triggers = off;
+                ALTER FUNCTION sluice.finish_lift(integer) SET event_triggers = off;
+            END IF;
+        END $quiet$;
 
         """
 

@@ -11,7 +11,7 @@ enum FenceStatements {
             RAISE EXCEPTION 'this database is read-only while an upgrade runs'
                 USING ERRCODE = '25006', HINT = 'Try again in a moment.';
             """
-        return """
+        return FenceSchema.quietly + """
             CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $refuse$
             BEGIN
                 IF \(isStranger) THEN \(refusal) END IF;
@@ -29,40 +29,43 @@ enum FenceStatements {
     }
 
     /// Lets everybody through at once, without a lock on any table; the triggers themselves go afterwards.
-    static let letThrough = """
-        DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
-        CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
-        BEGIN RETURN NULL; END $pass$;
-        """
+    static let letThrough =
+        FenceSchema.quietly + """
+            DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
+            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
+            BEGIN RETURN NULL; END $pass$;
+            """
 
     /// Roles are the server's, so one may be dropped, whatever the fence of a database refuses.
     private static let roleIsThere = "object IN (SELECT oid FROM pg_roles)"
 
-    /// Memberships in `pg_write_all_data` with their grantor and admin option; the migrator's own stays.
-    ///
-    /// Memberships are the server's, not the database's. A role that works in another database too keeps its own; the triggers
-    /// hold it here.
-    static let storeMemberships = """
-        INSERT INTO sluice.stored (kind, object, part, detail, before)
-            SELECT 'membership', m.member, 0, g.rolname,
-                ARRAY[r.rolname, u.rolname, g.rolname, m.admin_option::text]
-            FROM pg_auth_members AS m JOIN pg_roles AS r ON r.oid = m.roleid JOIN pg_roles AS u ON u.oid = m.member
-                JOIN pg_roles AS g ON g.oid = m.grantor
-            WHERE r.rolname = 'pg_write_all_data' AND u.rolname <> session_user
-                AND NOT EXISTS (SELECT FROM pg_shdepend AS d JOIN pg_database AS b ON b.oid = d.dbid
-                    WHERE d.refclassid = 'pg_authid'::regclass AND d.refobjid = m.member AND b.datname <> current_database())
-                AND NOT EXISTS (SELECT FROM pg_stat_activity AS a
-                    WHERE a.usesysid = m.member AND a.datname <> current_database())
+    /// Memberships are the server's, not the database's, and no fence keeps anybody from granting one. They open nothing here:
+    /// the triggers ask who logged in. They are left as they are; those that appear in the window are named.
+    static let rememberMemberships = """
+        INSERT INTO sluice.stored (kind, object, part, before)
+            SELECT 'members', 0, 0, coalesce(array_agg(concat_ws(' ', roleid, member, grantor)), '{}') FROM pg_auth_members
             ON CONFLICT (kind, object, part, detail) DO NOTHING;
-        DO $take$
-        DECLARE r record;
-        BEGIN
-            FOR r IN SELECT before FROM sluice.stored WHERE kind = 'membership' AND \(roleIsThere) LOOP
-                EXECUTE format('REVOKE %I FROM %I', r.before[1], r.before[2]);
-            END LOOP;
-        END $take$;
         """
 
+    /// Memberships that were not there when the fence went up, of roles that have to do with this database.
+    static let newMemberships = """
+        SELECT format('role %s became a member of %s, granted by %s', m.member::regrole, m.roleid::regrole, m.grantor::regrole)
+        FROM sluice.stored AS s JOIN pg_auth_members AS m
+            ON concat_ws(' ', m.roleid, m.member, m.grantor) NOT IN (SELECT unnest(s.before))
+        WHERE s.kind = 'members' AND (m.roleid IN (\(concernedRoles)) OR m.member IN (\(concernedRoles)))
+        ORDER BY 1 LIMIT 20
+        """
+
+    /// Roles that have anything to do with this database: rights, ownership, a session, a membership that leads to them.
+    static let concernedRoles = """
+        SELECT d.refobjid FROM pg_shdepend AS d WHERE d.refclassid = 'pg_authid'::regclass
+            AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+            AND (d.dbid <> 0 OR (d.classid = 'pg_database'::regclass
+                AND d.objid = (SELECT oid FROM pg_database WHERE datname = current_database())))
+        UNION SELECT a.usesysid FROM pg_stat_activity AS a WHERE a.datname = current_database()
+        """
+
+    /// What a fence before version 3 took away.
     static let restoreMemberships = """
         DO $give$
         DECLARE r record;
@@ -115,6 +118,10 @@ enum FenceStatements {
             DELETE FROM sluice.stored WHERE kind = 'setting';
         END $restore$;
         """
+
+    /// Which server this is: the same for a standby and for a copy of the files, another one for a dump that was read in.
+    static let server = "(SELECT system_identifier::text FROM pg_control_system())"
+    static let timeline = "substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 
     /// SHA-256 over everything stored.
     static let storedDigest = """

@@ -47,14 +47,7 @@ struct PreflightQuestion: Sendable {
             UNION SELECT reach.login, m.roleid FROM reach JOIN pg_auth_members AS m ON m.member = reach.role)
         """
 
-    /// Roles that have anything to do with this database: rights, ownership, a session, a membership that leads to them.
-    private static let concerned = """
-        SELECT d.refobjid FROM pg_shdepend AS d WHERE d.refclassid = 'pg_authid'::regclass
-            AND d.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-            AND (d.dbid <> 0 OR (d.classid = 'pg_database'::regclass
-                AND d.objid = (SELECT oid FROM pg_database WHERE datname = current_database())))
-        UNION SELECT a.usesysid FROM pg_stat_activity AS a WHERE a.datname = current_database()
-        """
+    private static let concerned = FenceStatements.concernedRoles
 
     private static let foreign = FenceSchema.foreignSchemas
 
@@ -148,22 +141,31 @@ struct PreflightQuestion: Sendable {
         PreflightQuestion(
             severity: .warning, code: "definer-function",
             sql: """
-                SELECT format('%s is SECURITY DEFINER, VOLATILE and belongs to a superuser: it cannot be called while the fence is up',
-                        p.oid::regprocedure),
-                    'if it only reads, mark it STABLE, or give it to a role that is no superuser'
-                FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
-                    JOIN pg_namespace AS n ON n.oid = p.pronamespace
-                WHERE p.prosecdef AND p.provolatile = 'v' AND n.nspname NOT IN \(foreign)
+                SELECT format('%s is SECURITY DEFINER, VOLATILE and belongs to a superuser, and cannot be made to read only: '
+                        'it cannot be called while the fence is up', oid::regprocedure),
+                    format('if it only reads: ALTER FUNCTION %s STABLE', oid::regprocedure)
+                FROM (\(FenceRights.superusersFunctions)) AS f WHERE is_volatile AND NOT is_tamable AND prokind <> 'p'
+                UNION ALL SELECT format('procedure %s is SECURITY DEFINER and belongs to a superuser: it cannot be called while '
+                        'the fence is up', oid::regprocedure),
+                    format('ALTER PROCEDURE %s OWNER TO a role that is no superuser, or let nobody need it', oid::regprocedure)
+                FROM (\(FenceRights.superusersFunctions)) AS f WHERE prokind = 'p'
                 """),
         PreflightQuestion(
             severity: .warning, code: "definer-function",
             sql: """
                 SELECT format('%s is SECURITY DEFINER and belongs to a superuser; it stays open because it says that it only reads',
-                        p.oid::regprocedure),
+                        oid::regprocedure),
                     'make sure that it neither draws from a sequence nor calls a function that does; better, give it to a role that is no superuser'
-                FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner AND r.rolsuper
-                    JOIN pg_namespace AS n ON n.oid = p.pronamespace
-                WHERE p.prosecdef AND p.provolatile <> 'v' AND n.nspname NOT IN \(foreign)
+                FROM (\(FenceRights.superusersFunctions)) AS f WHERE NOT is_volatile AND NOT is_tamable
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "writes-all-data",
+            sql: """
+                SELECT format('role %s is a member of pg_write_all_data: while the fence is up, nobody draws from a sequence, '
+                        'and an INSERT that does gets 42501 instead of 25006', rolname),
+                    format('REVOKE pg_write_all_data FROM %I', rolname)
+                FROM pg_roles AS r WHERE rolcanlogin AND NOT rolsuper AND pg_has_role(oid, 'pg_write_all_data', 'MEMBER')
+                    AND has_database_privilege(oid, current_database(), 'CONNECT') AND oid IN (\(concerned))
                 """),
         PreflightQuestion(
             severity: .warning, code: "application-owns",

@@ -13,7 +13,7 @@ extension SchemaUpgrade {
                 code: "fence-down", "the fence is not up, so there is nothing to prove",
                 advice: "raise the fence first")
         }
-        let deadline = deadline(configuration.drainTimeout)
+        let deadline = deadline(task.budget ?? configuration.drainTimeout)
         repeat {
             try await refuseEndlessWait(after: deadline.advanced(by: .seconds(20)))
             try await waitForOlder(task, until: deadline)
@@ -35,7 +35,8 @@ extension SchemaUpgrade {
     private func report(_ transaction: String) async throws -> DatabaseReport {
         let rows = try await open().query(
             """
-            SELECT pg_current_wal_flush_lsn(), (\(FenceStatements.storedDigest)), e.description
+            SELECT pg_current_wal_flush_lsn(), (\(FenceStatements.storedDigest)), e.description,
+                \(FenceStatements.server), \(FenceStatements.timeline)
             FROM sluice.fence LEFT JOIN LATERAL unnest(ended) AS e (description) ON true
             """)
         guard let row = rows.first, let stored = Digest(row.text(1)) else {
@@ -44,7 +45,8 @@ extension SchemaUpgrade {
         }
         let ended = rows.compactMap { $0[2] }
         let proof = CensusProof(
-            transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended)
+            transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended,
+            server: row[3], timeline: row[4])
         return DatabaseReport(
             lines: ["no writer is left: transaction \(transaction), fence LSN \(proof.fenceLSN)"]
                 + ended.map { "ended: \($0)" },
@@ -72,8 +74,9 @@ extension SchemaUpgrade {
         return try await open().perform { session in
             let appeared = try session.query(
                 """
-                SELECT WHERE EXISTS (SELECT FROM sluice.unfenced_table) OR EXISTS (SELECT FROM sluice.open_relation)
-                    OR EXISTS (SELECT FROM sluice.open_column) OR EXISTS (SELECT FROM sluice.open_function)
+                SELECT WHERE EXISTS (SELECT FROM sluice.unfenced_table) OR EXISTS (SELECT FROM sluice.open_sequence)
+                    OR EXISTS (SELECT FROM sluice.open_function)
+                    OR EXISTS (SELECT FROM sluice.superusers_function WHERE is_tamable AND NOT is_tame)
                 """)
             if appeared.isEmpty { return false }
             try session.execute(

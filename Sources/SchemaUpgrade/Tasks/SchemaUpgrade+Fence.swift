@@ -9,6 +9,8 @@ struct FenceState: Sendable {
     var run: String
     /// When it went up, for people.
     var since: String
+    /// The transaction of its census.
+    var census: String?
 
     func isHeld(against task: DatabaseTask) -> Bool {
         run != task.run.rawValue && state != "lifting"
@@ -29,11 +31,13 @@ extension SchemaUpgrade {
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
         return try await open().query(
-            "SELECT state, run, \(FenceSchema.moment("raised_at")) FROM sluice.fence"
-        ).first.map { FenceState(state: $0.text(0), run: $0.text(1), since: $0.text(2)) }
+            "SELECT state, run, \(FenceSchema.moment("raised_at")), census_transaction FROM sluice.fence"
+        ).first.map {
+            FenceState(state: $0.text(0), run: $0.text(1), since: $0.text(2), census: $0[3])
+        }
     }
 
-    /// Puts the fence up: rights, functions, memberships, DDL at once; then a trigger on each table.
+    /// Puts the fence up: sequences, functions and DDL at once; then a trigger on each table.
     func raiseFence(_ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
         if let found = try await fenceState() {
@@ -71,7 +75,7 @@ extension SchemaUpgrade {
     }
 
     private func closeEverything(_ task: DatabaseTask) async throws -> String {
-        let deadline = deadline(configuration.drainTimeout)
+        let deadline = deadline(task.budget ?? configuration.drainTimeout)
         let fenceTables = """
             SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
             SELECT count(*) FROM sluice.unfenced_table
@@ -82,16 +86,17 @@ extension SchemaUpgrade {
             "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '20ms';\n"
             + call("claim_fence", task)
             + "SELECT sluice.close_rights();\n" + FenceStatements.refusals(migrator: migrator)
-            + FenceStatements.storeMemberships
+            + FenceStatements.rememberMemberships
             + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
         let closeMore =
             "SET LOCAL synchronous_commit = off;\n" + claim(task) + expectFence(task, "raising")
-            + "SET LOCAL lock_timeout = '50ms';\n"
-            + fenceTables
         var left = try await patiently(until: deadline) { session in
             try session.execute(close)[0].integer(0) ?? 0
         }
         var before = Int64.max
+        // Only writers of a table wait behind its trigger, never readers. Where they follow each other without a gap, a longer
+        // wait lets those under way end while no other begins.
+        var wait = 50
         while left > 0 {
             try checkCancellation()
             try await refuseEndlessWait(after: deadline.advanced(by: .seconds(10)))
@@ -101,19 +106,25 @@ extension SchemaUpgrade {
                     until: deadline.advanced(by: .seconds(10)))
             }
             // All that are left are busy; otherwise there are more of them than one transaction takes.
-            if left == before { try await pause(upTo: 15) }
+            if left == before {
+                try await pause(upTo: 15)
+                wait = min(wait * 2, 400)
+            }
             before = left
-            left = try await open().execute(closeMore)[0].integer(0) ?? 0
+            left =
+                try await open().execute(
+                    closeMore + "SET LOCAL lock_timeout = '\(wait)ms';\n" + fenceTables
+                )[0].integer(0) ?? 0
         }
         // Whatever is under way now, with every part of the fence in place, has to end before the census.
         return try await open().execute(
             claim(task) + expectFence(task, "raising")
                 + """
                 UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay));
-                SELECT format('%s tables with a trigger, rights taken from %s relations, %s columns and %s functions',
+                SELECT format('%s tables with a trigger, rights taken from %s sequences and %s functions, %s functions read only',
                     (SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'),
-                    count(*) FILTER (WHERE kind = 'relation'), count(*) FILTER (WHERE kind = 'column'),
-                    count(*) FILTER (WHERE kind = 'function')) FROM sluice.stored
+                    count(*) FILTER (WHERE kind = 'relation'), count(*) FILTER (WHERE kind = 'function'),
+                    count(*) FILTER (WHERE kind = 'body')) FROM sluice.stored
                 """)[0].text(0)
     }
 
@@ -143,12 +154,18 @@ extension SchemaUpgrade {
     ///
     /// `contract` and `revertExpand` take away those that are left, after the gates have opened.
     func lowerFence(_ task: DatabaseTask) async throws -> DatabaseReport {
-        guard let found = try await fenceState() else {
+        let found = try await fenceState()
+        var lines: [String] = []
+        if let proof = task.proof { lines += try await hold(found, against: proof, task) }
+        guard let found else {
             return DatabaseReport(lines: ["the fence was not up"])
         }
         // Another fleet's run on the same database: this run never had a fence, or has taken it down already.
         guard !found.isHeld(against: task) else {
             return DatabaseReport(lines: ["the fence of run \(found.run) is up; left alone"])
+        }
+        lines += try await open().query(FenceStatements.newMemberships).map {
+            "while the fence was up, \($0.text(0))"
         }
         let clock = ContinuousClock()
         let began = clock.now
@@ -159,7 +176,7 @@ extension SchemaUpgrade {
             } else {
                 try await lift(task)
             }
-        var lines = ["fence down: writes open after \(Span(began.duration(to: clock.now)))"]
+        lines.insert("fence down: writes open after \(Span(began.duration(to: clock.now)))", at: 0)
         if left > 0 {
             lines.append(
                 "\(left) tables keep their trigger until the gates have opened; it lets everything through"
@@ -176,6 +193,7 @@ extension SchemaUpgrade {
             + FenceStatements.restoreSettings + FenceStatements.letThrough
                 + """
                 UPDATE sluice.fence SET state = 'lifting';
+                UPDATE sluice.epoch SET lifted = run;
                 SET LOCAL lock_timeout = '1ms';
                 SELECT CASE WHEN count(*) <= \(SchemaUpgrade.tablesFreedAtOnce)
                     THEN sluice.finish_lift(\(SchemaUpgrade.tablesFreedAtOnce)) ELSE count(*) END

@@ -16,7 +16,11 @@ extension SchemaUpgrade {
         let isInstalled = try await isInstalled()
         let findings = try await open().perform { session in
             var findings = try PreflightQuestion.server(session, handshake: handshake)
-            for question in PreflightQuestion.all { findings += try question.ask(session) }
+            findings += PreflightQuestion.transport(session)
+            for question in PreflightQuestion.all + PreflightQuestion.window {
+                findings += try question.ask(session)
+            }
+            findings += try PreflightQuestion.definitions(session)
             return findings
         }
         let superusers = try await superuserSessions()

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+/// What would stop the run in its window, or whom the window would stop.
+extension PreflightQuestion {
+    static let window: [PreflightQuestion] = [
+        PreflightQuestion(
+            severity: .error, code: "wraparound-vacuum",
+            sql: """
+                SELECT format('process %s vacuums to prevent wraparound, gives way to nobody, and keeps triggers from the table: %s',
+                        pid, regexp_replace(query, '^autovacuum: ', '')),
+                    'wait until it has ended (pg_stat_progress_vacuum), then start the run'
+                FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'autovacuum worker'
+                    AND query LIKE '%(to prevent wraparound)'
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "wraparound-vacuum",
+            sql: """
+                SELECT format('table %s is about to be vacuumed to prevent wraparound, which gives way to nobody', c.oid::regclass),
+                    format('VACUUM (FREEZE) %s', c.oid::regclass)
+                FROM pg_class AS c LEFT JOIN LATERAL (SELECT option_value::bigint AS own FROM pg_options_to_table(c.reloptions)
+                    WHERE option_name = 'autovacuum_freeze_max_age') AS o ON true
+                WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+                    AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+                    AND age(c.relfrozenxid) > 0.98 * least(o.own, current_setting('autovacuum_freeze_max_age')::bigint)
+                ORDER BY age(c.relfrozenxid) DESC
+                """),
+        PreflightQuestion(
+            severity: .error, code: "event-trigger",
+            sql: """
+                SELECT format('event trigger %s fires on Sluice''s own statements too, because it is ENABLE ALWAYS', evtname),
+                    format('ALTER EVENT TRIGGER %I ENABLE', evtname)
+                FROM pg_event_trigger WHERE evtenabled = 'A' AND evtname <> '\(FenceSchema.eventTrigger)'
+                    AND current_setting('event_triggers', true) IS NULL
+                """),
+        // One table is enough: the others are published, too.
+        PreflightQuestion(
+            severity: .error, code: "publication",
+            sql: """
+                SELECT format('publication %s is FOR ALL TABLES, and so would send Sluice''s own tables to its subscribers, '
+                        'which stop at the first they do not have', p.pubname),
+                    format('name the schemas instead: BEGIN; DROP PUBLICATION %1$I; CREATE PUBLICATION %1$I FOR %2$s; COMMIT', p.pubname,
+                        CASE WHEN current_setting('server_version_num')::integer >= 150000 THEN 'TABLES IN SCHEMA ' || s.list
+                        ELSE 'TABLE …' END)
+                        || '; or have the schema sluice on each subscriber (pg_dump -s -n sluice) before its tables are there'
+                FROM pg_publication AS p, (SELECT string_agg(DISTINCT quote_ident(n.nspname), ', ') AS list
+                    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                    WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN \(FenceSchema.foreignSchemas)) AS s
+                WHERE p.puballtables AND s.list IS NOT NULL
+                    AND NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('sluice.epoch'))
+                """),
+        PreflightQuestion(
+            severity: .warning, code: "session-table",
+            sql: """
+                SELECT format('table %s looks like one that page views write to: while the fence is up, they get 25006', c.oid::regclass),
+                    'let the application serve such a page without its session, or hold the reads of who has one'
+                FROM pg_class AS c WHERE c.relkind IN ('r', 'p')
+                    AND c.relname IN ('django_session', 'sessions', 'session', 'ci_sessions', 'http_sessions', 'user_sessions')
+                    AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+                """),
+    ]
+
+    /// Lets the application's event triggers see what a migration might do, and takes it back: one of them may refuse it.
+    static func definitions(_ session: borrowing Session) throws -> [Diagnostic] {
+        let triggers = try session.query(
+            """
+            SELECT string_agg(quote_ident(evtname), ', ' ORDER BY evtname) FROM pg_event_trigger
+            WHERE evtenabled IN ('O', 'A') AND evtname <> '\(FenceSchema.eventTrigger)'
+            """)[0][0]
+        guard let triggers else { return [] }
+        struct RolledBack: Error {}
+        do {
+            try session.transaction { session in
+                try session.execute(
+                    """
+                    SET LOCAL lock_timeout = '2s';
+                    CREATE SCHEMA sluice_preflight;
+                    CREATE TABLE sluice_preflight.probe (n integer);
+                    ALTER TABLE sluice_preflight.probe ADD COLUMN m integer;
+                    CREATE INDEX ON sluice_preflight.probe (n);
+                    DROP TABLE sluice_preflight.probe
+                    """)
+                throw RolledBack()
+            }
+        } catch let error as PostgresError {
+            if error.isConnectionLost { throw error }
+            return [
+                Diagnostic(
+                    .error, code: "event-trigger",
+                    "an event trigger of the database (\(triggers)) refuses what a migration does: \(error.description)",
+                    advice:
+                        "let it pass the migrator, or disable it for the time of the run: ALTER EVENT TRIGGER … DISABLE"
+                )
+            ]
+        } catch is RolledBack {}
+        return []
+    }
+
+    /// Whether what the migrator sends can be read on its way.
+    static func transport(_ session: borrowing Session) -> [Diagnostic] {
+        guard !session.isEncrypted, !session.isLocal else { return [] }
+        return [
+            Diagnostic(
+                .warning, code: "clear-text",
+                "the connection to the database leaves this machine without encryption, with a superuser's password and all migrations",
+                advice: "let the server have TLS, and put sslmode=verify-full into the address")
+        ]
+    }
+}
