@@ -68,6 +68,10 @@ let rooms: [Room] = [
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
         .product("GRDB", package: "GRDB.swift")),
 
+    lib(
+        "AgentSettings", .room("UpgradeModel"), .room("Documents"), .room("CurlClient"),
+        .room("WriteGate")),
+
     // 3: shells
     lib(
         "Coordinator", .room("UpgradeModel"), .room("UpgradePlan"), .room("UpgradeEngine"),
@@ -76,9 +80,9 @@ let rooms: [Room] = [
         .room("ContentDigest"), .room("Releases"),
         .room("SteadyClock"), logging, metrics),
     lib(
-        "NodeAgent", .room("UpgradeModel"), .room("Files"), .room("ControlAPI"),
-        .room("NodeEngine"), .room("CurlClient"),
-        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), .room("SteadyClock"), yams,
+        "NodeAgent", .room("UpgradeModel"), .room("Files"), .room("AgentSettings"),
+        .room("ControlAPI"), .room("NodeEngine"), .room("CurlClient"),
+        .room("WriteGate"), .room("Releases"), .room("ContentDigest"), .room("SteadyClock"),
         logging, arguments,
         .product("Subprocess", package: "swift-subprocess")),
 
@@ -115,7 +119,8 @@ let rooms: [Room] = [
     tests("ContentDigest", .room("UpgradeModel")),
     tests("Documents", .room("UpgradeModel")),
     tests(
-        "UpgradePlan", .room("UpgradeModel"), .room("Documents"), exclude: ["Fixtures"]),
+        "UpgradePlan", .room("UpgradeModel"), .room("Documents"), .room("TestSupport"),
+        exclude: ["Fixtures"]),
     tests("ControlAPI", .room("UpgradeModel")),
     tests("PostgresClient", .room("PostgresTestSupport")),
     tests("CurlClient", .room("TestSupport")),
@@ -145,7 +150,11 @@ let rooms: [Room] = [
         .room("UpgradeEngine"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
         logging),
     tests(
-        "NodeAgent", .room("TestSupport"), .room("UpgradeModel"), .room("NodeEngine"),
+        "AgentSettings", .room("TestSupport"), .room("UpgradeModel"), .room("Documents"),
+        .room("WriteGate")),
+    tests(
+        "NodeAgent", .room("TestSupport"), .room("UpgradeModel"), .room("AgentSettings"),
+        .room("NodeEngine"),
         .room("ControlAPI"), .room("CurlClient"), .room("WriteGate"), .room("Releases"),
         .room("ContentDigest"), logging, .room("sluice-agent")),
     tests(

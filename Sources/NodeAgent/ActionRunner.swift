@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AgentSettings
 import ContentDigest
 import Files
 import Glibc
@@ -22,11 +23,6 @@ struct ActionRunner: Sendable {
         var socket: String?
     }
 
-    /// The search path of every action, whatever the agent's own is.
-    static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    /// util-linux's setpriv(1), where there is one.
-    static let setpriv: String? = path.split(separator: ":")
-        .map { folder -> String in "\(folder)/setpriv" }.first { access($0, X_OK) == 0 }
     /// How long a process that ran out of time may take to end by itself.
     static let grace = Duration.seconds(3)
 
@@ -136,7 +132,7 @@ struct ActionRunner: Sendable {
     }
 
     private func environment(_ action: Action, _ context: Context) -> Environment {
-        var values: [Environment.Key: String] = ["PATH": ActionRunner.path, "LANG": "C.UTF-8"]
+        var values: [Environment.Key: String] = ["PATH": Account.searchPath, "LANG": "C.UTF-8"]
         for name in action.environment {
             if let value = getenv(name), let key = Environment.Key(rawValue: name) {
                 values[key] = String(cString: value)
@@ -202,7 +198,7 @@ extension ActionRunner {
         }
         var arguments = arguments
         if let user = action.user, user.user != geteuid() {
-            guard let setpriv = ActionRunner.setpriv else {
+            guard let setpriv = Account.setpriv else {
                 return .notStarted("cannot become \(user.name): there is no setpriv")
             }
             arguments = user.prefix(setpriv: setpriv) + arguments

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AgentSettings
 import CurlClient
 import UpgradeModel
 
@@ -22,7 +23,8 @@ struct CacheFlusher: Sendable {
     }
 
     private func send(_ purge: Cache.Purge, _ path: String) async throws(SystemFailure) {
-        var headers = purge.headers
+        var headers: [HTTPHeader] = []
+        for header in purge.headers { headers.append(try HTTPHeader(header)) }
         if purge.host != "localhost" { headers.append(HTTPHeader("Host", purge.host)) }
         let request = HTTPRequest(
             purge.method, "http://\(purge.address)\(path)", headers: headers,

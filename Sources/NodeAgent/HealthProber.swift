@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AgentSettings
 import CurlClient
 import UpgradeModel
 
@@ -12,10 +13,15 @@ struct HealthProber: Sendable {
     func ask(
         _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
     ) async -> (isGood: Bool, detail: String) {
-        guard let request = request(check, applicationSocket: applicationSocket) else {
+        guard var request = request(check, applicationSocket: applicationSocket) else {
             return (
                 false, "the check needs the release's socket, and the release is not on this node"
             )
+        }
+        do throws(SystemFailure) {
+            for header in check.requestHeaders { request.headers.append(try HTTPHeader(header)) }
+        } catch {
+            return (false, error.message)
         }
         let response: HTTPResponse
         let client = CurlClient()
@@ -29,7 +35,7 @@ struct HealthProber: Sendable {
             return (false, "\(check.path) answered \(response.status), not \(check.status)")
         }
         if let expected = check.header {
-            let wanted = expected.value ?? release.rawValue
+            let wanted = expected.value.replacing("{release}", with: release.rawValue)
             guard let found = response.head.first(expected.name) else {
                 return (
                     false,
@@ -43,11 +49,14 @@ struct HealthProber: Sendable {
                 )
             }
         }
-        if let text = check.body, !contains(response.body, text) {
-            return (
-                false,
-                "\(check.path) answered \(response.status) without \(shown(text)) in its body"
-            )
+        if let body = check.body {
+            let text = body.replacing("{release}", with: release.rawValue)
+            guard contains(response.body, text) else {
+                return (
+                    false,
+                    "\(check.path) answered \(response.status) without \(shown(text)) in its body"
+                )
+            }
         }
         return (true, "\(check.path) answered \(response.status)")
     }

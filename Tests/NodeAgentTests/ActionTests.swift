@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AgentSettings
 import FoundationEssentials
 import Glibc
 import Releases
@@ -37,7 +38,7 @@ import UpgradeModel
         chmod(directory, 0o755)
         var asNobody = action(["/usr/bin/id"])
         let nobody = try #require(getpwnam("nobody")?.pointee)
-        asNobody.user = Action.Account(
+        asNobody.user = Account(
             name: "nobody", user: nobody.pw_uid, group: nobody.pw_gid, groups: [nobody.pw_gid, 12])
         let churn = ThreadChurn()
         async let over: Void = churn.run()
@@ -101,7 +102,7 @@ import UpgradeModel
         let outcome = await run(action(["/usr/bin/env"], environment: ["SLUICE_TEST_PASSED"]))
         #expect(
             Set(outcome.output.split(separator: "\n").map(String.init)) == [
-                "PATH=\(ActionRunner.path)", "LANG=C.UTF-8", "SLUICE_TASK=t/1", "SLUICE_RUN=r",
+                "PATH=\(Account.searchPath)", "LANG=C.UTF-8", "SLUICE_TASK=t/1", "SLUICE_RUN=r",
                 "SLUICE_TEST_PASSED=yes",
             ])
     }

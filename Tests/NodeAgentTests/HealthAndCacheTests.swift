@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import AgentSettings
 import CurlClient
 import FoundationEssentials
 import Glibc
@@ -24,7 +25,7 @@ import UpgradeModel
         var check = HealthCheck(
             destination: .address("127.0.0.1:\(server.port)"), path: "/page?x=1", host: "localhost",
             status: 200,
-            header: .init(name: "X-Release", value: nil), body: nil, timeout: .seconds(5))
+            header: .init(name: "X-Release"), body: nil, timeout: .seconds(5))
         change(&check)
         return await HealthProber().ask(
             check, release: v2, applicationSocket: nil)
@@ -62,6 +63,48 @@ import UpgradeModel
         #expect(good.isGood, "\(good.detail)")
         #expect(try await !ask(answered("v2", body: "x")) { $0.body = "y" }.isGood)
         #expect(try await ask(answered(nil)) { $0.header = nil }.isGood)
+    }
+
+    @Test("a page that says its version in its body, and asks for a token, is asked and believed")
+    func theVersionIsInTheBody() async throws {
+        let root = try TemporaryDirectory().path
+        let file = root + "/header"
+        try write("Bearer abc\n", to: file, mode: 0o600)
+        let token = try #require(SentHeader("Authorization: file:\(file)"))
+        let tenant = try #require(SentHeader("X-Tenant: shop"))
+        let server = try HTTPServer { request in
+            let isKnown =
+                request.headers["authorization"] == "Bearer abc"
+                && request.headers["x-tenant"] == "shop"
+            return .init(
+                status: isKnown ? 200 : 401, body: Array(#"{"version": "v2", "ok": true}"#.utf8))
+        }
+        defer { server.stop() }
+        var check = HealthCheck(
+            destination: .address("127.0.0.1:\(server.port)"), path: "/health",
+            requestHeaders: [token, tenant], body: #""version": "{release}""#,
+            timeout: .seconds(5))
+        let good = await HealthProber().ask(check, release: v2, applicationSocket: nil)
+        #expect(good.isGood, "\(good.detail)")
+        let other = await HealthProber().ask(
+            check, release: ReleaseName(unchecked: "v3"), applicationSocket: nil)
+        #expect(!other.isGood && other.detail.contains(#""version": "v3""#), "\(other.detail)")
+        check.requestHeaders = [tenant]
+        #expect(await !HealthProber().ask(check, release: v2, applicationSocket: nil).isGood)
+        check.requestHeaders = [token, tenant]
+        chmod(file, 0o644)
+        let readable = await HealthProber().ask(check, release: v2, applicationSocket: nil)
+        #expect(!readable.isGood && readable.detail.contains(file))
+        #expect(!readable.detail.contains("abc"))
+    }
+
+    @Test func theReleaseMayBePartOfAHeadersValue() async throws {
+        let server = try HTTPServer { _ in .init(status: 200, headers: [("Server", "shop/v2")]) }
+        defer { server.stop() }
+        let check = HealthCheck(
+            destination: .address("127.0.0.1:\(server.port)"), path: "/",
+            header: .init(name: "Server", value: "shop/{release}"), timeout: .seconds(5))
+        #expect(await HealthProber().ask(check, release: v2, applicationSocket: nil).isGood)
     }
 
     @Test func nobodyThereAndNoAnswerInTimeAreNotHealthy() async throws {
@@ -107,7 +150,7 @@ private enum Thread {
         defer { server.stop() }
         let purge = Cache.Purge(
             address: "127.0.0.1:\(server.port)", method: .ban, host: "shop", paths: ["/", "/gone"],
-            headers: [HTTPHeader("X-Scope", "all")])
+            headers: [try #require(SentHeader("X-Scope: all"))])
         _ = try await flusher.flush(.purge(purge))
         let requests = seen.withLock { $0 }
         #expect(requests.map(\.method) == ["BAN", "BAN"])

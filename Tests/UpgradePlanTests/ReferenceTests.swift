@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Testing
+import TestSupport
 import UpgradeModel
 
 @testable import Documents
@@ -61,40 +62,10 @@ import UpgradeModel
         }
     }
 
-    // MARK: Reading the reference
-
-    private struct Key {
-        var path: String
-        var explanation: String
-        var annotation: String
-        var isRepeated: Bool
-    }
-
-    /// Every key of the reference with the comment above it, those behind a `#` included.
-    private func keys() throws -> [Key] {
-        var sections: [(indent: Int, name: String)] = []
-        var comment: [String] = []
-        var keys: [Key] = []
-        for line in try Files.plan("reference.yaml").split(separator: "\n") {
-            let parts = line.firstMatch(of: /^( *)(- |#)?([a-z_-]+):/)
-            guard let parts, !line.contains(#/^ *# /#) else {
-                let text = line.drop { $0 == " " || $0 == "#" }
-                comment = line.isEmpty ? [] : comment + [String(text)]
-                continue
-            }
-            let indent = parts.1.count + (parts.2 == "- " ? 2 : 0)
-            sections.removeAll { $0.indent >= indent }
-            let name = String(parts.3)
-            let path = (sections.map(\.name) + [name]).joined(separator: ".")
-            sections.append((indent, name))
-            // Labels are the operator's own words.
-            if path.hasPrefix("nodes.labels.") { continue }
-            keys.append(
-                Key(
-                    path: path, explanation: comment.dropLast().joined(separator: " "),
-                    annotation: comment.last ?? "", isRepeated: keys.contains { $0.path == path }))
-            comment = []
+    private func keys() throws -> [ReferenceKey] {
+        // Labels are the operator's own words.
+        referenceKeys(try Files.plan("reference.yaml")).filter {
+            !$0.path.hasPrefix("nodes.labels.")
         }
-        return keys
     }
 }

@@ -2,11 +2,10 @@
 
 import FoundationEssentials
 import Testing
-import TestSupport
 import UpgradeModel
 import WriteGate
 
-@testable import NodeAgent
+@testable import AgentSettings
 
 @Suite struct ConfigurationTests {
     private let least = """
@@ -34,34 +33,6 @@ import WriteGate
         #expect(configuration.health.count == 1)
         let start = try #require(configuration.actions[ActionName(unchecked: "start-app")])
         #expect(start.isRepeatable && start.user?.name == "www-data" && start.environment == ["TZ"])
-    }
-
-    /// The example names every key: whatever the reader asks for is in it, behind a `#` or not.
-    @Test func everyKeyThatIsReadIsInTheAnnotatedExample() throws {
-        let here = URL(filePath: #filePath).deletingLastPathComponent()
-        let example = try String(
-            contentsOf: here.appending(path: "../../agents/agent.yaml"), encoding: .utf8)
-        let sources = here.appending(path: "../../Sources/NodeAgent")
-        let reader = try ["ConfigurationBuilder.swift", "ConfigurationBuilder+Actions.swift"]
-            .map { try String(contentsOf: sources.appending(path: $0), encoding: .utf8) }.joined()
-        let calls = [
-            "text", "requiredText", "path", "span", "number", "boolean", "texts", "section", "node",
-            "named",
-        ]
-        var keys: Set<String> = []
-        for call in calls {
-            for piece in reader.split(separator: ".\(call)(", omittingEmptySubsequences: false)
-                .dropFirst()
-            where piece.utf8.starts(with: "\n".utf8) || piece.contains("\"") {
-                let start = piece.drop { $0 == "\n" || $0 == " " }
-                if start.first == "\"" {
-                    keys.insert(String(start.dropFirst().prefix { $0 != "\"" }))
-                }
-            }
-        }
-        #expect(keys.count > 30)
-        let missing = keys.sorted().filter { !example.contains("\($0):") }
-        #expect(missing == [])
     }
 
     @Test func theLeastConfigurationHasDefaults() throws {
@@ -103,15 +74,15 @@ import WriteGate
             """
         let found = findings(text)
         for expected in [
-            "agent.yaml:1:1: error: `coordinatr` is not a key; did you mean `coordinator`?",
-            "`coordinator.token` has to name where the token is",
-            "agent.yaml:6:8: error: `directories.app` has to be an absolute path",
-            "agent.yaml:7:10: error: `directories.state` has to be an absolute path",
-            "`gate.mode` has to be octal",
+            "agent.yaml:1:1: error: `coordinatr` is not a key of a configuration; did you mean `coordinator`?",
+            "agent.yaml:3:8: error: expected http://HOST:PORT or https://HOST:PORT",
+            "agent.yaml:4:10: error: expected where the token is, never the token itself",
+            "agent.yaml:6:8: error: expected an absolute path, not `relative`",
+            "agent.yaml:7:10: error: expected an absolute path, not `/a/../b`",
+            "agent.yaml:9:9: error: expected permissions in octal, not `0999`",
             "agent.yaml:11:15: error: `search` is not a route",
-            "agent.yaml:14:5: error: `actions.go.comand` is not a key; did you mean `command`?",
-            "`actions.go.command` is missing",
-            "agent.yaml:15:14: error: `actions.go.timeout` has to be a span",
+            "agent.yaml:14:5: error: `comand` is not a key of `actions.go`; did you mean `command`?",
+            "agent.yaml:15:14: error: expected a span, not `5`",
             "agent.yaml:16:3: error: `../go` is not a name",
             "agent.yaml:19:15: error: the program has to be an absolute path, not `sh`",
             "`/` is not a directory to be emptied",
@@ -129,25 +100,43 @@ import WriteGate
         "what would be unsafe is refused",
         arguments: [
             ("coordinator: {url: \"http://192.0.2.7:1\", token: env:T}", "would travel in clear"),
-            (
-                "coordinator: {url: \"http://127.evil.example\", token: env:T}",
-                "would travel in clear to 127.evil.example"
-            ),
-            ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "has to be http"),
+            ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "expected http"),
+            ("coordinator: {url: \"http://127.evil.example\", token: env:T}", "travel in clear"),
+            ("coordinator: {url: \"http://localhost.evil.example\", token: env:T}", "in clear"),
+            ("coordinator: {url: \"http://[::1].evil.example\", token: env:T}", "expected http"),
+            ("coordinator: {url: \"http://127.0.0.1.evil.example:1\", token: env:T}", "in clear"),
             ("actions: {a: {command: [/bin/echo, \"x{release}\"]}}", "not a placeholder"),
             ("actions: {a: {command: [/bin/echo, \"{socket}\"]}}", "needs `application.socket`"),
+            ("actions: {a: {command: []}}", "names no program"),
+            ("actions: {a: {command: [/bin/true], probe: []}}", "names no program"),
+            ("actions: {a: {command: /bin/true}}", "expected a list"),
             ("actions: {a: {command: [/bin/echo], environment: [PATH]}}", "cannot be passed on"),
             (
                 "actions: {a: {command: [/bin/echo], environment: [LD_PRELOAD]}}",
                 "cannot be passed on"
             ),
             ("actions: {a: {command: [/bin/echo], user: nobody-at-all}}", "there is no user"),
+            (
+                "actions: {a: {command: [/bin/echo], environment: [BASH_ENV]}}",
+                "cannot be passed on"
+            ),
+            ("actions: {a: {command: [/bin/echo], environment: [PYTHONPATH]}}", "cannot be"),
             ("gate: {loopback: \"0.0.0.0:80\"}", "127.0.0.0/8"),
-            ("health: {a: {address: \"169.254.169.254\"}}", "needs one of"),
+            ("gate: {mode: \"0777\"}", "everybody may ask"),
+            ("caches: {a: {directory: /etc/nginx}}", "not a directory to be emptied"),
+            ("caches: {a: {directory: /usr/share/x}}", "not a directory to be emptied"),
+            ("caches: {a: {directory: /var/lib}}", "which is Sluice's"),
+            (
+                "directories: {app: /srv/app}\ncaches: {a: {directory: /srv/app/releases}}",
+                "which is Sluice's"
+            ),
+            ("health: {a: {address: \"127.0.0.1:1\", request_headers: [x]}}", "expected a header"),
+            ("gate: {longest_hold: yes}", "expected a span"),
+            ("health: {a: {address: \"169.254.169.254\"}}", "expected an address"),
             ("health: {a: {socket: \"/x\", address: \"127.0.0.1:1\"}}", "needs one of"),
             ("application: {socket: /run/app.sock}", "no {release} in it"),
             ("node: &a web-1", "anchors and aliases"),
-            ("node: web-1\nnode: web-2", "more than once"),
+            ("node: web-1\nnode: web-2", "is given again"),
             ("node: [", "not valid YAML"),
         ])
     func refused(text: String, expected: String) {
@@ -159,11 +148,11 @@ import WriteGate
     @Test(
         "a file without keys is one finding, which says what it is and what to do",
         arguments: [
-            ("", "1:1: error: the file is empty, or all of it is comments"),
-            ("# nothing yet\n\n", "1:1: error: the file is empty, or all of it is comments"),
-            ("null\n", "1:1: error: the file is plain text"),
-            ("just some words\n", "1:1: error: the file is plain text"),
-            ("\n- a\n- b\n", "2:1: error: the file is a list"),
+            ("", "1:1: error: the configuration is empty"),
+            ("# nothing yet\n\n", "1:1: error: the configuration is empty"),
+            ("null\n", "1:1: error: expected the keys of a configuration, not nothing"),
+            ("just some words\n", "1:1: error: expected the keys of a configuration, not `just"),
+            ("\n- a\n- b\n", "2:1: error: expected the keys of a configuration, not a list"),
         ])
     func noKeys(text: String, expected: String) {
         let found = findings(text)
@@ -172,14 +161,35 @@ import WriteGate
         #expect(found.first?.contains("agents/agent.yaml is an example") == true, "\(found)")
     }
 
-    @Test func aTokenThatOthersMayReadIsRefusedAndNeverShown() throws {
-        let directory = try TemporaryDirectory().path
-        try write("top-secret", to: directory + "/token", mode: 0o644)
-        #expect(throws: SystemFailure.self) { try readToken(.file(directory + "/token")) }
-        do { _ = try readToken(.file(directory + "/token")) } catch {
-            #expect(!"\(error)".contains("top-secret"))
+    @Test func plainHTTPToThisMachineItselfIsTaken() throws {
+        for host in ["127.0.0.1:9740", "127.8.9.1", "localhost:1", "LOCALHOST", "[::1]:9740"] {
+            let text = least.replacing("127.0.0.1:9740", with: host)
+            #expect(AgentConfiguration.read(text: text, file: "a").findings == [], "\(host)")
         }
-        try write("top-secret\n", to: directory + "/token", mode: 0o600)
-        #expect("\(try readToken(.file(directory + "/token")))" == "(secret)")
+    }
+
+    @Test func aHeaderThatIsSentIsAValueOrTheNameOfAFile() throws {
+        let text =
+            least + """
+                health:
+                  page:
+                    address: "127.0.0.1:80"
+                    request_headers: ["X-Tenant: a b", "Authorization: file:/etc/hostname"]
+                    header: {ignore: yes}
+                    body_contains: '"version": "{release}"'
+                """
+        let read = AgentConfiguration.read(text: text, file: "a")
+        #expect(read.findings == [])
+        let check = try #require(read.configuration?.health.values.first)
+        #expect(check.requestHeaders.map(\.name) == ["X-Tenant", "Authorization"])
+        #expect(
+            check.requestHeaders.map(\.value) == [.text("a b"), .file("/etc/hostname")])
+        #expect(check.header == nil)
+        #expect(check.body == "\"version\": \"{release}\"")
+    }
+
+    @Test func sectionsWithNothingInThemAreTheirDefaults() {
+        let text = least + "gate:\nactions:\nhealth:\ncaches:\napplication:\n"
+        #expect(findings(text) == [])
     }
 }

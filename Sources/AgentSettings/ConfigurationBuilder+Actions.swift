@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Documents
+import Glibc
+import UpgradeModel
+
+extension ConfigurationBuilder {
+    mutating func action(_ values: DocumentValues) -> Action? {
+        let command = words(values, "command")
+        let probe = values.isPresent("probe") ? words(values, "probe") : nil
+        let user = values.text("user").flatMap { account($0, at: values.place(of: "user")) }
+        guard let command, let timeout = values.span("timeout"),
+            let outputLimit = values.count("output_limit"),
+            let isRepeatable = values.flag("repeatable"),
+            let environment = values.list("environment")
+        else { return nil }
+        return Action(
+            command: command, user: user, timeout: timeout, outputLimit: outputLimit,
+            environment: environment.map(\.text), isRepeatable: isRepeatable, probe: probe)
+    }
+
+    private mutating func words(_ values: DocumentValues, _ key: String) -> [Action.Argument]? {
+        guard let words = values.list(key), !values.isFaulty(key) else { return nil }
+        guard let program = words.first else {
+            findings.error(
+                "value", at: values.place(of: key), "`\(values.title).\(key)` names no program",
+                advice: "write the program as an absolute path, and then its arguments")
+            return nil
+        }
+        guard program.text.hasPrefix("/") else {
+            findings.error(
+                "value", at: program.place,
+                "the program has to be an absolute path, not \(quoted(program.text))",
+                advice: "there is no shell and no search path")
+            return nil
+        }
+        if access(program.text, X_OK) != 0 {
+            findings.warning(
+                "not-executable", at: program.place, "\(program.text) cannot be run now")
+        }
+        for word in words where word.text.contains("{") {
+            let argument = Action.Argument(word.text)
+            if case .text = argument {
+                findings.error(
+                    "placeholder", at: word.place, "\(quoted(word.text)) is not a placeholder",
+                    advice: "{release}, {release_dir} or {socket}, as a whole argument")
+            } else if argument == .socket, !hasSocket {
+                refuseSocket(at: word.place)
+            }
+        }
+        return words.map { Action.Argument($0.text) }
+    }
+
+    private mutating func refuseSocket(at place: Diagnostic.Place) {
+        findings.error(
+            "placeholder", at: place, "{socket} needs `application.socket`",
+            advice: "say where a release listens, such as /run/shop/{release}.sock")
+    }
+
+    private mutating func account(_ name: String, at place: Diagnostic.Place) -> Account? {
+        guard let account = Account.named(name) else {
+            findings.error(
+                "user", at: place, "there is no user \(quoted(name)) on this machine",
+                advice: "make it, or leave `user` out")
+            return nil
+        }
+        if geteuid() != 0, geteuid() != account.user {
+            findings.error(
+                "user", at: place, "only an agent of root can run an action as \(quoted(name))",
+                advice: "run the agent as root, or leave `user` out")
+        } else if geteuid() != account.user, Account.setpriv == nil {
+            findings.error(
+                "user", at: place,
+                "to become \(quoted(name)) the agent needs setpriv, and there is none",
+                advice: "install util-linux, or leave `user` out")
+        }
+        return account
+    }
+
+    mutating func healthCheck(_ values: DocumentValues) -> HealthCheck? {
+        let destination = destination(values)
+        let headers = values.list("request_headers")?.compactMap { item -> SentHeader? in
+            let header = SentHeader(item.text)
+            if case .file(let path)? = header?.value, access(path, R_OK) != 0 {
+                findings.warning(
+                    "unreadable", at: item.place, "cannot read \(path) now",
+                    advice: "write the header's value into it, readable by the agent alone")
+            }
+            return header
+        }
+        guard let destination, let headers, let path = values.text("path"),
+            let host = values.text("host"), let status = values.count("status"),
+            let name = values.text("header.name"), let equals = values.text("header.equals"),
+            let ignores = values.flag("header.ignore"), let timeout = values.span("timeout")
+        else { return nil }
+        return HealthCheck(
+            destination: destination, path: path, host: host, requestHeaders: headers,
+            status: status, header: ignores ? nil : .init(name: name, value: equals),
+            body: values.text("body_contains"), timeout: timeout)
+    }
+
+    private mutating func destination(_ values: DocumentValues) -> HealthCheck.Destination? {
+        if values.isFaulty("socket") || values.isFaulty("address") { return nil }
+        switch (values.text("socket"), values.text("address")) {
+        case ("{socket}"?, nil):
+            if hasSocket { return .applicationSocket }
+            refuseSocket(at: values.place(of: "socket"))
+        case (let socket?, nil): return .socket(socket)
+        case (nil, let address?): return .address(address)
+        default:
+            findings.error(
+                "value", at: values.place,
+                "`\(values.title)` needs one of `socket` and `address`",
+                advice: "socket: \"{socket}\" or an absolute path; address: 127.0.0.1:80")
+        }
+        return nil
+    }
+}
