@@ -5,6 +5,18 @@ import GRDB
 import RunStore
 import UpgradeModel
 
+/// A run's events are not what was stored.
+///
+/// Unlike a torn page it does not stop the store: the events of an old run may be damaged while another run is in progress, and
+/// that one needs none of them. A coordinator that finds it in a run that it folds does not start.
+struct DamagedHistory: Error {
+    var failure: StoreFailure
+
+    init(path: String, _ what: String) {
+        failure = .damaged(path, what)
+    }
+}
+
 /// Looks for damage: SQLite's own check of pages and indexes, then the chain of every run.
 ///
 /// - Throws: `.corrupt` with the file, what was found, and what to do.

@@ -15,11 +15,25 @@ func systemFailure(_ operation: String, _ path: String, _ number: Int32 = errno)
         return .io(
             "cannot \(operation) \(path): \(reason); do it as the coordinator's user, or give another --data"
         )
+    case EMFILE, ENFILE:
+        return .io("cannot \(operation) \(path): \(reason); \(tooFewDescriptors)")
     case ENOENT, ENOTDIR:
         return .io("cannot \(operation) \(path): \(reason); give another --data")
     default:
         return .io("cannot \(operation) \(path): \(reason)")
     }
+}
+
+/// What to do when the process has as many files and connections open as it may.
+let tooFewDescriptors =
+    "raise the limit of open files (LimitNOFILE= in its unit, or `ulimit -n`), then start it again"
+
+/// Whether the process, or the machine, has no file descriptor left.
+func hasNoDescriptorLeft() -> Bool {
+    let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return errno == EMFILE || errno == ENFILE }
+    _ = Glibc.close(descriptor)
+    return false
 }
 
 /// Makes the directory, and those above it, for its owner only, and makes the new names durable.

@@ -3,69 +3,16 @@
 import FoundationEssentials
 import GRDB
 public import RunStore
-import Synchronization
 public import UpgradeModel
 
-/// Appends that belong together, and whoever waits for them.
-struct WaitingAppend: Sendable {
-    var appends: [JournalAppend]
-    var continuation: CheckedContinuation<Result<Void, StoreFailure>, Never>
-}
-
 extension SQLiteRunStore: Journal {
-    /// Stores the events; appends that wait at the same time share one commit, because a commit costs three syncs.
+    /// One transaction. The coordinator's loop alone appends, and waits for each commit, so nothing is to be gathered here.
     public func append(_ appends: [JournalAppend]) async throws(StoreFailure) {
-        let result = await withCheckedContinuation { continuation in
-            let count = waiting.withLock { waiting in
-                guard waiting.count < Self.waitingLimit else { return -1 }
-                waiting.append(WaitingAppend(appends: appends, continuation: continuation))
-                return waiting.count
-            }
-            if count < 0 {
-                continuation.resume(
-                    returning: .failure(.io("\(Self.waitingLimit) appends wait already")))
-            } else if count == 1 {
-                database.asyncWriteWithoutTransaction { db in self.commitWaiting(db) }
-            }
-        }
-        try result.get()
-    }
-
-    private func commitWaiting(_ db: Database) {
-        let batch = waiting.withLock { waiting in
-            defer { waiting = [] }
-            return waiting
-        }
-        var outcomes: [Result<Void, StoreFailure>] = []
-        let committed = guarded {
+        try await perform { db in
             try db.inTransaction(.immediate) {
-                for item in batch { outcomes.append(try storeTogether(item.appends, in: db)) }
+                for append in appends { try self.store(append, in: db) }
                 return .commit
             }
-        }
-        if case .failure(let failure) = committed {
-            outcomes = batch.map { _ in .failure(failure) }
-        }
-        for (item, outcome) in zip(batch, outcomes) { item.continuation.resume(returning: outcome) }
-    }
-
-    /// A refusal undoes what belongs to it, and leaves the transaction of the others as it is.
-    private func storeTogether(
-        _ appends: [JournalAppend], in db: Database
-    ) throws -> Result<Void, StoreFailure> {
-        do {
-            // A single append is refused before anything of it is written.
-            if appends.count == 1 {
-                try store(appends[0], in: db)
-            } else {
-                try db.inSavepoint {
-                    for append in appends { try store(append, in: db) }
-                    return .commit
-                }
-            }
-            return .success(())
-        } catch let failure as StoreFailure where !failure.stopsTheStore {
-            return .failure(failure)
         }
     }
 
@@ -175,12 +122,33 @@ extension SQLiteRunStore: Journal {
                 chain.add(
                     version: event.version, epoch: event.epoch, at: event.at, body: event.body)
                 guard chain.link == [UInt8](row["chain"] as Data) else {
-                    throw StoreFailure.damaged(
-                        path, "event \(event.version) of run \(run) is not what was stored")
+                    throw DamagedHistory(
+                        path: path, "event \(event.version) of run \(run) is not what was stored")
                 }
                 events.append(event)
             }
+            if events.count < limit {
+                try self.requireEnd(
+                    of: run, version: events.last?.version ?? max(0, version), chain, db)
+            }
             return events
+        }
+    }
+
+    /// Whoever has read to the end of a run has read all of it: its row says how long it is, and its last link.
+    private func requireEnd(
+        of run: RunIdentifier, version: Int64, _ chain: EventChain, _ db: Database
+    ) throws {
+        let row = try Row.fetchOne(
+            db.cachedStatement(sql: "SELECT version, chain FROM run WHERE run = ?"),
+            arguments: [run.rawValue])
+        guard let row else { return }
+        let length: Int64 = row["version"]
+        guard version == length, chain.link == [UInt8](row["chain"] as Data) else {
+            throw DamagedHistory(
+                path: path,
+                "run \(run) has \(version) events of \(length), or its last one is not what was stored"
+            )
         }
     }
 

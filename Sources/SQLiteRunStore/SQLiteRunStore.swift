@@ -13,20 +13,17 @@ import UpgradeModel
 public final class SQLiteRunStore: Sendable {
     /// How much of the file is examined when it is opened.
     public enum Examination: Sendable {
-        /// Pages, and the chain of every run: for the coordinator.
+        /// Pages, and the chain of every run: as long as the whole history takes.
         case full
-        /// Nothing but the header: for a command that adds a token.
+        /// Nothing but the header; what is read later is held against its chain then.
         case none
     }
 
-    /// The most appends that wait for one commit.
-    static let waitingLimit = 4096
     /// How long a lock of another process (`sluice token`, a backup) is waited for, in seconds.
     static let busyTimeout = 10.0
 
     let database: DatabaseQueue
     let path: String
-    let waiting = Mutex<[WaitingAppend]>([])
     /// How often this store itself may have changed tokens or nodes; one too many costs a look.
     let ownRegistryChanges = Mutex<Int64>(0)
     private let fault = Mutex<StoreFailure?>(nil)
@@ -100,6 +97,8 @@ public final class SQLiteRunStore: Sendable {
         if let fault = fault.withLock({ $0 }) { return .failure(fault) }
         do {
             return .success(try work())
+        } catch let damage as DamagedHistory {
+            return .failure(damage.failure)
         } catch {
             return .failure(remember(StoreFailure(error, path: path)))
         }
@@ -113,8 +112,8 @@ public final class SQLiteRunStore: Sendable {
         }
     }
 
-    /// The failure that stopped the store, if any; `/healthz` tells it.
-    public var stoppedBy: StoreFailure? { fault.withLock { $0 } }
+    /// The failure that stopped the store, if any.
+    var stoppedBy: StoreFailure? { fault.withLock { $0 } }
 }
 
 /// A rollback journal that is truncated and synced at each commit.

@@ -30,6 +30,8 @@ extension StoreFailure {
                 "\(path): \(what); free space on its disk, then start the coordinator again")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             self = .damaged(path, what)
+        case .SQLITE_CANTOPEN where hasNoDescriptorLeft():
+            self = .io("\(path): too many open files; \(tooFewDescriptors)")
         case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
             self = .io("\(path): \(what); do it as the coordinator's user, or give another --data")
         case .SQLITE_BUSY, .SQLITE_LOCKED:

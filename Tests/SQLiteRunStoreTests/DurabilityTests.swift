@@ -152,23 +152,49 @@ import UpgradeModel
         }
     }
 
+    private static let edits = [
+        "UPDATE event SET body = x'61' WHERE version = 2",
+        "UPDATE event SET at = at + 1 WHERE version = 3",
+        "UPDATE event SET epoch = 0 WHERE version = 1",
+        "DELETE FROM event WHERE version = 3",
+        "DELETE FROM event WHERE version = 1",
+        "UPDATE event SET version = 9 WHERE version = 3",
+        "UPDATE run SET version = 2; DELETE FROM event WHERE version = 3",
+        "DELETE FROM event",
+    ]
+
     @Test(
         "refuses to start on an edited, removed or reordered event, and names the run",
-        arguments: [
-            "UPDATE event SET body = x'61' WHERE version = 2",
-            "UPDATE event SET at = at + 1 WHERE version = 3",
-            "UPDATE event SET epoch = 0 WHERE version = 1",
-            "DELETE FROM event WHERE version = 3",
-            "DELETE FROM event WHERE version = 1",
-            "UPDATE event SET version = 9 WHERE version = 3",
-            "UPDATE run SET version = 2; DELETE FROM event WHERE version = 3",
-            "DELETE FROM event",
-        ])
+        arguments: Self.edits)
     func refusesAnEditedEvent(_ edit: String) async throws {
         let directory = try TemporaryDirectory()
         try await storeThree(directory.path)
         try self.edit(directory.path, edit)
         await expectCorrupt("run run-1") { try await SQLiteRunStore(directory: directory.path) }
+    }
+
+    @Test(
+        "finds an edited, removed or reordered event when a run is read, and goes on with the other runs",
+        arguments: Self.edits)
+    func findsAnEditedEventWhenRead(_ edit: String) async throws {
+        let directory = try TemporaryDirectory()
+        try await storeThree(directory.path)
+        try self.edit(directory.path, edit)
+        let store = try await SQLiteRunStore(directory: directory.path, examine: .none)
+        await expectCorrupt("run run-1") { try await store.events(of: run1, after: 0, limit: 9) }
+        let lease = FileLeaderLease(directory: directory.path, store: store)
+        let epoch = try await lease.acquire(holder: "two")
+        try await store.append(
+            JournalAppend(run2, after: 0, epoch: epoch, ["x"], claim: .take(shop)))
+        #expect(try await store.events(of: run2, after: 0, limit: 9).map(\.text) == ["x"])
+        await store.close()
+    }
+
+    @Test("says that there are too many open files, and where their number is set")
+    func noDescriptorLeft() async throws {
+        let failure = systemFailure("open", "/srv/sluice.db", EMFILE)
+        #expect("\(failure)".contains("LimitNOFILE"))
+        #expect(!"\(failure)".contains("coordinator's user"))
     }
 
     @Test("refuses to start on a torn page")
@@ -227,57 +253,8 @@ import UpgradeModel
         #expect(try await other.events(of: run1, after: 0, limit: 99).count == 50)
     }
 
-    @Test("shares a commit between appends that wait at the same time")
-    func groupCommit() async throws {
-        let directory = try TemporaryDirectory()
-        let store = try await SQLiteRunStore(directory: directory.path)
-        let lease = FileLeaderLease(directory: directory.path, store: store)
-        let epoch = try await lease.acquire(holder: "one")
-        let before = try await changeCounter(directory.path)
-        let busy = AsyncStream<Void>.makeStream()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            // Keeps the writer busy until every append waits.
-            group.addTask {
-                try await store.perform { _ in
-                    busy.continuation.finish()
-                    let deadline = ContinuousClock.now + .seconds(30)
-                    while store.waiting.withLock({ $0.count }) < 100, ContinuousClock.now < deadline
-                    {
-                        usleep(500)
-                    }
-                }
-            }
-            // An append that came before would be alone in its commit.
-            for await _ in busy.stream {}
-            for number in 0..<100 {
-                group.addTask {
-                    let fleet = FleetName(unchecked: "fleet-\(number)")
-                    try await store.append(
-                        JournalAppend(
-                            RunIdentifier(unchecked: "run-\(number)"), after: 0, epoch: epoch,
-                            ["x"],
-                            claim: .take(fleet)))
-                }
-            }
-            try await group.waitForAll()
-        }
-        #expect(try await store.claims().count == 100)
-        // 100 commits would count 100.
-        #expect(try await changeCounter(directory.path) - before < 10)
-    }
-
     private func edit(_ directory: String, _ sql: String) throws {
         try DatabaseQueue(path: "\(directory)/sluice.db").write { try $0.execute(sql: sql) }
-    }
-
-    /// SQLite's count of commits, at byte 24 of the file.
-    private func changeCounter(_ directory: String) async throws -> Int {
-        let descriptor = open("\(directory)/sluice.db", O_RDONLY)
-        try #require(descriptor >= 0)
-        defer { Glibc.close(descriptor) }
-        var bytes = [UInt8](repeating: 0, count: 4)
-        try #require(pread(descriptor, &bytes, 4, 24) == 4)
-        return bytes.reduce(0) { $0 << 8 | Int($1) }
     }
 
     private func storeThree(_ directory: String) async throws {
