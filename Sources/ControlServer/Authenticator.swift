@@ -10,21 +10,17 @@ import UpgradeModel
 
 /// Who asks: the one place where a request becomes an identity.
 ///
-/// A bearer token today; a certificate's name later. An identity is remembered until the registry has changed, which is looked at
-/// twice a second: asked for each token, the store would be kept from its commits in a large fleet's write window. A revoked token
-/// is refused a second later at most.
+/// A bearer token today; a certificate's name later. The hashes of all tokens are in memory, so that nobody, and no stranger with
+/// tokens that he makes up, keeps the store from its commits. Twice a second it is looked at whether the registry has changed: a
+/// revoked token is refused a second later at most.
 final class Authenticator: Sendable {
     private struct State {
-        var known: [Digest: Identity?] = [:]
+        var known: [Digest: Identity] = [:]
         /// The registry's changes that `known` is of, and when that was looked at.
         var changes: Int64?
         var checkedAt = ContinuousClock.now
         var isChecking = false
-        /// Counts what was forgotten, so that an answer from before is not kept.
-        var generation = 0
     }
-
-    private static let memoryLimit = 20_000
 
     private let registry: any Registry
     private let interval: Duration
@@ -48,31 +44,19 @@ final class Authenticator: Sendable {
     }
 
     func identity(of token: Token) async throws(APIError) -> Identity {
-        guard let identity = try await identity(ofHash: token.hash) else {
+        do throws(StoreFailure) {
+            try await readWhenChanged()
+        } catch {
+            throw APIError(error)
+        }
+        guard let identity = state.withLock({ $0.known[token.hash] }) else {
             throw .unauthorized("the token is not known, or was revoked")
         }
         return identity
     }
 
-    private func identity(ofHash hash: Digest) async throws(APIError) -> Identity? {
-        do throws(StoreFailure) {
-            try await forgetWhenChanged()
-            let (found, generation) = state.withLock { ($0.known[hash], $0.generation) }
-            if let found { return found }
-            let identity = try await registry.identity(ofTokenHash: hash)
-            state.withLock { state in
-                guard state.generation == generation else { return }
-                if state.known.count >= Self.memoryLimit { state.known = [:] }
-                state.known[hash] = .some(identity)
-            }
-            return identity
-        } catch {
-            throw APIError(error)
-        }
-    }
-
     /// One request looks for all; the others go on with what is known while that is not older than a second.
-    private func forgetWhenChanged() async throws(StoreFailure) {
+    private func readWhenChanged() async throws(StoreFailure) {
         let now = ContinuousClock.now
         let isLooking = state.withLock { state in
             let age = now - state.checkedAt
@@ -85,11 +69,14 @@ final class Authenticator: Sendable {
         guard isLooking else { return }
         defer { state.withLock { $0.isChecking = false } }
         let changes = try await registry.changes()
+        if state.withLock({ $0.changes == changes }) {
+            return state.withLock { $0.checkedAt = max($0.checkedAt, now) }
+        }
+        // Read after the number: what changes in between is read once more, never missed.
+        let identities = try await registry.identities()
         state.withLock { state in
-            if state.changes != changes {
-                state.known = [:]
-                state.generation += 1
-            }
+            guard now >= state.checkedAt || state.changes == nil else { return }
+            state.known = identities
             state.changes = changes
             state.checkedAt = max(state.checkedAt, now)
         }
@@ -97,6 +84,8 @@ final class Authenticator: Sendable {
 }
 
 extension Route.Audience {
+    func contains(_ identity: Identity) -> Bool { (try? admit(identity)) != nil }
+
     /// Refuses whoever may not ask.
     func admit(_ identity: Identity) throws(APIError) {
         switch (self, identity) {
@@ -114,11 +103,11 @@ extension Route.Audience {
 extension APIError {
     static func unauthorized(_ message: String) -> APIError {
         APIError(
-            code: "unauthorized", message: message,
+            .unauthorized, message: message,
             advice: "make one on the coordinator's machine with `sluice token create`")
     }
 
     static func forbidden(_ message: String) -> APIError {
-        APIError(code: "forbidden", message: message, advice: "use a token of the right kind")
+        APIError(.forbidden, message: message, advice: "use a token of the right kind")
     }
 }

@@ -7,6 +7,7 @@ public import UpgradeModel
 public final class InMemoryBlobStore: BlobStore {
     private let blobs = Mutex<[Digest: [UInt8]]>([:])
     private let old = Mutex<Set<Digest>>([])
+    private let room = Mutex<DiskSpace?>(nil)
     private let digest: @Sendable ([UInt8]) -> Digest
 
     /// - Parameter digest: takes a SHA-256; given from outside because this room has no C library beneath it.
@@ -17,6 +18,16 @@ public final class InMemoryBlobStore: BlobStore {
     public func size(of blob: Digest) async throws(StoreFailure) -> Int64? {
         blobs.withLock { $0[blob].map { Int64($0.count) } }
     }
+
+    public func renew(_ blob: Digest) async throws(StoreFailure) -> Int64? {
+        old.withLock { _ = $0.remove(blob) }
+        return try await size(of: blob)
+    }
+
+    public func space() async throws(StoreFailure) -> DiskSpace? { room.withLock { $0 } }
+
+    /// Has the store say that it is on a disk with this much room.
+    public func letSpaceBe(_ space: DiskSpace?) { room.withLock { $0 = space } }
 
     public func read(_ blob: Digest, offset: Int64, length: Int) async throws(StoreFailure)
         -> [UInt8]

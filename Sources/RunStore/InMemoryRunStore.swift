@@ -102,20 +102,24 @@ public final class InMemoryRunStore: Journal, Registry {
 
     // MARK: Registry
 
-    public func addToken(
-        hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
-    ) async throws(StoreFailure) {
+    public func addTokens(_ tokens: [NewToken], at now: Instant) async throws(StoreFailure) {
         state.withLock { state in
             state.registryChanges += 1
-            state.tokens[hash] = Token(identity: identity)
-            guard case .node(let name) = identity else { return }
-            let known = state.nodes[name]?.labels ?? [:]
-            state.nodes[name] = NodeRecord(name: name, labels: labels.isEmpty ? known : labels)
+            for token in tokens {
+                if token.replaces {
+                    state.tokens = state.tokens.filter { $0.value.identity != token.identity }
+                }
+                state.tokens[token.hash] = Token(identity: token.identity)
+                guard case .node(let name) = token.identity else { continue }
+                let known = state.nodes[name]?.labels ?? [:]
+                state.nodes[name] = NodeRecord(
+                    name: name, labels: token.labels.isEmpty ? known : token.labels)
+            }
         }
     }
 
-    public func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity? {
-        state.withLock { $0.tokens[hash]?.identity }
+    public func identities() async throws(StoreFailure) -> [Digest: Identity] {
+        state.withLock { $0.tokens.mapValues(\.identity) }
     }
 
     @discardableResult

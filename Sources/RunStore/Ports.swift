@@ -14,12 +14,31 @@ public protocol LeaderLease: Sendable {
 public protocol BlobStore: Sendable {
     /// The size in bytes, or `nil` when it is not there.
     func size(of blob: Digest) async throws(StoreFailure) -> Int64?
+    /// The size, as `size` says it; the blob is as if it had just come, so that `prune` leaves it for another hour.
+    func renew(_ blob: Digest) async throws(StoreFailure) -> Int64?
     /// At most `length` bytes from `offset`; fewer only at the end.
     func read(_ blob: Digest, offset: Int64, length: Int) async throws(StoreFailure) -> [UInt8]
     /// Begins to receive a blob. Nothing is visible before `finish` has verified the digest.
     func receive(_ blob: Digest, limit: Int64) async throws(StoreFailure) -> any BlobReceiver
     /// Removes every blob that is not in the set and older than an hour.
     func prune(keeping blobs: Set<Digest>) async throws(StoreFailure)
+    /// How much room the disk has; `nil` for a store that is not on one.
+    func space() async throws(StoreFailure) -> DiskSpace?
+}
+
+/// How much room the disk of a store has, in bytes.
+public struct DiskSpace: Hashable, Sendable {
+    public var free: Int64
+    /// What blobs leave free, so that the journal on the same disk can go on.
+    public var reserve: Int64
+
+    public init(free: Int64, reserve: Int64) {
+        self.free = free
+        self.reserve = reserve
+    }
+
+    /// Half of the reserve is for what operators ask; the other half is for the leader's own records alone.
+    public var isLow: Bool { free < reserve / 2 }
 }
 
 /// One blob on its way in.
@@ -47,12 +66,31 @@ public enum Identity: Hashable, Sendable {
     case `operator`(OperatorName)
 }
 
+/// A token to be stored: its SHA-256, whose it is, and the labels of a node.
+public struct NewToken: Hashable, Sendable {
+    public var hash: Digest
+    public var identity: Identity
+    /// Replace the node's labels when there are any.
+    public var labels: [String: String]
+    /// Whether every earlier token of the same owner ends.
+    public var replaces: Bool
+
+    public init(
+        hash: Digest, identity: Identity, labels: [String: String] = [:], replaces: Bool = false
+    ) {
+        self.hash = hash
+        self.identity = identity
+        self.labels = labels
+        self.replaces = replaces
+    }
+}
+
 /// Tokens (as hashes) and the inventory of nodes.
 public protocol Registry: Sendable {
-    /// Stores the SHA-256 of a token. A node's earlier tokens stay valid until they are revoked.
-    func addToken(hash: Digest, for identity: Identity, labels: [String: String], at now: Instant)
-        async throws(StoreFailure)
-    func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity?
+    /// Stores all of them, or none. An owner's earlier tokens stay valid until they are replaced or revoked.
+    func addTokens(_ tokens: [NewToken], at now: Instant) async throws(StoreFailure)
+    /// Whose each token is, by its SHA-256: a few thousand at most, so that nobody has to ask for a single one.
+    func identities() async throws(StoreFailure) -> [Digest: Identity]
     /// - Returns: false when nobody of that name was there.
     @discardableResult
     func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool
@@ -60,4 +98,13 @@ public protocol Registry: Sendable {
     func changes() async throws(StoreFailure) -> Int64
     /// Every node, sorted by name.
     func nodes() async throws(StoreFailure) -> [NodeRecord]
+}
+
+extension Registry {
+    /// Stores one token.
+    public func addToken(
+        hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
+    ) async throws(StoreFailure) {
+        try await addTokens([NewToken(hash: hash, identity: identity, labels: labels)], at: now)
+    }
 }

@@ -32,10 +32,26 @@ public final class FileBlobStore: BlobStore {
     public func size(of blob: Digest) async throws(StoreFailure) -> Int64? {
         let path = path(of: blob)
         return try await lanes.run(blob.hashValue) { () throws(StoreFailure) in
-            var status = stat()
-            if stat(path, &status) == 0 { return Int64(status.st_size) }
-            guard errno == ENOENT else { throw systemFailure("inspect", path) }
-            return nil
+            try sizeOfFile(path)
+        }
+    }
+
+    public func renew(_ blob: Digest) async throws(StoreFailure) -> Int64? {
+        let path = path(of: blob)
+        return try await lanes.run(blob.hashValue) { () throws(StoreFailure) in
+            guard utimensat(AT_FDCWD, path, nil, 0) == 0 else {
+                guard errno == ENOENT else { throw systemFailure("renew", path) }
+                return nil
+            }
+            return try sizeOfFile(path)
+        }
+    }
+
+    public func space() async throws(StoreFailure) -> DiskSpace? {
+        let root = root
+        let reserve = reserve
+        return try await lanes.run(0) { () throws(StoreFailure) in
+            DiskSpace(free: try bytesFree(at: root), reserve: reserve)
         }
     }
 
@@ -76,12 +92,19 @@ public final class FileBlobStore: BlobStore {
 
     public func prune(keeping kept: Set<Digest>) async throws(StoreFailure) {
         let root = root
-        try await lanes.run(0) { () throws(StoreFailure) in
+        let found = try await lanes.run(0) { () throws(StoreFailure) in
+            var found: [(blob: Digest?, path: String)] = []
             for directory in try names(in: root) {
                 for name in try names(in: "\(root)/\(directory)") {
-                    if let blob = Digest(name), kept.contains(blob) { continue }
-                    try removeIfOld("\(root)/\(directory)/\(name)", seconds: Self.grace)
+                    found.append((Digest(name), "\(root)/\(directory)/\(name)"))
                 }
+            }
+            return found
+        }
+        for (blob, path) in found where blob.map({ !kept.contains($0) }) ?? true {
+            // On the blob's own lane, so that it cannot be renewed between the look at its age and its end.
+            try await lanes.run(blob?.hashValue ?? 0) { () throws(StoreFailure) in
+                try removeIfOld(path, seconds: Self.grace)
             }
         }
     }
@@ -102,6 +125,20 @@ private func readUpTo(
         bytes += part.prefix(count)
     }
     return bytes
+}
+
+/// - Returns: `nil` when there is no such file.
+private func sizeOfFile(_ path: String) throws(StoreFailure) -> Int64? {
+    var status = stat()
+    if stat(path, &status) == 0 { return Int64(status.st_size) }
+    guard errno == ENOENT else { throw systemFailure("inspect", path) }
+    return nil
+}
+
+private func bytesFree(at path: String) throws(StoreFailure) -> Int64 {
+    var space = statvfs()
+    guard statvfs(path, &space) == 0 else { throw systemFailure("inspect", path) }
+    return Int64(space.f_bavail) * Int64(space.f_frsize)
 }
 
 private func names(in directory: String) throws(StoreFailure) -> [String] {

@@ -7,23 +7,11 @@ import Synchronization
 public import UpgradeModel
 
 extension SQLiteRunStore: Registry {
-    public func addToken(
-        hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
-    ) async throws(StoreFailure) {
+    public func addTokens(_ tokens: [NewToken], at now: Instant) async throws(StoreFailure) {
         defer { ownRegistryChanges.withLock { $0 += 1 } }
         try await perform { db in
             try db.inTransaction(.immediate) {
-                try db.execute(
-                    sql:
-                        "INSERT OR REPLACE INTO token (hash, kind, name, created_at) VALUES (?, ?, ?, ?)",
-                    arguments: [hash.hexadecimal, identity.kind, identity.name, now.milliseconds])
-                guard case .node(let name) = identity else { return .commit }
-                let text = try String(decoding: sortedEncoder().encode(labels), as: UTF8.self)
-                try db.execute(
-                    sql: """
-                        INSERT INTO node (name, labels) VALUES (?, ?) ON CONFLICT (name)
-                        DO UPDATE SET labels = CASE WHEN excluded.labels = '{}' THEN labels ELSE excluded.labels END
-                        """, arguments: [name.rawValue, text])
+                for token in tokens { try add(token, at: now, in: db) }
                 return .commit
             }
         }
@@ -36,12 +24,18 @@ extension SQLiteRunStore: Registry {
             + own
     }
 
-    public func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity? {
-        try await perform { db in
-            let row = try Row.fetchOne(
-                db.cachedStatement(sql: "SELECT kind, name FROM token WHERE hash = ?"),
-                arguments: [hash.hexadecimal])
-            return row.flatMap { Identity(kind: $0["kind"], name: $0["name"]) }
+    public func identities() async throws(StoreFailure) -> [Digest: Identity] {
+        let path = path
+        return try await perform { db in
+            var identities: [Digest: Identity] = [:]
+            let rows = try Row.fetchCursor(db, sql: "SELECT hash, kind, name FROM token")
+            while let row = try rows.next() {
+                guard let hash = Digest(row["hash"]),
+                    let identity = Identity(kind: row["kind"], name: row["name"])
+                else { throw StoreFailure.damaged(path, "a token has an impossible owner or hash") }
+                identities[hash] = identity
+            }
+            return identities
         }
     }
 
@@ -77,6 +71,26 @@ extension SQLiteRunStore: Registry {
             }
         }
     }
+}
+
+private func add(_ token: NewToken, at now: Instant, in db: Database) throws {
+    let identity = token.identity
+    if token.replaces {
+        try db.cachedStatement(sql: "DELETE FROM token WHERE kind = ? AND name = ?")
+            .execute(arguments: [identity.kind, identity.name])
+    }
+    try db.cachedStatement(
+        sql: "INSERT OR REPLACE INTO token (hash, kind, name, created_at) VALUES (?, ?, ?, ?)"
+    ).execute(
+        arguments: [token.hash.hexadecimal, identity.kind, identity.name, now.milliseconds])
+    guard case .node(let name) = identity else { return }
+    let text = try String(decoding: sortedEncoder().encode(token.labels), as: UTF8.self)
+    try db.cachedStatement(
+        sql: """
+            INSERT INTO node (name, labels) VALUES (?, ?) ON CONFLICT (name)
+            DO UPDATE SET labels = CASE WHEN excluded.labels = '{}' THEN labels ELSE excluded.labels END
+            """
+    ).execute(arguments: [name.rawValue, text])
 }
 
 private func sortedEncoder() -> JSONEncoder {

@@ -103,7 +103,8 @@ import UpgradeModel
     }
 
     @Test(
-        "a token is looked up once while the registry is as it was, and again when it has changed")
+        "the tokens are read once while the registry is as it was, however many strangers ask, and again when it has changed"
+    )
     func remembered() async throws {
         let registry = CountingRegistry()
         let authenticator = Authenticator(registry: registry, interval: .zero)
@@ -112,6 +113,9 @@ import UpgradeModel
         try await registry.store.addToken(
             hash: token.hash, for: node, labels: [:], at: Instant(milliseconds: 0))
         for _ in 0..<5 { #expect(try await authenticator.identity(of: token) == node) }
+        for _ in 0..<1000 {
+            await #expect(throws: APIError.self) { try await authenticator.identity(of: Token()) }
+        }
         #expect(registry.lookups == 1)
         try await registry.store.addToken(
             hash: Token().hash, for: node, labels: [:], at: Instant(milliseconds: 0))

@@ -4,22 +4,20 @@ import RunStore
 import Synchronization
 import UpgradeModel
 
-/// A registry that counts how often a token is looked up.
+/// A registry that counts how often the tokens are read.
 final class CountingRegistry: Registry {
     let store = InMemoryRunStore()
     private let count = Mutex(0)
 
     var lookups: Int { count.withLock { $0 } }
 
-    func identity(ofTokenHash hash: Digest) async throws(StoreFailure) -> Identity? {
+    func identities() async throws(StoreFailure) -> [Digest: Identity] {
         count.withLock { $0 += 1 }
-        return try await store.identity(ofTokenHash: hash)
+        return try await store.identities()
     }
 
-    func addToken(
-        hash: Digest, for identity: Identity, labels: [String: String], at now: Instant
-    ) async throws(StoreFailure) {
-        try await store.addToken(hash: hash, for: identity, labels: labels, at: now)
+    func addTokens(_ tokens: [NewToken], at now: Instant) async throws(StoreFailure) {
+        try await store.addTokens(tokens, at: now)
     }
     func revokeTokens(of identity: Identity) async throws(StoreFailure) -> Bool {
         try await store.revokeTokens(of: identity)

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
+import Glibc
 import RunStore
+import SQLiteRunStore
 import Testing
+import TestSupport
 import UpgradeModel
 
 @Suite("A blob store") struct BlobConformanceTests {
@@ -82,6 +85,31 @@ import UpgradeModel
         try await blobs.put(Array("kept".utf8), pieces: 1)
         try await blobs.prune(keeping: [Digest.sha256(of: "kept")])
         #expect(try await blobs.size(of: Digest.sha256(of: "kept")) == 4)
+    }
+
+    @Test("renews a blob that is there, and only that", arguments: Implementation.allCases)
+    func renews(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        try await blobs.put(Array("here".utf8), pieces: 1)
+        #expect(try await blobs.renew(Digest.sha256(of: "here")) == 4)
+        #expect(try await blobs.renew(Digest.sha256(of: "not here")) == nil)
+    }
+
+    @Test("on a disk throws away what is older than an hour, unless it was renewed")
+    func prunesOld() async throws {
+        let directory = try TemporaryDirectory()
+        let blobs = try await FileBlobStore(directory: directory.path)
+        for text in ["old", "renewed"] {
+            try await blobs.put(Array(text.utf8), pieces: 1)
+            let digest = Digest.sha256(of: text)
+            let path = "\(directory.path)/blobs/\(digest.hexadecimal.prefix(2))/\(digest)"
+            var times = [timespec(tv_sec: 1000, tv_nsec: 0), timespec(tv_sec: 1000, tv_nsec: 0)]
+            try #require(utimensat(AT_FDCWD, path, &times, 0) == 0)
+        }
+        _ = try await blobs.renew(Digest.sha256(of: "renewed"))
+        try await blobs.prune(keeping: [])
+        #expect(try await blobs.size(of: Digest.sha256(of: "old")) == nil)
+        #expect(try await blobs.size(of: Digest.sha256(of: "renewed")) == 7)
     }
 }
 

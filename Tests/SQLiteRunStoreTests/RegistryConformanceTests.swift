@@ -17,9 +17,9 @@ import UpgradeModel
         let registry = try await implementation.open().registry
         try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
         try await registry.addToken(hash: .sha256(of: "o"), for: person, labels: [:], at: now)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "n")) == node)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "o")) == person)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "x")) == nil)
+        #expect(try await registry.identities()[.sha256(of: "n")] == node)
+        #expect(try await registry.identities()[.sha256(of: "o")] == person)
+        #expect(try await registry.identities()[.sha256(of: "x")] == nil)
     }
 
     @Test(
@@ -30,8 +30,8 @@ import UpgradeModel
         try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
         try await registry.addToken(hash: .sha256(of: "o"), for: namesake, labels: [:], at: now)
         try await registry.revokeTokens(of: namesake)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "n")) == node)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "o")) == nil)
+        #expect(try await registry.identities()[.sha256(of: "n")] == node)
+        #expect(try await registry.identities()[.sha256(of: "o")] == nil)
         #expect(try await registry.nodes().map(\.name.rawValue) == ["web1"])
     }
 
@@ -53,6 +53,28 @@ import UpgradeModel
         #expect(nodes.map(\.name.rawValue) == ["web1", "web10", "web2"])
         #expect(nodes[0].labels == ["role": "web", "name": "web1"])
         #expect(nodes[2].labels == ["role": "db"])
+    }
+
+    @Test(
+        "stores many tokens at once; one that replaces ends the owner's earlier ones and no others",
+        arguments: Implementation.allCases)
+    func storesMany(_ implementation: Implementation) async throws {
+        let registry = try await implementation.open().registry
+        try await registry.addToken(hash: .sha256(of: "old"), for: node, labels: [:], at: now)
+        try await registry.addToken(hash: .sha256(of: "o"), for: person, labels: [:], at: now)
+        let others = (2...300).map { number in
+            NewToken(
+                hash: .sha256(of: "n\(number)"),
+                identity: .node(NodeName(unchecked: "web\(number)")), labels: ["role": "web"])
+        }
+        let replacing = NewToken(hash: .sha256(of: "new"), identity: node, replaces: true)
+        try await registry.addTokens(others + [replacing], at: now)
+        let identities = try await registry.identities()
+        #expect(identities.count == 301)
+        #expect(identities[.sha256(of: "old")] == nil)
+        #expect(identities[.sha256(of: "new")] == node)
+        #expect(identities[.sha256(of: "o")] == person)
+        #expect(try await registry.nodes().count == 300)
     }
 
     @Test("says when it has changed, and not otherwise", arguments: Implementation.allCases)
@@ -88,8 +110,8 @@ import UpgradeModel
         try await registry.addToken(hash: .sha256(of: "1"), for: node, labels: ["a": "b"], at: now)
         try await registry.addToken(hash: .sha256(of: "2"), for: node, labels: [:], at: now)
         #expect(try await registry.revokeTokens(of: node))
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "1")) == nil)
-        #expect(try await registry.identity(ofTokenHash: .sha256(of: "2")) == nil)
+        #expect(try await registry.identities()[.sha256(of: "1")] == nil)
+        #expect(try await registry.identities()[.sha256(of: "2")] == nil)
         #expect(try await registry.nodes().isEmpty)
         #expect(try await !registry.revokeTokens(of: node))
         #expect(try await !registry.revokeTokens(of: person))
