@@ -34,7 +34,7 @@ public struct StatusReceipt: Hashable, Codable, Sendable {
 
 /// The body of every answer that is not 2xx.
 public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConvertible {
-    /// A stable word for programs: `fleet-held`, `invalid-plan`, `not-found`, `refused`, `unauthorized`, `too-large`, `unavailable`.
+    /// A stable word for programs: one of `Code`, or of a later version.
     public var code: String
     public var message: String
     public var advice: String?
@@ -49,5 +49,45 @@ public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConverti
         self.diagnostics = diagnostics
     }
 
+    public init(
+        _ code: Code, message: String, advice: String? = nil, diagnostics: [Diagnostic] = []
+    ) {
+        self.init(
+            code: code.rawValue, message: message, advice: advice, diagnostics: diagnostics)
+    }
+
     public var description: String { advice.map { "\(message); \($0)" } ?? message }
+
+    /// Every reason that a coordinator gives; each has one HTTP status.
+    public enum Code: String, Sendable, CaseIterable {
+        case malformed
+        case protocolVersion = "protocol"
+        case unauthorized
+        case forbidden
+        case notFound = "not-found"
+        case methodNotAllowed = "method-not-allowed"
+        case timeout
+        case tooLarge = "too-large"
+        case tooMany = "too-many"
+        case range
+        case unavailable
+        case full
+        case invalidPlan = "invalid-plan"
+        case noNodes = "no-nodes"
+        case unknownNode = "unknown-node"
+        case refused
+        case requestUsed = "request-used"
+        case fleetHeld = "fleet-held"
+        case nodeHeld = "node-held"
+        case quarantinedLeftOut = "quarantined-left-out"
+        case allQuarantined = "all-quarantined"
+        case runEnded = "run-ended"
+        case alreadyTurningBack = "already-turning-back"
+        case pastPointOfNoReturn = "past-point-of-no-return"
+        case notPaused = "not-paused"
+        case alreadyPaused = "already-paused"
+        case notGoing = "not-going"
+        case nothingToApprove = "nothing-to-approve"
+        case nothingToRetry = "nothing-to-retry"
+    }
 }

@@ -23,7 +23,9 @@ extension Response {
     static func error(_ error: APIError) -> Response {
         var response = json(error, status: error.status)
         if error.status == .unauthorized { response.headers[.wwwAuthenticate] = "Bearer" }
-        if error.status == .serviceUnavailable { response.headers[.retryAfter] = "1" }
+        if error.status == .serviceUnavailable || error.status == .tooManyRequests {
+            response.headers[.retryAfter] = "1"
+        }
         return response
     }
 
@@ -35,32 +37,38 @@ extension Response {
 }
 
 extension APIError {
-    /// The HTTP status of a reason.
+    /// The HTTP status of a reason. One that is not in the list is a fault of this program.
     var status: HTTPResponse.Status {
-        switch code {
-        case "unauthorized": .unauthorized
-        case "forbidden": .forbidden
-        case "not-found": .notFound
-        case "method-not-allowed": .methodNotAllowed
-        case "too-large": .contentTooLarge
-        case "range": .rangeNotSatisfiable
-        case "malformed", "protocol": .badRequest
-        case "unavailable": .serviceUnavailable
-        case "full": HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
-        case "invalid-plan", "no-nodes", "unknown-node", "refused": .unprocessableContent
-        default: .conflict
+        switch Code(rawValue: code) {
+        case .unauthorized: .unauthorized
+        case .forbidden: .forbidden
+        case .notFound: .notFound
+        case .methodNotAllowed: .methodNotAllowed
+        case .timeout: .requestTimeout
+        case .tooLarge: .contentTooLarge
+        case .tooMany: .tooManyRequests
+        case .range: .rangeNotSatisfiable
+        case .malformed, .protocolVersion: .badRequest
+        case .unavailable: .serviceUnavailable
+        case .full: HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
+        case .invalidPlan, .noNodes, .unknownNode, .refused: .unprocessableContent
+        case .requestUsed, .fleetHeld, .nodeHeld, .quarantinedLeftOut, .allQuarantined, .runEnded,
+            .alreadyTurningBack, .pastPointOfNoReturn, .notPaused, .alreadyPaused, .notGoing,
+            .nothingToApprove, .nothingToRetry:
+            .conflict
+        case nil: .internalServerError
         }
     }
 
     static func malformed(_ message: String) -> APIError {
         APIError(
-            code: "malformed", message: message,
+            .malformed, message: message,
             advice: "use an agent and a CLI of the coordinator's version")
     }
 
     static func tooLarge(_ what: String, limit: Int64) -> APIError {
         APIError(
-            code: "too-large",
+            .tooLarge,
             message: "what was sent is larger than the limit of a \(what), \(limit) bytes",
             advice: "docs/coordinator.md lists the limits")
     }

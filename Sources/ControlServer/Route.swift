@@ -59,13 +59,13 @@ enum Route: Hashable {
         let candidates = Route.candidates(path)
         if candidates.isEmpty {
             throw APIError(
-                code: "not-found", message: "there is no such path",
+                .notFound, message: "there is no such path",
                 advice: "see docs/coordinator.md for those there are")
         }
         guard let found = candidates.first(where: { $0.0 == method }) else {
             let allowed = candidates.map(\.0.rawValue).joined(separator: ", ")
             throw APIError(
-                code: "method-not-allowed", message: "\(method.rawValue) is not allowed here",
+                .methodNotAllowed, message: "\(method.rawValue) is not allowed here",
                 advice: "use \(allowed)")
         }
         self = found.1

@@ -14,32 +14,55 @@ extension APIError {
             let date = Date(timeIntervalSince1970: Double(since.milliseconds / 1000))
             message += " at \(date.formatted(.iso8601))"
         }
-        self.init(code: refusal.code, message: message, advice: refusal.advice)
+        self.init(Code(refusal), message: message, advice: refusal.advice)
     }
 
     /// What a failure of a store says to whoever asked.
     public init(_ failure: StoreFailure) {
         switch failure {
-        case .notFound: self.init(code: "not-found", message: failure.text)
-        case .rejected: self.init(code: "refused", message: failure.text)
-        case .full: self.init(code: "full", message: failure.text)
-        case .fleetHeld: self.init(code: "fleet-held", message: failure.text)
+        case .notFound: self.init(.notFound, message: failure.text)
+        case .rejected: self.init(.refused, message: failure.text)
+        case .full: self.init(.full, message: failure.text)
+        case .fleetHeld: self.init(.fleetHeld, message: failure.text)
         case .conflict, .superseded, .leaderHeld, .corrupt, .io:
             self.init(
-                code: "unavailable", message: failure.text, advice: "see the coordinator's log")
+                .unavailable, message: failure.text, advice: "see the coordinator's log")
         }
     }
 
     /// The coordinator has stopped; the next one is asked.
     static let ended = APIError(
-        code: "unavailable", message: "this coordinator has stopped",
+        .unavailable, message: "this coordinator has stopped",
         advice: "ask again; its log says why it stopped")
 
     static let busy = APIError(
-        code: "unavailable", message: "the coordinator has more waiting than it takes",
+        .unavailable, message: "the coordinator has more waiting than it takes",
         advice: "ask again in a second")
 
     static func refused(_ message: String, _ advice: String? = nil) -> APIError {
-        APIError(code: "refused", message: message, advice: advice)
+        APIError(.refused, message: message, advice: advice)
+    }
+}
+
+extension APIError.Code {
+    init(_ refusal: Refusal) {
+        switch refusal {
+        case .noSuchRun: self = .notFound
+        case .fleetHeld: self = .fleetHeld
+        case .nodeHeld: self = .nodeHeld
+        case .unknownNode: self = .unknownNode
+        case .quarantinedLeftOut: self = .quarantinedLeftOut
+        case .allQuarantined: self = .allQuarantined
+        case .noNodes: self = .noNodes
+        case .invalidPlan: self = .invalidPlan
+        case .ended: self = .runEnded
+        case .alreadyTurningBack: self = .alreadyTurningBack
+        case .pastPointOfNoReturn: self = .pastPointOfNoReturn
+        case .notPaused: self = .notPaused
+        case .alreadyPaused: self = .alreadyPaused
+        case .notGoing: self = .notGoing
+        case .nothingToApprove: self = .nothingToApprove
+        case .nothingToRetry: self = .nothingToRetry
+        }
     }
 }
