@@ -161,7 +161,8 @@ let rooms: [Room] = [
         "ControlServer", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
         .room("RunStore"), .room("Coordinator"), .room("CurlClient"), .room("ContentDigest"),
         .room("UpgradeEngine"),
-        logging, metrics, arguments),
+        logging, metrics, arguments,
+        .product("HTTPTypes", package: "swift-http-types")),
     tests(
         "Operator", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
         .room("UpgradePlan"), .room("UpgradeEngine"), .room("ContentDigest"), arguments),

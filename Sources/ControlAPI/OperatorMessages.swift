@@ -142,12 +142,15 @@ public struct NodeRow: Hashable, Codable, Sendable {
     /// Milliseconds since the last status; `nil` when there was none under this coordinator.
     public var lastSeen: Span?
     public var status: NodeStatus?
+    /// What the coordinator has noticed about it that a person should know.
+    public var warning: String?
 
     public init(
         name: NodeName, standing: Standing, reached: Bool?, batch: Int?, reason: String?,
         lastSeen: Span?,
-        status: NodeStatus?
+        status: NodeStatus?, warning: String? = nil
     ) {
+        self.warning = warning
         self.name = name
         self.standing = standing
         self.reached = reached
@@ -165,11 +168,14 @@ public struct NodeView: Hashable, Codable, Sendable {
     public var run: RunIdentifier?
     public var lastSeen: Span?
     public var status: NodeStatus?
+    /// What the coordinator has noticed about it that a person should know.
+    public var warning: String?
 
     public init(
         name: NodeName, labels: [String: String], run: RunIdentifier?, lastSeen: Span?,
-        status: NodeStatus?
+        status: NodeStatus?, warning: String? = nil
     ) {
+        self.warning = warning
         self.name = name
         self.labels = labels
         self.run = run
@@ -183,7 +189,7 @@ public struct Health: Hashable, Codable, Sendable {
     /// Whether this coordinator leads and its store takes events.
     public var ok: Bool
     public var epoch: Epoch
-    /// Why it is not ok.
+    /// Why it is not ok; or, while it is, what a person should look at.
     public var reason: String?
 
     public init(ok: Bool, epoch: Epoch, reason: String? = nil) {

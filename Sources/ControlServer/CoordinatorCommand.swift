@@ -101,7 +101,8 @@ public struct CoordinatorCommand: AsyncParsableCommand {
         try serving.check()
         let metrics = PrometheusMetrics()
         MetricsSystem.bootstrap(metrics)
-        let store = try await SQLiteRunStore(directory: data.directory)
+        // What is folded is held against its chain; the rest of the history is examined while leading.
+        let store = try await SQLiteRunStore(directory: data.directory, examine: .none)
         let lease = FileLeaderLease(
             directory: data.directory, store: store, acceptOlderJournal: acceptOlderJournal)
         let blobs = try await FileBlobStore(directory: data.directory)

@@ -13,9 +13,12 @@ extension ControlResponder {
     /// Bytes read from the store at once.
     private static let piece = 256 * 1024
 
-    func readBlob(_ blob: Digest, isHead: Bool, range: String?) async throws(APIError) -> Response {
-        guard let size = try await size(of: blob) else {
-            throw APIError(code: "not-found", message: "there is no blob \(blob)")
+    /// - Parameter renews: an operator asks, who is about to start a run with it.
+    func readBlob(
+        _ blob: Digest, isHead: Bool, range: String?, renews: Bool
+    ) async throws(APIError) -> Response {
+        guard let size = try await size(of: blob, renews: renews) else {
+            throw APIError(.notFound, message: "there is no blob \(blob)")
         }
         var headers: HTTPFields = [
             .contentType: "application/octet-stream", .acceptRanges: "bytes", .eTag: "\"\(blob)\"",
@@ -34,7 +37,7 @@ extension ControlResponder {
         case .unsatisfiable:
             var response = Response.error(
                 APIError(
-                    code: "range", message: "the blob has \(size) bytes, the range lies beyond"))
+                    .range, message: "the blob has \(size) bytes, the range lies beyond"))
             response.headers[.contentRange] = "bytes */\(size)"
             return response
         }
@@ -55,9 +58,9 @@ extension ControlResponder {
         }
     }
 
-    private func size(of blob: Digest) async throws(APIError) -> Int64? {
+    private func size(of blob: Digest, renews: Bool) async throws(APIError) -> Int64? {
         do throws(StoreFailure) {
-            return try await blobs.size(of: blob)
+            return renews ? try await blobs.renew(blob) : try await blobs.size(of: blob)
         } catch {
             throw APIError(error)
         }
@@ -68,10 +71,10 @@ extension ControlResponder {
         if let announced = request.announcedLength, announced > Limits.blob {
             throw .tooLarge("blob", limit: Limits.blob)
         }
-        let isThere = try await size(of: blob) != nil
+        let isThere = try await size(of: blob, renews: true) != nil
         guard let slot = uploads.take() else {
             throw APIError(
-                code: "unavailable", message: "\(Limits.uploads) blobs are being received already",
+                .unavailable, message: "\(Limits.uploads) blobs are being received already",
                 advice: "send it again in a second")
         }
         defer { withExtendedLifetime(slot) {} }

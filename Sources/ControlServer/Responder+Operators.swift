@@ -35,7 +35,7 @@ extension ControlResponder {
         _ = try await control.view(of: run)
         guard let slot = streams.take() else {
             throw APIError(
-                code: "unavailable", message: "\(Limits.streams) event streams are open already",
+                .unavailable, message: "\(Limits.streams) event streams are open already",
                 advice: "end one, or ask with `sluice status`")
         }
         let control = control

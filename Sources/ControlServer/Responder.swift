@@ -38,6 +38,9 @@ struct ControlResponder: HTTPResponder {
     let streams = Slots(Limits.streams)
     /// Blobs received at once.
     let uploads = Slots(Limits.uploads)
+    /// Starts and requests of operators; statuses of nodes.
+    let requestRate = RequestRate(burst: 100, perSecond: 2)
+    let statusRate = RequestRate(burst: 400, perSecond: 50)
 
     func respond(to request: Request, context: ControlContext) async throws -> Response {
         let began = ContinuousClock.now
@@ -55,11 +58,13 @@ struct ControlResponder: HTTPResponder {
             if request.method == .put || request.method == .post {
                 response.closing(context.channel)
             }
-            log.info(
-                "refused",
+            // Whoever asks for a blob that is about to be uploaded hears that it is not there: no news.
+            let isNews = !(error.status == .notFound && request.method == .head)
+            log.log(
+                level: isNews ? .info : .debug, "refused",
                 metadata: [
                     "code": "\(error.code)", "path": "\(request.uri.path.prefix(200))",
-                    "why": "\(error.message)",
+                    "why": "\(error.message.prefix(500))",
                 ])
         }
         let dimensions = [("route", label), ("status", "\(response.status.code)")]
@@ -75,7 +80,7 @@ struct ControlResponder: HTTPResponder {
     private func checkProtocol(_ headers: HTTPFields) throws(APIError) {
         guard let sent = headers[.sluiceProtocol], sent != "\(protocolVersion)" else { return }
         throw APIError(
-            code: "protocol",
+            .protocolVersion,
             message: "protocol \(sent.prefix(16)) is not spoken here, \(protocolVersion) is",
             advice: "use an agent and a CLI of the coordinator's version")
     }
@@ -97,6 +102,11 @@ struct ControlResponder: HTTPResponder {
         _ request: Request, _ route: Route, _ identity: Identity?
     ) async throws(APIError) -> Response {
         switch (route, identity) {
+        case (.start, let identity?), (.request, let identity?): try requestRate.spend(identity)
+        case (.status, let identity?): try statusRate.spend(identity)
+        default: break
+        }
+        switch (route, identity) {
         case (.health, _):
             let health = await control.health
             return .json(health, status: health.ok ? .ok : .serviceUnavailable)
@@ -113,7 +123,9 @@ struct ControlResponder: HTTPResponder {
         case (.journal(let run), _): return .json(try await control.journal(of: run))
         case (.stream(let run), _): return try await stream(request, of: run)
         case (.readBlob(let blob, let isHead), _):
-            return try await readBlob(blob, isHead: isHead, range: request.headers[.range])
+            return try await readBlob(
+                blob, isHead: isHead, range: request.headers[.range],
+                renews: identity.map(Route.Audience.operators.contains) ?? false)
         case (.storeBlob(let blob), _): return try await storeBlob(blob, request)
         case (.directive, _), (.status, _), (.start, _), (.request, _):
             throw .forbidden("the token is of the wrong kind")

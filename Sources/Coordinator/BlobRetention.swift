@@ -7,28 +7,33 @@ import RunStore
 import UpgradeEngine
 import UpgradeModel
 
-/// Which blobs are kept: all that the latest runs name.
+/// Which blobs are kept: all that the latest runs of each fleet name.
 ///
-/// Looked at once, when a coordinator takes the lead and before it hears anybody, so that no run is being started meanwhile. The
-/// store itself spares what is younger than an hour.
+/// The store itself spares what has come, or was asked for by an operator, within the last hour, so a run may be started meanwhile.
 enum BlobRetention {
-    /// Whose blobs are kept: more runs than a node keeps releases.
+    /// Whose blobs are kept, of each fleet: more runs than a node keeps releases.
     static let runs = 50
 
-    static func apply(to blobs: any BlobStore, by journal: any Journal, log: Logger) async {
+    @concurrent static func apply(
+        to blobs: any BlobStore, by journal: any Journal, log: Logger
+    ) async {
         do {
+            var manifests: Set<Digest> = []
             var kept: Set<Digest> = []
-            for record in try await journal.runs(limit: runs) {
-                guard let first = try await journal.entries(of: record.run, limit: 1).first,
+            var counts: [FleetName: Int] = [:]
+            for record in try await journal.runs(limit: .max) {
+                counts[record.fleet, default: 0] += 1
+                guard counts[record.fleet, default: 0] <= runs,
+                    let first = try await journal.entries(of: record.run, limit: 1).first,
                     case .created(let created) = first.event
                 else { continue }
-                kept.insert(created.release.manifest)
                 kept.formUnion(created.migrations.map(\.digest))
-                kept.formUnion(try await files(of: created.release.manifest, in: blobs))
+                manifests.insert(created.release.manifest)
             }
-            try await blobs.prune(keeping: kept)
+            for manifest in manifests { kept.formUnion(try await files(of: manifest, in: blobs)) }
+            try await blobs.prune(keeping: kept.union(manifests))
         } catch {
-            // Space is all that is lost; the next start looks again.
+            // Space is all that is lost; it is looked at again in an hour.
             log.warning("blobs were not pruned", metadata: ["why": "\(error)"])
         }
     }
@@ -37,6 +42,8 @@ enum BlobRetention {
     {
         guard try await blobs.size(of: manifest) != nil else { return [] }
         let bytes = try await blobs.readAll(manifest, limit: BundleManifest.Limits().encodedSize)
-        return try BundleManifest(parsing: bytes).entries.map(\.digest)
+        return try await WorkLane.history.run { () throws(ReleaseFailure) in
+            try BundleManifest(parsing: bytes).entries.map(\.digest)
+        }
     }
 }

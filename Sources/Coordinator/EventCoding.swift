@@ -35,25 +35,24 @@ enum EventCoding {
 }
 
 extension Journal {
-    /// All events of a run after a version, in pages, at most `limit`.
-    func entries(
+    /// All events of a run after a version, in pages, at most `limit`; decoded on a thread of their own.
+    @concurrent func entries(
         of run: RunIdentifier, after version: Int64 = 0, limit: Int
     ) async throws -> [JournalEntry] {
         var entries: [JournalEntry] = []
         var last = version
         while entries.count < limit {
-            let page = try await events(
-                of: run, after: last, limit: min(2000, limit - entries.count))
+            let size = min(2000, limit - entries.count)
+            let page = try await events(of: run, after: last, limit: size)
             guard let end = page.last else { break }
-            for stored in page { entries.append(try EventCoding.entry(stored)) }
+            entries += try await WorkLane.history.run { () throws(CoordinatorFault) in
+                var decoded: [JournalEntry] = []
+                for stored in page { decoded.append(try EventCoding.entry(stored)) }
+                return decoded
+            }
             last = end.version
+            if page.count < size { break }
         }
         return entries
-    }
-
-    /// A run folded from all of its events.
-    func fold(_ run: RunIdentifier) async throws -> Run? {
-        let entries = try await entries(of: run, limit: .max)
-        return entries.isEmpty ? nil : CoordinatorCore.fold(entries.map(\.recorded))
     }
 }

@@ -114,7 +114,11 @@ extension RunCoordinator {
         }
         let assignment = DatabaseAssignment(
             run: run.identifier, plan: run.plan, database: database, migrations: migrations)
-        let worker = try ports.makeWorker(assignment)
+        let makeWorker = ports.makeWorker
+        // It reads the migrations, which takes the processor for long.
+        let worker = try await WorkLane.runs.run { () throws(DatabaseFailure) in
+            try makeWorker(assignment)
+        }
         workers[run.identifier] = worker
         return worker
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlAPI
+import Logging
 import RunStore
 import SteadyClock
 import UpgradeEngine
@@ -66,12 +67,24 @@ extension RunCoordinator {
     {
         if let problem = status.limitProblem {
             throw APIError(
-                code: "too-large", message: "the status of \(node) is refused: \(problem)",
+                .tooLarge, message: "the status of \(node) is refused: \(problem)",
                 advice: "the agent is of another version, or not an agent")
         }
         try await admit(node)
+        noticeSharedToken(of: node, status)
         try await submit(.status(node, status))
         return StatusReceipt(epoch: epoch, revision: published.directives[node]?.revision ?? 0)
+    }
+
+    private func noticeSharedToken(of node: NodeName, _ status: NodeStatus) {
+        let isNews = sharedTokens[node, default: SharedToken()].hear(
+            status.boot, status.sequence, at: clock.now)
+        if isNews { log.error("\(SharedToken.warning(node))", metadata: ["node": "\(node)"]) }
+    }
+
+    /// What a person should know of a node that its status does not say.
+    func warning(of node: NodeName, at now: Instant) -> String? {
+        sharedTokens[node]?.isShared(at: now) == true ? SharedToken.warning(node) : nil
     }
 
     /// Every node that has a token, sorted by name.
@@ -83,7 +96,8 @@ extension RunCoordinator {
             return NodeView(
                 name: record.name, labels: record.labels,
                 run: published.run(of: record.name)?.identifier,
-                lastSeen: seen.map { now - $0.at }, status: seen?.status)
+                lastSeen: seen.map { now - $0.at }, status: seen?.status,
+                warning: warning(of: record.name, at: now))
         }
     }
 
@@ -94,7 +108,7 @@ extension RunCoordinator {
         try await renewInventory()
         guard published.inventory[node] != nil else {
             throw APIError(
-                code: "unauthorized", message: "the node \(node) is not in the inventory",
+                .unauthorized, message: "the node \(node) is not in the inventory",
                 advice: "give it a token: sluice token create --node \(node)")
         }
     }

@@ -9,22 +9,49 @@ public import UpgradeModel
 extension RunCoordinator {
     /// Runs in a list at most.
     private static let listLimit = 100
+    /// Bytes of an identifier, and of a reason: both are stored.
+    static let identifierLimit = 128
+    private static let reasonLimit = 1024
 
     /// Puts an operator's request to a run.
     public func request(
         _ request: RunRequest, of run: RunIdentifier, by name: OperatorName
     ) async throws(APIError) -> RunView {
-        guard (1...Limits.text).contains(request.request.utf8.count),
-            (request.reason?.utf8.count ?? 0) <= Limits.text
-        else { throw .refused("the identifier of the request is empty, or a text is too long") }
+        guard (1...Self.identifierLimit).contains(request.request.utf8.count) else {
+            throw .refused(
+                "the identifier of the request has to have 1 to \(Self.identifierLimit) bytes")
+        }
+        guard (request.reason?.utf8.count ?? 0) <= Self.reasonLimit else {
+            throw .refused("the reason is longer than \(Self.reasonLimit) bytes", "say it shorter")
+        }
+        if try memory.knows(request, of: run, by: name) { return try await view(of: run) }
+        try await requireSpace { !$0.isLow }
         if published.run(run) == nil {
             // An older run of a fleet: it has ended, and the engine does not hold it any more.
             let old = try await oldRun(run)
             throw APIError(Refusal.ended(old.state))
         }
         let mark = RequestMark(request: request.request, by: name, reason: request.reason)
-        try await submit(.request(run, request.verb, mark))
+        try await alone(request.request) { () throws(APIError) in
+            try await submit(.request(run, request.verb, mark))
+            memory.note(
+                request.request, by: name,
+                .request(run, request.verb, reason: request.reason))
+        }
         return try await view(of: run)
+    }
+
+    /// Takes in one request of an identifier at a time, so that the second one finds what the first has done.
+    func alone(
+        _ request: String, _ work: () async throws(APIError) -> Void
+    ) async throws(APIError) {
+        guard requestsUnderWay.insert(request).inserted else {
+            throw APIError(
+                .unavailable, message: "a request with this identifier is being taken in",
+                advice: "send it again in a second")
+        }
+        defer { requestsUnderWay.remove(request) }
+        try await work()
     }
 
     /// A run as it is stored now.
@@ -96,7 +123,7 @@ extension RunCoordinator {
         } catch let failure as StoreFailure {
             throw APIError(failure)
         } catch {
-            throw APIError(code: "unavailable", message: "\(error)")
+            throw APIError(.unavailable, message: "\(error)")
         }
     }
 
@@ -105,9 +132,10 @@ extension RunCoordinator {
         if let known = oldRuns[run] { return known }
         let entries = try await entries(of: run, after: 0)
         guard !entries.isEmpty else { throw APIError(Refusal.noSuchRun(run)) }
-        guard let folded = CoordinatorCore.fold(entries.map(\.recorded)) else {
+        let folded = await WorkLane.history.run { CoordinatorCore.fold(entries.map(\.recorded)) }
+        guard let folded else {
             throw APIError(
-                code: "unavailable", message: "run \(run) was written by another version of sluice")
+                .unavailable, message: "run \(run) was written by another version of sluice")
         }
         if oldRuns.count >= Self.listLimit { oldRuns = [:] }
         oldRuns[run] = folded
@@ -115,6 +143,10 @@ extension RunCoordinator {
     }
 
     func view(of run: Run, at now: Instant) -> RunView {
-        run.view(statuses: published.statuses, at: now)
+        var view = run.view(statuses: published.statuses, at: now)
+        for index in view.nodes.indices {
+            view.nodes[index].warning = warning(of: view.nodes[index].name, at: now)
+        }
+        return view
     }
 }

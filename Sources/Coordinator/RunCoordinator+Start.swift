@@ -2,6 +2,7 @@
 
 import ContentDigest
 public import ControlAPI
+import FoundationEssentials
 import Releases
 import RunStore
 import SteadyClock
@@ -12,86 +13,68 @@ import UpgradePlan
 extension RunCoordinator {
     /// Starts a run: everything that can be found wrong without touching a node is found here.
     ///
-    /// - Returns: the run; the same request again gives the run that it started.
+    /// - Returns: the run; the same request again gives the run that it started, while that one is the fleet's latest.
     public func start(_ request: StartRun, by name: OperatorName) async throws(APIError) -> RunView
     {
-        if let run = startedRun(by: request.request) { return view(of: run, at: clock.now) }
-        let plan = try parse(request)
-        let manifest = try await manifest(request.manifest, for: plan)
-        try await requireBlobs(of: manifest)
+        guard (1...Self.identifierLimit).contains(request.request.utf8.count),
+            request.planFile.utf8.count <= Limits.text
+        else { throw .refused("the identifier of the request is empty or too long") }
+        let digest = await WorkLane.requests.run { Self.digest(of: request) }
+        try await readOldStarts()
+        if let run = try startedRun(request.request, by: name, digest) {
+            return view(of: run, at: clock.now)
+        }
+        try await alone(request.request) { () throws(APIError) in
+            try await begin(request, by: name, digest)
+        }
+        guard let run = try startedRun(request.request, by: name, digest) else { throw .ended }
+        return view(of: run, at: clock.now)
+    }
+
+    private func begin(
+        _ request: StartRun, by name: OperatorName, _ digest: Digest
+    ) async throws(APIError) {
+        try await requireSpace { $0.free >= $0.reserve }
+        let plan = try await readPlan(of: request)
+        let manifest = try await readManifest(request.manifest, for: plan, in: ports.blobs)
+        try await requireBlobs(of: manifest, in: ports.blobs)
         let migrations = try await keep(request.migrations, for: plan)
         try await renewInventory()
         let created = RunCreated(
             run: makeIdentifier(), fleet: plan.fleet, plan: request.plan,
-            planFile: request.planFile,
-            digest: Self.digest(of: request), release: manifest.reference, migrations: migrations,
-            nodes: published.nodes(selectedBy: plan.selection), by: name, request: request.request)
+            planFile: request.planFile, digest: digest, release: manifest.reference,
+            migrations: migrations, nodes: published.nodes(selectedBy: plan.selection), by: name,
+            request: request.request)
         try await submit(.start(created))
-        guard let run = startedRun(by: request.request) else { throw .ended }
-        return view(of: run, at: clock.now)
+        memory.note(request.request, by: name, .start(created.run, digest))
     }
 
-    private func startedRun(by request: String) -> Run? {
-        published.runs.values.first { $0.created.request == request }
+    /// The run that a start has begun; refused when a later run of its fleet has come since.
+    private func startedRun(
+        _ request: String, by name: OperatorName, _ digest: Digest
+    ) throws(APIError) -> Run? {
+        guard let identifier = try memory.startedRun(request, by: name, digest) else { return nil }
+        guard let run = published.run(identifier) else {
+            throw .used(
+                request, "to start run \(identifier), which has ended; nothing is started again")
+        }
+        return run
     }
 
-    private func parse(_ request: StartRun) throws(APIError) -> Plan {
-        guard (1...Limits.text).contains(request.request.utf8.count),
-            request.planFile.utf8.count <= Limits.text
-        else { throw .refused("the identifier of the request is empty or too long") }
-        let document = PlanDocument.parse(text: request.plan, file: request.planFile)
-        guard let plan = document.plan else {
-            let errors = document.diagnostics.count { $0.severity == .error }
-            throw APIError(
-                code: "invalid-plan",
-                message: "\(request.planFile) is not a valid plan: \(errors) errors",
-                advice: "see `sluice validate \(request.planFile)`",
-                diagnostics: document.diagnostics)
-        }
-        return plan
-    }
-
-    private func manifest(
-        _ digest: Digest, for plan: Plan
-    ) async throws(APIError) -> BundleManifest {
-        let bytes: [UInt8]
-        do throws(StoreFailure) {
-            bytes = try await ports.blobs.readAll(
-                digest, limit: BundleManifest.Limits().encodedSize)
-        } catch {
-            throw .refused(
-                "the manifest of the release cannot be read: \(error.text)",
-                "upload the bundle first; `sluice apply` does so")
-        }
-        let manifest: BundleManifest
-        do throws(ReleaseFailure) {
-            manifest = try BundleManifest(parsing: bytes)
-        } catch {
-            throw .refused("the manifest of the release is refused: \(error)")
-        }
-        guard manifest.name == plan.release.name else {
-            throw .refused(
-                "the bundle is release \(manifest.name), and the plan says \(plan.release.name)",
-                "build the bundle again with the plan's name, or name \(manifest.name) under release in the plan"
-            )
-        }
-        return manifest
-    }
-
-    private func requireBlobs(of manifest: BundleManifest) async throws(APIError) {
-        var missing: [BundleManifest.Entry] = []
-        do throws(StoreFailure) {
-            for entry in manifest.distinctEntries {
-                let size = try await ports.blobs.size(of: entry.digest)
-                if size != entry.size { missing.append(entry) }
+    /// The identifiers of starts whose runs were not folded when this coordinator took the lead: read once somebody starts one.
+    private func readOldStarts() async throws(APIError) {
+        guard !hasReadOldStarts else { return }
+        let folded = Set(published.runs.values.map(\.identifier))
+        do {
+            for created in try await ports.journal.oldStarts(without: folded) {
+                memory.note(.created(created), of: created.run)
             }
+            hasReadOldStarts = true
+        } catch let failure as StoreFailure {
+            throw APIError(failure)
         } catch {
-            throw APIError(error)
+            throw APIError(.unavailable, message: "\(error)")
         }
-        guard let first = missing.first else { return }
-        throw .refused(
-            "\(missing.count) files of release \(manifest.name) are not uploaded, among them \(first.path)",
-            "upload the bundle first; `sluice apply` does so")
     }
 
     /// Keeps the migrations as blobs, so that every later leader has them.
@@ -117,9 +100,9 @@ extension RunCoordinator {
                     "a migration has an unsafe file name", "name it NNNN_name.up.sql or .down.sql")
             }
             let bytes = Array(file.text.utf8)
-            let digest = Digest.sha256(of: bytes)
+            let digest = await WorkLane.requests.run { Digest.sha256(of: bytes) }
             do throws(StoreFailure) {
-                if try await ports.blobs.size(of: digest) == nil {
+                if try await ports.blobs.renew(digest) == nil {
                     let receiver = try await ports.blobs.receive(digest, limit: Int64(bytes.count))
                     try await receiver.write(bytes)
                     try await receiver.finish()
@@ -149,20 +132,89 @@ extension RunCoordinator {
     }
 }
 
-/// `20261122-183012` in UTC. Source of the conversion: Howard Hinnant, chrono-compatible low-level date algorithms.
+/// `20261122-183012` in UTC.
 func timestamp(_ instant: Instant) -> String {
-    let seconds = instant.milliseconds / 1000
-    let days = seconds / 86_400 + 719_468
-    let ofDay = seconds % 86_400
-    let era = days / 146_097
-    let dayOfEra = days % 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let monthFromMarch = (5 * dayOfYear + 2) / 153
-    let day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
-    let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-    func two(_ number: Int64) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    let time = two(ofDay / 3600) + two(ofDay / 60 % 60) + two(ofDay % 60)
-    return "\(year)\(two(month))\(two(day))-\(time)"
+    let date = Date(timeIntervalSince1970: Double(instant.milliseconds / 1000))
+    let style = Date.ISO8601FormatStyle(timeZone: .gmt).year().month().day()
+        .dateSeparator(.omitted).time(includingFractionalSeconds: false).timeSeparator(.omitted)
+    return date.formatted(style).replacing("T", with: "-")
+}
+
+@concurrent private func readPlan(of request: StartRun) async throws(APIError) -> Plan {
+    let document = await WorkLane.requests.run {
+        PlanDocument.parse(text: request.plan, file: request.planFile)
+    }
+    guard let plan = document.plan else {
+        let errors = document.diagnostics.count { $0.severity == .error }
+        throw APIError(
+            .invalidPlan,
+            message: "\(request.planFile) is not a valid plan: \(errors) errors",
+            advice: "see `sluice validate \(request.planFile)`",
+            diagnostics: document.diagnostics)
+    }
+    return plan
+}
+
+@concurrent private func readManifest(
+    _ digest: Digest, for plan: Plan, in blobs: any BlobStore
+) async throws(APIError) -> BundleManifest {
+    let bytes: [UInt8]
+    do throws(StoreFailure) {
+        _ = try await blobs.renew(digest)
+        bytes = try await blobs.readAll(digest, limit: BundleManifest.Limits().encodedSize)
+    } catch {
+        throw .refused(
+            "the manifest of the release cannot be read: \(error.text)",
+            "upload the bundle first; `sluice apply` does so")
+    }
+    let manifest: BundleManifest
+    do throws(ReleaseFailure) {
+        manifest = try await WorkLane.requests.run { () throws(ReleaseFailure) in
+            try BundleManifest(parsing: bytes)
+        }
+    } catch {
+        throw .refused("the manifest of the release is refused: \(error)")
+    }
+    guard manifest.name == plan.release.name else {
+        throw .refused(
+            "the bundle is release \(manifest.name), and the plan says \(plan.release.name)",
+            "build the bundle again with the plan's name, or name \(manifest.name) under release in the plan"
+        )
+    }
+    return manifest
+}
+
+/// Every file of the release is there, and stays for another hour: from then on the run keeps it.
+@concurrent private func requireBlobs(
+    of manifest: BundleManifest, in blobs: any BlobStore
+) async throws(APIError) {
+    var missing: [BundleManifest.Entry] = []
+    do throws(StoreFailure) {
+        for entry in manifest.distinctEntries {
+            let size = try await blobs.renew(entry.digest)
+            if size != entry.size { missing.append(entry) }
+        }
+    } catch {
+        throw APIError(error)
+    }
+    guard let first = missing.first else { return }
+    throw .refused(
+        "\(missing.count) files of release \(manifest.name) are not uploaded, among them \(first.path)",
+        "upload the bundle first; `sluice apply` does so")
+}
+
+extension Journal {
+    /// How every run began but those that are known already.
+    @concurrent fileprivate func oldStarts(
+        without known: Set<RunIdentifier>
+    ) async throws -> [RunCreated] {
+        var starts: [RunCreated] = []
+        for record in try await runs(limit: .max) where !known.contains(record.run) {
+            guard let first = try await entries(of: record.run, limit: 1).first,
+                case .created(let created) = first.event
+            else { continue }
+            starts.append(created)
+        }
+        return starts
+    }
 }

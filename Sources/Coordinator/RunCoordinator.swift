@@ -21,12 +21,16 @@ public actor RunCoordinator {
         public var makeWorker: MakeDatabaseWorker
         /// How often a database task is told to end; after 30 times its session is given up.
         public var cancelInterval: Duration
+        /// How often blobs that no kept run names are thrown away; the first time a minute after the start at the latest.
+        public var pruneInterval: Duration
 
         public init(
             journal: any Journal, lease: any LeaderLease, blobs: any BlobStore,
             registry: any Registry,
-            makeWorker: @escaping MakeDatabaseWorker, cancelInterval: Duration = .seconds(1)
+            makeWorker: @escaping MakeDatabaseWorker, cancelInterval: Duration = .seconds(1),
+            pruneInterval: Duration = .seconds(3600)
         ) {
+            self.pruneInterval = pruneInterval
             self.journal = journal
             self.lease = lease
             self.blobs = blobs
@@ -69,6 +73,16 @@ public actor RunCoordinator {
     var performing: [RunIdentifier: DatabaseTaskFact] = [:]
     var answered: [RunIdentifier: DatabaseTaskFact] = [:]
     var cancelling: [RunIdentifier: DatabaseTaskFact] = [:]
+    /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.
+    var memory: RequestMemory
+    var hasReadOldStarts = false
+    /// Identifiers of the requests that are being taken in.
+    var requestsUnderWay: Set<String> = []
+    /// Which nodes' tokens two machines use.
+    var sharedTokens: [NodeName: SharedToken] = [:]
+    /// What the check of the history has found, for `/healthz`.
+    var damage: String?
+    private var space: (at: Instant, DiskSpace?)?
     var wakeAt: Instant?
     var armedFor: Instant?
 
@@ -85,10 +99,10 @@ public actor RunCoordinator {
             let epoch = try await ports.lease.acquire(holder: holder)
             let clock = SteadyClock(notBefore: try await ports.journal.latestInstant())
             let nodes = try await ports.registry.nodes()
-            let runs = try await foldRuns(ports.journal)
-            await BlobRetention.apply(to: ports.blobs, by: ports.journal, log: log)
-            let core = CoordinatorCore(epoch: epoch, inventory: nodes, runs: runs)
-            return RunCoordinator(ports, epoch: epoch, clock: clock, core: core, log: log)
+            let stored = try await StoredRuns.read(ports.journal)
+            let core = CoordinatorCore(epoch: epoch, inventory: nodes, runs: stored.runs)
+            return RunCoordinator(
+                ports, epoch: epoch, clock: clock, core: core, memory: stored.memory, log: log)
         } catch let fault as CoordinatorFault {
             throw fault
         } catch let failure as StoreFailure {
@@ -99,13 +113,15 @@ public actor RunCoordinator {
     }
 
     private init(
-        _ ports: Ports, epoch: Epoch, clock: SteadyClock, core: CoordinatorCore, log: Logger
+        _ ports: Ports, epoch: Epoch, clock: SteadyClock, core: CoordinatorCore,
+        memory: RequestMemory, log: Logger
     ) {
         self.ports = ports
         self.epoch = epoch
         self.clock = clock
         self.core = core
         self.published = core
+        self.memory = memory
         self.log = log
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
         pending = [Heard(input: .leadershipTaken, reply: nil)]
@@ -120,6 +136,7 @@ public actor RunCoordinator {
         defer { log.info("no longer leading") }
         do {
             try await withThrowingDiscardingTaskGroup { group in
+                group.addTask { await self.keepHouse() }
                 do {
                     for await _ in signals { try await turn(&group) }
                     silence(.notStored(.io("the coordinator was told to end")))
@@ -180,25 +197,23 @@ public actor RunCoordinator {
         signal.yield()
     }
 
-    /// Whether it leads and stores; for `/healthz`.
+    /// Whether it leads and can store; for `/healthz`.
     public var health: Health {
-        Health(ok: fault == nil, epoch: epoch, reason: fault?.description)
-    }
-}
-
-/// The latest run of each fleet, and every run that has a fleet, folded.
-private func foldRuns(_ journal: any Journal) async throws -> [Run] {
-    var wanted: [FleetName: RunIdentifier] = [:]
-    for record in try await journal.runs(limit: .max) where wanted[record.fleet] == nil {
-        wanted[record.fleet] = record.run
-    }
-    for claim in try await journal.claims() { wanted[claim.fleet] = claim.run }
-    var runs: [Run] = []
-    for identifier in wanted.values.sorted() {
-        guard let run = try await journal.fold(identifier) else {
-            throw CoordinatorFault.unreadable(identifier, "its plan is not one any more")
+        get async {
+            if let fault { return Health(ok: false, epoch: epoch, reason: fault.description) }
+            if let space = await diskSpace(), space.isLow {
+                return Health(ok: false, epoch: epoch, reason: space.text)
+            }
+            return Health(ok: true, epoch: epoch, reason: damage)
         }
-        runs.append(run)
     }
-    return runs
+
+    /// The room on the disk, looked at once a second at most; `nil` when it is not known.
+    func diskSpace() async -> DiskSpace? {
+        let now = clock.now
+        if let space, now - space.at < .seconds(1) { return space.1 }
+        let found = try? await ports.blobs.space()
+        space = (now, found)
+        return found
+    }
 }

@@ -55,6 +55,10 @@ final class GatedBlobs: BlobStore {
     func size(of blob: Digest) async throws(StoreFailure) -> Int64? {
         try await base.size(of: blob)
     }
+    func renew(_ blob: Digest) async throws(StoreFailure) -> Int64? {
+        try await base.renew(blob)
+    }
+    func space() async throws(StoreFailure) -> DiskSpace? { try await base.space() }
     func receive(_ blob: Digest, limit: Int64) async throws(StoreFailure) -> any BlobReceiver {
         try await base.receive(blob, limit: limit)
     }

@@ -110,7 +110,16 @@ import UpgradeModel
             try await other.finish()
         }
         world.blobs.letAnHourPass()
-        try await world.withCoordinator(agents: []) { _ in }
+        var pruning = world
+        pruning.pruneInterval = .milliseconds(5)
+        try await pruning.withCoordinator(agents: []) { _ in
+            // Thrown away while it leads, not before.
+            let other = Digest.sha256(of: "other")
+            let deadline = ContinuousClock.now + .seconds(20)
+            while try await world.blobs.size(of: other) != nil, ContinuousClock.now < deadline {
+                try await Task.sleep(for: .milliseconds(5))
+            }
+        }
         let named =
             [world.manifest.reference.manifest] + world.manifest.entries.map(\.digest)
             + request.migrations.map { Digest.sha256(of: $0.text) }
@@ -143,6 +152,40 @@ import UpgradeModel
             }
             let nodes = try await coordinator.nodes()
             #expect(nodes[0].status == nil)
+        }
+    }
+
+    @Test("keeps what was uploaded again within the last hour, although it is old")
+    func keepsWhatIsAskedFor() async throws {
+        let world = try await World()
+        world.blobs.letAnHourPass()
+        try await world.withCoordinator(agents: []) { coordinator in
+            world.blobs.letAnHourPass()
+            _ = try await coordinator.start(world.startRequest(), by: ada)
+            try await world.blobs.prune(keeping: [])
+            for entry in world.manifest.entries {
+                #expect(try await world.blobs.size(of: entry.digest) != nil)
+            }
+        }
+    }
+
+    @Test(
+        "is refused while the disk has no more room than the reserve, and /healthz says when it is low"
+    )
+    func littleRoom() async throws {
+        let world = try await World()
+        try await world.withCoordinator(agents: []) { coordinator in
+            world.blobs.letSpaceBe(DiskSpace(free: 60 << 20, reserve: 64 << 20))
+            await expect("full", "60 MiB") {
+                try await coordinator.start(world.startRequest(), by: ada)
+            }
+            #expect(await coordinator.health.ok)
+        }
+        world.blobs.letSpaceBe(DiskSpace(free: 20 << 20, reserve: 64 << 20))
+        try await world.withCoordinator(agents: []) { coordinator in
+            let health = await coordinator.health
+            #expect(!health.ok)
+            #expect(health.reason?.contains("20 MiB") == true)
         }
     }
 

@@ -24,7 +24,10 @@ struct World: Sendable {
     var journal: any Journal
     /// The blobs, or something in front of them.
     var blobStore: any BlobStore
+    /// Called when a worker is made.
+    var onMakingWorker: @Sendable () -> Void = {}
     var cancelInterval = Duration.milliseconds(5)
+    var pruneInterval = Duration.seconds(3600)
     let manifest: BundleManifest
     let oldRelease: ReleaseReference
 
@@ -62,13 +65,15 @@ struct World: Sendable {
     func lead() async throws -> RunCoordinator {
         let worker = worker
         let next = Mutex(firstWorkers)
+        let onMakingWorker = onMakingWorker
         return try await RunCoordinator.lead(
             RunCoordinator.Ports(
                 journal: journal, lease: InMemoryLeaderLease(store), blobs: blobStore,
                 registry: store,
                 makeWorker: { _ throws(DatabaseFailure) in
-                    next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
-                }, cancelInterval: cancelInterval), holder: "test",
+                    onMakingWorker()
+                    return next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
+                }, cancelInterval: cancelInterval, pruneInterval: pruneInterval), holder: "test",
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

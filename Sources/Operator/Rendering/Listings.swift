@@ -54,7 +54,7 @@ enum NodeListing {
                     Table.Cell(node.status?.agentVersion ?? ""),
                     Table.Cell(node.status.map { bytes($0.diskFree) } ?? ""),
                     Table.Cell(node.run?.rawValue ?? ""), Table.Cell(labels(node.labels)),
-                    Table.Cell(node.status.map(NodeTable.note) ?? ""),
+                    Table.Cell(node.warning ?? node.status.map(NodeTable.note) ?? ""),
                 ]
             })
         return table.lines(width: width)

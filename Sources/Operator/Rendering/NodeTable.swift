@@ -70,6 +70,7 @@ enum NodeTable {
     }
 
     private static func note(_ node: NodeRow) -> String {
+        if let warning = node.warning { return warning }
         if let reason = node.reason { return reason }
         return node.status.map(note) ?? ""
     }
