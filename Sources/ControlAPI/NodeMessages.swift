@@ -86,7 +86,7 @@ public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConverti
         case pastPointOfNoReturn = "past-point-of-no-return"
         case notPaused = "not-paused"
         case alreadyPaused = "already-paused"
-        case notGoing = "not-going"
+        case notRunning = "not-running"
         case nothingToApprove = "nothing-to-approve"
         case nothingToRetry = "nothing-to-retry"
     }

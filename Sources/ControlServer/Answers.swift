@@ -53,7 +53,7 @@ extension APIError {
         case .full: HTTPResponse.Status(code: 507, reasonPhrase: "Insufficient Storage")
         case .invalidPlan, .noNodes, .unknownNode, .refused: .unprocessableContent
         case .requestUsed, .fleetHeld, .nodeHeld, .quarantinedLeftOut, .allQuarantined, .runEnded,
-            .alreadyTurningBack, .pastPointOfNoReturn, .notPaused, .alreadyPaused, .notGoing,
+            .alreadyTurningBack, .pastPointOfNoReturn, .notPaused, .alreadyPaused, .notRunning,
             .nothingToApprove, .nothingToRetry:
             .conflict
         case nil: .internalServerError

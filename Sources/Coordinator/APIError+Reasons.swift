@@ -60,7 +60,7 @@ extension APIError.Code {
         case .pastPointOfNoReturn: self = .pastPointOfNoReturn
         case .notPaused: self = .notPaused
         case .alreadyPaused: self = .alreadyPaused
-        case .notGoing: self = .notGoing
+        case .notRunning: self = .notRunning
         case .nothingToApprove: self = .nothingToApprove
         case .nothingToRetry: self = .nothingToRetry
         }

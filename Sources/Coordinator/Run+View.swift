@@ -15,12 +15,13 @@ extension Run {
     /// The run as an operator watches it.
     ///
     /// - Parameter statuses: what the nodes last said, and when.
-    func view(statuses: [NodeName: CoordinatorCore.Seen], at now: Instant) -> RunView {
+    func view(statuses: [NodeName: Observations.Seen], at now: Instant) -> RunView {
         RunView(
             summary: summary, version: version, now: now, step: stepTitle, reason: reasonToShow,
-            advice: adviceToShow, batch: batchInHand, batches: batches.count,
+            advice: adviceToShow, batch: currentBatch, batches: batches.count,
             windowOpened: windowOpened,
             windowClosed: windowClosed, database: databaseTitle,
+            stillPaused: stillPaused.isEmpty ? nil : stillPaused,
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
     }
 
@@ -48,7 +49,7 @@ extension Run {
         return task.attempt > 1 ? "\(task.kind.title), attempt \(task.attempt)" : task.kind.title
     }
 
-    private func row(of name: NodeName, _ seen: CoordinatorCore.Seen?, at now: Instant) -> NodeRow {
+    private func row(of name: NodeName, _ seen: Observations.Seen?, at now: Instant) -> NodeRow {
         let member = members[name]
         return NodeRow(
             name: name, standing: member?.quarantine == nil ? .member : .quarantined,
@@ -57,14 +58,10 @@ extension Run {
             status: seen?.status)
     }
 
-    /// Whether the step in hand is reached on a node; `nil` when the step does not name it.
+    /// Whether the current step is reached on a node; `nil` when the step does not name it.
     private func reached(by node: NodeName) -> Bool? {
         guard let current, !isEnded, members[node]?.quarantine == nil else { return nil }
         if current.pending.contains(node) { return false }
-        switch current.step {
-        case .nodes(.upgraded(let batch)): return members[node]?.batch == batch ? true : nil
-        case .nodes: return true
-        case .approval, .database, .bake, .hook: return nil
-        }
+        return current.reached.contains(node) ? true : nil
     }
 }

@@ -15,23 +15,26 @@ extension RunCoordinator {
     ) {
         for identifier in runs.sorted() {
             guard let run = published.run(identifier) else { continue }
-            switch run.databaseCommand {
-            case .perform(let task)
-            where performing[identifier] == nil && answered[identifier] != task:
-                performing[identifier] = task
+            let slot = slots[identifier] ?? .idle
+            switch (run.databaseCommand, slot) {
+            case (.perform(let task), .idle),
+                (.perform(let task), .answered)
+            where slot != .answered(task):
+                slots[identifier] = .performing(task)
                 group.addTask { await self.perform(task, of: run) }
-            case .cancel(let task) where performing[identifier] == task:
-                if cancelling[identifier] == task { break }
-                cancelling[identifier] = task
+            case (.cancel(let task), .performing(let begun)) where begun == task:
+                slots[identifier] = .cancelling(task)
                 group.addTask { await self.cancel(task, of: identifier) }
-            case .cancel(let task) where answered[identifier] != task:
+            case (.cancel(let task), .idle),
+                (.cancel(let task), .answered)
+            where slot != .answered(task):
                 // Wanted and no longer wanted within one turn: nobody has begun it, and somebody has to say so.
                 answer(
                     task, of: identifier,
                     .failed(DatabaseFailure(code: "cancelled", "it was not begun")))
-            case .perform, .cancel, nil: break
+            case (.perform, _), (.cancel, _), (nil, _): break
             }
-            if run.isEnded, performing[identifier] == nil,
+            if run.isEnded, slots[identifier]?.task == nil,
                 let worker = workers.removeValue(forKey: identifier)
             {
                 group.addTask { await worker.close() }
@@ -50,16 +53,16 @@ extension RunCoordinator {
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
             let worker = try await worker(of: run)
-            if cancelling[identifier] == task {
+            if slots[identifier] != .performing(task) {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
             // Its budget is reckoned when it begins.
-            outcome = await worker.perform(run.task(task, epoch: epoch, at: clock.now))
+            let whole = (core.run(identifier) ?? run).task(task, epoch: epoch, at: clock.now)
+            outcome = await worker.perform(whole)
         } catch {
             outcome = .failed(error)
         }
-        guard performing[identifier] == task else { return }  // given up on meanwhile
-        performing[identifier] = nil
+        guard slots[identifier]?.task == task else { return }  // given up on meanwhile
         if case .failed(let failure) = outcome {
             log.error(
                 "database task failed: \(failure.message)",
@@ -75,7 +78,7 @@ extension RunCoordinator {
     private func answer(
         _ task: DatabaseTaskFact, of run: RunIdentifier, _ outcome: DatabaseOutcome
     ) {
-        answered[run] = task
+        slots[run] = .answered(task)
         put(.databaseEnded(run, task, outcome))
     }
 
@@ -84,15 +87,14 @@ extension RunCoordinator {
     /// A session that hangs would otherwise keep the run from going back. The next worker's session ends the old one on the
     /// server before it does anything.
     private func cancel(_ task: DatabaseTaskFact, of run: RunIdentifier) async {
-        for _ in 0..<30 where performing[run] == task && !Task.isCancelled {
+        for _ in 0..<30 where slots[run] == .cancelling(task) && !Task.isCancelled {
             await workers[run]?.cancel(full(task, of: run))
             try? await Task.sleep(for: ports.cancelInterval)
         }
-        guard performing[run] == task, !Task.isCancelled else { return }
+        guard slots[run] == .cancelling(task), !Task.isCancelled else { return }
         log.critical(
             "a database task does not end; its session is given up",
             metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"])
-        performing[run] = nil
         let givenUp = workers.removeValue(forKey: run)
         answer(
             task, of: run,
@@ -118,6 +120,11 @@ extension RunCoordinator {
         // It reads the migrations, which takes the processor for long.
         let worker = try await WorkLane.runs.run { () throws(DatabaseFailure) in
             try makeWorker(assignment)
+        }
+        guard slots[run.identifier]?.task != nil else {
+            // It was given up while it was being made: whoever comes next makes its own.
+            await worker.close()
+            throw DatabaseFailure(code: "cancelled", "it was not begun")
         }
         workers[run.identifier] = worker
         return worker

@@ -13,8 +13,8 @@ extension RunCoordinator {
     private struct Outcome {
         var appends: [RunAppend] = []
         var directives: [NodeName: Directive] = [:]
-        /// The nodes that have reported.
-        var heard: Set<NodeName> = []
+        /// All that followed, in its order, for what is published.
+        var readies: [Ready] = []
         var changed: Set<RunIdentifier> = []
         var replies:
             [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
@@ -42,8 +42,7 @@ extension RunCoordinator {
             for (reply, _) in outcome.replies { reply.resume(returning: .failure(.ended)) }
             throw CoordinatorFault.notStored(error)
         }
-        // The loop alone changes the core, so it still is what was stored.
-        published.catchUp(with: core, nodes: outcome.heard.union(outcome.directives.keys))
+        for ready in outcome.readies { published.apply(ready) }
         speak(outcome)
         serveDatabases(of: outcome.changed, &group)
         arm(&group)
@@ -57,7 +56,7 @@ extension RunCoordinator {
             let ready = try core.step(heard.input, at: now)
             for append in ready.appends { outcome.add(append) }
             outcome.directives.merge(ready.directives) { $1 }
-            if case .status(let node, _) = heard.input { outcome.heard.insert(node) }
+            outcome.readies.append(ready)
             outcome.changed.formUnion(ready.changed)
             outcome.changed.formUnion(ready.appends.map(\.run))
             // Also when it changed nothing: the run may want its next task.

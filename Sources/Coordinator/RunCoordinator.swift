@@ -58,7 +58,7 @@ public actor RunCoordinator {
     nonisolated let watchers = Watchers()
 
     var core: CoordinatorCore
-    var published: CoordinatorCore
+    var published: Published
     var pending: [Heard] = []
     var fault: CoordinatorFault?
     /// Long-polls that wait, by node, in the order of their tickets.
@@ -69,10 +69,8 @@ public actor RunCoordinator {
     /// Folded runs that ended before the latest of their fleet.
     var oldRuns: [RunIdentifier: Run] = [:]
     var workers: [RunIdentifier: any DatabaseWorker] = [:]
-    /// The task that each run's worker has in hand, the last one that was answered, and the last one that is being ended.
-    var performing: [RunIdentifier: DatabaseTaskFact] = [:]
-    var answered: [RunIdentifier: DatabaseTaskFact] = [:]
-    var cancelling: [RunIdentifier: DatabaseTaskFact] = [:]
+    /// What each run's worker does; `idle` where nothing is said.
+    var slots: [RunIdentifier: DatabaseSlot] = [:]
     /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.
     var memory: RequestMemory
     var hasReadOldStarts = false
@@ -120,7 +118,7 @@ public actor RunCoordinator {
         self.epoch = epoch
         self.clock = clock
         self.core = core
-        self.published = core
+        self.published = Published(core)
         self.memory = memory
         self.log = log
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -132,7 +130,8 @@ public actor RunCoordinator {
     ///
     /// - Throws: `CoordinatorFault`; the process says it and ends with a failure.
     public func run() async throws {
-        log.info("leading", metadata: ["epoch": "\(epoch.rawValue)", "runs": "\(core.runs.count)"])
+        log.info(
+            "leading", metadata: ["epoch": "\(epoch.rawValue)", "runs": "\(core.table.runs.count)"])
         defer { log.info("no longer leading") }
         do {
             try await withThrowingDiscardingTaskGroup { group in

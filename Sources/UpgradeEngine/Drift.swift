@@ -36,6 +36,11 @@ public struct Drift: Hashable, Sendable {
 enum Listed {
     static let atMost = 8
 
+    /// A line of names, and none of no names.
+    static func line(_ what: String, _ names: [some SafeName]) -> [String] {
+        names.isEmpty ? [] : ["\(what) \(names.map(\.rawValue).joined(separator: ", "))"]
+    }
+
     static func text(_ items: [String], separator: String) -> String {
         let more = items.count - atMost
         guard more > 0 else { return items.joined(separator: separator) }

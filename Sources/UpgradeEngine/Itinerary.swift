@@ -5,82 +5,84 @@ public import UpgradePlan
 
 /// The steps of a run in their order: computed from the plan, so that what `plan` shows is what `apply` does.
 public enum Itinerary {
+    /// What is done, in order. A new step is a file of its own and a line here.
+    static let work: [(phase: Phase, kind: any StepDefinition.Type)] = [
+        (.preflight, PresentStep.self),
+        (.preflight, PreflightTaskStep.self),
+        (.stage, StageStep.self),
+        (.stage, ExpandStep.self),
+        (.readOnly, CloseStep.self),
+        // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
+        (.drain, DrainStep.self),
+        (.drain, RaiseFenceStep.self),
+        (.drain, CensusStep.self),
+        (.migrate, BraceStep.self),
+        (.migrate, MigrateStep.self),
+        (.rollout, UpgradeStep.self),
+        (.verify, VerifyStep.self),
+        (.lift, LowerFenceStep.self),
+        (.lift, OpenStep.self),
+        (.lift, HookUndoStep.self),
+        (.finish, ContractStep.self),
+        (.finish, RetireStep.self),
+    ]
+
+    /// What only undoes, or stands where the plan says.
+    static let others: [any StepDefinition.Type] = [
+        HoldReadsStep.self, RevertMigrationStep.self, ReactivateStep.self,
+        RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
+    ]
+
     /// All steps from preflight to finish.
     ///
     /// - Parameter batches: how many batches the rollout has, the canary included.
-    public static func forward(_ plan: Plan, batches: Int) -> [PlannedStep] {
+    public static func forward(_ plan: Plan, batches: Int) -> [any StepDefinition] {
         Phase.allCases.flatMap { phase in
             approval(of: phase, in: plan)
                 + hooks(.before, phase, in: plan)
-                + work(of: phase, in: plan, batches: batches)
+                + work.filter { $0.phase == phase }.flatMap {
+                    $0.kind.steps(in: phase, of: plan, batches: batches)
+                }
                 + hooks(.after, phase, in: plan)
         }
     }
 
     /// The steps that undo what may have begun, in reverse order.
     ///
-    /// - Parameter begun: every forward step that has begun, whether it ended or not.
-    public static func back(_ plan: Plan, begun: Set<Step>) -> [PlannedStep] {
-        var steps: [PlannedStep] = []
-        let migrated = begun.contains(.database(.migrate))
-        let activated = begun.contains(.nodes(.upgraded(batch: 0)))
-        let revert = PlannedStep(.migrate, .database(.revertMigrate))
-        let reactivate = PlannedStep(.rollout, .nodes(.reactivated))
-        if case .hold = plan.reads, migrated {
-            // Neither release survives the other's schema: nobody reads while it changes back.
-            steps +=
-                [PlannedStep(.migrate, .nodes(.readsHeld)), revert]
-                + (activated ? [reactivate] : [])
-        } else {
-            steps += (activated ? [reactivate] : []) + (migrated ? [revert] : [])
-        }
-        if begun.contains(.database(.raiseFence)) {
-            steps.append(PlannedStep(.drain, .database(.lowerFence)))
-        }
-        if begun.contains(.nodes(.closed)) { steps.append(PlannedStep(.readOnly, .nodes(.opened))) }
-        if begun.contains(.database(.expand)) {
-            steps.append(PlannedStep(.stage, .database(.revertExpand)))
-        }
-        if begun.contains(.nodes(.staged)) { steps.append(PlannedStep(.stage, .nodes(.unstaged))) }
-        return steps
+    /// - Parameters:
+    ///   - steps: all steps of the way forward.
+    ///   - begun: every forward step that has begun, whether it ended or not.
+    public static func back(
+        _ plan: Plan, from steps: [any StepDefinition], begun: Set<Step>
+    ) -> [any StepDefinition] {
+        let undoing = Undoing(plan: plan, begun: begun)
+        return steps.reversed().filter { begun.contains($0.step) }.flatMap { $0.undo(undoing) }
     }
 
-    private static func approval(of phase: Phase, in plan: Plan) -> [PlannedStep] {
-        plan.approvals.contains(phase) ? [PlannedStep(phase, .approval(phase))] : []
+    private static func approval(of phase: Phase, in plan: Plan) -> [any StepDefinition] {
+        plan.approvals.contains(phase) ? [ApprovalStep(phase, index: nil)] : []
     }
 
-    private static func hooks(_ moment: Plan.Hook.Moment, _ phase: Phase, in plan: Plan)
-        -> [PlannedStep]
-    {
+    private static func hooks(
+        _ moment: Plan.Hook.Moment, _ phase: Phase, in plan: Plan
+    ) -> [any StepDefinition] {
         plan.hooks.indices
             .filter { plan.hooks[$0].moment == moment && plan.hooks[$0].phase == phase }
-            .map { PlannedStep(phase, .hook($0)) }
+            .map { HookStep(phase, index: $0) }
     }
+}
 
-    private static func work(of phase: Phase, in plan: Plan, batches: Int) -> [PlannedStep] {
-        let steps: [Step] =
-            switch phase {
-            case .preflight: [.nodes(.present), .database(.preflight)]
-            case .stage: [.nodes(.staged), .database(.expand)]
-            case .readOnly: [.nodes(.closed)]
-            // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
-            case .drain: [.nodes(.drained), .database(.raiseFence), .database(.census)]
-            case .migrate: [.nodes(.braced), .database(.migrate)]
-            case .rollout: rollout(plan, batches: batches)
-            case .verify: [.nodes(.verified)]
-            case .lift: [.database(.lowerFence), .nodes(.opened)]
-            case .finish: [.database(.contract), .nodes(.retired)]
-            }
-        return steps.filter { step in
-            if case .database = step { return plan.database != nil }
-            return true
-        }.map { PlannedStep(phase, $0) }
-    }
+/// The kinds of steps by their stored words.
+enum StepCatalog {
+    static let kinds: [String: any StepDefinition.Type] = {
+        var kinds: [String: any StepDefinition.Type] = [:]
+        for kind in Itinerary.work.map(\.kind) + Itinerary.others { kinds[kind.word] = kind }
+        for word in ApprovalStep.words.keys { kinds[word] = ApprovalStep.self }
+        return kinds
+    }()
 
-    private static func rollout(_ plan: Plan, batches: Int) -> [Step] {
-        (0..<batches).flatMap { batch -> [Step] in
-            let bakes = plan.rollout.bake > .zero && batch + 1 < batches
-            return [.nodes(.upgraded(batch: batch))] + (bakes ? [.bake(batch: batch)] : [])
-        }
+    /// - Returns: `nil` for a step that this program does not know.
+    static func definition(of step: Step, in phase: Phase) -> (any StepDefinition)? {
+        kinds[step.word]?.init(ApprovalStep.words[step.word] ?? phase, index: step.index)
     }
 }

@@ -10,6 +10,10 @@ public struct Ready: Sendable {
     public var appends: [RunAppend] = []
     /// The nodes whose directive has changed, with the new one.
     public var directives: [NodeName: Directive] = [:]
+    /// The statuses that were news.
+    public var statuses: [NodeName: Observations.Seen] = [:]
+    /// Every node that has a token, when that has changed.
+    public var inventory: [NodeName: NodeRecord]?
     /// The runs that have changed in what they are or in what their nodes say.
     public var changed: Set<RunIdentifier> = []
     /// When `time` should be put in next, at the latest.

@@ -25,7 +25,7 @@ public enum Refusal: Error, Hashable, Sendable {
     case notPaused
     case alreadyPaused
     /// The run waits for a person already; pausing means nothing.
-    case notGoing
+    case notRunning
     case nothingToApprove
     case nothingToRetry
 
@@ -45,7 +45,7 @@ public enum Refusal: Error, Hashable, Sendable {
         case .pastPointOfNoReturn: "past-point-of-no-return"
         case .notPaused: "not-paused"
         case .alreadyPaused: "already-paused"
-        case .notGoing: "not-going"
+        case .notRunning: "not-running"
         case .nothingToApprove: "nothing-to-approve"
         case .nothingToRetry: "nothing-to-retry"
         }
@@ -69,7 +69,7 @@ public enum Refusal: Error, Hashable, Sendable {
         case .pastPointOfNoReturn: "the run is past the point of no return"
         case .notPaused: "the run is not paused"
         case .alreadyPaused: "the run is paused already"
-        case .notGoing: "the run waits for a person"
+        case .notRunning: "the run waits for a person"
         case .nothingToApprove: "no phase waits for approval"
         case .nothingToRetry: "no step has failed"
         }
@@ -95,7 +95,7 @@ public enum Refusal: Error, Hashable, Sendable {
             "writers use the new schema already: go on, or apply a plan that goes back to the old release"
         case .notPaused: "nothing to resume; see `sluice status`"
         case .alreadyPaused: "go on with `sluice resume`"
-        case .notGoing: "go on with `sluice retry`, or go back with `sluice rollback`"
+        case .notRunning: "go on with `sluice retry`, or go back with `sluice rollback`"
         case .nothingToApprove: "see `sluice status` for what the run waits for"
         case .nothingToRetry: "see `sluice status` for what the run does"
         }

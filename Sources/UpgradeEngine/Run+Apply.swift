@@ -6,6 +6,7 @@ extension Run {
     /// Takes a stored fact in. Total: no clock, no refusal; the same events give the same run.
     public mutating func apply(_ recorded: RecordedEvent) {
         version += 1
+        if recorded.event.changesWhatIsAsked { isUnread = true }
         switch recorded.event {
         case .created:
             break
@@ -14,27 +15,22 @@ extension Run {
         case .nodeSurveyed(let survey):
             members[survey.node]?.surveyed = survey.active
         case .nodeReached(let fact):
-            current?.pending.remove(fact.node)
-            current?.failed[fact.node] = nil
-            switch current?.step {
-            case .nodes(.braced), .database(.migrate): braced.insert(fact.node)
-            default: break
-            }
+            reach(fact.node)
         case .nodeFailed(let trouble):
             current?.failed[trouble.node] = trouble.reason
         case .nodeQuarantined(let trouble):
             members[trouble.node]?.quarantine = trouble.reason
-            current?.pending.remove(trouble.node)
             current?.failed[trouble.node] = nil
+            nameAgain(trouble.node)
         case .nodeReadmitted(let fact):
             members[fact.node]?.quarantine = nil
             members[fact.node]?.isUpgradedExtra = direction == .forward
+            nameAgain(fact.node)
         case .nodeJoined(let fact):
-            members[fact.node] = Member(
-                quarantine: "appeared during the run; upgraded as an extra batch", hasJoined: true)
-            waitForJoined(fact.node)
+            members[fact.node] = Member(quarantine: Member.joined, hasJoined: true)
+            nameAgain(fact.node)
         case .drainCutShort(let cut):
-            for node in cut.nodes { current?.pending.remove(node) }
+            for node in cut.nodes { reach(node) }
         case .databaseTaskStarted(let fact):
             database.inFlight = fact
             database.isAbandoned = false
@@ -48,12 +44,12 @@ extension Run {
             standing = .paused
             requests.insert(mark.request)
         case .resumed(let mark):
-            standing = .going
+            standing = .active
             requests.insert(mark.request)
         case .aborted(let mark):
             requests.insert(mark.request)
         case .retried(let mark):
-            standing = .going
+            standing = .active
             database.failures = 0
             drainBegan = nil
             if let step = current?.step { retries[step, default: 0] += 1 }
@@ -70,34 +66,81 @@ extension Run {
         noteWindow(at: recorded.at)
     }
 
-    /// A step that names every member names one that joins meanwhile.
-    private mutating func waitForJoined(_ node: NodeName) {
-        guard let step = current?.step, direction == .forward, named(by: step).contains(node) else {
-            return
+    private mutating func reach(_ node: NodeName) {
+        current?.pending.remove(node)
+        current?.reached.insert(node)
+        current?.failed[node] = nil
+        if let definition = current?.definition, definition.isProof {
+            proved[definition.step, default: []].insert(node)
         }
-        if step == .database(.migrate), database.inFlight != nil { return }
-        current?.targets.insert(node)
-        current?.pending.insert(node)
+    }
+
+    /// Whether the current step waits for a node that has changed, or is new.
+    private mutating func nameAgain(_ node: NodeName) {
+        guard let current, let seat = seat(of: node) else { return }
+        if current.definition.names(seat, in: self), !current.reached.contains(node) {
+            self.current?.pending.insert(node)
+            if let hook = current.definition as? HookStep {
+                hookTargets[hook.hook, default: []].insert(node)
+            }
+        } else {
+            self.current?.pending.remove(node)
+        }
     }
 
     private mutating func begin(_ began: StepBegan, at instant: Instant) {
+        guard let place = place(of: began) else { return }
+        let definition = place.definition
+        let kind = type(of: definition)
         if began.direction == .forward {
             begun.insert(began.step)
+            if kind.endsWayBack { isPastPointOfNoReturn = true }
+            Run.note(definition, in: &asking)
         } else {
             begunBack.insert(began.step)
+            Run.note(definition, in: &askingBack)
         }
-        let named = Set(named(by: began.step))
+        let named = Set(definition.named(in: self))
+        if let hook = definition as? HookStep {
+            hookTargets[hook.hook, default: []].formUnion(named)
+        }
         current = Current(
-            index: began.index, planned: PlannedStep(began.phase, began.step), beganAt: instant,
-            targets: named, pending: named, failed: [:], isDatabaseDone: false)
+            index: place.index, definition: definition, beganAt: instant, named: named,
+            pending: named)
         database.failures = 0
         database.lastFailure = nil
-        if began.direction == .forward, began.phase == .drain {
-            switch began.step {
-            case .nodes(.drained): drainBegan = instant
-            case .database where drainBegan == nil: drainBegan = instant
-            default: break
-            }
+        noteDrain(began, at: instant)
+    }
+
+    /// Of a kind with several, the last one answers for all: batches begin in order.
+    private static func note(_ step: any StepDefinition, in list: inout [any StepDefinition]) {
+        let kind = type(of: step)
+        if let known = list.lastIndex(where: {
+            type(of: $0) == kind && (!kind.asksWhileCurrent || $0.step == step.step)
+        }) {
+            list[known] = step
+        } else {
+            list.append(step)
+        }
+    }
+
+    /// Where a step stands in this program's itinerary. Its own place counts and not the stored one: a program that is newer than
+    /// the run may have a step more.
+    private func place(of began: StepBegan) -> (index: Int, definition: any StepDefinition)? {
+        if itinerary.indices.contains(began.index), itinerary[began.index].step == began.step {
+            return (began.index, itinerary[began.index])
+        }
+        if let index = itinerary.firstIndex(where: { $0.step == began.step }) {
+            return (index, itinerary[index])
+        }
+        return StepCatalog.definition(of: began.step, in: began.phase).map { (began.index, $0) }
+    }
+
+    /// The drain's budget begins with the first step of the phase that waits for writers, and anew when a person retries.
+    private mutating func noteDrain(_ began: StepBegan, at instant: Instant) {
+        guard began.direction == .forward, began.phase == .drain else { return }
+        if began.step == .drained || (drainBegan == nil && current?.definition.task != nil) {
+            drainBegan = instant
         }
     }
 
@@ -109,7 +152,7 @@ extension Run {
         switch ended.result {
         case .done:
             if let proof = ended.report?.census { database.census = proof }
-            if current?.step == .database(ended.kind) { current?.isDatabaseDone = true }
+            if current?.definition.task == ended.kind { current?.isDatabaseDone = true }
             database.failures = 0
         case .failed where wasAbandoned:
             break
@@ -123,10 +166,10 @@ extension Run {
 
     private mutating func turnBack(_ turned: TurnedBack) {
         direction = .back
-        standing = .going
+        standing = .active
         reason = turned.reason
         advice = turned.advice
-        itinerary = Itinerary.back(plan, begun: begun)
+        itinerary = Itinerary.back(plan, from: itinerary, begun: begun)
         current = nil
         database.isAbandoned = database.inFlight != nil
         if let mark = turned.mark { requests.insert(mark.request) }
@@ -134,11 +177,31 @@ extension Run {
 
     /// The write window: from the first word to close a gate until every gate is open.
     private mutating func noteWindow(at instant: Instant) {
-        if windowOpened == nil, begun.contains(.nodes(.closed)) { windowOpened = instant }
-        if windowClosed == nil, windowOpened != nil, let current, current.step == .nodes(.opened),
+        if windowOpened == nil, begun.contains(.closed) { windowOpened = instant }
+        if windowClosed == nil, windowOpened != nil, let current, current.step == .opened,
             current.pending.isEmpty
         {
             windowClosed = instant
+        }
+    }
+}
+
+extension Run.Member {
+    /// Why a node that joins during a run is quarantined.
+    static let joined = "appeared during the run; upgraded as an extra batch"
+}
+
+extension RunEvent {
+    /// Whether another step is current after it, or the same one of other nodes, so that the last statuses may say more than
+    /// they did.
+    fileprivate var changesWhatIsAsked: Bool {
+        switch self {
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
+            .paused, .resumed, .approved, .aborted, .drainCutShort:
+            false
+        case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
+            .turnedBack, .stopped, .ended:
+            true
         }
     }
 }

@@ -4,71 +4,55 @@ public import UpgradeModel
 import UpgradePlan
 
 extension Run {
-    /// What follows from the facts so far, at this time; empty when nothing does. Applied, it is asked again until it is empty.
-    public func consequences(at now: Instant) -> [RunEvent] {
-        guard standing == .going || standing == .paused else { return [] }
-        guard let current else { return begin(0) }
-        if isComplete(current, at: now) { return begin(current.index + 1) }
-        if case .database(let kind) = current.step { return databaseConsequences(kind, at: now) }
+    /// What follows from the facts so far, and from what nodes have said, at this time; empty when nothing does. Applied, it is asked
+    /// again until it is empty.
+    public func consequences(seeing observations: Observations, at now: Instant) -> [RunEvent] {
+        let follows = nextStep(seeing: observations, at: now)
+        guard follows.isEmpty, isUnread else { return follows }
+        return observedFacts(observations, at: now)
+    }
+
+    private func nextStep(seeing observations: Observations, at now: Instant) -> [RunEvent] {
+        guard isGoingOn else { return [] }
+        guard let current else { return begin(0, seeing: observations) }
+        if isComplete(current, at: now) { return begin(current.index + 1, seeing: observations) }
+        if let task = current.definition.task { return start(task, at: now) }
         return []
     }
 
+    /// Whether it goes on by itself, as far as it may.
+    var isGoingOn: Bool { standing == .active || standing == .paused }
+
     /// When `time` should be put in next, at the latest.
     public var nextDeadline: Instant? {
-        guard standing == .going || standing == .paused, let current else { return nil }
-        if isComplete(current, at: current.beganAt) { return nil }
-        switch current.step {
-        case .approval: return nil
+        guard isGoingOn, let current, !isComplete(current, at: current.beganAt) else { return nil }
         // While it is paused, nothing begins when the time is over.
-        case .bake: return standing == .paused ? nil : current.beganAt + plan.rollout.bake
+        if let wait = current.definition.wait(in: self) {
+            return standing == .paused ? nil : current.beganAt + wait
+        }
+        if current.definition.task != nil, current.pending.isEmpty, database.inFlight == nil,
+            database.failures > 0
+        {
+            return nextAttemptAt
+        }
         // A new leader gives the step its time again: while nobody led, nobody could report.
-        case .nodes, .hook:
-            return max(current.beganAt, ledSince ?? current.beganAt) + allowance(of: current)
-        case .database:
-            if database.inFlight == nil, database.failures > 0 { return nextAttemptAt }
-            return max(current.beganAt, ledSince ?? current.beganAt) + allowance(of: current)
-        }
+        let began = max(current.beganAt, ledSince ?? current.beganAt)
+        return current.definition.allowance(in: self).map { began + $0 }
     }
 
-    /// How long the step in hand may take.
-    func allowance(of current: Current) -> Span {
-        switch current.step {
-        // The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
-        case .database(.census): plan.drain.timeout + .seconds(20)
-        case .database(.raiseFence):
-            max(plan.deadline(of: .readOnly), plan.drain.timeout + .seconds(20))
-        // These are tried again and must not be given up lightly; a person is asked when they do not end.
-        case .database where direction == .back || isPastPointOfNoReturn:
-            max(plan.deadline(of: current.planned.phase), .minutes(10))
-        // The gates are closed, and a node either does it at once or is not there.
-        case .database(.migrate) where !current.pending.isEmpty: plan.deadline(of: .readOnly)
-        case .nodes(.braced), .nodes(.readsHeld), .nodes(.reactivated):
-            plan.deadline(of: .readOnly)
-        default: plan.deadline(of: current.planned.phase)
-        }
-    }
-
-    private func begin(_ index: Int) -> [RunEvent] {
-        guard standing == .going else { return [] }
+    private func begin(_ index: Int, seeing observations: Observations) -> [RunEvent] {
+        guard standing == .active else { return [] }
         // A task of the way forward may still be at work: its end is awaited before anything is undone.
         if direction == .back, database.inFlight != nil { return [] }
         guard itinerary.indices.contains(index) else { return [.ended(Ended(outcome: outcome))] }
-        let planned = itinerary[index]
-        let began = StepBegan(
-            direction: direction, index: index, phase: planned.phase, step: planned.step)
-        guard isEmptySet(planned.step) else { return [.stepBegan(began)] }
-        return [.stepBegan(began)]
-            + setback("\(planned.step.title): no node that takes part is named")
-    }
-
-    /// An empty set of nodes is an error, never "all". A batch may be empty: its nodes are quarantined and not forgotten.
-    private func isEmptySet(_ step: Step) -> Bool {
-        switch step {
-        case .hook: named(by: step).isEmpty
-        case .nodes(.upgraded): !hasParticipants
-        case .nodes: direction == .forward && !hasParticipants
-        case .approval, .database, .bake: false
+        let next = itinerary[index]
+        if let objection = next.objection(seeing: observations, in: self) {
+            return [.stopped(Stopped(reason: objection.reason, advice: objection.advice))]
         }
+        let began = RunEvent.stepBegan(
+            StepBegan(direction: direction, index: index, phase: next.phase, step: next.step))
+        guard next.lacksNodes(in: self) else { return [began] }
+        return [began] + setback("\(next.title): no node that takes part is named")
     }
 
     private var outcome: Ended.Outcome {
@@ -77,23 +61,18 @@ extension Run {
     }
 
     private func isComplete(_ current: Current, at now: Instant) -> Bool {
-        switch current.step {
-        case .approval(let phase): approvals.contains(phase)
-        case .nodes, .hook: current.pending.isEmpty
-        case .database: current.isDatabaseDone
-        case .bake: now >= current.beganAt + plan.rollout.bake
-        }
+        let definition = current.definition
+        guard current.pending.isEmpty, definition.isSatisfied(in: self) else { return false }
+        if definition.task != nil { return current.isDatabaseDone }
+        return definition.wait(in: self).map { now >= current.beganAt + $0 } ?? true
     }
 
-    private func databaseConsequences(_ kind: DatabaseTask.Kind, at now: Instant) -> [RunEvent] {
-        guard database.inFlight == nil, current?.pending.isEmpty != false else { return [] }
-        if database.failures == 0 || now >= nextAttemptAt {
-            return [
-                .databaseTaskStarted(
-                    DatabaseTaskFact(kind: kind, attempt: (database.attempts[kind] ?? 0) + 1))
-            ]
-        }
-        return []
+    private func start(_ kind: DatabaseTask.Kind, at now: Instant) -> [RunEvent] {
+        guard database.inFlight == nil, current?.pending.isEmpty == true,
+            database.failures == 0 || now >= nextAttemptAt
+        else { return [] }
+        let attempt = (database.attempts[kind] ?? 0) + 1
+        return [.databaseTaskStarted(DatabaseTaskFact(kind: kind, attempt: attempt))]
     }
 
     /// Attempts that follow a failure wait 250 ms, then twice as long each time.

@@ -14,9 +14,9 @@ extension Run {
     /// What the database needs, now; computed, so that a new leader asks for the same.
     public var databaseCommand: DatabaseCommand? {
         guard let task = database.inFlight else { return nil }
-        let isWanted = current?.step == .database(task.kind) && !database.isAbandoned
+        let isWanted = current?.definition.task == task.kind && !database.isAbandoned
         switch standing {
-        case .going, .paused: return isWanted ? .perform(task) : .cancel(task)
+        case .active, .paused: return isWanted ? .perform(task) : .cancel(task)
         case .stopped, .ended: return .cancel(task)
         }
     }

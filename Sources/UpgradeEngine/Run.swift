@@ -5,8 +5,8 @@ public import UpgradePlan
 
 /// One run of a plan: a value, rebuilt by folding its events.
 ///
-/// It remembers nothing that is in flight. What each node should be (`directive`) and what the database needs (`databaseCommand`) are
-/// computed from the facts so far; restarting is folding, then asking again.
+/// It remembers nothing that is in flight. What each node should be (`directive`) and what the database needs (`databaseCommand`)
+/// are computed from the facts so far; restarting is folding, then asking again.
 public struct Run: Sendable {
     public let created: RunCreated
     public let plan: Plan
@@ -16,16 +16,26 @@ public struct Run: Sendable {
 
     /// How many events have been applied.
     public internal(set) var version: Int64 = 1
-    public internal(set) var standing: Standing = .going
+    public internal(set) var standing: Standing = .active
     public internal(set) var direction: Direction = .forward
-    /// The steps of the direction in hand.
-    public internal(set) var itinerary: [PlannedStep]
-    /// The step in hand; `nil` before the first has begun.
+    /// The steps of the present direction.
+    public internal(set) var itinerary: [any StepDefinition]
+    /// The current step; `nil` before the first has begun.
     public internal(set) var current: Current?
     /// Every forward step that has begun, whether it ended or not.
     public internal(set) var begun: Set<Step> = []
     /// Every step of the way back that has begun.
     public internal(set) var begunBack: Set<Step> = []
+    /// The same in their order, one of each kind: what they ask, one after the other, is what a node should be.
+    var asking: [any StepDefinition] = []
+    var askingBack: [any StepDefinition] = []
+    /// Whether nothing is undone any more, because application writes may have happened on the new schema.
+    public internal(set) var isPastPointOfNoReturn = false
+    /// The nodes that each hook has named: on these it has to be undone.
+    var hookTargets: [Int: Set<NodeName>] = [:]
+    /// Whether the last statuses may say more than they did, because something else is asked. Not a fact of the run, and not
+    /// stored.
+    var isUnread = true
     public internal(set) var members: [NodeName: Member]
     public internal(set) var database = DatabaseProgress()
     public internal(set) var approvals: Set<Phase> = []
@@ -39,8 +49,8 @@ public struct Run: Sendable {
     public internal(set) var advice: String?
     /// Since when the present leader has led: nobody can have reported to it before. Not a fact of the run, and not stored.
     public internal(set) var ledSince: Instant?
-    /// The members that have proved that they stay closed without the coordinator while the schema changes.
-    public internal(set) var braced: Set<NodeName> = []
+    /// The members that have reached each step that is a proof.
+    var proved: [Step: Set<NodeName>] = [:]
     /// Since when writers are waited for: the drain's budget is one, for nodes, fence and census together.
     public internal(set) var drainBegan: Instant?
     /// When the gates began to close, and when the last one had opened.
@@ -50,29 +60,40 @@ public struct Run: Sendable {
 
     /// Whether the run goes on by itself.
     public enum Standing: Hashable, Sendable {
-        case going
-        /// No new step begins until `resumed`; the step in hand goes on.
+        case active
+        /// No new step begins until `resumed`; the current one goes on.
         case paused
         /// Waits for a person: `retry`, `rollback` or `abort`.
         case stopped(Stopped)
         case ended(Ended.Outcome)
     }
 
-    /// The step in hand and how far it is.
-    public struct Current: Hashable, Sendable {
+    /// The current step and how far it is.
+    public struct Current: Equatable, Sendable {
         public var index: Int
-        public var planned: PlannedStep
+        public var definition: any StepDefinition
         public var beganAt: Instant
-        /// The nodes that the step names.
-        public var targets: Set<NodeName>
-        /// The nodes that the step still waits for.
+        /// The nodes that it named when it began.
+        public var named: Set<NodeName>
+        /// The nodes that have reached it.
+        public var reached: Set<NodeName> = []
+        /// The nodes that it still waits for: those that it names now, without those that have reached it.
         public var pending: Set<NodeName>
         /// The nodes that failed it, and why.
-        public var failed: [NodeName: String]
+        public var failed: [NodeName: String] = [:]
         /// For a database step: done.
-        public var isDatabaseDone: Bool
+        public var isDatabaseDone = false
 
-        public var step: Step { planned.step }
+        public var step: Step { definition.step }
+        public var phase: Phase { definition.phase }
+
+        public static func == (left: Current, right: Current) -> Bool {
+            left.index == right.index && left.step == right.step && left.phase == right.phase
+                && left.beganAt == right.beganAt && left.named == right.named
+                && left.reached == right.reached
+                && left.pending == right.pending && left.failed == right.failed
+                && left.isDatabaseDone == right.isDatabaseDone
+        }
     }
 
     /// A node of the run.
@@ -95,7 +116,7 @@ public struct Run: Sendable {
         public var inFlight: DatabaseTaskFact?
         /// How often each kind has been started.
         public var attempts: [DatabaseTask.Kind: Int] = [:]
-        /// Failures in a row of the kind in hand, and when the last one was.
+        /// Failures in a row of the current task, and when the last one was.
         public var failures = 0
         public var lastFailure: DatabaseFailure?
         public var lastEndedAt: Instant?
@@ -131,8 +152,8 @@ extension Run {
     public var identifier: RunIdentifier { created.run }
     public var fleet: FleetName { created.fleet }
 
-    /// The phase in hand; on the way back, the phase that is being undone.
-    public var phase: Phase { current?.planned.phase ?? .preflight }
+    /// The current phase; on the way back, the phase that is being undone.
+    public var phase: Phase { current?.phase ?? .preflight }
 
     public var state: RunState {
         switch standing {
@@ -141,20 +162,20 @@ extension Run {
         case .ended(.refused): return .refused
         case .stopped: return .waiting
         case .paused: return .paused
-        case .going:
+        case .active:
             if direction == .back { return .rollingBack }
-            if case .approval(let phase)? = current?.step, !approvals.contains(phase) {
-                return .awaitingApproval
-            }
-            return .running
+            return phaseToApprove == nil ? .running : .awaitingApproval
         }
     }
 
     public var isEnded: Bool { state.isEnded }
 
-    /// Whether nothing is undone any more, because application writes may have happened on the new schema.
-    public var isPastPointOfNoReturn: Bool {
-        begun.contains(.database(.lowerFence)) || begun.contains(.nodes(.opened))
+    /// The phase that waits for `approve`.
+    var phaseToApprove: Phase? {
+        guard let current, current.step == .approval(current.phase),
+            !approvals.contains(current.phase)
+        else { return nil }
+        return current.phase
     }
 
     /// The members that take part, sorted.
@@ -169,37 +190,16 @@ extension Run {
         members.filter { $0.value.quarantine != nil }.keys.sorted()
     }
 
-    /// The batch in hand, counted from 1; 0 before the rollout.
-    public var batchInHand: Int {
-        batches.indices.reversed().first { begun.contains(.nodes(.upgraded(batch: $0))) }.map {
-            $0 + 1
-        } ?? 0
+    /// The current batch, counted from 1; 0 before the rollout.
+    public var currentBatch: Int {
+        asking.lazy.compactMap(\.step.batchUpgraded).first.map { $0 + 1 } ?? 0
     }
 
-    /// The nodes that a step waits for.
-    ///
-    /// Before the schema changes, a quarantined node has to say too that it lets no write through: one that is not heard might
-    /// go on serving the old release.
-    func named(by step: Step) -> [NodeName] {
-        switch step {
-        // Whoever has joined since the nodes were braced is waited for like the others.
-        case .database(.migrate) where direction == .forward:
-            members.keys.filter { !braced.contains($0) }.sorted()
-        case .approval, .database, .bake: []
-        case .nodes(.closed), .nodes(.braced): members.keys.sorted()
-        case .nodes(.upgraded(let batch)):
-            batches.indices.contains(batch) ? batches[batch].filter(isParticipant) : []
-        case .nodes: participants
-        case .hook(let index): targets(of: index)
-        }
-    }
+    func seat(of node: NodeName) -> Seat? { members[node].map { Seat(node: node, member: $0) } }
 
-    private func targets(of hook: Int) -> [NodeName] {
-        switch plan.hooks[hook].target {
-        case .everyNode: participants
-        case .oneNode: Array(participants.prefix(1))
-        case .node(let name): isParticipant(name) ? [name] : []
-        }
+    /// Whether a step of the way back is over.
+    func hasCompletedBack(_ step: Step) -> Bool {
+        begunBack.contains(step) && current?.step != step
     }
 
     func isParticipant(_ node: NodeName) -> Bool {

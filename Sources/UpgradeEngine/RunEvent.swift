@@ -8,9 +8,9 @@ public enum RunEvent: Hashable, Sendable {
     case stepBegan(StepBegan)
     /// What a node was before the run touched it.
     case nodeSurveyed(NodeSurveyed)
-    /// A node is what the step in hand asks for.
+    /// A node is what the current step asks for.
     case nodeReached(NodeFact)
-    /// A node failed the step in hand.
+    /// A node failed the current step.
     case nodeFailed(NodeTrouble)
     /// A node is kept out of service, and the run goes on without it.
     case nodeQuarantined(NodeTrouble)

@@ -11,7 +11,7 @@ extension RunReport {
         private var epoch: Epoch
         private var current: Step? { report.steps.last?.step }
         private var phase: Phase { report.steps.last?.phase ?? .preflight }
-        /// The last fact that belongs to the step in hand.
+        /// The last fact that belongs to the current step.
         private var lastFact: Instant?
         /// Where each node is in the report, which has several facts of each.
         private var places: [NodeName: Int]
@@ -44,6 +44,7 @@ extension RunReport {
             report.windowOpened = run?.windowOpened
             report.windowClosed = run?.windowClosed
             if let run { report.state = run.state }
+            if let paused = run?.stillPaused, !paused.isEmpty { report.stillPaused = paused }
             report.nodes.sort { ($0.batch ?? .max, $0.name) < ($1.batch ?? .max, $1.name) }
             return report
         }
@@ -155,7 +156,7 @@ extension RunReport {
                 places[node] = report.nodes.count
                 report.nodes.append(NodeEntry(name: node, milestones: []))
             }
-            update(node) { $0.quarantine = "appeared during the run; upgraded as an extra batch" }
+            update(node) { $0.quarantine = Run.Member.joined }
             milestone(node, .joined, at: instant)
             trouble(.joined, at: instant, node: node, "appeared during the run")
         }

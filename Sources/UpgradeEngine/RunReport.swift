@@ -34,6 +34,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     /// From the first word to close a gate until every gate was open.
     public var windowOpened: Instant?
     public var windowClosed: Instant?
+    /// What hooks have done and nothing has undone, for people.
+    public var stillPaused: [String]?
 
     /// One step, once for each time that it began.
     public struct StepEntry: Hashable, Codable, Sendable {
@@ -42,7 +44,7 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var step: Step
         public var title: String
         public var began: Instant
-        /// The last fact that completed it; `nil` while it is in hand, and for one that was not completed.
+        /// The last fact that completed it; `nil` while it is current, and for one that was not completed.
         public var ended: Instant?
     }
 
@@ -66,7 +68,7 @@ public struct RunReport: Hashable, Codable, Sendable {
 
         public var at: Instant
         public var kind: Kind
-        /// The step in hand; `nil` before the first.
+        /// The current step; `nil` before the first.
         public var step: Step?
         /// Why, for a failure and a quarantine.
         public var reason: String?
@@ -89,7 +91,7 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var verb: RequestVerb
         public var by: OperatorName
         public var reason: String?
-        /// The phase in hand.
+        /// The current phase.
         public var phase: Phase
     }
 
@@ -167,7 +169,7 @@ extension RunReport {
     /// From the first event to the end, or to the last event so far.
     public var duration: Span { (endedAt ?? lastAt) - createdAt }
 
-    /// Each phase in the order in which it was in hand, with the time it took, the way back included.
+    /// Each phase in the order in which it was current, with the time it took, the way back included.
     public var phases: [PhaseEntry] {
         var phases: [PhaseEntry] = []
         for (index, entry) in steps.enumerated() {
@@ -186,7 +188,7 @@ extension RunReport {
         return phases
     }
 
-    /// The time in which one phase was in hand.
+    /// The time in which one phase was current.
     public struct PhaseEntry: Hashable, Codable, Sendable {
         public var direction: Direction
         public var phase: Phase

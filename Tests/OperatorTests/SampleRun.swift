@@ -94,7 +94,7 @@ struct SampleRun {
 
     /// Up to the end of the migration, which takes 1.1 s.
     mutating func runToMigration() {
-        begin(.preflight, .nodes(.present))
+        begin(.preflight, .present)
         for node in SampleRun.nodes(1, 2, 3) {
             add(
                 .nodeSurveyed(
@@ -108,17 +108,17 @@ struct SampleRun {
             add(.nodeReached(NodeFact(node: node)))
         }
         database(.preflight, .preflight, DatabaseReport(duration: .milliseconds(70)), after: 80)
-        begin(.stage, .nodes(.staged))
+        begin(.stage, .staged)
         reach(1, 2, 3, each: 500)
         database(
             .stage, .expand,
             DatabaseReport(
                 lines: ["applied 0002_recent_entries (41 ms)"], duration: .milliseconds(41)),
             after: 50)
-        begin(.readOnly, .nodes(.closed))
+        begin(.readOnly, .closed)
         reach(1, 2, 3, each: 10)
         database(.readOnly, .raiseFence, DatabaseReport(duration: .milliseconds(20)), after: 25)
-        begin(.drain, .nodes(.drained))
+        begin(.drain, .drained)
         reach(1, 2, 3, each: 5)
         database(
             .drain, .census,
@@ -127,7 +127,7 @@ struct SampleRun {
                 census: CensusProof(
                     transaction: "7345", fenceLSN: "0/1A2B3C8", stored: SampleRun.digest("c"),
                     ended: ["app, gunicorn, 2.1 s, INSERT INTO entry"])), after: 12)
-        begin(.migrate, .nodes(.braced))
+        begin(.migrate, .braced)
         reach(1, 2, 3, each: 5)
         database(
             .migrate, .migrate,
@@ -139,18 +139,18 @@ struct SampleRun {
     static func straight() -> SampleRun {
         var run = SampleRun()
         run.runToMigration()
-        run.begin(.rollout, .nodes(.upgraded(batch: 0)))
+        run.begin(.rollout, .upgraded(batch: 0))
         run.reach(1, each: 40)
-        run.begin(.rollout, .nodes(.upgraded(batch: 1)))
+        run.begin(.rollout, .upgraded(batch: 1))
         run.reach(2, 3, each: 20)
-        run.begin(.verify, .nodes(.verified))
+        run.begin(.verify, .verified)
         run.reach(1, 2, 3, each: 5)
         run.database(.lift, .lowerFence, DatabaseReport(duration: .milliseconds(9)), after: 10)
-        run.begin(.lift, .nodes(.opened))
+        run.begin(.lift, .opened)
         run.reach(1, 2, 3, each: 4)
         run.database(
             .finish, .contract, DatabaseReport(lines: [], duration: .milliseconds(3)), after: 5)
-        run.begin(.finish, .nodes(.retired))
+        run.begin(.finish, .retired)
         run.reach(1, 2, 3, each: 30)
         run.add(.ended(Ended(outcome: .done)))
         return run
@@ -159,7 +159,7 @@ struct SampleRun {
     /// A node is not on the release that the plan expects.
     static func refused() -> SampleRun {
         var run = SampleRun()
-        run.begin(.preflight, .nodes(.present))
+        run.begin(.preflight, .present)
         let reason = "it serves v0, and the plan expects v1"
         run.add(.nodeFailed(NodeTrouble(node: nodes(1)[0], reason: reason)), after: 3)
         run.add(
@@ -175,21 +175,21 @@ struct SampleRun {
     static func rolledBack() -> SampleRun {
         var run = SampleRun()
         run.runToMigration()
-        run.begin(.rollout, .nodes(.upgraded(batch: 0)))
+        run.begin(.rollout, .upgraded(batch: 0))
         run.takeOver()
         let reason = "the page says <b>500</b> & \"more\""
         run.add(.nodeFailed(NodeTrouble(node: nodes(1)[0], reason: reason)), after: 300)
         run.add(
             .turnedBack(
                 TurnedBack(reason: "upgrade the canary failed on web-1: \(reason)", mark: nil)))
-        run.begin(.rollout, .nodes(.reactivated), .back)
+        run.begin(.rollout, .reactivated, .back)
         run.reach(1, 2, 3, each: 20)
         run.database(
             .migrate, .revertMigrate, DatabaseReport(duration: .milliseconds(400)), .back,
             after: 410)
         run.database(
             .readOnly, .lowerFence, DatabaseReport(duration: .milliseconds(9)), .back, after: 10)
-        run.begin(.readOnly, .nodes(.opened), .back)
+        run.begin(.readOnly, .opened, .back)
         run.reach(1, 2, 3, each: 4)
         run.add(.ended(Ended(outcome: .rolledBack)))
         return run

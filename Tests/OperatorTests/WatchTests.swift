@@ -278,12 +278,12 @@ struct WatchTests {
 
     @Test func ofManyNodesAPipeGetsCountsAndTheNamesOfThoseThatFail() throws {
         var run = SampleRun(nodes: 9900)
-        run.begin(.preflight, .nodes(.present))
+        run.begin(.preflight, .present)
         for node in 1...9900 { run.reach(node, each: node % 9 == 0 ? 1 : 0) }
-        run.begin(.stage, .nodes(.staged))
+        run.begin(.stage, .staged)
         for node in 1...9900 { run.reach(node, each: 0) }
         for node in 1...100 { run.fail(node, "the disk is full") }
-        run.begin(.readOnly, .nodes(.closed))
+        run.begin(.readOnly, .closed)
         var facts = FactLines()
         let lines = run.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
         #expect(
@@ -299,7 +299,7 @@ struct WatchTests {
 
     @Test func aCountIsToldEvenWhenNothingMoreHappens() async throws {
         var run = SampleRun(nodes: 100)
-        run.begin(.preflight, .nodes(.present))
+        run.begin(.preflight, .present)
         for node in 1...70 { run.reach(node, each: 0) }
         let entries = run.entries
         let console = TestConsole()

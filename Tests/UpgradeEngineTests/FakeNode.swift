@@ -12,6 +12,8 @@ struct FakeNode {
     var stuckWrites = 0
     var failingTask: String?
     var failingGoal: NodeFailure.Goal?
+    /// Why a person has opened its gate.
+    var breakGlass: String?
     var active: ActiveRelease
     var staged: [ReleaseReference]
     private(set) var directive: Directive?
@@ -25,9 +27,13 @@ struct FakeNode {
         staged = [release]
     }
 
+    /// The names of all tasks that were done.
+    private(set) var done: Set<String> = []
+
     mutating func take(_ new: Directive) {
         if let directive, !new.isNewer(than: directive) { return }
         directive = new
+        done.formUnion(new.tasks.map(\.name))
         if let stage = new.stage, !staged.contains(stage), failingGoal != .stage {
             staged.append(stage)
         }
@@ -59,7 +65,7 @@ struct FakeNode {
                 HealthObservation(
                     identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
             },
-            failures: failures(directive), diskFree: 1 << 30)
+            failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass)
     }
 
     private func gate(_ directive: Directive) -> GateObservation {
@@ -67,7 +73,8 @@ struct FakeNode {
             directive.reads.hold != nil && directive.reads.until != active.identity
             || directive.reads.hold != nil && directive.reads.until == nil
         return GateObservation(
-            writes: directive.writes.kind, readsHeld: isHolding, readsSettled: isHolding,
+            writes: breakGlass == nil ? directive.writes.kind : .open, readsHeld: isHolding,
+            readsSettled: isHolding,
             writesInFlight: directive.writes.isOpen ? 3 + stuckWrites : stuckWrites)
     }
 

@@ -26,7 +26,7 @@ import UpgradeModel
                 by: OperatorName(unchecked: "alice"), request: "q0")),
         .stepBegan(
             StepBegan(
-                direction: .forward, index: 7, phase: .rollout, step: .nodes(.upgraded(batch: 2)))),
+                direction: .forward, index: 7, phase: .rollout, step: .upgraded(batch: 2))),
         .nodeSurveyed(
             NodeSurveyed(
                 node: node,
@@ -97,11 +97,11 @@ import UpgradeModel
     }
 
     @Test(arguments: [
-        Step.approval(.lift), .hook(3), .nodes(.present), .nodes(.staged), .nodes(.closed),
-        .nodes(.drained),
-        .nodes(.braced), .nodes(.upgraded(batch: 12)), .nodes(.verified), .nodes(.opened),
-        .nodes(.retired),
-        .nodes(.readsHeld), .nodes(.reactivated), .nodes(.unstaged), .database(.revertExpand),
+        Step.approval(.lift), .hook(3), .present, .staged, .closed,
+        .drained,
+        .braced, .upgraded(batch: 12), .verified, .opened,
+        .retired,
+        .readsHeld, .reactivated, .unstaged, .database(.revertExpand),
         .bake(batch: 1),
     ]) func everyStepReadsBackFromItsText(step: Step) {
         #expect(Step(step.description) == step)

@@ -104,8 +104,8 @@ import UpgradeModel
                     digest: ScenarioWorld.new.manifest, release: ScenarioWorld.new, migrations: [],
                     nodes: nodes, by: OperatorName(unchecked: "alice"), request: "q",
                     quarantined: quarantined), at: .init(milliseconds: 0)))
-        run.take(.nodes(.staged), in: .stage)
-        run.take(.nodes(.upgraded(batch: 0)), in: .rollout)
+        run.take(.staged, in: .stage)
+        run.take(.upgraded(batch: 0), in: .rollout)
         return run
     }
 
@@ -131,7 +131,7 @@ import UpgradeModel
             #expect(directive.active == alone.active)
             #expect(directive.tasks == alone.tasks)
             #expect(directive.health == alone.health)
-            run.take(.nodes(.upgraded(batch: 1)), in: .rollout)
+            run.take(.upgraded(batch: 1), in: .rollout)
         }
     }
 

@@ -95,25 +95,25 @@ import UpgradeModel
 
     @Test func theWindowIsFromTheFirstWordToCloseToTheLastGateOpen() throws {
         var journal = TimedJournal()
-        journal.begin(.readOnly, .nodes(.closed), at: 1000)
+        journal.begin(.readOnly, .closed, at: 1000)
         journal.reach(at: 1050)
         journal.task(.migrate, .migrate, at: 1100, took: 700)
-        journal.begin(.lift, .nodes(.opened), at: 1850)
+        journal.begin(.lift, .opened, at: 1850)
         journal.reach(at: 1900)
-        journal.begin(.finish, .nodes(.retired), at: 9000)
+        journal.begin(.finish, .retired, at: 9000)
         let report = try #require(RunReport(journal.events))
         #expect(report.window == .milliseconds(900))
         #expect(report.migration == .milliseconds(700))
         #expect(report.windowMinusMigration == .milliseconds(200))
         // It ended with the last gate, not with the next step.
         #expect(
-            report.steps.first { $0.step == .nodes(.opened) }?.ended == Instant(milliseconds: 1900))
+            report.steps.first { $0.step == .opened }?.ended == Instant(milliseconds: 1900))
         #expect(report.steps.last?.ended == nil)
     }
 
     @Test func aWindowThatIsStillOpenHasNoLength() throws {
         var journal = TimedJournal()
-        journal.begin(.readOnly, .nodes(.closed), at: 1000)
+        journal.begin(.readOnly, .closed, at: 1000)
         let report = try #require(RunReport(journal.events))
         #expect(report.windowOpened == Instant(milliseconds: 1000))
         #expect(
@@ -122,7 +122,7 @@ import UpgradeModel
 
     @Test func aFailedAttemptDoesNotCountAsMigration() throws {
         var journal = TimedJournal()
-        journal.begin(.readOnly, .nodes(.closed), at: 1000)
+        journal.begin(.readOnly, .closed, at: 1000)
         journal.begin(.migrate, .database(.migrate), at: 1100)
         journal.add(.databaseTaskStarted(DatabaseTaskFact(kind: .migrate, attempt: 1)), at: 1100)
         journal.add(
@@ -139,7 +139,7 @@ import UpgradeModel
 
     @Test func aJournalWithoutABeginningHasNoReport() {
         let event = RunEvent.stepBegan(
-            StepBegan(direction: .forward, index: 0, phase: .preflight, step: .nodes(.present)))
+            StepBegan(direction: .forward, index: 0, phase: .preflight, step: .present))
         #expect(
             RunReport([RecordedEvent(at: Instant(milliseconds: 1), epoch: .zero, event: event)])
                 == nil)
@@ -148,7 +148,7 @@ import UpgradeModel
 
     @Test func aReportOfAPlanThatIsNotUnderstoodTellsTheFacts() throws {
         var journal = TimedJournal(plan: "from: a newer program")
-        journal.begin(.readOnly, .nodes(.closed), at: 1000)
+        journal.begin(.readOnly, .closed, at: 1000)
         journal.reach(at: 1050)
         let report = try #require(RunReport(journal.events))
         #expect(report.nodes.first?.milestones.count == 1)

@@ -249,7 +249,7 @@ import UpgradeModel
         world.start(Self.plan(budget: 0))
         // Everything up to the phase, and the status that the lost node sent last.
         world.settle(steps: 200, untilLost: name)
-        guard let last = world.core.statuses[name]?.status else { return }
+        guard let last = world.core.observations[name]?.status else { return }
         let before = world.journal
         var late = last
         late.sequence += 1

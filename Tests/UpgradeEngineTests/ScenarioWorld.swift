@@ -107,6 +107,11 @@ struct ScenarioWorld {
         put(.leadershipTaken)
     }
 
+    /// The nodes that have done an action, or have begun it.
+    func done(by action: String) -> [String] {
+        nodes.values.filter { $0.done.contains(action) }.map(\.name.rawValue).sorted()
+    }
+
     mutating func pass(_ span: Span) { now = now + span }
 
     mutating func note(_ line: String) { write("+ \(line)") }
@@ -258,6 +263,12 @@ struct ScenarioWorld {
         guard let cancelled else { return }
         pending.append(
             .databaseEnded(cancelled, .failed(DatabaseFailure(code: "cancelled", "cancelled"))))
+    }
+
+    /// A node says what it is, unasked.
+    mutating func report(_ name: NodeName) {
+        guard let status = nodes[name]?.status() else { return }
+        put(.status(name, status))
     }
 
     /// A node asks for its directive, as it does all the time.

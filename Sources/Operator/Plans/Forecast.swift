@@ -88,15 +88,20 @@ extension Forecast {
         // Of nodes that are not known, the sizes of the plan say as much as can be said.
         let count = batches.isEmpty ? 1 + plan.rollout.batches.count : batches.count
         let itinerary = Itinerary.forward(plan, batches: count)
-        let details = StepDetails(plan: plan, batches: batches, migrations: prepared.migrations)
-        func line(_ planned: PlannedStep) -> PlannedLine {
+        let preview = StepPreview(
+            plan: plan, batches: batches,
+            migrations: prepared.migrations.migrations.map {
+                StepPreview.Migration(
+                    version: $0.version, moment: $0.moment, canBeUndone: $0.canBeUndone)
+            })
+        func line(_ step: any StepDefinition) -> PlannedLine {
             PlannedLine(
-                phase: planned.phase, step: planned.step, title: planned.step.title(in: plan),
-                details: details.lines(planned.step))
+                phase: step.phase, step: step.step, title: step.title(in: plan),
+                details: step.details(preview))
         }
         steps = itinerary.map(line)
         let begun = itinerary.prefix { $0.phase != .lift }.map(\.step)
-        undo = Itinerary.back(plan, begun: Set(begun)).map(line)
+        undo = Itinerary.back(plan, from: itinerary, begun: Set(begun)).map(line)
         findings += drift(plan, world, selected)
     }
 
@@ -162,106 +167,5 @@ extension Forecast {
             }
         }
         return findings
-    }
-}
-
-/// What a step means in this plan.
-private struct StepDetails {
-    let plan: Plan
-    let batches: [[NodeName]]
-    let migrations: MigrationDirectory
-
-    func lines(_ step: Step) -> [String] {
-        switch step {
-        case .approval(let phase): ["sluice approve lets \(phase) begin"]
-        case .hook(let index):
-            ["\(plan.hooks[index].moment.rawValue) \(plan.hooks[index].phase)"]
-        case .nodes(let goal): lines(goal)
-        case .database(let kind): lines(kind)
-        case .bake: ["for \(plan.rollout.bake)"]
-        }
-    }
-
-    private func lines(_ goal: NodeGoal) -> [String] {
-        switch goal {
-        case .present:
-            plan.release.expected.map { ["every node serves \($0), its gate open"] } ?? [
-                "every gate open"
-            ]
-        case .staged: named("warm with", plan.rollout.warm)
-        case .closed: [writes]
-        case .drained:
-            [
-                "for \(plan.drain.timeout) at most; then stragglers are "
-                    + (plan.drain.stragglers == .terminate
-                        ? "ended" : "left alone and the run turns back")
-            ]
-        case .braced, .readsHeld:
-            if case .hold(let span, let count) = plan.reads {
-                ["reads are held for \(span) at most, \(count) a node, until the node has flipped"]
-            } else {
-                ["reads are served throughout"]
-            }
-        case .upgraded(let batch):
-            [nodes(of: batch)] + named("actions", plan.rollout.actions)
-                + named("flush caches", plan.rollout.caches) + [health]
-        case .verified: [health]
-        case .retired, .unstaged: named("actions", plan.rollout.retire)
-        case .opened, .reactivated: []
-        }
-    }
-
-    private var writes: String {
-        switch plan.writes.admission {
-        case .hold(let count, let span):
-            "writes are held for \(span) at most, \(count) a node; more get 503, Retry-After \(plan.writes.retryAfter)"
-        case .refuse: "writes get 503, Retry-After \(plan.writes.retryAfter)"
-        }
-    }
-
-    private var health: String {
-        "health check \(plan.rollout.health.check), \(plan.rollout.health.consecutive) in a row, within "
-            + "\(plan.rollout.health.deadline)"
-    }
-
-    private func nodes(of batch: Int) -> String {
-        guard batches.indices.contains(batch) else {
-            let size = batch == 0 ? "\(plan.rollout.canary)" : "\(plan.rollout.batches[batch - 1])"
-            let isLast = batch > 0 && batch == plan.rollout.batches.count
-            return "size \(size)" + (isLast ? ", again and again until no node is left" : "")
-        }
-        let names = batches[batch].map(\.rawValue)
-        return names.count <= 8
-            ? names.joined(separator: " ")
-            : names.prefix(7).joined(separator: " ") + " … \(names.count) nodes"
-    }
-
-    private func named(_ what: String, _ names: [some SafeName]) -> [String] {
-        names.isEmpty ? [] : ["\(what) \(names.map(\.rawValue).joined(separator: ", "))"]
-    }
-
-    private func lines(_ kind: DatabaseTask.Kind) -> [String] {
-        switch kind {
-        case .expand: pending(.expand)
-        case .migrate: pending(.switch)
-        case .contract: pending(.contract)
-        case .revertMigrate: undone(.switch)
-        case .revertExpand: undone(.expand)
-        case .preflight, .raiseFence, .census, .lowerFence: []
-        }
-    }
-
-    private func pending(_ moment: MigrationName.Moment) -> [String] {
-        let versions = migrations.migrations.filter { $0.moment == moment }.map(\.version)
-        return versions.isEmpty
-            ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
-    }
-
-    private func undone(_ moment: MigrationName.Moment) -> [String] {
-        // The last is undone first.
-        migrations.migrations.filter { $0.moment == moment }.reversed().map {
-            $0.canBeUndone
-                ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
-        }
     }
 }

@@ -124,20 +124,3 @@ struct FactSentences {
         }
     }
 }
-
-extension Step {
-    /// What the step does, with the name of its action where the plan is known.
-    func title(in plan: Plan?) -> String {
-        guard case .hook(let index) = self, let plan, plan.hooks.indices.contains(index) else {
-            return title
-        }
-        let hook = plan.hooks[index]
-        let target =
-            switch hook.target {
-            case .everyNode: "every node"
-            case .oneNode: "one node"
-            case .node(let name): name.rawValue
-            }
-        return "run the action \(hook.action) on \(target)"
-    }
-}

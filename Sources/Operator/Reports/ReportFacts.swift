@@ -67,22 +67,17 @@ struct ReportFacts {
         return "\(report.nodes.count)" + (quarantined > 0 ? ", \(quarantined) quarantined" : "")
     }
 
-    static let nodeGoals: [(title: String, matches: @Sendable (NodeGoal) -> Bool)] = [
+    static let nodeSteps: [(title: String, matches: @Sendable (Step) -> Bool)] = [
         ("staged", { $0 == .staged }), ("closed", { $0 == .closed }),
-        ("drained", { $0 == .drained }),
-        ("upgraded", { if case .upgraded = $0 { true } else { false } }),
-        ("verified", { $0 == .verified }),
-        ("opened", { $0 == .opened }),
+        ("drained", { $0 == .drained }), ("upgraded", { $0.batchUpgraded != nil }),
+        ("verified", { $0 == .verified }), ("opened", { $0 == .opened }),
     ]
 
-    /// When a node last reached each of the goals; empty where it did not.
+    /// When a node last reached each of the steps; empty where it did not.
     func reached(_ node: RunReport.NodeEntry) -> [String] {
-        ReportFacts.nodeGoals.map { goal in
+        ReportFacts.nodeSteps.map { step in
             let milestone = node.milestones.last { milestone in
-                guard milestone.kind == .reached, case .nodes(let reached)? = milestone.step else {
-                    return false
-                }
-                return goal.matches(reached)
+                milestone.kind == .reached && milestone.step.map(step.matches) == true
             }
             return milestone.map { time($0.at) } ?? ""
         }

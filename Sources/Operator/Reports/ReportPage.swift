@@ -75,7 +75,7 @@ struct ReportPage {
             section(
                 "Nodes",
                 table(
-                    ["node", "batch", "before"] + ReportFacts.nodeGoals.map(\.title) + ["note"],
+                    ["node", "batch", "before"] + ReportFacts.nodeSteps.map(\.title) + ["note"],
                     nodes)),
             section("Database", list(database)),
             section("Census", list(facts.census.map { [.escaped($0)] })),

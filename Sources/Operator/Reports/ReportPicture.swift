@@ -192,7 +192,7 @@ struct ReportPicture {
         switch milestone.kind {
         case .reached, .readmitted:
             // The flip of a node is what one looks for: a diamond among dots.
-            if case .nodes(.upgraded)? = milestone.step {
+            if milestone.step?.batchUpgraded != nil {
                 return .element(
                     "path",
                     ["class": "reached", "d": "M\(format(x)) \(format(y - 6))l5 6l-5 6l-5 -6z"],

@@ -58,7 +58,7 @@ struct ReportText {
     }
 
     private func nodes(_ width: Int) -> [StyledLine] {
-        let goals = ReportFacts.nodeGoals.enumerated().map { index, goal in
+        let goals = ReportFacts.nodeSteps.enumerated().map { index, goal in
             Table.Column(
                 title: goal.title.uppercased(), alignment: .right, rank: [6, 2, 5, 0, 4, 3][index])
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MigrationReader
 import PostgresClient
 import UpgradeModel
 

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// What the plan says, as goals of a node.
+extension Run {
+    var forwardActivation: ActivationIdentity {
+        ActivationIdentity(unchecked: "\(identifier).forward")
+    }
+    var backActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).back") }
+
+    var admission: WriteAdmission {
+        switch plan.writes.admission {
+        case .hold(let atMost, let duration):
+            .hold(
+                HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter))
+        case .refuse(let message): .refuse(retryAfter: plan.writes.retryAfter, message: message)
+        }
+    }
+
+    /// The limits of held reads; `nil` when the old code survives the migration.
+    var readHold: HoldLimits? {
+        guard plan.database != nil, case .hold(let duration, let atMost) = plan.reads else {
+            return nil
+        }
+        return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
+    }
+
+    var warmTasks: [NodeTask] {
+        actions(plan.rollout.warm, at: .staged, .beforeActivation, release: created.release)
+    }
+
+    func upgradeTasks(_ batch: Int) -> [NodeTask] {
+        upgradeTasks(at: .upgraded(batch: batch))
+    }
+
+    /// For a node that is upgraded by itself, outside the batches.
+    ///
+    /// Not the canary's: one that failed as the canary is tried once more like any other that is quarantined, and what is done
+    /// once a name would not be done again under that one.
+    var extraTasks: [NodeTask] { upgradeTasks(at: .upgraded(batch: 0), isExtra: true) }
+    var extraHealth: HealthGoal {
+        health("upgrade", at: .upgraded(batch: 0), isExtra: true)
+    }
+
+    private func upgradeTasks(at step: Step, isExtra: Bool = false) -> [NodeTask] {
+        let release = created.release
+        return actions(
+            plan.rollout.actions, at: step, .afterActivation, release: release, isExtra: isExtra)
+            + plan.rollout.caches.map { cache in
+                NodeTask(
+                    identity: identity("flush", cache.rawValue, at: step, isExtra: isExtra),
+                    kind: .flush, name: cache.rawValue, moment: .afterActivation, release: release)
+            }
+    }
+
+    /// Stops the old application after the lift: the release that this node served before.
+    func retireTasks(of node: NodeName) -> [NodeTask] {
+        guard let old = oldRelease(of: node), old != created.release else { return [] }
+        return actions(plan.rollout.retire, at: .retired, .afterActivation, release: old)
+    }
+
+    /// Stops the new application on the way back.
+    var unstageTasks: [NodeTask] {
+        actions(
+            plan.rollout.retire, at: .unstaged, .afterActivation, release: created.release)
+    }
+
+    /// What leaves the disk on the way back.
+    ///
+    /// A release that has been served for a moment stays: pages loaded from it still ask for its assets. It goes with the others that are
+    /// not kept any more.
+    var releaseToRemove: ReleaseReference? {
+        begun.contains(.upgraded(batch: 0)) ? nil : created.release
+    }
+
+    func hookTask(_ index: Int) -> NodeTask {
+        let action = plan.hooks[index].action.rawValue
+        return NodeTask(
+            identity: identity("hook\(index)", action, at: .hook(index)), kind: .action,
+            name: action,
+            moment: .afterActivation, release: created.release)
+    }
+
+    /// What undoes a hook; `nil` when nothing does.
+    func hookUndoTask(_ index: Int) -> NodeTask? {
+        plan.hooks[index].undo.map { action in
+            NodeTask(
+                identity: identity("hook\(index)", action.rawValue, at: .hookUndo(index)),
+                kind: .action, name: action.rawValue, moment: .afterActivation,
+                release: created.release)
+        }
+    }
+
+    func upgradeHealth(_ batch: Int) -> HealthGoal {
+        health("upgrade", at: .upgraded(batch: batch))
+    }
+
+    var verifyHealth: HealthGoal { health("verify", at: .verified) }
+
+    private func health(_ word: String, at step: Step, isExtra: Bool = false) -> HealthGoal {
+        HealthGoal(
+            identity: identity(word, "health", at: step, isExtra: isExtra),
+            check: plan.rollout.health.check,
+            release: created.release.name, consecutive: plan.rollout.health.consecutive)
+    }
+
+    private func actions(
+        _ names: [ActionName], at step: Step, _ moment: NodeTask.Moment,
+        release: ReleaseReference?, isExtra: Bool = false
+    ) -> [NodeTask] {
+        names.map { name in
+            NodeTask(
+                identity: identity("action", name.rawValue, at: step, isExtra: isExtra),
+                kind: .action,
+                name: name.rawValue,
+                moment: moment, release: release)
+        }
+    }
+
+    private func identity(
+        _ word: String, _ name: String, at step: Step, isExtra: Bool = false
+    ) -> TaskIdentity {
+        let place =
+            isExtra
+            ? "nodes.upgraded.extra"
+            : step.description.split(separator: ":").joined(separator: ".")
+        return TaskIdentity(rawValue: "\(identifier)/\(place)/\(word)/\(name)/\(attempt(at: step))")
+    }
+}

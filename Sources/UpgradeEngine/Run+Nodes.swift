@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// What follows from what nodes say, and from their silence.
+extension Run {
+    /// What the latest status of a node leads to, if it was made under its present directive.
+    func statusFacts(
+        _ node: NodeName, _ observations: Observations, at now: Instant
+    ) -> [RunEvent] {
+        guard let seat = seat(of: node), let status = observations.current(node) else { return [] }
+        if seat.isQuarantined, meetsRunTarget(node, status) {
+            return [.nodeReadmitted(NodeFact(node: node))]
+        }
+        guard let current, !isEnded, current.pending.contains(node) else { return [] }
+        switch current.definition.judge(status, of: seat, in: self) {
+        case .notYet:
+            return []
+        case .reached:
+            return survey(node, status) + [.nodeReached(NodeFact(node: node))]
+        case .failed(let reason):
+            if current.failed[node] == reason { return [] }
+            if case .stopped = standing { return [] }
+            return failure(of: NodeTrouble(node: node, reason: reason), observations, at: now)
+        }
+    }
+
+    /// What a node was before the run touched it.
+    private func survey(_ node: NodeName, _ status: NodeStatus) -> [RunEvent] {
+        guard current?.step == .present else { return [] }
+        return [
+            .nodeSurveyed(
+                NodeSurveyed(node: node, active: status.active, agentVersion: status.agentVersion))
+        ]
+    }
+
+    /// What is known already of the nodes that the current step waits for.
+    func observedFacts(_ observations: Observations, at now: Instant) -> [RunEvent] {
+        guard let pending = current?.pending else { return [] }
+        var facts: [RunEvent] = []
+        for node in pending.sorted() {
+            let events = statusFacts(node, observations, at: now)
+            // A failure changes what the others are asked, so it is taken in by itself.
+            let isFailure = events.contains { if case .nodeFailed = $0 { true } else { false } }
+            if isFailure { return facts.isEmpty ? events : facts }
+            facts += events
+        }
+        return facts
+    }
+
+    /// What the failure of one node leads to; where it ends the run, of all nodes that fail as well.
+    private func failure(
+        of trouble: NodeTrouble, _ observations: Observations, at now: Instant
+    ) -> [RunEvent] {
+        let alone = failure(of: [trouble])
+        let ends = alone.contains { if case .turnedBack = $0 { true } else { false } }
+        guard ends, let current, current.definition.tellsAllFailures else { return alone }
+        // The others may have said it under an older directive: what they serve does not depend on that.
+        var said: [NodeName: NodeStatus] = [:]
+        var troubles: [NodeTrouble] = []
+        for node in current.pending.sorted() {
+            guard let seat = seat(of: node), let seen = observations[node],
+                node == trouble.node || now - seen.at <= .seconds(30)
+            else { continue }
+            said[node] = seen.status
+            if case .failed(let reason) = current.definition.judge(seen.status, of: seat, in: self)
+            {
+                troubles.append(NodeTrouble(node: node, reason: reason))
+            }
+        }
+        return failure(of: troubles, advice: current.definition.advice(on: said, in: self))
+    }
+
+    /// What nodes failing the current step leads to.
+    func failure(of troubles: [NodeTrouble], advice: String? = nil) -> [RunEvent] {
+        guard let definition = current?.definition else { return [] }
+        let facts = troubles.map(RunEvent.nodeFailed)
+        if definition.isTidying {
+            return facts + troubles.map { .nodeReached(NodeFact(node: $0.node)) }
+        }
+        if definition.quarantines(in: self), participants.count > troubles.count {
+            // On the way back and past the point of no return nothing is gained by stopping: the run goes on
+            // without them and does not forget them.
+            let goesOn = direction == .back || isPastPointOfNoReturn
+            let isInBudget =
+                quarantined.count + troubles.count <= plan.rollout.failureBudget
+                && !definition.isProof
+            if goesOn || isInBudget { return facts + troubles.map(RunEvent.nodeQuarantined) }
+        }
+        let words = Listed.text(troubles.map { "\($0.node): \($0.reason)" }, separator: "; ")
+        return facts + setback("\(definition.title) failed on \(words)", advice: advice)
+    }
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// What follows when something does not go as planned.
+extension Run {
+    /// What a failure on the way forward leads to: the plan's policy.
+    func setback(_ reason: String, advice: String? = nil) -> [RunEvent] {
+        let isTurning =
+            !isPastPointOfNoReturn && direction == .forward
+            && (plan.onFailure == .rollback || phase == .preflight)
+        if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: advice))] }
+        let first = advice.map { "\($0); then: " } ?? ""
+        return [.stopped(Stopped(reason: reason, advice: first + stopAdvice))]
+    }
+
+    /// What a person can do about a run that waits.
+    var stopAdvice: String {
+        if direction == .back {
+            return
+                "the gates of the nodes stay as they are; put right what failed, then `sluice retry \(identifier)`"
+        }
+        if isPastPointOfNoReturn {
+            return "put right what failed, then `sluice retry \(identifier)`"
+        }
+        return
+            "`sluice retry \(identifier)` tries the step again, `sluice rollback \(identifier)` undoes the run"
+    }
+
+    func databaseFacts(_ task: DatabaseTaskFact, _ outcome: DatabaseOutcome) -> [RunEvent] {
+        guard database.inFlight == task else { return [] }
+        switch outcome {
+        case .done(let report):
+            return [
+                .databaseTaskEnded(
+                    DatabaseTaskEnded(
+                        kind: task.kind, attempt: task.attempt, result: .done, report: report))
+            ]
+        case .failed(let failure):
+            let ended = RunEvent.databaseTaskEnded(
+                DatabaseTaskEnded(
+                    kind: task.kind, attempt: task.attempt, result: .failed, failure: failure))
+            // What was told to end says nothing about what is asked for now.
+            guard !database.isAbandoned, current?.definition.task == task.kind, isGoingOn else {
+                return [ended]
+            }
+            let willRetry =
+                (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
+            guard !willRetry else { return [ended] }
+            return [ended]
+                + setback(
+                    "\(task.kind.title) failed: \(failure.message)",
+                    advice: failure.adviceForPeople)
+        }
+    }
+
+    /// What follows when the current step's time is over.
+    func timeFacts(_ observations: Observations, at now: Instant) -> [RunEvent] {
+        guard isGoingOn, let current, let deadline = nextDeadline, now >= deadline,
+            let span = current.definition.allowance(in: self)
+        else { return [] }
+        if current.pending.isEmpty {
+            guard let task = database.inFlight else { return [] }
+            return setback("\(task.kind.title) took longer than \(span)")
+        }
+        let pending = current.pending.sorted()
+        if current.definition.isCutShort, plan.drain.stragglers == .terminate,
+            direction == .forward
+        {
+            return [.drainCutShort(DrainCutShort(nodes: pending))]
+        }
+        return failure(
+            of: pending.map { node in
+                let known = observations.explanation(of: node, at: now).map { ": \($0)" } ?? ""
+                let words = "not reached within \(span)\(known)"
+                return NodeTrouble(node: node, reason: current.failed[node] ?? words)
+            })
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+import UpgradePlan
+
+/// Waits for `approve` before a phase begins.
+struct ApprovalStep: NodelessStep {
+    static let word = "approval"
+    static let touches = false
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var step: Step { .approval(phase) }
+    var title: String { "wait for approval of \(phase)" }
+
+    func details(_ preview: StepPreview) -> [String] { ["sluice approve lets \(phase) begin"] }
+    func allowance(in run: Run) -> Span? { nil }
+    func isSatisfied(in run: Run) -> Bool { run.approvals.contains(phase) }
+}
+
+extension Step {
+    public static func approval(_ phase: Phase) -> Step {
+        Step("\(ApprovalStep.word):\(phase)", nil)
+    }
+}
+
+extension ApprovalStep {
+    /// The stored words of all approvals, one for each phase.
+    static let words = Dictionary(
+        uniqueKeysWithValues: Phase.allCases.map { (Step.approval($0).word, $0) })
+}

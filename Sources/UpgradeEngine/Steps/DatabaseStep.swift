@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// A step that is a task of the database; most of them wait for no node.
+protocol DatabaseStep: NodelessStep {
+    static var kind: DatabaseTask.Kind { get }
+    /// How long the task may take on the way forward, before the point of no return.
+    func allowanceOfTask(in run: Run) -> Span
+}
+
+extension DatabaseStep {
+    static var word: String { Step.database(kind).word }
+    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
+        plan.database == nil ? [] : [Self(phase, index: nil)]
+    }
+    var task: DatabaseTask.Kind? { Self.kind }
+    func allowanceOfTask(in run: Run) -> Span { run.plan.deadline(of: phase) }
+
+    func allowance(in run: Run) -> Span? {
+        guard run.direction == .back || run.isPastPointOfNoReturn else {
+            return allowanceOfTask(in: run)
+        }
+        // These are tried again and must not be given up lightly; a person is asked when they do not end.
+        return max(allowanceOfTask(in: run), .minutes(10))
+    }
+}
+
+extension StepPreview {
+    /// What of the migrations of a moment is to be applied.
+    func pending(_ moment: MigrationName.Moment) -> [String] {
+        let versions = migrations.filter { $0.moment == moment }.map(\.version)
+        return versions.isEmpty
+            ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
+    }
+
+    /// What of the migrations of a moment can be undone.
+    func undone(_ moment: MigrationName.Moment) -> [String] {
+        migrations.filter { $0.moment == moment }.map {
+            $0.canBeUndone
+                ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
+        }
+    }
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// Takes the write block down and restores exactly what was stored. Forward, this is the point of no return.
+struct LowerFenceStep: DatabaseStep {
+    static let kind = DatabaseTask.Kind.lowerFence
+    static let endsWayBack = true
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "lower the fence" }
+
+    /// A gate that a person has opened lets writes through, of an old release as well, and behind the fence they would meet the
+    /// new schema.
+    func objection(seeing observations: Observations, in run: Run) -> Objection? {
+        guard run.direction == .forward else { return nil }
+        let broken = run.members.keys.sorted().compactMap { node in
+            observations[node]?.status.breakGlass.map { "\(node): \($0)" }
+        }
+        guard !broken.isEmpty else { return nil }
+        return Objection(
+            reason:
+                "the fence stays up, because gates were opened by hand: "
+                + Listed.text(broken, separator: "; "),
+            advice:
+                "end that on each of them with `sluice-agent break-glass end`, then `sluice retry \(run.identifier)`; "
+                + "`sluice rollback \(run.identifier)` undoes the run")
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// Applies the `switch` migrations in one transaction.
+///
+/// It waits for whoever has not been braced: a node that has joined since then.
+struct MigrateStep: DatabaseStep {
+    static let kind = DatabaseTask.Kind.migrate
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "migrate the schema" }
+    let isProof = true
+    func details(_ preview: StepPreview) -> [String] { preview.pending(.switch) }
+
+    func names(_ seat: Seat, in run: Run) -> Bool {
+        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
+        return isWaiting && !BraceStep.isProved(by: seat.node, in: run)
+    }
+
+    func named(in run: Run) -> [NodeName] {
+        run.members.keys.filter { !BraceStep.isProved(by: $0, in: run) }.sorted()
+    }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        BraceStep.judge(status, of: seat, in: run)
+    }
+
+    func allowance(in run: Run) -> Span? {
+        let isWaiting = run.current?.pending.isEmpty == false
+        return run.plan.deadline(of: isWaiting ? .readOnly : phase)
+    }
+
+    /// On the way back, nobody reads while the schema changes back, where neither release survives the other's.
+    func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        guard let hold = run.readHold, !run.hasCompletedBack(RevertMigrationStep.step) else {
+            return
+        }
+        directive.reads = ReadAdmission(hold: hold)
+    }
+
+    func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        let revert = RevertMigrationStep(.migrate, index: nil)
+        guard case .hold = undoing.plan.reads else { return [revert] }
+        return [HoldReadsStep(.migrate, index: nil), revert] + UpgradeStep.undoOfRollout(undoing)
+    }
+}

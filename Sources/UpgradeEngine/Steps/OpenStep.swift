@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// The gate is open. Whatever was asked for the write window is asked no more.
+struct OpenStep: StepDefinition {
+    static let word = "nodes:opened"
+    static let endsWayBack = true
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "open the gates" }
+
+    /// A node that is not what the run says stays closed, and stays so by itself.
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        guard !seat.isQuarantined else { return }
+        directive.writes = .open
+        directive.reads = .pass
+        directive.lease.onExpiry = .open
+        directive.health = nil
+        directive.tasks.removeAll { $0.moment == .beforeActivation }
+    }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        if let failure = status.failure(of: .gate) { return .failed(failure) }
+        return .reached(if: status.gate.writes == .open && !status.gate.readsHeld)
+    }
+}
+
+extension Step {
+    public static let opened = OpenStep.step
+}

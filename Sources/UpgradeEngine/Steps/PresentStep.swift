@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// Every node reports, is on the expected release, and its gate is open.
+struct PresentStep: StepDefinition {
+    static let word = "nodes:present"
+    static let touches = false
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "hear from every node" }
+
+    func details(_ preview: StepPreview) -> [String] {
+        preview.plan.release.expected.map { ["every node serves \($0), its gate open"] } ?? [
+            "every gate open"
+        ]
+    }
+
+    /// Whoever puts one node right only to hear of the next has to begin as many runs as there are nodes.
+    let tellsAllFailures = true
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        if let reason = status.breakGlass {
+            return .failed(
+                "its gate was opened by hand (\(reason)); end that with `sluice-agent break-glass end`"
+            )
+        }
+        if let expected = run.plan.release.expected, status.active?.release.name != expected {
+            return .failed(Drift.reason(found: status.active?.release.name, expected: expected))
+        }
+        return .reached(if: status.gate.writes == .open)
+    }
+
+    func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? {
+        guard let expected = run.plan.release.expected else { return nil }
+        let found = statuses.mapValues { $0.active?.release.name }.filter { $0.value != expected }
+        return found.isEmpty ? nil : Drift(found: found, expected: expected).advice
+    }
+}
+
+extension Step {
+    public static let present = PresentStep.step
+}

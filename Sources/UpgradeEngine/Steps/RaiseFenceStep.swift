@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// Puts the write block up in the database.
+struct RaiseFenceStep: DatabaseStep {
+    static let kind = DatabaseTask.Kind.raiseFence
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "raise the fence" }
+
+    /// From here on no gate opens by itself: what it would let through fails in the database, one by one and as badly as the
+    /// application takes it. Nobody waits for the word before the fence, and everybody before the migration.
+    let audience = Audience.everyMember
+
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        directive.lease.onExpiry = .keep
+    }
+
+    func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        ask(&directive, of: seat, in: run)
+    }
+
+    /// The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
+    func allowanceOfTask(in run: Run) -> Span {
+        max(run.plan.deadline(of: .readOnly), run.plan.drain.timeout + .seconds(20))
+    }
+
+    func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        [LowerFenceStep(.drain, index: nil)] + HookStep.undoBehindFence(undoing)
+    }
+}

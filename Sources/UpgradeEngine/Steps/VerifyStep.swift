@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// Healthy on the new release, asked anew.
+struct VerifyStep: StepDefinition {
+    static let word = "nodes:verified"
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    var title: String { "verify every node" }
+    func details(_ preview: StepPreview) -> [String] { [preview.health] }
+
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        if !seat.isQuarantined { directive.health = run.verifyHealth }
+    }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        run.upgradeVerdict(status, health: run.verifyHealth, tasks: [])
+    }
+}
+
+extension Step {
+    public static let verified = VerifyStep.step
+}

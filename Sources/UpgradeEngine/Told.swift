@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+
+/// The nodes of a run whose directives may be others after an event.
+///
+/// With batches of one, each batch begins with an event of its own: were every node looked at for each of them, the time of a
+/// rollout would grow with the square of the fleet.
+enum Told: Hashable {
+    case some(Set<NodeName>)
+    case everyMember
+
+    mutating func formUnion(_ other: Told) {
+        if case .some(let left) = self, case .some(let right) = other {
+            if !right.isEmpty { self = .some(left.union(right)) }
+        } else {
+            self = .everyMember
+        }
+    }
+}
+
+extension Run {
+    /// Asked before the event is applied.
+    func told(by event: RunEvent) -> Told {
+        switch event {
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
+            .paused, .resumed, .approved, .aborted, .drainCutShort:
+            .some([])
+        case .nodeQuarantined(let trouble): .some([trouble.node])
+        case .nodeReadmitted(let fact), .nodeJoined(let fact): .some([fact.node])
+        case .stepBegan(let began): told(by: began)
+        case .created, .retried, .turnedBack, .stopped, .ended: .everyMember
+        }
+    }
+
+    private func told(by began: StepBegan) -> Told {
+        // What is asked only while a step is current is over now.
+        if let current, type(of: current.definition).asksWhileCurrent { return .everyMember }
+        // On the way back, directives say how far it has come.
+        guard began.direction == .forward,
+            let definition = StepCatalog.definition(of: began.step, in: began.phase)
+        else { return .everyMember }
+        return switch definition.audience {
+        case .nobody: .some([])
+        case .named: .some(Set(definition.named(in: self)))
+        case .everyMember: .everyMember
+        }
+    }
+}
