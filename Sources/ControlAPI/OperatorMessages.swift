@@ -100,13 +100,15 @@ public struct RunView: Hashable, Codable, Sendable {
     public var windowClosed: Instant?
     /// What the database does now, for people.
     public var database: String?
+    /// What hooks have done and nothing has undone yet, for people. `nil` from an older coordinator.
+    public var stillPaused: [String]?
     public var nodes: [NodeRow]
 
     public init(
         summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?,
         advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
-        nodes: [NodeRow]
+        stillPaused: [String]? = nil, nodes: [NodeRow]
     ) {
         self.summary = summary
         self.version = version
@@ -119,6 +121,7 @@ public struct RunView: Hashable, Codable, Sendable {
         self.windowOpened = windowOpened
         self.windowClosed = windowClosed
         self.database = database
+        self.stillPaused = stillPaused
         self.nodes = nodes
     }
 }

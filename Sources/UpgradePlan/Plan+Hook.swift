@@ -24,19 +24,34 @@ extension Plan {
             case node(NodeName)
         }
 
+        /// When a hook is undone by the run itself, and not only when it turns back.
+        public enum Until: String, Hashable, Sendable, CaseIterable {
+            /// Once the gates are open.
+            case lift
+        }
+
         public let moment: Moment
         public let phase: Phase
         public let action: ActionName
         public let target: Target
+        /// The action that undoes it, on the nodes on which it has begun: on every way back, and where ``until`` says.
+        public let undo: ActionName?
+        public let until: Until?
 
         public init(
-            _ moment: Moment, _ phase: Phase, action: ActionName, target: Target = .everyNode
+            _ moment: Moment, _ phase: Phase, action: ActionName, target: Target = .everyNode,
+            undo: ActionName? = nil, until: Until? = nil
         ) {
             precondition(moment != .before || phase != .preflight, "no hook runs before preflight")
             self.moment = moment
             self.phase = phase
             self.action = action
             self.target = target
+            self.undo = undo
+            self.until = until
         }
+
+        /// Whether it runs once the fence is down and the gates are open: from then on nothing is undone.
+        public var isPastLift: Bool { phase > .lift || (phase == .lift && moment == .after) }
     }
 }

@@ -128,6 +128,9 @@ struct PlanBuilder {
             } else {
                 hook.text("where") == "one-node" ? .oneNode : .everyNode
             }
-        return Plan.Hook(moment, phase, action: action, target: target)
+        return Plan.Hook(
+            moment, phase, action: action, target: target,
+            undo: hook.name("undo", as: ActionName.self),
+            until: hook.text("until").flatMap(Plan.Hook.Until.init(rawValue:)))
     }
 }

@@ -198,6 +198,7 @@ struct PlanChecks {
                 "nothing runs on a node before preflight has looked at it",
                 advice: "write `before: stage`")
         }
+        check(undoOf: hook)
         if hook.isPresent("where"), hook.isPresent("node") {
             findings.error(
                 "exclusive", at: hook.place(of: "node"),
@@ -211,6 +212,22 @@ struct PlanChecks {
                 advice: nearest(to: node, among: names.map(\.text)).map { "did you mean `\($0)`?" }
                     ?? "write a name of `nodes.names`")
         }
+    }
+
+    private mutating func check(undoOf hook: DocumentValues) {
+        if hook.isPresent("until"), !hook.isPresent("undo") {
+            findings.error(
+                "hook", at: hook.place(of: "until"),
+                "`until` says when to undo, and nothing undoes",
+                advice: "name the action that undoes this hook under `undo`, or remove `until`")
+        }
+        let isPastLift =
+            hook.text("after") == Phase.lift.rawValue
+            || [hook.text("before"), hook.text("after")].contains(Phase.finish.rawValue)
+        guard isPastLift, hook.isPresent("undo") else { return }
+        findings.error(
+            "hook", at: hook.place(of: "undo"), "nothing is undone after the lift",
+            advice: "remove `undo`, or let the hook run before the lift")
     }
 
     private mutating func warnOfNoEffect(_ paths: [String], because reason: String) {

@@ -96,6 +96,8 @@ enum PlanKeys {
         DocumentKey("run", .name, .required),
         DocumentKey("where", .word(["every-node", "one-node"]), .fallback("every-node")),
         DocumentKey("node", .name, .optional),
+        DocumentKey("undo", .name, .optional),
+        DocumentKey("until", .word(Plan.Hook.Until.allCases.map(\.rawValue)), .optional),
     ]
 
     private static let deadlines: [DocumentKey] = [

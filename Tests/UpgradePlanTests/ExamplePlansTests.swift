@@ -45,7 +45,8 @@ import UpgradeModel
             plan.hooks == [
                 Plan.Hook(
                     .before, .readOnly, action: ActionName(unchecked: "announce"),
-                    target: .node(NodeName(unchecked: "web-1"))),
+                    target: .node(NodeName(unchecked: "web-1")),
+                    undo: ActionName(unchecked: "withdraw"), until: .lift),
                 Plan.Hook(.after, .verify, action: ActionName(unchecked: "smoke-test")),
             ])
     }

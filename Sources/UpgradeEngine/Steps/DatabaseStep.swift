@@ -35,9 +35,9 @@ extension StepPreview {
             ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
     }
 
-    /// What of the migrations of a moment can be undone.
+    /// What of the migrations of a moment can be undone, in the order in which it is.
     func undone(_ moment: MigrationName.Moment) -> [String] {
-        migrations.filter { $0.moment == moment }.map {
+        migrations.reversed().filter { $0.moment == moment }.map {
             $0.canBeUndone
                 ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
         }

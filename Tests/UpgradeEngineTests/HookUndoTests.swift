@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import UpgradeModel
+
+@testable import UpgradeEngine
+
+/// What a hook has paused goes on: at the lift where the plan says so, and on every way back.
+@Suite struct HookUndoTests {
+    static func plan(_ when: String, until: Bool = false, onFailure: String = "rollback") -> String
+    {
+        let until = until ? ", until: lift" : ""
+        return ScenarioTests.plan(onFailure: onFailure)
+            + "\nhooks:\n  - {\(when), run: pause-jobs, undo: resume-jobs\(until)}\n"
+    }
+
+    @Test func aHookUntilTheLiftIsUndoneOnceTheGatesAreOpen() throws {
+        var world = ScenarioWorld()
+        world.start(Self.plan("before: read-only", until: true))
+        world.settle(untilBegun: .verified)
+        #expect(
+            world.theRun.stillPaused == [
+                "pause-jobs on web-1, web-2, web-3, until resume-jobs undoes it"
+            ])
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.theRun.stillPaused == [])
+        #expect(world.done(by: "resume-jobs") == ["web-1", "web-2", "web-3"])
+        try Transcript.compare(world, "hook-undo/until-lift")
+    }
+
+    @Test func aHookWithoutUntilIsUndoneOnlyOnTheWayBack() {
+        var world = ScenarioWorld()
+        world.start(Self.plan("before: read-only"))
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.done(by: "resume-jobs") == [])
+    }
+
+    @Test(arguments: [
+        "before: read-only", "after: read-only", "before: migrate", "before: rollout",
+        "before: lift",
+    ])
+    func onEveryWayBackAHookThatHasBegunIsUndone(when: String) throws {
+        for phase in [Phase.migrate, .rollout, .verify] {
+            var world = ScenarioWorld()
+            world.on(phase) { $0.request(.rollback) }
+            world.start(Self.plan(when))
+            world.settle()
+            #expect(world.theRun.state == .rolledBack)
+            #expect(world.violations == [])
+            let paused = world.done(by: "pause-jobs")
+            let resumed = world.done(by: "resume-jobs")
+            #expect(Set(resumed).isSuperset(of: paused), "\(when), back from \(phase)")
+            #expect(world.theRun.stillPaused == [])
+        }
+    }
+
+    @Test func aHookBehindTheFenceIsUndoneWhenThatIsDownAndTheGatesAreNotOpenYet() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.start(Self.plan("before: migrate"))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try Transcript.compare(world, "hook-undo/canary-unhealthy")
+    }
+
+    @Test func aHookThatFailedIsUndoneWhereItHadBegun() {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-2")]?.failingTask = "pause-jobs"
+        world.start(Self.plan("before: migrate"))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.done(by: "resume-jobs") == ["web-1", "web-2", "web-3"])
+    }
+
+    @Test func aNodeThatIsAwayWhenItIsUndoneIsToldWhenItReturns() throws {
+        let node = NodeName(unchecked: "web-2")
+        var world = ScenarioWorld()
+        world.on(.verify) { world in
+            world.nodes[node]?.isLost = true
+            world.request(.rollback)
+        }
+        world.start(Self.plan("before: read-only"))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.theRun.quarantined == [node])
+        let asked = try #require(world.core.directives[node])
+        #expect(asked.tasks.contains { $0.name == "resume-jobs" })
+    }
+
+    @Test(arguments: Phase.allCases) func aNewLeaderUndoesWhatTheOldOneBegan(phase: Phase) {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.on(phase, .back) { $0.restart() }
+        world.start(Self.plan("before: migrate"))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.done(by: "resume-jobs") == ["web-1", "web-2", "web-3"])
+        #expect(world.violations == [])
+    }
+}
