@@ -129,7 +129,9 @@ let rooms: [Room] = [
     tests(
         "WriteGate", .room("NginxTestSupport"), .room("TestSupport"), .room("UpgradeModel"),
         .room("Files"), .room("GateHolder")),
-    tests("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
+    tests(
+        "UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore"),
+        .room("NodeEngine")),
     tests("NodeEngine", .room("UpgradeModel"), exclude: ["Golden"]),
     tests("Releases", .room("TestSupport"), .room("ContentDigest"), .room("UpgradeModel")),
     tests(

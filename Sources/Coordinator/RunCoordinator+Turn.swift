@@ -9,63 +9,62 @@ import UpgradeEngine
 import UpgradeModel
 
 extension RunCoordinator {
-    /// Everything that followed from the inputs of one turn.
-    private struct Outcome {
-        var appends: [RunAppend] = []
-        var directives: [NodeName: Directive] = [:]
-        /// All that followed, in its order, for what is published.
-        var readies: [Ready] = []
-        var changed: Set<RunIdentifier> = []
-        var replies:
-            [(CheckedContinuation<Result<Void, APIError>, Never>, Result<Void, APIError>)] = []
+    /// Whoever waits for an answer, and what it is.
+    private typealias Reply = (
+        waiting: CheckedContinuation<Result<Void, APIError>, Never>, result: Result<Void, APIError>
+    )
 
-        /// What a thousand statuses lead to in one turn is one append of a thousand events.
-        mutating func add(_ append: RunAppend) {
-            guard append.claim == nil,
-                let index = appends.lastIndex(where: { $0.run == append.run })
-            else { return appends.append(append) }
-            appends[index].events += append.events
-        }
-    }
-
-    /// Takes in all that is pending, stores what follows in one append, then speaks.
+    /// Takes in all that is pending, and does what follows.
     func turn(_ group: inout ThrowingDiscardingTaskGroup<any Error>) async throws {
         let now = clock.now
-        var outcome = Outcome()
+        var turn = Turn()
+        var replies: [Reply] = []
         let heard = pending
         pending = []
-        for item in heard { step(item, at: now, &outcome) }
-        if let due = wakeAt, due <= now { step(Heard(input: .time, reply: nil), at: now, &outcome) }
-        do {
-            try await store(outcome.appends)
-        } catch {
-            for (reply, _) in outcome.replies { reply.resume(returning: .failure(.ended)) }
-            throw CoordinatorFault.notStored(error)
+        for item in heard { step(item, at: now, &turn, &replies) }
+        if let due = wakeAt, due <= now {
+            step(Heard(input: .time, reply: nil), at: now, &turn, &replies)
         }
-        for ready in outcome.readies { published.apply(ready) }
-        speak(outcome)
-        serveDatabases(of: outcome.changed, &group)
+        for effect in turn.effects { try await interpret(effect, replies, &group) }
         arm(&group)
         // Nodes and the database are at work already while it is written down for people.
-        for append in outcome.appends { remember(append) }
+        for append in turn.appends { remember(append) }
     }
 
-    private func step(_ heard: Heard, at now: Instant, _ outcome: inout Outcome) {
+    private func step(
+        _ heard: Heard, at now: Instant, _ turn: inout Turn, _ replies: inout [Reply]
+    ) {
         var result: Result<Void, APIError> = .success(())
         do throws(Refusal) {
             let ready = try core.step(heard.input, at: now)
-            for append in ready.appends { outcome.add(append) }
-            outcome.directives.merge(ready.directives) { $1 }
-            outcome.readies.append(ready)
-            outcome.changed.formUnion(ready.changed)
-            outcome.changed.formUnion(ready.appends.map(\.run))
-            // Also when it changed nothing: the run may want its next task.
-            if case .databaseEnded(let run, _, _) = heard.input { outcome.changed.insert(run) }
+            turn.add(ready, after: heard.input)
             wakeAt = ready.wakeAt
         } catch {
             result = .failure(APIError(error))
         }
-        if let reply = heard.reply { outcome.replies.append((reply, result)) }
+        if let reply = heard.reply { replies.append((reply, result)) }
+    }
+
+    private func interpret(
+        _ effect: Turn.Effect, _ replies: [Reply],
+        _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) async throws {
+        switch effect {
+        case .store(let appends):
+            do {
+                try await store(appends)
+            } catch {
+                for reply in replies { reply.waiting.resume(returning: .failure(.ended)) }
+                throw CoordinatorFault.notStored(error)
+            }
+        case .publish(let readies):
+            for ready in readies { published.apply(ready) }
+        case .speak(let directives, let changed):
+            speak(directives, changed)
+            for reply in replies { reply.waiting.resume(returning: reply.result) }
+        case .serveDatabases(let runs):
+            serveDatabases(of: runs, &group)
+        }
     }
 
     private func store(_ appends: [RunAppend]) async throws(StoreFailure) {
@@ -98,14 +97,13 @@ extension RunCoordinator {
         }
     }
 
-    private func speak(_ outcome: Outcome) {
-        for (node, directive) in outcome.directives {
+    private func speak(_ directives: [NodeName: Directive], _ changed: Set<RunIdentifier>) {
+        for (node, directive) in directives {
             for poll in parked.removeValue(forKey: node) ?? [] {
                 poll.poll.resume(returning: directive)
             }
         }
-        for (reply, result) in outcome.replies { reply.resume(returning: result) }
-        for run in outcome.changed { watchers.signal(run) }
+        for run in changed { watchers.signal(run) }
     }
 
     /// Sleeps until the core wants to know the time; a sleep that is not wanted any more wakes for nothing.

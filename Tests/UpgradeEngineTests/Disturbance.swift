@@ -7,6 +7,9 @@ struct Disturbance {
     enum Fault {
         case loseMessage, repeatMessage, newLeader, nodesBack
         case nodeLost(NodeName)
+        /// Killed after so many effects more.
+        case agentDies(NodeName, after: Int)
+        case leaderDies(after: Int)
         case databaseFails(DatabaseTask.Kind)
         case request(RequestVerb)
         /// A status of long ago arrives now.
@@ -41,7 +44,7 @@ struct Disturbance {
         left -= 1
         let node = nodes[pick(of: nodes.count)]
         if left == 0 { return .nodesBack }
-        switch draw(10) {
+        switch draw(13) {
         case 0, 1: return .loseMessage
         case 2: return .repeatMessage
         case 3: return .newLeader
@@ -49,6 +52,8 @@ struct Disturbance {
         case 5: return .nodesBack
         case 6: return .databaseFails(DatabaseTask.Kind.allCases[pick(of: 9)])
         case 7: return .request(RequestVerb.allCases[pick(of: 6)])
+        case 8, 9: return .agentDies(node, after: pick(of: 4))
+        case 10: return .leaderDies(after: pick(of: 4))
         default: return .staleStatus(node)
         }
     }

@@ -5,11 +5,12 @@ import UpgradeEngine
 import UpgradeModel
 
 @Suite struct DisturbedRunTests {
-    /// Losses, repeats, reordering, new leaders, lost nodes, database failures and requests at random: no invariant is violated, and
-    /// once they stop the run has ended or waits for a person.
+    /// Losses, repeats, reordering, leaders and agents that die between any two effects, lost nodes, database failures and
+    /// requests at random, with the real engine on every node: no invariant is violated on any member, and once they stop the
+    /// run has ended or waits for a person.
     @Test(arguments: 0..<20) func aDisturbedRunViolatesNothingAndComesToAnEnd(group: UInt64) {
         for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld()
+            var world = ScenarioWorld(isReal: true)
             world.start(
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),

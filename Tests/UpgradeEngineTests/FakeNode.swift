@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import NodeEngine
 import UpgradeModel
 
 /// A node that does what its directive asks, at once, except for what a scenario makes go wrong.
@@ -15,6 +16,8 @@ struct FakeNode {
     /// Why a person has opened its gate.
     var breakGlass: String?
     var active: ActiveRelease
+    /// The node as it is; `nil`: one that obeys at once, which transcripts are told with.
+    var real: SimulatedNode?
     var staged: [ReleaseReference]
     private(set) var directive: Directive?
     private(set) var generation: Int64 = 1
@@ -29,6 +32,41 @@ struct FakeNode {
 
     /// The names of all tasks that were done.
     private(set) var done: Set<String> = []
+
+    /// Whether its gate lets writes through, whatever it was told.
+    var isGateOpen: Bool {
+        if let real { return real.gate.writes.isOpen }
+        return breakGlass != nil || directive?.writes.isOpen ?? true
+    }
+
+    /// Time passes, also on a node that nobody hears.
+    mutating func pass(to now: Instant) {
+        real?.hear(.time, at: now)
+        mirror()
+    }
+
+    /// What it was told, serves and has done, as the world asks for it.
+    private mutating func mirror() {
+        guard let real else { return }
+        directive = real.engine.memory.directive
+        if let current = real.host.current {
+            active = ActiveRelease(
+                release: current.release, identity: nil, cacheGeneration: current.generation)
+        }
+    }
+
+    mutating func take(_ new: Directive, at now: Instant) {
+        guard real != nil else { return take(new) }
+        real?.hear(.directive(new), at: now)
+        // A timer of the agent's own: what it put off is done.
+        real?.hear(.time, at: now)
+        mirror()
+    }
+
+    mutating func status(at now: Instant) -> NodeStatus {
+        guard real != nil else { return status() }
+        return real!.status(at: now)
+    }
 
     mutating func take(_ new: Directive) {
         if let directive, !new.isNewer(than: directive) { return }

@@ -8,6 +8,8 @@ import UpgradeModel
 /// A coordinator's core with fake nodes and a fake database, in virtual time; writes down all that happens.
 struct ScenarioWorld {
     var core: CoordinatorCore
+    /// What is stored, as everybody else sees it.
+    private var published: Published
     var nodes: [NodeName: FakeNode] = [:]
     var database = FakeDatabase()
     private(set) var now = Instant(milliseconds: 1_000_000)
@@ -43,11 +45,20 @@ struct ScenarioWorld {
             manifest: Digest(bytes: (0..<32).map { _ in name.utf8.last! }))
     }
 
-    init(nodes count: Int = 3) {
+    /// The leader dies after so many effects of a turn more; `nil`: it lives.
+    private var effectsLeft: Int?
+
+    /// - Parameter isReal: nodes with the real engine, which can be killed, instead of such as obey at once.
+    init(nodes count: Int = 3, isReal: Bool = false) {
         let names = (1...count).map { NodeName(unchecked: "web-\($0)") }
         let inventory = names.map { NodeRecord(name: $0, labels: ["role": "web"]) }
         core = CoordinatorCore(epoch: Epoch(rawValue: 1), inventory: inventory, runs: [])
-        for name in names { nodes[name] = FakeNode(name, serves: ScenarioWorld.old) }
+        published = Published(core)
+        for name in names {
+            nodes[name] = FakeNode(name, serves: ScenarioWorld.old)
+            guard isReal else { continue }
+            nodes[name]?.real = SimulatedNode(name, serves: ScenarioWorld.old, at: now)
+        }
     }
 
     mutating func on(
@@ -90,7 +101,7 @@ struct ScenarioWorld {
         put(
             .inventory(
                 nodes.keys.sorted().map { NodeRecord(name: $0, labels: ["role": "web"]) }))
-        let status = nodes[name]!.status()
+        let status = nodes[name]!.status(at: now)
         put(.status(name, status))
     }
 
@@ -101,6 +112,7 @@ struct ScenarioWorld {
         let folded = CoordinatorCore.fold(journal)
         core = CoordinatorCore(
             epoch: epoch, inventory: Array(core.inventory.values), runs: folded.map { [$0] } ?? [])
+        published = Published(core)
         started = nil
         cancelled = nil
         pending = nodes.keys.sorted().map(Message.directive)
@@ -134,6 +146,8 @@ struct ScenarioWorld {
                 continue
             } else if let wake = wakeAt, !theRun.isEnded {
                 now = max(now, wake)
+                for name in nodes.keys { nodes[name]?.pass(to: now) }
+                checkWriters()
                 write("@ \(now.milliseconds - 1_000_000) ms")
                 put(.time)
             } else {
@@ -174,8 +188,10 @@ struct ScenarioWorld {
         case .databaseFails(let kind): database.failing[kind] = 1
         case .request(let verb): request(verb)
         case .staleStatus(let name):
-            if var copy = stale[name] { put(.status(name, copy.status())) }
+            if var copy = stale[name] { put(.status(name, copy.status(at: now))) }
             stale[name] = nodes[name]
+        case .agentDies(let name, let effects): nodes[name]?.real?.effectsLeft = effects
+        case .leaderDies(let effects): effectsLeft = effects
         }
     }
 
@@ -185,8 +201,8 @@ struct ScenarioWorld {
             guard var node = nodes[name], !node.isLost, let directive = core.directives[name] else {
                 return
             }
-            node.take(directive)
-            let status = node.status()
+            node.take(directive, at: now)
+            let status = node.status(at: now)
             nodes[name] = node
             put(.status(name, status))
         case .databaseEnded(let task, let outcome):
@@ -197,25 +213,48 @@ struct ScenarioWorld {
 
     mutating func put(_ input: CoreInput) {
         do {
+            var turn = Turn()
             let ready = try core.step(input, at: now)
-            take(ready)
+            turn.add(ready, after: input)
+            wakeAt = ready.wakeAt
+            checkDirectives()
+            interpret(turn)
         } catch {
             write("  refused: \(error.message)")
         }
     }
 
-    private mutating func take(_ ready: Ready) {
-        wakeAt = ready.wakeAt
-        checkDirectives()
-        var begun: [StepBegan] = []
-        for append in ready.appends {
+    private mutating func interpret(_ turn: Turn) {
+        for effect in turn.effects {
+            if effectsLeft == 0 {
+                effectsLeft = nil
+                return restart()
+            }
+            effectsLeft = effectsLeft.map { $0 - 1 }
+            switch effect {
+            case .store(let appends): store(appends)
+            case .publish(let readies): for ready in readies { published.apply(ready) }
+            case .speak(let directives, _): speak(directives)
+            case .serveDatabases: runDatabase()
+            }
+        }
+        let begun = turn.appends.flatMap(\.events).compactMap { event -> StepBegan? in
+            if case .stepBegan(let began) = event { began } else { nil }
+        }
+        fire(begun)
+    }
+
+    private mutating func store(_ appends: [RunAppend]) {
+        for append in appends {
             for event in append.events {
                 journal.append(RecordedEvent(at: append.at, epoch: append.epoch, event: event))
                 write("  \(ScenarioWorld.describe(event))")
-                if case .stepBegan(let began) = event { begun.append(began) }
             }
         }
-        for (name, directive) in ready.directives.sorted(by: { $0.key < $1.key }) {
+    }
+
+    private mutating func speak(_ directives: [NodeName: Directive]) {
+        for (name, directive) in directives.sorted(by: { $0.key < $1.key }) {
             write("    \(name): \(ScenarioWorld.describe(directive))")
             if directive.writes.isOpen, database.isFenced, nodes[name]?.isLost == false,
                 directive.run != nil
@@ -224,8 +263,6 @@ struct ScenarioWorld {
             }
             pending.append(.directive(name))
         }
-        runDatabase()
-        fire(begun)
     }
 
     private mutating func fire(_ begun: [StepBegan]) {
@@ -240,7 +277,7 @@ struct ScenarioWorld {
     }
 
     private mutating func runDatabase() {
-        guard let command = core.run(ScenarioWorld.run)?.databaseCommand else { return }
+        guard let command = published.run(ScenarioWorld.run)?.databaseCommand else { return }
         switch command {
         case .perform(let task):
             guard started != task else { return }
@@ -250,6 +287,7 @@ struct ScenarioWorld {
             if let outcome = database.perform(whole) {
                 pending.append(.databaseEnded(task, outcome))
             }
+            checkWriters()
         case .cancel(let task):
             guard cancelled != task else { return }
             cancelled = task
@@ -267,7 +305,7 @@ struct ScenarioWorld {
 
     /// A node says what it is, unasked.
     mutating func report(_ name: NodeName) {
-        guard let status = nodes[name]?.status() else { return }
+        guard let status = nodes[name]?.status(at: now) else { return }
         put(.status(name, status))
     }
 
@@ -295,8 +333,22 @@ struct ScenarioWorld {
         guard task.kind == .migrate else { return }
         if !database.isFenced { violations.append("migrates without a fence") }
         for name in theRun.members.keys.sorted()
-        where nodes[name]?.directive?.lease.onExpiry != .keep {
+        where nodes[name]?.directive?.lease.onExpiry != .keep || nodes[name]?.isGateOpen != false {
             violations.append("migrates before \(name) keeps its gate closed")
+        }
+    }
+
+    /// Nobody writes with the old release on the new schema, heard or not.
+    private mutating func checkWriters() {
+        guard database.isMigrated, !database.isFenced, let run = core.run(ScenarioWorld.run) else {
+            return
+        }
+        for name in run.members.keys.sorted() {
+            // One that has just appeared has not been told anything yet.
+            guard let node = nodes[name], node.isGateOpen, node.directive != nil,
+                node.active.release == ScenarioWorld.old
+            else { continue }
+            violations.append("\(name) writes with the old release on the new schema")
         }
     }
 

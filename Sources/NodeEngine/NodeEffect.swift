@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// One thing that an agent does because its engine says so.
+public enum NodeEffect: Hashable, Sendable {
+    /// Durable before anything that follows. When that fails, nothing that follows is done.
+    case journal([NodeRecord])
+    case setGate(GateTarget)
+    case setService(Service)
+    case begin(NodeWork)
+    /// End the current work as soon as possible.
+    case endWork
+    /// Send a status.
+    case report
+}
+
+extension NodeReady {
+    /// What follows, in the order in which it is done. An agent may die between any two: the next one folds the journal, looks at
+    /// the host, and goes on.
+    public var effects: [NodeEffect] {
+        (journal.isEmpty ? [] : [.journal(journal)])
+            + (gate.map { [.setGate($0)] } ?? [])
+            + (service.map { [.setService($0)] } ?? [])
+            + (work.map { [.begin($0)] } ?? [])
+            + (cancelsWork ? [.endWork] : [])
+            + (report ? [.report] : [])
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NodeEngine
+import UpgradeModel
+
+/// A node as it is: the real engine, a journal that survives the agent, a gate and a host on which everything that is asked for
+/// succeeds. The agent can be killed between any two effects; the next one folds the journal and goes on.
+struct SimulatedNode {
+    let name: NodeName
+    private(set) var engine: NodeEngine
+    private(set) var host: HostFacts
+    /// What the gate does, as its own files have it.
+    private(set) var gate = GateTarget.open
+    private(set) var service = Service.in
+    /// The identities of the tasks that were really begun.
+    private(set) var begun: Set<TaskIdentity> = []
+    /// The agent is killed after so many effects more; `nil`: it lives.
+    var effectsLeft: Int?
+    private var records: [NodeRecord] = []
+    private var boots = 0
+
+    init(_ name: NodeName, serves release: ReleaseReference, at now: Instant) {
+        self.name = name
+        host = HostFacts(
+            staged: [release],
+            current: CurrentRelease(release: release, generation: CacheGeneration(rawValue: 1)),
+            diskFree: 1 << 30)
+        engine = NodeEngine(
+            memory: NodeMemory(), host: host, gate: GateObservation(), service: .in,
+            identity: .init(boot: "\(name)-0", version: "1"), at: now)
+    }
+
+    /// Puts an input in, and does all that follows.
+    mutating func hear(_ input: NodeInput, at now: Instant) {
+        var inputs = [input]
+        while !inputs.isEmpty {
+            for effect in engine.step(inputs.removeFirst(), at: now).effects {
+                if isKilled() { return start(at: now) }
+                inputs += interpret(effect)
+            }
+        }
+    }
+
+    mutating func status(at now: Instant) -> NodeStatus { engine.status(at: now) }
+
+    private mutating func isKilled() -> Bool {
+        guard let left = effectsLeft else { return false }
+        effectsLeft = left > 0 ? left - 1 : nil
+        return left == 0
+    }
+
+    /// The next agent on the same node.
+    private mutating func start(at now: Instant) {
+        boots += 1
+        var memory = NodeMemory()
+        for record in records { memory.apply(record) }
+        if let record = memory.recordAtStart(at: now, clockWentBack: false) {
+            records.append(record)
+            memory.apply(record)
+        }
+        engine = NodeEngine(
+            memory: memory, host: host, gate: observation, service: service,
+            identity: .init(boot: "\(name)-\(boots)", version: "1"), at: now)
+        hear(.time, at: now)
+    }
+
+    private mutating func interpret(_ effect: NodeEffect) -> [NodeInput] {
+        switch effect {
+        case .journal(let new):
+            records += new
+            return []
+        case .setGate(let target):
+            gate = target
+            return [.gate(observation), .effected(.gate, failure: nil)]
+        case .setService(let service):
+            self.service = service
+            return [.effected(.service, failure: nil)]
+        case .begin(let work): return [.ended(work, perform(work))]
+        case .endWork, .report: return []
+        }
+    }
+
+    private mutating func perform(_ work: NodeWork) -> WorkResult {
+        switch work {
+        case .stage(let release): host.staged.append(release)
+        case .activate(let plan):
+            host.current = CurrentRelease(release: plan.release, generation: plan.generation)
+        case .unstage(let release): host.staged.removeAll { $0 == release }
+        case .prune: break
+        case .run(let task):
+            begun.insert(task.identity)
+            return .task(TaskOutcome(identity: task.identity, state: .done))
+        case .resolve(let task):
+            let state: TaskOutcome.State = begun.contains(task.identity) ? .done : .unknown
+            return .task(TaskOutcome(identity: task.identity, state: state))
+        case .probe: return .probed(isGood: true, detail: "200")
+        }
+        return .done(host)
+    }
+
+    private var observation: GateObservation {
+        GateObservation(
+            writes: gate.writes.kind, readsHeld: gate.reads != nil,
+            readsSettled: gate.reads != nil, writesInFlight: gate.writes.isOpen ? 3 : 0)
+    }
+}
