@@ -61,21 +61,19 @@ extension CoordinatorCore {
         case .start(let created):
             try start(created, at: now, &ready)
         case .request(let identifier, let verb, let mark):
-            guard let run = run(identifier) else { throw .noSuchRun(identifier) }
-            try put(.request(verb, mark), into: run.fleet, at: now, &ready)
+            guard let place = table.place(of: identifier) else { throw .noSuchRun(identifier) }
+            try put(.request(verb, mark), into: place, at: now, &ready)
         case .status(let node, let status):
             try take(status, from: node, at: now, &ready)
         case .databaseEnded(let identifier, let task, let outcome):
-            guard let run = run(identifier) else { break }
-            try put(.databaseEnded(task, outcome), into: run.fleet, at: now, &ready)
+            guard let place = table.place(of: identifier) else { break }
+            try put(.databaseEnded(task, outcome), into: place, at: now, &ready)
         case .time:
-            for fleet in table.runs.keys.sorted() {
-                try put(.time, into: fleet, at: now, &ready)
-            }
+            for place in table.places { try put(.time, into: place, at: now, &ready) }
         case .leadershipTaken:
-            for fleet in table.runs.keys.sorted() {
-                table.runs[fleet]?.ledSince = now
-                try put(.leadershipTaken, into: fleet, at: now, &ready)
+            for place in table.places {
+                table.noteLead(at: place, since: now)
+                try put(.leadershipTaken, into: place, at: now, &ready)
             }
         case .inventory(let records):
             inventory = Dictionary(records.map { ($0.name, $0) }) { $1 }
@@ -84,7 +82,7 @@ extension CoordinatorCore {
                 renewDirective(of: node).map { ready.directives[node] = $0 }
             }
         }
-        ready.wakeAt = table.runs.values.compactMap(\.nextDeadline).min()
+        ready.wakeAt = table.nextDeadline
         return ready
     }
 
@@ -93,7 +91,7 @@ extension CoordinatorCore {
     private mutating func start(_ created: RunCreated, at now: Instant, _ ready: inout Ready)
         throws(Refusal)
     {
-        if let held = table.runs[created.fleet], !held.isEnded {
+        if let held = table.run(of: created.fleet), !held.isEnded {
             if held.created.request == created.request { return }
             throw .fleetHeld(
                 created.fleet, by: held.identifier, of: held.created.by, since: held.createdAt)
@@ -114,12 +112,12 @@ extension CoordinatorCore {
                 run: run.identifier, expectedVersion: 0, epoch: epoch, at: now,
                 events: [.created(created)],
                 claim: .take(created.fleet)))
-        settle(created.fleet, at: now, &ready)
+        table.place(of: created.fleet).map { settle($0, at: now, &ready) }
     }
 
     /// The nodes that the fleet's last run had to leave quarantined: they stay so, and no run may forget them.
     private func quarantineInherited(by created: RunCreated) throws(Refusal) -> [NodeName]? {
-        let left = (table.runs[created.fleet]?.quarantined ?? []).filter { inventory[$0] != nil }
+        let left = (table.run(of: created.fleet)?.quarantined ?? []).filter { inventory[$0] != nil }
         if let forgotten = left.first(where: { !created.nodes.contains($0) }) {
             throw .quarantinedLeftOut(forgotten)
         }
@@ -134,89 +132,84 @@ extension CoordinatorCore {
     ) throws(Refusal) {
         guard observations.note(status, from: node, at: now) else { return }
         ready.statuses[node] = observations[node]
-        guard let fleet = table.fleet(of: node) ?? fleetJoined(by: node),
-            let identifier = table.runs[fleet]?.identifier
-        else { return }
-        ready.changed.insert(identifier)
-        try put(.status(node), into: fleet, at: now, &ready)
+        guard let place = table.place(ofRunOf: node) ?? placeJoined(by: node) else { return }
+        ready.changed.insert(table.list[place].identifier)
+        try put(.status(node), into: place, at: now, &ready)
     }
 
-    /// The fleet of a run in progress that selects a node by label.
-    private func fleetJoined(by node: NodeName) -> FleetName? {
-        guard let record = inventory[node] else { return nil }
-        return table.runs.values
-            .filter { !$0.isEnded && $0.plan.selection.selects(node, labels: record.labels) }
-            .map(\.fleet).min()
+    /// The run in progress that selects a node by label.
+    private func placeJoined(by node: NodeName) -> Int? {
+        guard let labels = inventory[node]?.labels else { return nil }
+        return table.places.first { place in
+            !table.list[place].isEnded
+                && table.list[place].plan.selection.selects(node, labels: labels)
+        }
     }
 
     // MARK: Runs
 
     private mutating func put(
-        _ input: RunInput, into fleet: FleetName, at now: Instant, _ ready: inout Ready
+        _ input: RunInput, into place: Int, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
         // A run is looked at and not held: a second reference would make each fact copy every member.
-        guard let events = try table.runs[fleet]?.decide(input, seeing: observations, at: now)
-        else {
-            return
-        }
+        let events = try table.list[place].decide(input, seeing: observations, at: now)
         if events.isEmpty, case .status = input { return }
-        record(events, in: fleet, at: now, &ready)
-        settle(fleet, at: now, &ready)
+        record(events, at: place, now, &ready)
+        settle(place, at: now, &ready)
     }
 
     /// Goes on until nothing more follows.
-    private mutating func settle(_ fleet: FleetName, at now: Instant, _ ready: inout Ready) {
-        while let events = table.runs[fleet]?.consequences(seeing: observations, at: now),
-            !events.isEmpty
-        {
-            record(events, in: fleet, at: now, &ready)
+    private mutating func settle(_ place: Int, at now: Instant, _ ready: inout Ready) {
+        while true {
+            let events = table.list[place].consequences(seeing: observations, at: now)
+            if events.isEmpty { break }
+            record(events, at: place, now, &ready)
         }
-        table.runs[fleet]?.isUnread = false
+        table.markRead(at: place)
     }
 
     private mutating func record(
-        _ events: [RunEvent], in fleet: FleetName, at now: Instant, _ ready: inout Ready
+        _ events: [RunEvent], at place: Int, _ now: Instant, _ ready: inout Ready
     ) {
-        guard !events.isEmpty, let identifier = table.runs[fleet]?.identifier,
-            let version = table.runs[fleet]?.version
-        else { return }
+        guard !events.isEmpty else { return }
+        let version = table.list[place].version
         var told: Told = .some([])
         for event in events {
-            table.runs[fleet].map { told.formUnion($0.told(by: event)) }
-            table.apply(RecordedEvent(at: now, epoch: epoch, event: event), to: fleet)
+            told.formUnion(table.list[place].told(by: event))
+            table.apply(RecordedEvent(at: now, epoch: epoch, event: event), at: place)
         }
         let ends = events.contains { if case .ended = $0 { true } else { false } }
+        let identifier = table.list[place].identifier
+        let claim: JournalAppend.Claim? = ends ? .release(table.list[place].fleet) : nil
         ready.changed.insert(identifier)
         if let last = ready.appends.indices.last, ready.appends[last].run == identifier {
             ready.appends[last].events += events
-            if ends { ready.appends[last].claim = .release(fleet) }
+            if let claim { ready.appends[last].claim = claim }
         } else {
             ready.appends.append(
                 RunAppend(
                     run: identifier, expectedVersion: version, epoch: epoch, at: now,
-                    events: events,
-                    claim: ends ? .release(fleet) : nil))
+                    events: events, claim: claim))
         }
-        renewDirectives(of: told, in: fleet, &ready)
+        renewDirectives(of: told, at: place, &ready)
     }
 
     // MARK: Directives
 
-    private mutating func renewDirectives(
-        of told: Told, in fleet: FleetName, _ ready: inout Ready
-    ) {
+    private mutating func renewDirectives(of told: Told, at place: Int, _ ready: inout Ready) {
         let nodes =
             switch told {
             case .some(let nodes): nodes.sorted()
-            case .everyMember: table.runs[fleet]?.members.keys.sorted() ?? []
+            case .everyMember: table.list[place].members.keys.sorted()
             }
         for node in nodes { renewDirective(of: node).map { ready.directives[node] = $0 } }
     }
 
     /// - Returns: the new directive when what is asked of the node has changed.
     private mutating func renewDirective(of node: NodeName) -> Directive? {
-        var directive =
-            table.run(of: node)?.directive(for: node) ?? Directive(epoch: epoch, revision: 0)
+        let place = table.place(ofRunOf: node)
+        let asked = place.flatMap { table.list[$0].directive(for: node) }
+        var directive = asked ?? Directive(epoch: epoch, revision: 0)
         directive.epoch = epoch
         if let last = directives[node], last.asksTheSame(as: directive) { return nil }
         revision += 1

@@ -100,6 +100,7 @@ extension Run {
             begunBack.insert(began.step)
             Run.note(definition, in: &askingBack)
         }
+        makeGoals(of: began.step)
         let named = Set(definition.named(in: self))
         if let hook = definition as? HookStep {
             hookTargets[hook.hook, default: []].formUnion(named)

@@ -27,21 +27,26 @@ extension Run {
         return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
     }
 
-    var warmTasks: [NodeTask] {
+    var warmTasks: [NodeTask] { made.warm ?? makeWarmTasks() }
+
+    private func makeWarmTasks() -> [NodeTask] {
         actions(plan.rollout.warm, at: .staged, .beforeActivation, release: created.release)
     }
 
     func upgradeTasks(_ batch: Int) -> [NodeTask] {
-        upgradeTasks(at: .upgraded(batch: batch))
+        if let made = made.batches[batch] { return made.tasks }
+        return upgradeTasks(at: .upgraded(batch: batch))
     }
 
     /// For a node that is upgraded by itself, outside the batches.
     ///
     /// Not the canary's: one that failed as the canary is tried once more like any other that is quarantined, and what is done
     /// once a name would not be done again under that one.
-    var extraTasks: [NodeTask] { upgradeTasks(at: .upgraded(batch: 0), isExtra: true) }
+    var extraTasks: [NodeTask] {
+        made.extraTasks ?? upgradeTasks(at: .upgraded(batch: 0), isExtra: true)
+    }
     var extraHealth: HealthGoal {
-        health("upgrade", at: .upgraded(batch: 0), isExtra: true)
+        made.extraHealth ?? health("upgrade", at: .upgraded(batch: 0), isExtra: true)
     }
 
     private func upgradeTasks(at step: Step, isExtra: Bool = false) -> [NodeTask] {
@@ -94,10 +99,34 @@ extension Run {
     }
 
     func upgradeHealth(_ batch: Int) -> HealthGoal {
-        health("upgrade", at: .upgraded(batch: batch))
+        made.batches[batch]?.health ?? health("upgrade", at: .upgraded(batch: batch))
     }
 
-    var verifyHealth: HealthGoal { health("verify", at: .verified) }
+    var verifyHealth: HealthGoal { made.verifyHealth ?? health("verify", at: .verified) }
+
+    /// What is the same for many nodes, made once: a fleet asks for it ten thousand times.
+    struct MadeGoals: Sendable {
+        fileprivate(set) var warm: [NodeTask]?
+        fileprivate(set) var extraTasks: [NodeTask]?
+        fileprivate(set) var extraHealth: HealthGoal?
+        fileprivate(set) var verifyHealth: HealthGoal?
+        fileprivate(set) var batches: [Int: (tasks: [NodeTask], health: HealthGoal)] = [:]
+    }
+
+    /// Asked when a step begins: its attempt is part of what is asked.
+    mutating func makeGoals(of step: Step) {
+        let batches = made.batches
+        made = MadeGoals()
+        let fresh = MadeGoals(
+            warm: warmTasks, extraTasks: extraTasks, extraHealth: extraHealth,
+            verifyHealth: verifyHealth)
+        var known = batches
+        if let batch = step.batchUpgraded {
+            known[batch] = (upgradeTasks(batch), upgradeHealth(batch))
+        }
+        made = fresh
+        made.batches = known
+    }
 
     private func health(_ word: String, at step: Step, isExtra: Bool = false) -> HealthGoal {
         HealthGoal(

@@ -31,6 +31,8 @@ public struct Run: Sendable {
     var askingBack: [any StepDefinition] = []
     /// Whether nothing is undone any more, because application writes may have happened on the new schema.
     public internal(set) var isPastPointOfNoReturn = false
+    /// Goals that are the same for many nodes. Not a fact of the run: it follows from them.
+    var made = MadeGoals()
     /// The nodes that each hook has named: on these it has to be undone.
     var hookTargets: [Int: Set<NodeName>] = [:]
     /// Whether the last statuses may say more than they did, because something else is asked. Not a fact of the run, and not

@@ -19,7 +19,8 @@ struct RetireStep: StepDefinition {
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard !seat.isQuarantined else { return }
-        directive.tasks = directive.tasks.filter(\.undoesHook) + run.retireTasks(of: seat.node)
+        let undoing = run.plan.hooks.isEmpty ? [] : directive.tasks.filter(\.undoesHook)
+        directive.tasks = undoing + run.retireTasks(of: seat.node)
         directive.keepReleases = run.plan.keepReleases
     }
 
