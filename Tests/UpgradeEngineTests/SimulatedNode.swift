@@ -80,20 +80,21 @@ struct SimulatedNode {
         }
     }
 
+    /// Everything that is asked for succeeds.
     private mutating func perform(_ work: NodeWork) -> WorkResult {
-        switch work {
-        case .stage(let release): host.staged.append(release)
-        case .activate(let plan):
+        if case .stage(let release) = work { host.staged.append(release) }
+        if case .unstage(let release) = work { host.staged.removeAll { $0 == release } }
+        if case .activate(let plan) = work {
             host.current = CurrentRelease(release: plan.release, generation: plan.generation)
-        case .unstage(let release): host.staged.removeAll { $0 == release }
-        case .prune: break
-        case .run(let task):
+        }
+        if case .probe = work { return .probed(isGood: true, detail: "200") }
+        if case .run(let task) = work {
             begun.insert(task.identity)
             return .task(TaskOutcome(identity: task.identity, state: .done))
-        case .resolve(let task):
+        }
+        if case .resolve(let task) = work {
             let state: TaskOutcome.State = begun.contains(task.identity) ? .done : .unknown
             return .task(TaskOutcome(identity: task.identity, state: state))
-        case .probe: return .probed(isGood: true, detail: "200")
         }
         return .done(host)
     }
