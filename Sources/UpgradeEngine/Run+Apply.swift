@@ -35,6 +35,12 @@ extension Run {
             database.inFlight = fact
             database.isAbandoned = false
             database.attempts[fact.kind] = fact.attempt
+            database.wasPastPointOfNoReturn = isPastPointOfNoReturn
+            if direction == .forward, let definition = current?.definition,
+                type(of: definition).endsWayBack
+            {
+                isPastPointOfNoReturn = true
+            }
         case .databaseTaskEnded(let ended):
             end(ended, at: recorded.at)
         case .approved(let approved):
@@ -94,7 +100,8 @@ extension Run {
         let kind = type(of: definition)
         if began.direction == .forward {
             begun.insert(began.step)
-            if kind.endsWayBack { isPastPointOfNoReturn = true }
+            // A task ends it when it is started.
+            if kind.endsWayBack, definition.task == nil { isPastPointOfNoReturn = true }
             Run.note(definition, in: &asking)
         } else {
             begunBack.insert(began.step)
@@ -146,6 +153,10 @@ extension Run {
     }
 
     private mutating func end(_ ended: DatabaseTaskEnded, at instant: Instant) {
+        // What certainly took no effect has ended nothing.
+        if ended.result == .failed, ended.failure?.effect == DatabaseFailure.Effect.none {
+            isPastPointOfNoReturn = database.wasPastPointOfNoReturn
+        }
         let wasAbandoned = database.isAbandoned
         database.inFlight = nil
         database.isAbandoned = false

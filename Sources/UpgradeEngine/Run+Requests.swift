@@ -38,7 +38,7 @@ extension Run {
             let policy: RunEvent =
                 plan.onFailure == .rollback || phase == .preflight
                 ? .turnedBack(TurnedBack(reason: words, mark: nil))
-                : .stopped(Stopped(reason: words, advice: stopAdvice))
+                : .stopped(Stopped(reason: words, advice: stopAdvice()))
             return [.aborted(mark), policy]
         case .rollback:
             try checkMayTurnBack()

@@ -6,22 +6,26 @@ import UpgradePlan
 /// What follows when something does not go as planned.
 extension Run {
     /// What a failure on the way forward leads to: the plan's policy.
-    func setback(_ reason: String, advice: String? = nil) -> [RunEvent] {
+    ///
+    /// - Parameter mayGoBack: a person may undo the run although it seems past the point of no return: what failed took no effect.
+    func setback(
+        _ reason: String, advice: String? = nil, mayGoBack: Bool = false
+    ) -> [RunEvent] {
         let isTurning =
             !isPastPointOfNoReturn && direction == .forward
             && (plan.onFailure == .rollback || phase == .preflight)
         if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: advice))] }
         let first = advice.map { "\($0); then: " } ?? ""
-        return [.stopped(Stopped(reason: reason, advice: first + stopAdvice))]
+        return [.stopped(Stopped(reason: reason, advice: first + stopAdvice(mayGoBack: mayGoBack)))]
     }
 
     /// What a person can do about a run that waits.
-    var stopAdvice: String {
+    func stopAdvice(mayGoBack: Bool = false) -> String {
         if direction == .back {
             return
                 "the gates of the nodes stay as they are; put right what failed, then `sluice retry \(identifier)`"
         }
-        if isPastPointOfNoReturn {
+        if isPastPointOfNoReturn, !mayGoBack {
             return "put right what failed, then `sluice retry \(identifier)`"
         }
         return
@@ -51,7 +55,8 @@ extension Run {
             return [ended]
                 + setback(
                     "\(task.kind.title) failed: \(failure.message)",
-                    advice: failure.adviceForPeople)
+                    advice: failure.adviceForPeople,
+                    mayGoBack: failure.effect == .none && !database.wasPastPointOfNoReturn)
         }
     }
 

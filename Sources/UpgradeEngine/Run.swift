@@ -125,6 +125,8 @@ public struct Run: Sendable {
         public var census: CensusProof?
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
+        /// Whether the run was past the point of no return before the task in flight was started.
+        var wasPastPointOfNoReturn = false
     }
 
     /// - Returns: `nil` when the plan's text does not give a plan any more: the journal is not of this program.

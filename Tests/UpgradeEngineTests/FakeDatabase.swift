@@ -11,6 +11,7 @@ struct FakeDatabase {
     var hanging: Set<DatabaseTask.Kind> = []
     /// What a failure advises, and what it has found.
     var advice: String?
+    var effect = DatabaseFailure.Effect.none
     var findings: [Diagnostic] = []
     /// Every task that was begun, as it was given.
     private(set) var performed: [DatabaseTask] = []
@@ -31,7 +32,7 @@ struct FakeDatabase {
             return .failed(
                 DatabaseFailure(
                     code: "sql", "0003_split_name.up.sql: relation does not exist",
-                    advice: advice, findings: findings))
+                    advice: advice, effect: effect, findings: findings))
         }
         switch task.kind {
         case .preflight: break

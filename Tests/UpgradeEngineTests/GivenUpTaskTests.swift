@@ -65,4 +65,21 @@ import UpgradeModel
         world.settle()
         #expect(world.theRun.state == .done)
     }
+
+    @Test(arguments: [DatabaseFailure.Effect.none, .unknown])
+    func aFenceThatCertainlyStayedUpEndsNoWayBack(effect: DatabaseFailure.Effect) {
+        var world = ScenarioWorld()
+        world.database.failing = [.lowerFence: 5]
+        world.database.effect = effect
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        if case .stopped(let stopped) = world.theRun.standing {
+            #expect(stopped.advice.contains("rollback") == (effect == .none))
+        }
+        world.request(.rollback)
+        world.settle()
+        #expect(world.theRun.state == (effect == .none ? .rolledBack : .waiting))
+        #expect(world.violations == [])
+    }
 }

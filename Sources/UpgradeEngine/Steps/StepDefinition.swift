@@ -15,7 +15,8 @@ public protocol StepDefinition: Sendable {
     static var isCounted: Bool { get }
     /// Whether nodes or the database may be other than before once it has begun.
     static var touches: Bool { get }
-    /// Whether application writes may happen on the new schema once it has begun on the way forward: then nothing is undone.
+    /// Whether application writes may happen on the new schema once it has begun on the way forward: then nothing is undone. Of a
+    /// task, once it has been started and may have taken effect.
     static var endsWayBack: Bool { get }
 
     init(_ phase: Phase, index: Int?)
