@@ -154,27 +154,39 @@ actor Agent {
         while !inputs.isEmpty, fault == nil {
             let now = clock.now
             let ready = engine.step(inputs.removeFirst(), at: now)
+            log(ready)
+            for effect in ready.effects where fault == nil {
+                inputs += interpret(effect, of: ready, at: now)
+            }
+            if fault == nil, inputs.isEmpty { arm(ready.wakeAt, now) }
+        }
+        if fault == nil, journal.isLarge { compactJournal() }
+    }
+
+    /// Does one thing that the engine says.
+    ///
+    /// - Returns: what the engine hears of it at once.
+    private func interpret(
+        _ effect: NodeEffect, of ready: NodeReady, at now: Instant
+    ) -> [NodeInput] {
+        switch effect {
+        case .journal(let records):
             do throws(SystemFailure) {
-                try journal.append(ready.journal, at: now)
+                try journal.append(records, at: now)
             } catch {
                 // To open needs no memory: the next agent is at worst more careful. The log at least knows why.
-                log(ready)
                 if ready.gate == .open { _ = set(.open) }
                 stop(because: error)
-                return
             }
-            log(ready)
-            if let target = ready.gate { inputs += set(target) }
-            if let service = ready.service { inputs.append(set(service)) }
-            if let work = ready.work { begin(work) }
-            if ready.cancelsWork {
-                isWorkCancelled = true
-                currentWork?.cancel()
-            }
-            if ready.report { reports.continuation.yield() }
-            if inputs.isEmpty { arm(ready.wakeAt, now) }
+        case .setGate(let target): return set(target)
+        case .setService(let service): return [set(service)]
+        case .begin(let work): begin(work)
+        case .endWork:
+            isWorkCancelled = true
+            currentWork?.cancel()
+        case .report: reports.continuation.yield()
         }
-        if journal.isLarge { compactJournal() }
+        return []
     }
 
     private func log(_ ready: NodeReady) {
