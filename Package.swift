@@ -100,7 +100,7 @@ let rooms: [Room] = [
         .product("NIOSSL", package: "swift-nio-ssl")),
     lib(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
-        .room("Documents"), .room("UpgradeEngine"),
+        .room("Documents"), .room("MigrationReader"), .room("UpgradeEngine"),
         .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
 
     // 5: entry points

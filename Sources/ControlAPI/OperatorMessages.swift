@@ -102,13 +102,16 @@ public struct RunView: Hashable, Codable, Sendable {
     public var database: String?
     /// What hooks have done and nothing has undone yet, for people. `nil` from an older coordinator.
     public var stillPaused: [String]?
+    /// All of them, or some with `totals` beside them.
     public var nodes: [NodeRow]
+    /// Of all nodes together; `nil` when `nodes` has all.
+    public var totals: FleetTotals?
 
     public init(
         summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?,
         advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
-        stillPaused: [String]? = nil, nodes: [NodeRow]
+        stillPaused: [String]? = nil, nodes: [NodeRow], totals: FleetTotals? = nil
     ) {
         self.summary = summary
         self.version = version
@@ -123,6 +126,7 @@ public struct RunView: Hashable, Codable, Sendable {
         self.database = database
         self.stillPaused = stillPaused
         self.nodes = nodes
+        self.totals = totals
     }
 }
 

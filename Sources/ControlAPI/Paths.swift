@@ -26,6 +26,8 @@ public enum Path {
     /// POST: a `RunRequest`, answered 202 with a `RunView`.
     public static func requests(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/requests" }
     /// GET: server-sent events, `view` with a `RunView` and `fact` with a `JournalEntry` (UpgradeEngine), until the run has ended.
+    ///
+    /// With `?nodes=N` a view has so many nodes at most, those that need looking at first, and `totals` of all.
     public static func stream(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/stream" }
     /// GET: a `RunJournal` (UpgradeEngine).
     public static func journal(_ run: RunIdentifier) -> String { "/v1/runs/\(run)/journal" }

@@ -3,6 +3,7 @@
 public import ArgumentParser
 internal import Documents
 internal import Glibc
+internal import UpgradeModel
 
 /// Runs the program: reads its arguments, and says what is wrong with them without repeating a token.
 public func launch(_ program: (some AsyncParsableCommand).Type) async -> Never {

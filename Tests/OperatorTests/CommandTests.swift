@@ -86,6 +86,50 @@ struct CommandTests {
         #expect(console.out.contains("plan.yaml: not valid, "))
     }
 
+    /// Samples of what other tools write; each was found in the window before.
+    @Test(arguments: [
+        ("ALTER TABEL entry ADD x int;", "1:7", "migration-syntax"),
+        ("COPY entry FROM stdin;\n1\n\\.\n", "", "migration-"),
+        ("\\restrict abc\nSELECT 1;", "1:1", "migration-psql"),
+        ("BEGIN;\nSELECT 1;\nCOMMIT;", "3:1", "migration-statement"),
+        ("SELECT 1;\nVACUUM entry;", "", "migration-"),
+        ("-- nothing yet\n", "", "migration-empty"),
+    ])
+    func whatIsNoMigrationIsSaidALineEachByValidateAndPlan(
+        sql: String, position: String, code: String
+    ) async throws {
+        let directory = try PlanDirectory()
+        try directory.write("migrations/0007_case.up.sql", sql)
+        let console = TestConsole()
+        let validate = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await validate.perform(console.console()) } == 3)
+        let lines = console.lines.filter { $0.contains(": error: ") }
+        #expect(!lines.isEmpty)
+        #expect(lines.allSatisfy { $0.contains("/migrations/0007_case.up.sql:") })
+        #expect(lines.contains { $0.contains("[\(code)") && $0.contains("sql:\(position)") })
+        // The same checks, with the outside world.
+        let outside = TestConsole()
+        let plan = try PlanCommand.parse([directory.plan, "--offline"])
+        #expect(await exitCode { try await plan.perform(outside.console()) } == 3)
+        for line in lines { #expect(outside.err.contains(line + "\n")) }
+    }
+
+    @Test func whatTheOldReadersWouldMissIsAWarningBeforeTheRun() async throws {
+        let directory = try PlanDirectory()
+        try directory.write("migrations/0007_drop.up.sql", "ALTER TABLE page DROP COLUMN a;\n")
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("0007_drop.up.sql:1:1: warning: it drops column a of page"))
+        let hold = try PlanDirectory(
+            plan: SampleRun.plan + "reads: {while_migrating: hold}\n")
+        try hold.write("migrations/0007_drop.up.sql", "ALTER TABLE page DROP COLUMN a;\n")
+        let held = TestConsole()
+        let other = try ValidateCommand.parse([hold.plan])
+        #expect(await exitCode { try await other.perform(held.console()) } == 0)
+        #expect(!held.out.contains("[breaks-old-readers]"))
+    }
+
     @Test func wrongKeysDoNotHideThatTheBundleIsMissing() async throws {
         let directory = try PlanDirectory(
             plan: SampleRun.plan.replacing("bundle: bundle", with: "bundle: nowhere")
@@ -115,14 +159,14 @@ struct CommandTests {
         #expect(!answer.valid)
         #expect(
             codes.isSuperset(of: [
-                "migration-name", "migration-pair", "migration-header", "bundle-link",
+                "migration-name", "migration-without-up", "migration-phase", "bundle-link",
             ]))
     }
 
     @Test func migrationsThatOneReleaseCannotHaveInThisOrderAreNotedWithBothNames() async throws {
         let directory = try PlanDirectory()
-        try directory.write("migrations/0004_drop.up.sql", "-- sluice: contract\nx")
-        try directory.write("migrations/0005_split.up.sql", "x")
+        try directory.write("migrations/0004_drop.up.sql", "-- sluice: contract\nDROP TABLE old")
+        try directory.write("migrations/0005_split.up.sql", "CREATE TABLE split ()")
         let console = TestConsole()
         let command = try ValidateCommand.parse([directory.plan])
         #expect(await exitCode { try await command.perform(console.console()) } == 0)

@@ -80,6 +80,21 @@ struct RunScreenTests {
         #expect(lines.last == "… and 197 more nodes")
     }
 
+    @Test func ofAShortenedViewTheScreenCountsAllNodes() {
+        let rows = (1...500).map {
+            SampleRun.row(
+                $0, reached: $0 > 3, batch: 1, status: SampleRun.status(gate: Self.closed))
+        }
+        let whole = SampleRun.view(nodes: rows)
+        for height in [12, 24] {
+            #expect(
+                text(whole.shortened(to: 200), width: 100, height: height)
+                    == text(whole, width: 100, height: height))
+        }
+        #expect(text(whole.shortened(to: 200), width: 100).contains("497/500 nodes"))
+        #expect(text(whole.shortened(to: 200), width: 100).hasSuffix("… and 300 more nodes"))
+    }
+
     @Test func aScreenSaysWhyARunWaitsAndWhatToDo() {
         let view = SampleRun.view(
             .waiting, reason: "the health check of web-2 failed", advice: "`sluice retry R`")
@@ -124,6 +139,21 @@ struct RunScreenTests {
                 name: $0.name, labels: [:], run: nil, lastSeen: $0.lastSeen, status: $0.status)
         }
         #expect(NodeListing.lines(nodes, width: 200).count == 4)
+    }
+
+    @Test(arguments: [
+        (Silence.State.silent, 3, "v1 is silent: 3 frozen, 2 cut"),
+        (.silent, 0, "v1 is silent: nothing of it runs, 2 cut"), (.waiting, 0, "silences v1"),
+        (.failed("ptrace is not allowed; see agent.md"), 0, "ptrace is not allowed; see agent.md"),
+        (.idle, 0, ""),
+    ])
+    func whatHasBecomeOfTheOldReleaseIsNoted(state: Silence.State, frozen: Int, note: String) {
+        var status = SampleRun.status()
+        status.silenced = Silence(
+            release: ReleaseReference(
+                name: ReleaseName(unchecked: "v1"), manifest: SampleRun.manifest),
+            frozen: frozen, cut: 2, state: state)
+        #expect(NodeTable.note(status) == note)
     }
 
     @Test func releasesOfOneNameAreToldApart() {

@@ -56,7 +56,8 @@ struct PlanDirectory: ~Copyable {
         try write("migrations/0001_entries.down.sql", "DROP TABLE entry;\n")
         try write(
             "migrations/0002_index.up.sql",
-            "-- Made while everybody writes.\n-- sluice: expand\nCREATE INDEX;\n")
+            "-- Made while everybody writes.\n-- sluice: expand\nCREATE INDEX recent ON entry ((1));\n"
+        )
     }
 
     func write(_ name: String, _ text: String) throws {

@@ -26,9 +26,10 @@ extension CoordinatorClient {
     func watch(
         _ run: RunIdentifier, json: Bool, _ console: Console
     ) async throws(CommandFailure) -> CommandExit {
-        try await Watch(
-            follower: RunFollower(client: self, run: run),
-            style: WatchStyle(json: json, console: console), console: console
+        let style = WatchStyle(json: json, console: console)
+        return try await Watch(
+            follower: RunFollower(client: self, run: run, nodes: style.nodes), style: style,
+            console: console
         ).perform()
     }
 

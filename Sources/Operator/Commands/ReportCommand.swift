@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import UpgradeEngine
+internal import UpgradeModel
 
 struct ReportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

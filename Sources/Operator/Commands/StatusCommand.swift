@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import ControlAPI
+internal import UpgradeModel
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ArgumentParser
+internal import MigrationReader
 internal import Releases
 internal import UpgradeModel
 internal import UpgradePlan
@@ -56,14 +57,13 @@ struct ValidateCommand: AsyncParsableCommand {
             "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
                 + "manifest \(prepared.release.manifest.short), assets \(manifest.assets?.text ?? "none")"
         )
-        for moment in MigrationName.Moment.allCases where prepared.plan.database != nil {
-            let versions = prepared.migrations.migrations.filter { $0.moment == moment }.map(
-                \.version)
+        for phase in Migration.Phase.allCases where prepared.plan.database != nil {
+            let versions = prepared.migrations.migrations.filter { $0.phase == phase }.map(\.title)
             if !versions.isEmpty {
-                console.line("migrations, \(moment.rawValue): \(versions.joined(separator: ", "))")
+                console.line("migrations, \(phase.rawValue): \(versions.joined(separator: ", "))")
             }
         }
-        let staying = prepared.migrations.cannotBeUndone.map(\.version)
+        let staying = prepared.migrations.cannotBeUndone.map(\.title)
         if !staying.isEmpty {
             console.line("cannot be undone once applied: \(staying.joined(separator: ", "))")
         }
@@ -86,7 +86,7 @@ struct ValidateCommand: AsyncParsableCommand {
         init(_ prepared: PreparedPlan) {
             self.init(plan: prepared.file, valid: true, diagnostics: prepared.findings)
             release = prepared.release
-            cannotBeUndone = prepared.migrations.cannotBeUndone.map(\.version)
+            cannotBeUndone = prepared.migrations.cannotBeUndone.map(\.title)
         }
     }
 }

@@ -71,12 +71,14 @@ struct CoordinatorClient: Sendable {
     ///
     /// - Parameters:
     ///   - version: what is known already; a coordinator that understands it leaves that out.
+    ///   - nodes: how many nodes a view needs; `nil` for all. An older coordinator sends all.
     ///   - onBytes: called on the client's own thread; false ends the stream. SAFETY: the bytes are valid during the call only.
     func stream(
-        _ run: RunIdentifier, after version: Int64,
+        _ run: RunIdentifier, after version: Int64, nodes: Int?,
         onBytes: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool
     ) async throws(CommandFailure) {
-        var request = request(.get, Path.stream(run))
+        let query = nodes.map { "?nodes=\($0)" } ?? ""
+        var request = request(.get, Path.stream(run) + query)
         request.headers.append(HTTPHeader("Accept", "text/event-stream"))
         request.headers.append(HTTPHeader("Last-Event-ID", "\(version)"))
         // The coordinator sends a comment every 15 s at least; three missed are a lost connection.

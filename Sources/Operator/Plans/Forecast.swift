@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ControlAPI
+internal import MigrationReader
 internal import Releases
 internal import UpgradeEngine
 internal import UpgradeModel
@@ -77,7 +78,8 @@ extension Forecast {
         bytes = prepared.bundle.manifest.totalSize
         findings = prepared.findings
         migrations = prepared.migrations.migrations.map {
-            Migration(version: $0.version, moment: $0.moment.rawValue, canBeUndone: $0.canBeUndone)
+            Migration(
+                version: $0.title, moment: $0.phase.rawValue, canBeUndone: $0.down != nil)
         }
         let selected = Forecast.selected(by: plan.selection, world)
         batches = (try? plan.rollout.batches(of: selected)) ?? []
@@ -92,7 +94,9 @@ extension Forecast {
             plan: plan, batches: batches,
             migrations: prepared.migrations.migrations.map {
                 StepPreview.Migration(
-                    version: $0.version, moment: $0.moment, canBeUndone: $0.canBeUndone)
+                    version: $0.title,
+                    moment: MigrationName.Moment(rawValue: $0.phase.rawValue) ?? .switch,
+                    canBeUndone: $0.down != nil)
             })
         func line(_ step: any StepDefinition) -> PlannedLine {
             PlannedLine(

@@ -52,7 +52,8 @@ struct PreparedPlan: Sendable {
         // What the plan names is looked at even when its keys are wrong: one look shows all.
         let bundle = readBundle(document.named, file, &findings)
         let migrations = MigrationDirectory.read(
-            document.named.migrations.map { resolved($0, besides: file) }, &findings)
+            document.named.migrations.map { resolved($0, besides: file) },
+            servesReads: document.plan?.reads == .serve, &findings)
         guard let plan = document.plan, let bundle,
             !findings.contains(where: { $0.severity == .error })
         else { throw refusal(file, findings) }

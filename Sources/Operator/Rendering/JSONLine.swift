@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import FoundationEssentials
+internal import UpgradeModel
 
 /// A value as one line of NDJSON, its keys sorted so that the same value is the same line.
 ///

@@ -18,12 +18,18 @@ enum NodeTable {
     ]
 
     /// At most `rows` nodes, those that need looking at first; a last line counts those that are left out.
-    static func lines(_ nodes: [NodeRow], width: Int, rows limit: Int = .max) -> [StyledLine] {
-        let isCut = nodes.count > limit
-        let shown = isCut ? Array(nodes.sorted(by: isMoreUrgent).prefix(max(1, limit - 1))) : nodes
+    ///
+    /// - Parameter all: how many nodes there are, when not all of them are given.
+    static func lines(
+        _ nodes: [NodeRow], of all: Int, width: Int, rows limit: Int = .max
+    ) -> [StyledLine] {
+        let isCut = all > limit
+        let shown =
+            isCut
+            ? Array(nodes.sorted(by: NodeRow.isMoreUrgent).prefix(max(1, limit - 1))) : nodes
         let names = ReleaseNames(nodes.compactMap(\.status?.active?.release))
         let table = Table(columns: columns, rows: shown.map { row($0, names) })
-        let rest = nodes.count - shown.count
+        let rest = all - shown.count
         return table.lines(width: width)
             + (rest > 0 ? [StyledLine("… and \(counted(rest, "more node"))", .faint)] : [])
     }
@@ -79,6 +85,7 @@ enum NodeTable {
     static func note(_ status: NodeStatus) -> String {
         if let opened = status.breakGlass { return "opened by hand: \(opened)" }
         if let failure = status.failures.first { return failure.message }
+        if let failure = status.silenced?.failure { return failure }
         if let task = status.tasks.first(where: { $0.state == .failed || $0.state == .unknown }) {
             return "\(task.identity) \(task.state.rawValue)"
         }
@@ -89,21 +96,19 @@ enum NodeTable {
             return "runs \(task.identity)"
         }
         if let health = status.health, health.state == .checking { return health.detail }
-        return ""
+        return status.silenced.map(silence) ?? ""
     }
 
-    private static func isMoreUrgent(_ left: NodeRow, _ right: NodeRow) -> Bool {
-        func urgency(_ node: NodeRow) -> Int {
-            if node.standing == .quarantined { return 0 }
-            switch node.reached {
-            case false?: return 1
-            case true?: return 2
-            case nil: return 3
-            }
+    /// The release that may write no more.
+    private static func silence(_ silence: Silence) -> String {
+        let name = silence.release?.name.rawValue ?? "the old release"
+        switch silence.state {
+        case .idle, .failed: return ""
+        case .waiting: return "silences \(name)"
+        case .silent:
+            let frozen = silence.frozen == 0 ? "nothing of it runs" : "\(silence.frozen) frozen"
+            return "\(name) is silent: \(frozen)" + (silence.cut > 0 ? ", \(silence.cut) cut" : "")
         }
-        return (urgency(left), left.batch ?? .max, left.name) < (
-            urgency(right), right.batch ?? .max, right.name
-        )
     }
 }
 

@@ -18,7 +18,10 @@ struct RunScreen: Sendable {
         let head = header(width: width, isShort: height != .max)
         let rest = height == .max ? .max : max(2, height - head.count - 1)
         return
-            (head + NodeTable.lines(view.nodes, width: width, rows: rest == .max ? .max : rest - 1))
+            (head
+            + NodeTable.lines(
+                view.nodes, of: view.allNodes.nodes, width: width,
+                rows: rest == .max ? .max : rest - 1))
             .map { $0.fitted(to: width) }
     }
 
@@ -59,10 +62,8 @@ struct RunScreen: Sendable {
     private var progress: StyledLine {
         let batch =
             view.batches > 0 && view.batch > 0 ? "  batch \(view.batch) of \(view.batches)" : ""
-        let named = view.nodes.filter { $0.reached != nil && $0.standing == .member }
-        let reached =
-            named.isEmpty
-            ? "" : "  \(named.filter { $0.reached == true }.count)/\(named.count) nodes"
+        let all = view.allNodes
+        let reached = all.named == 0 ? "" : "  \(all.reached)/\(all.named) nodes"
         return StyledLine("phase     ", .faint)
             + StyledLine("\(view.summary.phase)", .strong)
             + StyledLine(state.isEnded ? "" : ": \(printable(view.step))\(reached)\(batch)")
@@ -71,9 +72,8 @@ struct RunScreen: Sendable {
     /// What the gates do, all nodes together.
     private var gates: [StyledLine] {
         guard let opened = view.windowOpened else { return [] }
-        let gates = view.nodes.compactMap(\.status?.gate)
-        let refused = sum(gates.map(\.writesRefused))
-        let refusal = refused > 0 ? ", \(refused) refused" : ""
+        let all = view.allNodes
+        let refusal = all.writesRefused > 0 ? ", \(all.writesRefused) refused" : ""
         let label = StyledLine("writes    ", .faint)
         var lines: [StyledLine] = []
         if let closed = view.windowClosed {
@@ -81,18 +81,17 @@ struct RunScreen: Sendable {
                 label + StyledLine("open again", .good)
                     + StyledLine(", were closed for \((closed - opened).text)\(refusal)"))
         } else {
-            let held = sum(gates.map(\.writesWaiting))
             lines.append(
                 label + StyledLine("closed", .warning)
-                    + StyledLine(" for \((now - opened).text), \(held) held\(refusal)"))
+                    + StyledLine(" for \((now - opened).text), \(all.writesWaiting) held\(refusal)")
+            )
         }
-        let readsRefused = sum(gates.map(\.readsRefused))
-        if gates.contains(where: \.readsHeld) || readsRefused > 0 {
+        if all.readsHeld || all.readsRefused > 0 {
             lines.append(
                 StyledLine("reads     ", .faint)
-                    + StyledLine("\(sum(gates.map(\.readsWaiting))) held", .warning)
+                    + StyledLine("\(all.readsWaiting) held", .warning)
                     + StyledLine(
-                        readsRefused > 0 ? ", \(readsRefused) answered 503" : ""))
+                        all.readsRefused > 0 ? ", \(all.readsRefused) answered 503" : ""))
         }
         return lines
     }

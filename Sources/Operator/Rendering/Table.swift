@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import UpgradeModel
+
 /// A table that fits a width: columns give way in the order of their importance, and the last one is cut.
 struct Table: Hashable, Sendable {
     struct Column: Hashable, Sendable {

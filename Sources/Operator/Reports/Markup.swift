@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import UpgradeModel
+
 /// A piece of a page whose every text has been made harmless. The only way from text to a page is through `escaped`.
 struct Markup: Hashable, Sendable, CustomStringConvertible {
     let description: String

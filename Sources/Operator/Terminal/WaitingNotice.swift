@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Synchronization
+internal import UpgradeModel
 
 extension Console {
     /// Says on standard error what takes its time, while it does: on a terminal in one line that is drawn in place and taken away

@@ -22,6 +22,8 @@ struct RunFollower: Sendable {
     let run: RunIdentifier
     /// How long a coordinator may be away before the watching gives up. The run does not.
     var patience: Duration = .seconds(600)
+    /// How many nodes are looked at; `nil` for all.
+    var nodes: Int?
 
     /// What has been told so far.
     private struct Progress {
@@ -113,7 +115,7 @@ struct RunFollower: Sendable {
     ) async -> CommandFailure? {
         let reader = Mutex((parser: ServerSentEventParser(), isFlooded: false))
         do throws(CommandFailure) {
-            try await client.stream(run, after: version) { bytes in
+            try await client.stream(run, after: version, nodes: nodes) { bytes in
                 reader.withLock { reader in
                     guard let events = try? reader.parser.take(bytes) else { return false }
                     // A reader that is this far behind begins again from where it is.

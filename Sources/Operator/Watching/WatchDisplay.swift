@@ -16,6 +16,15 @@ enum WatchStyle: Hashable, Sendable {
     init(json: Bool, console: Console) {
         self = json ? .json : console.isTerminal ? .live : .lines
     }
+
+    /// How many nodes of a run it shows: no terminal has more lines than that, and a program gets all.
+    var nodes: Int? {
+        switch self {
+        case .live: 200
+        case .lines: 0
+        case .json: nil
+        }
+    }
 }
 
 /// Shows what is told of a run while it is watched.
