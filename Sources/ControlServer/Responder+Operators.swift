@@ -32,6 +32,7 @@ extension ControlResponder {
         let known =
             request.headers[.lastEventID].map { $0[...] } ?? request.uri.queryParameters["after"]
         let after = known.flatMap { Int64($0) } ?? 0
+        let nodes = request.uri.queryParameters["nodes"].flatMap { Int($0) }
         _ = try await control.view(of: run)
         guard let slot = streams.take() else {
             throw APIError(
@@ -42,7 +43,8 @@ extension ControlResponder {
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                var stream = EventStream(control: control, run: run, after: after, slot: slot)
+                var stream = EventStream(
+                    control: control, run: run, after: after, nodes: nodes, slot: slot)
                 while let text = try await stream.next() {
                     try await writer.write(ByteBuffer(string: text))
                 }
@@ -68,15 +70,21 @@ struct EventStream {
 
     private let control: any FleetControl
     private let run: RunIdentifier
+    /// How many nodes a view has at most; `nil` for all.
+    private let nodes: Int?
     private let slot: Slots.Slot
     private var version: Int64
     private var lastView: RunView?
     private var pause = EventStream.pause(after: .zero)
     private var signals: AsyncStream<Void>.AsyncIterator
 
-    init(control: any FleetControl, run: RunIdentifier, after version: Int64, slot: Slots.Slot) {
+    init(
+        control: any FleetControl, run: RunIdentifier, after version: Int64, nodes: Int?,
+        slot: Slots.Slot
+    ) {
         self.control = control
         self.run = run
+        self.nodes = nodes
         self.version = version
         self.slot = slot
         signals = Self.signals(control.changes(of: run)).makeAsyncIterator()
@@ -100,8 +108,9 @@ struct EventStream {
             text += try event("fact", entry, identifier: entry.version)
             version = entry.version
         }
-        if lastView?.isSame(as: news.view) != true { text += try event("view", news.view) }
-        lastView = news.view
+        let view = nodes.map { news.view.shortened(to: $0) } ?? news.view
+        if lastView?.isSame(as: view) != true { text += try event("view", view) }
+        lastView = view
         return text
     }
 

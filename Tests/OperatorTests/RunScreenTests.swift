@@ -3,6 +3,7 @@
 import ControlAPI
 import Foundation
 import Testing
+import UpgradeEngine
 import UpgradeModel
 
 @testable import Operator
@@ -169,6 +170,19 @@ struct RunScreenTests {
         #expect(screen.contains("  v2   "))
     }
 
+    @Test func whatIsStillPausedIsShown() throws {
+        var view = SampleRun.view(.done)
+        view.stillPaused = ["pause-jobs on web-1, until resume-jobs undoes it"]
+        #expect(
+            text(view, width: 100).contains(
+                "paused    pause-jobs on web-1, until resume-jobs undoes it"))
+        var report = try #require(RunReport(SampleRun.straight().journal))
+        report.stillPaused = view.stillPaused
+        #expect(
+            ReportText(report).lines(width: 100).map(\.plain).contains(
+                "still paused            pause-jobs on web-1, until resume-jobs undoes it"))
+    }
+
     @Test func warningsOfPreflightAreShownUntilWritesAreClosed() {
         var view = SampleRun.view(.awaitingApproval)
         view.windowOpened = nil
@@ -206,10 +220,10 @@ struct LineTests {
     }
 
     @Test func aTextFromOutsideCannotSpeakToTheTerminal() {
-        #expect(Operator.printable("a\u{1B}]0;x\u{07}b\nc\td\u{202E}e\u{9B}f") == "a�]0;x�b c d�e�f")
+        #expect(printable("a\u{1B}]0;x\u{07}b\nc\td\u{202E}e\u{9B}f") == "a�]0;x�b c d�e�f")
         // Separators, marks that are not seen, tags; but not the joiner of a family.
-        #expect(Operator.printable("a\u{2028}b\u{61C}c\u{200B}d\u{E0041}e") == "a�b�c�d�e")
-        #expect(Operator.printable("👨\u{200D}👩") == "👨\u{200D}👩")
+        #expect(printable("a\u{2028}b\u{61C}c\u{200B}d\u{E0041}e") == "a�b�c�d�e")
+        #expect(printable("👨\u{200D}👩") == "👨\u{200D}👩")
     }
 
     @Test(arguments: [

@@ -35,6 +35,9 @@ struct RunScreen: Sendable {
             lines.append(StyledLine("database  ", .faint) + StyledLine(printable(database)))
         }
         let most = isShort ? 4 : 60
+        for paused in view.stillPaused ?? [] {
+            lines += labelled("paused", paused, .warning, width, most)
+        }
         if let reason = view.reason {
             lines += labelled("because", reason, isAtFault ? .bad : .warning, width, most)
         }

@@ -32,6 +32,9 @@ struct ReportFacts {
         if let rest = report.windowMinusMigration, report.migration != nil {
             rows.append(Row(label: "window minus migration", value: rest.text, isStrong: true))
         }
+        if let paused = report.stillPaused, !paused.isEmpty {
+            rows.append(Row(label: "still paused", value: paused.joined(separator: "\n")))
+        }
         return rows + [
             Row(label: "release", value: release),
             Row(label: "plan", value: "\(report.planFile), digest \(report.digest.short)"),
