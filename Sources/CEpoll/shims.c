@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include "CEpoll.h"
 
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 int sluice_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
@@ -25,4 +27,41 @@ int sluice_epoll_wait(int set, struct sluice_epoll_ready *ready, int count, int 
 
 int sluice_accept(int listener) {
     return accept4(listener, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+int32_t sluice_peer_process(int descriptor) {
+    struct ucred peer;
+    socklen_t length = sizeof(peer);
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) {
+        return 0;
+    }
+    return peer.pid;
+}
+
+int sluice_ask_for_senders(int descriptor) {
+    int yes = 1;
+    return setsockopt(descriptor, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes));
+}
+
+int64_t sluice_receive_from(int descriptor, void *buffer, size_t room, int32_t *process) {
+    struct iovec part = {.iov_base = buffer, .iov_len = room};
+    union {
+        char bytes[CMSG_SPACE(sizeof(struct ucred))];
+        struct cmsghdr alignment;
+    } control;
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+    *process = 0;
+    ssize_t count = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (count < 0) {
+        return -1;
+    }
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+        if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred sender;
+            memcpy(&sender, CMSG_DATA(part), sizeof(sender));
+            *process = sender.pid;
+        }
+    }
+    return count;
 }

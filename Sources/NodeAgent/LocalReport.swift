@@ -25,7 +25,8 @@ struct LocalReport: Codable, Sendable {
         if let trouble { lines.append(("", trouble)) }
         lines.append(("run", run?.rawValue ?? "none"))
         let gate = status.gate
-        var writes = "\(gate.writes.rawValue), \(gate.writesInFlight) in flight"
+        let inFlight = gate.writesInFlight.map { "\($0)" } ?? "unknown"
+        var writes = "\(gate.writes.rawValue), \(inFlight) in flight"
         if gate.writes != .open {
             writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused"
         }

@@ -50,8 +50,12 @@ public struct Observations: Sendable {
         if let health = seen.status.health, health.state == .checking {
             return "its health check last said: \(health.detail)"
         }
-        if seen.status.gate.writesInFlight > 0, seen.status.gate.writes != .open {
-            return "\(seen.status.gate.writesInFlight) writes are in flight"
+        if seen.status.gate.writes != .open {
+            switch seen.status.gate.writesInFlight {
+            case nil: return "its writes in flight are not counted"
+            case let count? where count > 0: return "\(count) writes are in flight"
+            default: break
+            }
         }
         return seen.status.staging.map { "\($0.bytesDone) of \($0.bytesTotal) bytes are staged" }
     }

@@ -6,8 +6,8 @@ public struct GateObservation: Hashable, Codable, Sendable {
     public var readsHeld: Bool
     /// While reads are held: whether those admitted before have left the application, or the wait for them is over.
     public var readsSettled: Bool
-    /// Write requests admitted and not known to be completed.
-    public var writesInFlight: Int
+    /// Write requests admitted and not known to be completed; `nil`: not known, since some are not counted.
+    public var writesInFlight: Int?
     /// Write requests waiting at the gate now.
     public var writesWaiting: Int
     /// Read requests waiting at the gate now.
@@ -26,7 +26,7 @@ public struct GateObservation: Hashable, Codable, Sendable {
 
     public init(
         writes: WriteAdmission.Kind = .open, readsHeld: Bool = false, readsSettled: Bool = false,
-        writesInFlight: Int = 0,
+        writesInFlight: Int? = 0,
         writesWaiting: Int = 0, readsWaiting: Int = 0, writesRefused: Int = 0,
         readsRefused: Int = 0,
         writesReleased: Int = 0, longestWait: Span = .zero, closedAt: Instant? = nil,

@@ -40,7 +40,7 @@ extension NodeStatus {
 extension GateObservation {
     fileprivate func check(_ check: inout BoundCheck) {
         let counts = [
-            ("writesInFlight", writesInFlight), ("writesWaiting", writesWaiting),
+            ("writesInFlight", writesInFlight ?? 0), ("writesWaiting", writesWaiting),
             ("readsWaiting", readsWaiting), ("writesRefused", writesRefused),
             ("readsRefused", readsRefused), ("writesReleased", writesReleased),
         ]

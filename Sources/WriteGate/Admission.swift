@@ -2,27 +2,25 @@
 
 import UpgradeModel
 
-/// Whether a request may write. The proxy says so, or ``GateRoutes`` decides.
-enum RequestKind: String, Sendable {
-    case read, write
-}
-
 /// One question of the proxy that has not been answered yet: a connection and its turn.
 struct Ticket: Hashable, Sendable {
     var number: UInt64
 }
 
+/// A request as the gate sees it.
+struct Asked: Sendable {
+    var ticket: Ticket
+    var kind: RequestKind
+    /// `nil` when the proxy does not report the request's end.
+    var request: RequestIdentifier?
+    /// The process of the proxy that asks, as the kernel says; 0 when it does not.
+    var process: Int32 = 0
+}
+
 /// What the proxy is told.
 enum Answer: Hashable, Sendable {
     case admit
-    case refuse(Reason, retryAfter: Span, message: String)
-
-    /// A stable word for programs, sent in `X-Sluice-Refused`.
-    enum Reason: String, Sendable {
-        case readOnly = "read-only"
-        case holdFull = "hold-full"
-        case holdExpired = "hold-expired"
-    }
+    case refuse(Refusal)
 }
 
 /// Who is admitted, who waits, who is under way: a value, without a clock and without a socket.
@@ -32,232 +30,241 @@ struct Admission {
     typealias Reply = (ticket: Ticket, answer: Answer)
 
     private(set) var setting: GateSetting
-    private(set) var totals = GateTotals()
-    private var writes = Line<Ticket, Held>()
-    private var reads = Line<Ticket, Held>()
+    private var collected = GateTotals()
+    private var lanes = Lanes()
     private var tickets: [RequestIdentifier: Ticket] = [:]
-    private var inFlight = Line<RequestIdentifier, Instant>()
-    private let longestHold: Span
-    private let inFlightAtMost: Span
-    private let trackedAtMost: Int
+    private var inFlight: InFlight
+    private var pace: ReleasePace
+    private let configuration: GateConfiguration
 
-    private struct Held {
+    struct Held {
         var arrival: Instant
-        var request: RequestIdentifier?
+        var asked: Asked
     }
 
     init(_ setting: GateSetting, configuration: GateConfiguration) {
         self.setting = setting
-        longestHold = configuration.longestHold
-        inFlightAtMost = configuration.inFlightAtMost
-        trackedAtMost = configuration.trackedAtMost
+        self.configuration = configuration
+        inFlight = InFlight(configuration)
+        pace = configuration.newPace
     }
 
     /// A request has come.
     ///
     /// - Returns: the answer, or `nil` when the request is held.
-    mutating func ask(
-        _ ticket: Ticket, _ kind: RequestKind, _ request: RequestIdentifier?, at now: Instant
-    ) -> Answer? {
-        if kind == .write, let request, inFlight[request] != nil {
+    mutating func ask(_ asked: Asked, at now: Instant) -> Answer? {
+        if asked.kind.isWrite, let request = asked.request, inFlight.contains(request) {
             // Asked again after an internal redirect or a retry of the proxy: it has been admitted and is counted.
             return .admit
         }
-        switch (kind, setting.writes, setting.readHold) {
-        case (.write, .open, _), (.read, _, nil):
-            return admit(kind, request, at: now)
-        case (.write, .refuse(let retryAfter, let message), _):
-            totals.writesRefused.closed += 1
-            return .refuse(.readOnly, retryAfter: retryAfter, message: message)
-        case (.write, .hold(let hold), _):
-            return join(.write, hold, ticket, request, at: now)
-        case (.read, _, let hold?):
-            return join(.read, hold, ticket, request, at: now)
+        let lane = lane(of: asked.kind)
+        if lane == .writes, case .refuse(let retryAfter, let message) = setting.writes {
+            collected.writesRefused.closed += 1
+            return .refuse(Refusal(.readOnly, retryAfter: retryAfter, message: message))
         }
+        if let hold = hold(on: lane) {
+            guard lanes[lane].count < hold.atMost else {
+                collected[refused: lane].overflowed += 1
+                return .refuse(Refusal(.holdFull, retryAfter: hold.retryAfter))
+            }
+            join(lane, asked, at: now)
+            return nil
+        }
+        if !lanes[lane].isEmpty {
+            // Those who waited go first, at their pace.
+            join(lane, asked, at: now)
+            return nil
+        }
+        admit(asked, at: now)
+        return .admit
     }
 
-    /// The setting changes; those who waited for it are answered in the order of their arrival.
+    /// The setting changes; those who waited for it are answered in the order of their arrival, as fast as the application
+    /// takes them: the first now, the others by ``proceed(at:)``.
     mutating func set(_ new: GateSetting, at now: Instant) -> [Reply] {
+        if setting != new { pace = configuration.newPace }
         setting = new
         var replies: [Reply] = []
-        if let hold = new.readHold {
-            replies += trim(.read, to: hold)
-        } else {
-            replies += release(.read, at: now)
+        if case .refuse(let retryAfter, let message) = new.writes {
+            let refusal = Refusal(.readOnly, retryAfter: retryAfter, message: message)
+            replies += lanes.writes.inOrder.map { ($0.key, .refuse(refusal)) }
+            collected.writesRefused.closed += lanes.writes.count
+            for (ticket, held) in lanes.writes.inOrder { forget(held.asked.request, ticket) }
+            lanes.writes.removeAll()
         }
-        switch new.writes {
-        case .open:
-            replies += release(.write, at: now)
-        case .hold(let hold):
-            replies += trim(.write, to: hold)
-        case .refuse(let retryAfter, let message):
-            let answer = Answer.refuse(.readOnly, retryAfter: retryAfter, message: message)
-            replies += writes.inOrder.map { ($0.key, answer) }
-            totals.writesRefused.closed += writes.count
-            clear(.write)
+        for lane in Lane.allCases {
+            if let hold = hold(on: lane) { replies += trim(lane, to: hold) }
         }
-        return replies + expire(at: now)
+        return replies + expire(at: now) + proceed(at: now)
+    }
+
+    /// Lets go of those who need not wait any more, as many as the pace allows.
+    mutating func proceed(at now: Instant) -> [Reply] {
+        var replies: [Reply] = []
+        for lane in Lane.allCases where isReleasing(lane) {
+            while let (ticket, held) = lanes[lane].first,
+                pace.hasRoom || held.arrival + configuration.longestHold <= now
+            {
+                lanes[lane].remove(ticket)
+                forget(held.asked.request, ticket)
+                admit(held.asked, at: now)
+                pace.admit(ticket, held.asked.request, at: now)
+                replies.append((ticket, .admit))
+            }
+        }
+        return replies
     }
 
     /// The client of a held request went away before it was answered.
     mutating func withdraw(_ ticket: Ticket) {
-        guard let held = writes.remove(ticket) ?? reads.remove(ticket) else { return }
-        totals.abandoned += 1
-        forget(held.request, ticket)
+        for lane in Lane.allCases {
+            guard let held = lanes[lane].remove(ticket) else { continue }
+            collected.abandoned += 1
+            forget(held.asked.request, ticket)
+        }
     }
 
-    /// The answer to an admitted write could not be delivered: the proxy gave up first, so nothing is under way.
+    /// The answer to an admitted request could not be delivered: the proxy gave up first, so nothing is under way.
     mutating func undeliverable(_ request: RequestIdentifier) {
         inFlight.remove(request)
+        pace.remove(request)
     }
 
     /// The proxy has finished with a request, admitted or not.
     ///
     /// - Returns: the ticket, when the request was still held; its answer has nobody to go to.
-    mutating func complete(_ request: RequestIdentifier) -> Ticket? {
-        if inFlight.remove(request) != nil {
-            totals.completed += 1
-            return nil
+    mutating func complete(_ record: CompletionRecord, by process: Int32, at now: Instant)
+        -> Ticket?
+    {
+        guard let request = record.completed else { return nil }
+        if record.hasPassedUnasked { collected.unasked += 1 }
+        switch inFlight.complete(request, by: process, at: now) {
+        case .ended:
+            collected.completed += 1
+            pace.end(request, took: record.took, hasFailed: record.hasFailed, at: now)
+        case .foreign: collected.foreignCompletions += 1
+        case .absent:
+            guard let ticket = tickets[request] else {
+                // A read that waited, or nobody's.
+                pace.end(request, took: record.took, hasFailed: record.hasFailed, at: now)
+                return nil
+            }
+            let held = lanes.reads[ticket] ?? lanes.sessions[ticket] ?? lanes.writes[ticket]
+            guard held?.asked.process == process else {
+                collected.foreignCompletions += 1
+                return nil
+            }
+            withdraw(ticket)
+            return ticket
         }
-        guard let ticket = tickets[request] else { return nil }
-        withdraw(ticket)
-        return ticket
+        return nil
     }
 
     /// Time has passed: who has waited too long is refused, who is under way for too long is unknown.
     mutating func expire(at now: Instant) -> [Reply] {
+        inFlight.expire(at: now)
+        pace.expire(at: now)
         var replies: [Reply] = []
-        for kind in [RequestKind.write, .read] {
-            if let hold = hold(on: kind) { replies += expire(kind, hold, at: now) }
-        }
-        while let oldest = inFlight.first, oldest.value + inFlightAtMost <= now {
-            inFlight.remove(oldest.key)
-            totals.unknown += 1
+        for lane in Lane.allCases {
+            guard let hold = hold(on: lane) else { continue }
+            let span = span(of: hold)
+            while let (ticket, held) = lanes[lane].first, held.arrival + span <= now {
+                lanes[lane].remove(ticket)
+                forget(held.asked.request, ticket)
+                collected[refused: lane].expired += 1
+                replies.append(
+                    (ticket, .refuse(Refusal(.holdExpired, retryAfter: hold.retryAfter))))
+            }
         }
         return replies
     }
 
-    /// When ``expire(at:)`` has something to do next.
+    /// When ``expire(at:)`` or ``proceed(at:)`` has something to do next.
     var nextDeadline: Instant? {
-        var deadlines: [Instant] = []
-        for kind in [RequestKind.write, .read] {
-            guard let hold = hold(on: kind), let first = self[kind].first else { continue }
-            deadlines.append(first.value.arrival + span(of: hold))
+        var deadlines = [inFlight.nextDeadline, pace.nextDeadline]
+        for lane in Lane.allCases {
+            guard let first = lanes[lane].first else { continue }
+            let longest = hold(on: lane).map { span(of: $0) } ?? configuration.longestHold
+            deadlines.append(first.value.arrival + longest)
         }
-        if let first = inFlight.first { deadlines.append(first.value + inFlightAtMost) }
-        return deadlines.min()
-    }
-
-    var counts: Counts {
-        Counts(
-            setting: setting, totals: totals, writesInFlight: inFlight.count,
-            writesHeld: writes.count,
-            readsHeld: reads.count,
-            oldestHeld: [writes.first?.value.arrival, reads.first?.value.arrival].compactMap { $0 }
-                .min(),
-            oldestInFlight: inFlight.first?.value)
-    }
-
-    /// What a snapshot is made of, with instants where a snapshot has ages.
-    struct Counts: Sendable {
-        var setting: GateSetting
-        var totals: GateTotals
-        var writesInFlight: Int
-        var writesHeld: Int
-        var readsHeld: Int
-        var oldestHeld: Instant?
-        var oldestInFlight: Instant?
-
-        func snapshot(at now: Instant) -> GateSnapshot {
-            GateSnapshot(
-                setting: setting, writesInFlight: writesInFlight, writesHeld: writesHeld,
-                readsHeld: readsHeld, totals: totals, oldestHeld: oldestHeld.map { now - $0 },
-                oldestInFlight: oldestInFlight.map { now - $0 })
-        }
+        return deadlines.compactMap { $0 }.min()
     }
 }
 
 extension Admission {
-    private subscript(kind: RequestKind) -> Line<Ticket, Held> {
-        get { kind == .write ? writes : reads }
-        _modify {
-            // Yielding in place keeps the line from being copied at each change.
-            if kind == .write { yield &writes } else { yield &reads }
+    /// The queues.
+    private struct Lanes {
+        var writes = KeyedQueue<Ticket, Held>()
+        var reads = KeyedQueue<Ticket, Held>()
+        var sessions = KeyedQueue<Ticket, Held>()
+
+        subscript(lane: Lane) -> KeyedQueue<Ticket, Held> {
+            get {
+                switch lane {
+                case .reads: reads
+                case .sessions: sessions
+                case .writes: writes
+                }
+            }
+            _modify {
+                // Yielding in place keeps the queue from being copied at each change.
+                switch lane {
+                case .reads: yield &reads
+                case .sessions: yield &sessions
+                case .writes: yield &writes
+                }
+            }
         }
     }
 
-    private func hold(on kind: RequestKind) -> HoldLimits? {
-        if kind == .read { return setting.readHold }
-        if case .hold(let hold) = setting.writes { return hold }
-        return nil
+    private func lane(of kind: RequestKind) -> Lane {
+        if kind.isWrite { return .writes }
+        return kind == .sessionRead ? .sessions : .reads
     }
 
-    private func span(of hold: HoldLimits) -> Span { min(hold.duration, longestHold) }
-
-    private mutating func admit(
-        _ kind: RequestKind, _ request: RequestIdentifier?, at now: Instant
-    ) -> Answer {
-        guard kind == .write else {
-            totals.readsAdmitted += 1
-            return .admit
+    private func hold(on lane: Lane) -> HoldLimits? {
+        switch lane {
+        case .reads: return setting.readHold
+        // Plain reads that are held as well wait for the same.
+        case .sessions: return setting.sessionReadHold ?? setting.readHold
+        case .writes:
+            if case .hold(let hold) = setting.writes { return hold }
+            return nil
         }
-        totals.admitted += 1
-        guard let request else { return .admit }
-        inFlight.append(request, now)
-        if inFlight.count > trackedAtMost, let oldest = inFlight.first {
-            inFlight.remove(oldest.key)
-            totals.unknown += 1
-        }
-        return .admit
     }
 
-    private mutating func join(
-        _ kind: RequestKind, _ hold: HoldLimits, _ ticket: Ticket, _ request: RequestIdentifier?,
-        at now: Instant
-    ) -> Answer? {
-        guard self[kind].count < hold.atMost else {
-            totals[refused: kind].overflowed += 1
-            return .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")
-        }
-        self[kind].append(ticket, Held(arrival: now, request: request))
-        if let request { tickets[request] = ticket }
-        return nil
+    private func isReleasing(_ lane: Lane) -> Bool {
+        if lane == .writes, !setting.writes.isOpen { return false }
+        return hold(on: lane) == nil
     }
 
-    private mutating func release(_ kind: RequestKind, at now: Instant) -> [Reply] {
-        let waiting = self[kind].inOrder
-        clear(kind)
-        return waiting.map { ($0.key, admit(kind, $0.value.request, at: now)) }
+    private func span(of hold: HoldLimits) -> Span { min(hold.duration, configuration.longestHold) }
+
+    private mutating func admit(_ asked: Asked, at now: Instant) {
+        if asked.kind.isWrite {
+            collected.admitted += 1
+        } else {
+            collected.readsAdmitted += 1
+        }
+        inFlight.admit(asked.kind, asked.request, by: asked.process, at: now)
+    }
+
+    private mutating func join(_ lane: Lane, _ asked: Asked, at now: Instant) {
+        lanes[lane].append(asked.ticket, Held(arrival: now, asked: asked))
+        if let request = asked.request { tickets[request] = asked.ticket }
     }
 
     /// Refuses the newest of those beyond a limit that has been lowered.
-    private mutating func trim(_ kind: RequestKind, to hold: HoldLimits) -> [Reply] {
-        let beyond = self[kind].inOrder.dropFirst(max(0, hold.atMost))
+    private mutating func trim(_ lane: Lane, to hold: HoldLimits) -> [Reply] {
+        let beyond = lanes[lane].inOrder.dropFirst(max(0, hold.atMost))
         for (ticket, held) in beyond {
-            self[kind].remove(ticket)
-            forget(held.request, ticket)
+            lanes[lane].remove(ticket)
+            forget(held.asked.request, ticket)
         }
-        totals[refused: kind].overflowed += beyond.count
-        return beyond.map { ($0.key, .refuse(.holdFull, retryAfter: hold.retryAfter, message: "")) }
-    }
-
-    private mutating func expire(_ kind: RequestKind, _ hold: HoldLimits, at now: Instant)
-        -> [Reply]
-    {
-        var replies: [Reply] = []
-        while let (ticket, held) = self[kind].first, held.arrival + span(of: hold) <= now {
-            self[kind].remove(ticket)
-            forget(held.request, ticket)
-            totals[refused: kind].expired += 1
-            replies.append(
-                (ticket, .refuse(.holdExpired, retryAfter: hold.retryAfter, message: "")))
+        collected[refused: lane].overflowed += beyond.count
+        return beyond.map {
+            ($0.key, .refuse(Refusal(.holdFull, retryAfter: hold.retryAfter)))
         }
-        return replies
-    }
-
-    private mutating func clear(_ kind: RequestKind) {
-        for (ticket, held) in self[kind].inOrder { forget(held.request, ticket) }
-        self[kind].removeAll()
     }
 
     private mutating func forget(_ request: RequestIdentifier?, _ ticket: Ticket) {
@@ -266,9 +273,52 @@ extension Admission {
     }
 }
 
+extension Admission {
+    var totals: GateTotals {
+        var totals = collected
+        totals.unknown = inFlight.unknown
+        return totals
+    }
+
+    var counts: Counts {
+        Counts(
+            setting: setting, totals: totals, writesInFlight: inFlight.writeCount,
+            streamsOpen: inFlight.streamCount, writesHeld: lanes.writes.count,
+            readsHeld: lanes.reads.count + lanes.sessions.count,
+            oldestHeld: Lane.allCases.compactMap { lanes[$0].first?.value.arrival }.min(),
+            oldestInFlight: inFlight.oldest)
+    }
+
+    /// What a snapshot is made of, with instants where a snapshot has ages.
+    struct Counts: Sendable {
+        var setting: GateSetting
+        var totals: GateTotals
+        var writesInFlight: Int?
+        var streamsOpen: Int
+        var writesHeld: Int
+        var readsHeld: Int
+        var oldestHeld: Instant?
+        var oldestInFlight: Instant?
+
+        func snapshot(at now: Instant) -> GateSnapshot {
+            GateSnapshot(
+                setting: setting, writesInFlight: writesInFlight, streamsOpen: streamsOpen,
+                writesHeld: writesHeld, readsHeld: readsHeld, totals: totals,
+                oldestHeld: oldestHeld.map { now - $0 },
+                oldestInFlight: oldestInFlight.map { now - $0 })
+        }
+    }
+}
+
+extension GateConfiguration {
+    fileprivate var newPace: ReleasePace {
+        ReleasePace(first: releasedFirst, atMost: releasedAtMost)
+    }
+}
+
 extension GateTotals {
-    fileprivate subscript(refused kind: RequestKind) -> Refusals {
-        get { kind == .write ? writesRefused : readsRefused }
-        set { if kind == .write { writesRefused = newValue } else { readsRefused = newValue } }
+    fileprivate subscript(refused lane: Lane) -> Refusals {
+        get { lane == .writes ? writesRefused : readsRefused }
+        set { if lane == .writes { writesRefused = newValue } else { readsRefused = newValue } }
     }
 }

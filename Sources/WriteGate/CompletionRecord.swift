@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import UpgradeModel
+
 /// One syslog datagram of the proxy's `access_log`, format `sluice` of the snippet.
 ///
-/// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711`: the request and the worker process. The header differs between
-/// proxies and is skipped; no field is under a client's control.
+/// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711 201 asked 0.004`: the request, the worker process, the status,
+/// whether the gate was asked, and the seconds that the application took. The header differs between proxies and is skipped; no field is under a client's control.
 struct CompletionRecord: Hashable, Sendable {
     /// The request that has ended, with whatever status; `nil` for a datagram that says nothing but that the worker's
     /// datagrams arrive.
     var completed: RequestIdentifier?
     var worker: ProxyWorker
+    /// The application did not take it, or failed: a status of 500 or more.
+    var hasFailed = false
+    /// How long the application took; `nil` when the request did not get there, or was tried more than once.
+    var took: Span?
+    /// The application has seen a write that neither the gate nor the flags were asked about.
+    var hasPassedUnasked = false
 
     static let bytesAtMost = 512
 
@@ -17,7 +25,8 @@ struct CompletionRecord: Hashable, Sendable {
         guard datagram.count <= Self.bytesAtMost else { return nil }
         let words = datagram.split(separator: UInt8(ascii: " "))
         guard let marker = words.lastIndex(where: { $0.elementsEqual("sluice1".utf8) }),
-            words.count == marker + 4, let request = RequestIdentifier(words[marker + 2]),
+            words.count == marker + 4 || words.count == marker + 7,
+            let request = RequestIdentifier(words[marker + 2]),
             let worker = ProxyWorker(words[marker + 3])
         else { return nil }
         self.worker = worker
@@ -27,7 +36,24 @@ struct CompletionRecord: Hashable, Sendable {
         } else if !leg.elementsEqual("asked".utf8) {
             return nil
         }
+        guard words.count == marker + 7 else { return }
+        guard let status = UInt16(String(decoding: words[marker + 4], as: UTF8.self)) else {
+            return nil
+        }
+        hasFailed = status >= 500
+        took = milliseconds(words[marker + 6])
+        hasPassedUnasked = completed != nil && words[marker + 5].elementsEqual("unasked".utf8)
     }
+}
+
+/// Reads `0.004`, as nginx writes seconds.
+private func milliseconds(_ seconds: some Collection<UInt8>) -> Span? {
+    let parts = seconds.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    guard parts.count == 2, parts[1].count == 3, parts[0].count <= 6,
+        let whole = UInt32(String(decoding: parts[0], as: UTF8.self)),
+        let rest = UInt32(String(decoding: parts[1], as: UTF8.self))
+    else { return nil }
+    return .milliseconds(Int64(whole) * 1000 + Int64(rest))
 }
 
 /// A worker process of the proxy (`$pid`).

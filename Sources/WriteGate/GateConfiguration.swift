@@ -6,8 +6,11 @@ public import UpgradeModel
 public struct GateConfiguration: Hashable, Sendable {
     /// Holds the sockets and the flag files. Made when absent, mode 0755. A proxy snippet names the same directory.
     public var runtimeDirectory: String
-    /// A loopback address on which the gate answers as well, for proxies that cannot use a unix socket.
+    /// A loopback address on which the gate says its mode and its counts, to anybody on this machine. Questions of a proxy are
+    /// answered there only with ``loopbackToken``.
     public var loopback: Loopback?
+    /// What a proxy that cannot use the unix socket has in its own configuration: `/forward-auth?token=…`.
+    public var loopbackToken: String?
     /// Requests whose method says the opposite of what they do.
     public var routes: GateRoutes
     /// Permission bits of the two sockets. A proxy's workers need to write to them.
@@ -27,6 +30,10 @@ public struct GateConfiguration: Hashable, Sendable {
     /// Connections beyond it are closed at once, which a proxy takes for an absent agent. Each held request has one. Also
     /// bounded by the limit of open files, less 256.
     public var connectionsAtMost: Int
+    /// How many of those who waited go to the application at first when the gate opens; then as many more as come back.
+    public var releasedFirst: Int
+    /// How many of them may be there at once. Each of an application's listen queue and workers can take one.
+    public var releasedAtMost: Int
     /// How long a request may take to arrive once its first byte has.
     public var requestTimeout: Span
     /// How long a kept-alive connection may be idle.
@@ -38,7 +45,7 @@ public struct GateConfiguration: Hashable, Sendable {
         socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil,
         lengthensDatagramQueue: Bool = true, longestHold: Span = .seconds(110),
         inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536,
-        connectionsAtMost: Int = 8192,
+        connectionsAtMost: Int = 8192, releasedFirst: Int = 4, releasedAtMost: Int = 1024,
         requestTimeout: Span = .seconds(5), idleTimeout: Span = .seconds(90)
     ) {
         self.runtimeDirectory = runtimeDirectory
@@ -51,6 +58,8 @@ public struct GateConfiguration: Hashable, Sendable {
         self.inFlightAtMost = inFlightAtMost
         self.trackedAtMost = trackedAtMost
         self.connectionsAtMost = connectionsAtMost
+        self.releasedFirst = releasedFirst
+        self.releasedAtMost = releasedAtMost
         self.requestTimeout = requestTimeout
         self.idleTimeout = idleTimeout
     }

@@ -12,6 +12,7 @@ struct GateFiles: Sendable {
     enum Flag: String, CaseIterable, Sendable {
         case readOnly = "read-only"
         case holdReads = "hold-reads"
+        case holdSessions = "hold-sessions"
         case outOfService = "out-of-service"
     }
 
@@ -30,7 +31,11 @@ struct GateFiles: Sendable {
         }
     }
 
-    func isRaised(_ flag: Flag) -> Bool { access(path(flag.rawValue), F_OK) == 0 }
+    /// As nginx sees it with `if (-f …)`: a regular file, through symlinks. Anything else that has the name is no flag.
+    func isRaised(_ flag: Flag) -> Bool {
+        var entry = stat()
+        return stat(path(flag.rawValue), &entry) == 0 && entry.st_mode & S_IFMT == S_IFREG
+    }
 
     /// Makes flags exist, and the mode too when one is given, durably: what is asked for is on disk when this returns.
     ///
@@ -42,13 +47,18 @@ struct GateFiles: Sendable {
             try write(Array("raised by sluice-agent\n".utf8), to: flag.rawValue, isSynced: false)
         }
         if mode != nil || !missing.isEmpty { try syncDirectory() }
+        for flag in flags where !isRaised(flag) {
+            throw GateError(
+                .flagNotWritten, "\(path(flag.rawValue)) was written and is not a regular file",
+                advice: "see what else writes to \(directory)")
+        }
     }
 
     /// Makes flags vanish. Nothing waits for the disk: one that a power cut brings back is on the closed side.
     func lower(_ flags: [Flag]) throws(GateError) {
         for flag in flags {
             let path = path(flag.rawValue)
-            guard unlink(path) == 0 || errno == ENOENT else {
+            guard unlink(path) == 0 || errno == ENOENT || !isRaised(flag) else {
                 throw GateError(
                     .flagNotRemoved, "cannot remove \(path): \(errorText())",
                     advice: "remove it by hand: without an agent the proxy obeys it")
@@ -75,9 +85,9 @@ struct GateFiles: Sendable {
     func storedSetting() -> GateSetting {
         let caution = GateSetting(writes: .refuse(retryAfter: .seconds(5), message: ""))
         switch read("mode.json", atMost: 65_536) {
-        case .absent: return isRaised(.readOnly) || isRaised(.holdReads) ? caution : .open
+        case .absent: return Flag.admission.contains(where: isRaised) ? caution : .open
         case .unreadable: return caution
-        case .bytes(let bytes): return ModeFile.decode(bytes)?.setting ?? caution
+        case .bytes(let bytes): return ModeFile.decode(bytes)?.setting?.bounded ?? caution
         }
     }
 
@@ -86,6 +96,8 @@ struct GateFiles: Sendable {
 
 extension GateFiles {
     private func write(_ bytes: [UInt8], to name: String, isSynced: Bool) throws(GateError) {
+        // A directory of that name, which no rename replaces, goes when it is empty.
+        rmdir(path(name))
         do throws(FileFailure) {
             // The proxy's workers run as another user, whatever the umask of the agent.
             try replaceFile(

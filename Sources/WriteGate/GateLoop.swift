@@ -14,15 +14,19 @@ final class GateLoop {
     private let mailbox: Mailbox
     private let onChange: @Sendable (GateSnapshot) -> Void
     private let poll: Descriptor
-    private let listeners: [Descriptor]
+    private let listeners: [Listener]
     private let completions: Descriptor
+    private let probes: ProbeBook
     private var admission: Admission
     private var connections: [Int32: Connection] = [:]
     private var asking: [Ticket: Connection] = [:]
     /// Connections by the time at which they are looked at; one that has been active since then queues again.
-    private var idle = Line<Ticket, Instant>()
+    private var idle = KeyedQueue<Ticket, Instant>()
     /// Connections of which a part of a request has arrived.
-    private var partial = Line<Ticket, Instant>()
+    private var partial = KeyedQueue<Ticket, Instant>()
+    private var spare = SpareConnections()
+    /// Given up for a moment when there are no descriptors left, so that one who knocks can be turned away.
+    private var reserve = GateLoop.reserveDescriptor()
     private var heard = HeardWorkers()
     private var lastSerial: UInt64 = 0
     private var isRunning = true
@@ -31,14 +35,15 @@ final class GateLoop {
 
     init(
         _ configuration: GateConfiguration, admission: Admission, mailbox: Mailbox,
-        listeners: [Descriptor],
-        completions: Descriptor, onChange: @escaping @Sendable (GateSnapshot) -> Void
+        listeners: [Listener], completions: Descriptor, probes: ProbeBook,
+        onChange: @escaping @Sendable (GateSnapshot) -> Void
     ) throws(GateError) {
         self.configuration = configuration
         self.admission = admission
         self.mailbox = mailbox
         self.listeners = listeners
         self.completions = completions
+        self.probes = probes
         self.onChange = onChange
         let number = sluice_epoll_create()
         guard number >= 0 else {
@@ -47,7 +52,7 @@ final class GateLoop {
                 advice: "raise the limit of open files")
         }
         poll = Descriptor(number)
-        for descriptor in listeners + [completions, mailbox.wakeUp] {
+        for descriptor in listeners.map(\.descriptor) + [completions, mailbox.wakeUp] {
             guard watch(descriptor.number, serial: 0) else {
                 throw GateError(
                     .socket, "cannot watch a socket: \(errorText())",
@@ -68,6 +73,7 @@ final class GateLoop {
             receiveCompletions()
             for one in ready.prefix(count) { handle(one.key, isGone: one.gone != 0) }
             expire()
+            deliver(admission.proceed(at: SteadyClock.sinceBoot))
             mailbox.publish(admission.counts)
             notify()
         }
@@ -78,7 +84,7 @@ final class GateLoop {
         let number = Int32(truncatingIfNeeded: key & 0xffff_ffff)
         if number == completions.number { return }
         if number == mailbox.wakeUp.number { return mailbox.receive().forEach(perform) }
-        if let listener = listeners.first(where: { $0.number == number }) {
+        if let listener = listeners.first(where: { $0.descriptor.number == number }) {
             return accept(from: listener)
         }
         // A descriptor may have been closed and given out again within one batch of events.
@@ -110,49 +116,83 @@ final class GateLoop {
 // MARK: Connections
 
 extension GateLoop {
+    /// A socket on which the gate is asked.
+    struct Listener {
+        var descriptor: Descriptor
+        var door: GateQuestion.Door
+    }
+
     /// A connection of the proxy: one question at a time.
     private final class Connection {
         let descriptor: Descriptor
         let serial: UInt64
+        let door: GateQuestion.Door
+        /// Who connected, as the kernel says; 0 when it does not.
+        let process: Int32
         var ticket: Ticket { Ticket(number: serial) }
         var buffer: [UInt8] = []
         /// The question that has not been answered yet.
         var held: AdmissionRequest?
+        var keepsAlive = true
         var lastActive: Instant
 
-        init(_ descriptor: Descriptor, serial: UInt64, now: Instant) {
+        init(
+            _ descriptor: Descriptor, serial: UInt64, door: GateQuestion.Door, process: Int32,
+            now: Instant
+        ) {
             self.descriptor = descriptor
             self.serial = serial
+            self.door = door
+            self.process = process
             lastActive = now
         }
     }
 
-    private func accept(from listener: Descriptor) {
+    private func accept(from listener: Listener) {
         // Bounded, so that a flood of connections does not keep the rest waiting; epoll reports again.
         for _ in 0..<64 {
-            let number = sluice_accept(listener.number)
+            let number = sluice_accept(listener.descriptor.number)
             guard number >= 0 else { return refuseWhenOutOfDescriptors(listener) }
             let descriptor = Descriptor(number)
-            guard connections.count < configuration.connectionsAtMost else { continue }
+            let process = listener.door == .proxy ? sluice_peer_process(number) : 0
+            guard listener.door == .proxy || spare.count(of: 0) < 256 else { continue }
+            if connections.count >= configuration.connectionsAtMost {
+                guard giveUpSpare() else { continue }
+            }
             lastSerial = lastSerial % 0xffff_fffe + 1
             guard asking[Ticket(number: lastSerial)] == nil, watch(number, serial: lastSerial)
             else { continue }
             let now = SteadyClock.sinceBoot
-            let connection = Connection(descriptor, serial: lastSerial, now: now)
+            let connection = Connection(
+                descriptor, serial: lastSerial, door: listener.door, process: process, now: now)
             connections[number] = connection
             asking[connection.ticket] = connection
+            spare.insert(connection.ticket, of: process)
             idle.append(connection.ticket, now + configuration.idleTimeout)
         }
     }
 
-    /// Without a free descriptor, accepting fails for as long as somebody knocks: give one up, so that the one who knocks
-    /// gets an end of file, which the proxy takes for an absent agent.
-    private func refuseWhenOutOfDescriptors(_ listener: Descriptor) {
-        guard errno == EMFILE || errno == ENFILE,
-            let spare = connections.values.first(where: { $0.held == nil })
-                ?? connections.values.first
-        else { return }
-        close(spare)
+    /// Without a free descriptor, accepting fails for as long as somebody knocks: a connection on which nothing is asked is
+    /// given up, or the one who knocks is turned away, which the proxy takes for an absent agent. A question that waits is
+    /// never given up.
+    private func refuseWhenOutOfDescriptors(_ listener: Listener) {
+        guard errno == EMFILE || errno == ENFILE, !giveUpSpare() else { return }
+        reserve = nil
+        let number = sluice_accept(listener.descriptor.number)
+        if number >= 0 { Glibc.close(number) }
+        reserve = Self.reserveDescriptor()
+    }
+
+    private static func reserveDescriptor() -> Descriptor? {
+        let number = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        return number >= 0 ? Descriptor(number) : nil
+    }
+
+    /// Closes a connection on which nothing is asked, of the process that has most of them.
+    private func giveUpSpare() -> Bool {
+        guard let ticket = spare.first, let connection = asking[ticket] else { return false }
+        close(connection)
+        return true
     }
 
     private func receive(_ connection: Connection) {
@@ -168,29 +208,63 @@ extension GateLoop {
         connection.buffer += chunk[..<count]
         connection.lastActive = SteadyClock.sinceBoot
         do {
-            if let request = try AdmissionRequest.read(
-                connection.buffer, routes: configuration.routes)
+            if let question = try GateQuestion.read(
+                connection.buffer, from: connection.door, routes: configuration.routes)
             {
                 connection.buffer.removeAll(keepingCapacity: true)
                 partial.remove(connection.ticket)
-                ask(connection, request)
+                take(question, from: connection)
             } else if partial[connection.ticket] == nil {
                 partial.append(
                     connection.ticket, connection.lastActive + configuration.requestTimeout)
             }
         } catch {
-            let response = Array(
-                "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".utf8)
-            _ = send(response, on: connection)
-            close(connection)
+            let status = error == .notForEverybody ? "403 Forbidden" : "400 Bad Request"
+            answer(
+                Array(
+                    "HTTP/1.1 \(status)\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".utf8),
+                on: connection, keepAlive: false)
         }
     }
 
-    private func ask(_ connection: Connection, _ request: AdmissionRequest) {
+    private func take(_ question: GateQuestion, from connection: Connection) {
+        let isKept = question.keepAlive
+        switch question.kind {
+        case .admission(let request): ask(connection, request, keepAlive: isKept)
+        case .refusal(let refusal, let form, let proof):
+            answer(
+                refusal.response(in: form, keepAlive: isKept, proof: proof), on: connection,
+                keepAlive: isKept)
+        case .mode:
+            let mode = ModeFile(admission.setting).encoded
+            answer(jsonResponse(mode, keepAlive: isKept), on: connection, keepAlive: isKept)
+        case .status:
+            let status = admission.counts.json
+            answer(jsonResponse(status, keepAlive: isKept), on: connection, keepAlive: isKept)
+        }
+    }
+
+    private func ask(_ connection: Connection, _ request: AdmissionRequest, keepAlive: Bool) {
+        if let mark = request.probe, let proof = probes.answer(mark) {
+            let reason: Refusal.Reason =
+                admission.setting.writes.isOpen ? .probeOpen : .probeClosed
+            let refusal = Refusal(reason, retryAfter: .seconds(1))
+            answer(
+                request.convention == .authRequest
+                    ? refusal.authRequestResponse(keepAlive: keepAlive, proof: proof)
+                    : refusal.response(in: request.form, keepAlive: keepAlive, proof: proof),
+                on: connection, keepAlive: keepAlive)
+            return
+        }
         connection.held = request
-        let answer = admission.ask(
-            connection.ticket, request.kind, request.request, at: connection.lastActive)
-        if let answer { deliver([(connection.ticket, answer)]) }
+        connection.keepsAlive = keepAlive
+        spare.remove(connection.ticket, of: connection.process)
+        let asked = Asked(
+            ticket: connection.ticket, kind: request.kind, request: request.request,
+            process: connection.process)
+        if let answer = admission.ask(asked, at: connection.lastActive) {
+            deliver([(connection.ticket, answer)])
+        }
     }
 
     private func deliver(_ replies: [Admission.Reply]) {
@@ -204,15 +278,25 @@ extension GateLoop {
             }
             connection.held = nil
             connection.lastActive = SteadyClock.sinceBoot
-            let response = reply.answer.response(
-                request.convention, keepAlive: request.keepAlive,
-                isPriming: request.worker.map { !heard.contains($0) } ?? false)
-            let isDelivered = send(response, on: connection)
+            spare.insert(connection.ticket, of: connection.process)
+            let isDelivered = answer(
+                reply.answer.response(
+                    to: request, keepAlive: connection.keepsAlive,
+                    isReadOnly: !admission.setting.writes.isOpen,
+                    isPriming: request.worker.map { !heard.contains($0) } ?? false),
+                on: connection, keepAlive: connection.keepsAlive)
             if !isDelivered, reply.answer == .admit, let identifier = request.request {
                 admission.undeliverable(identifier)
             }
-            if !isDelivered || !request.keepAlive { close(connection) }
         }
+    }
+
+    /// - Returns: false when the peer has gone; the connection is closed then.
+    @discardableResult
+    private func answer(_ bytes: [UInt8], on connection: Connection, keepAlive: Bool) -> Bool {
+        let isDelivered = send(bytes, on: connection)
+        if !isDelivered || !keepAlive { close(connection) }
+        return isDelivered
     }
 
     /// Answers fit a socket's buffer; a peer that lets it fill up is gone for us.
@@ -227,6 +311,7 @@ extension GateLoop {
         asking[connection.ticket] = nil
         idle.remove(connection.ticket)
         partial.remove(connection.ticket)
+        spare.remove(connection.ticket, of: connection.process)
     }
 
     private func watch(_ number: Int32, serial: UInt64) -> Bool {
@@ -242,15 +327,18 @@ extension GateLoop {
         var buffer = [UInt8](repeating: 0, count: CompletionRecord.bytesAtMost + 1)
         // Bounded, like everything that another process can make endless.
         for _ in 0..<4096 {
-            let count = recv(completions.number, &buffer, buffer.count, 0)
+            var process: Int32 = 0
+            let count = Int(
+                sluice_receive_from(completions.number, &buffer, buffer.count, &process))
             guard count > 0 else {
                 if count == 0 { continue }
                 return
             }
             guard let record = CompletionRecord(buffer[..<count]) else { continue }
             heard.insert(record.worker)
-            guard let request = record.completed else { continue }
-            if let ticket = admission.complete(request), let connection = asking[ticket] {
+            if let ticket = admission.complete(record, by: process, at: SteadyClock.sinceBoot),
+                let connection = asking[ticket]
+            {
                 connection.held = nil
                 close(connection)
             }
@@ -285,50 +373,12 @@ extension GateLoop {
     private func notify() {
         let now = SteadyClock.sinceBoot
         let counts = admission.counts
-        let isDrained = !counts.setting.writes.isOpen && counts.writesInFlight == 0
+        let isDrained = counts.isDrained
         if isDrained, !awaitingDrain.isEmpty {
             let actions = awaitingDrain
             awaitingDrain = []
             for action in actions { action(counts.snapshot(at: now)) }
         }
         if notifier.isDue(counts, at: now) { onChange(counts.snapshot(at: now)) }
-    }
-}
-
-/// Decides when a change is worth a call: at once when the last write in flight of a closed gate ends or the setting
-/// changes, and at most every 100 ms while requests come and go.
-private struct Notifier {
-    private static let quiet = Span.milliseconds(100)
-
-    private struct Told: Equatable {
-        var setting: GateSetting
-        var isDrained: Bool
-        var writesHeld: Int
-        var readsHeld: Int
-    }
-
-    /// When a change that has been kept back is due.
-    private(set) var deadline: Instant?
-    private var told: Told?
-    private var toldAt: Instant?
-
-    mutating func isDue(_ counts: Admission.Counts, at now: Instant) -> Bool {
-        let current = Told(
-            setting: counts.setting,
-            isDrained: !counts.setting.writes.isOpen && counts.writesInFlight == 0,
-            writesHeld: counts.writesHeld, readsHeld: counts.readsHeld)
-        guard current != told else {
-            deadline = nil
-            return false
-        }
-        let isUrgent = current.setting != told?.setting || current.isDrained != told?.isDrained
-        if !isUrgent, let toldAt, now < toldAt + Self.quiet {
-            deadline = toldAt + Self.quiet
-            return false
-        }
-        deadline = nil
-        told = current
-        toldAt = now
-        return true
     }
 }

@@ -5,9 +5,9 @@
 /// `POST /api/search*` that only reads, `GET /unsubscribe` that writes. A write that is listed as a read gets past the
 /// gate in the write window; the fence in the database is then the only wall.
 public struct GateRoutes: Hashable, Sendable {
-    /// Requests of other methods than GET, HEAD, OPTIONS and TRACE that only read.
+    /// Requests of other methods than the safe ones that only read.
     public var reading: [GateRoute]
-    /// GET, HEAD, OPTIONS and TRACE requests that write.
+    /// Requests of safe methods that write.
     public var writing: [GateRoute]
 
     public init(reading: [GateRoute] = [], writing: [GateRoute] = []) {
@@ -15,11 +15,16 @@ public struct GateRoutes: Hashable, Sendable {
         self.writing = writing
     }
 
+    /// The methods that HTTP and its extensions call safe: they ask for nothing to be changed.
+    static let safeMethods: Set<String> = [
+        "GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY",
+    ]
+
     /// Decides for proxies that do not decide by themselves.
     ///
     /// - Parameter target: path and query as the client sent them. A path that cannot be normalised counts as a write.
     func kind(method: String, target: String) -> RequestKind {
-        let reads = ["GET", "HEAD", "OPTIONS", "TRACE"].contains(method)
+        let reads = Self.safeMethods.contains(method)
         if reads && writing.isEmpty { return .read }
         if !reads && reading.isEmpty { return .write }
         guard let path = normalisedPath(target) else { return .write }

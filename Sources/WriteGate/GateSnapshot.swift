@@ -6,9 +6,12 @@ public import UpgradeModel
 public struct GateSnapshot: Hashable, Sendable {
     /// The setting that decides about requests now.
     public var setting: GateSetting
-    /// Writes admitted by this process whose completion has not been seen. Writes that a proxy admitted while no agent
-    /// ran are not in it: the count informs, the census decides.
-    public var writesInFlight: Int
+    /// Writes admitted by this process whose completion has not been seen; `nil` when there may be some that are not counted:
+    /// their proxy does not report the end, or has not for ``GateConfiguration/inFlightAtMost``. Writes that a proxy
+    /// admitted while no agent ran are not in it: the count informs, the census decides.
+    public var writesInFlight: Int?
+    /// WebSockets and other requests that live as long as their client likes; none of them is in ``writesInFlight``.
+    public var streamsOpen: Int
     public var writesHeld: Int
     public var readsHeld: Int
     public var totals: GateTotals
@@ -36,8 +39,13 @@ public struct GateTotals: Hashable, Sendable {
     /// Writes whose completion the proxy reported. Stays 0 while `admitted` rises when the proxy's `access_log` line is
     /// missing: then the count of writes in flight means nothing.
     public var completed = 0
-    /// Writes in flight that were given up after ``GateConfiguration/inFlightAtMost``: their completion was lost.
+    /// Writes whose end is not known: no identifier, more than are tracked, or no completion in time.
     public var unknown = 0
+    /// Writes that reached the application although nobody asked the gate: a location without it, or a rewrite that takes
+    /// the question elsewhere.
+    public var unasked = 0
+    /// Completions that came from another process than the one that had asked, and were not believed.
+    public var foreignCompletions = 0
 
     public init() {}
 

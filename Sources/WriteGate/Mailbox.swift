@@ -23,7 +23,7 @@ final class Mailbox: Sendable {
 
     /// Readable when there are commands.
     let wakeUp: Descriptor
-    private let ring: Descriptor
+    private let wakeWriter: Descriptor
     private let state: Mutex<State>
 
     init(_ counts: Admission.Counts) throws(GateError) {
@@ -34,7 +34,7 @@ final class Mailbox: Sendable {
                 advice: "raise the limit of open files")
         }
         wakeUp = Descriptor(ends[0])
-        ring = Descriptor(ends[1])
+        wakeWriter = Descriptor(ends[1])
         state = Mutex(State(counts: counts))
     }
 
@@ -46,7 +46,7 @@ final class Mailbox: Sendable {
             return true
         }
         // A full socket wakes as well as one more byte would.
-        if accepted { write(ring.number, [1], 1) }
+        if accepted { write(wakeWriter.number, [1], 1) }
         return accepted
     }
 

@@ -15,6 +15,8 @@ struct ModeFile: Codable, Hashable {
     var message: String
     var writes: Rule
     var reads: Rule
+    /// Absent: reads of those who have a session are reads like others.
+    var sessionReads: Rule?
 
     struct Rule: Codable, Hashable {
         /// `open`, `hold` or `refuse`; for reads `pass` or `hold`.
@@ -36,8 +38,12 @@ struct ModeFile: Codable, Hashable {
             self.message = message
         }
         reads = setting.readHold.map { Rule($0) } ?? Rule(kind: "pass")
+        sessionReads = setting.sessionReadHold.map { Rule($0) }
         let retryAfter = writes.retryAfterMilliseconds ?? reads.retryAfterMilliseconds ?? 0
-        retryAfterSeconds = (retryAfter + 999) / 1000
+        retryAfterSeconds =
+            retryAfter == 0
+            ? 0
+            : Refusal(.readOnly, retryAfter: Span(milliseconds: retryAfter)).retryAfterSeconds
     }
 
     /// - Returns: `nil` when the file is of another version or its values make no setting.
@@ -54,13 +60,19 @@ struct ModeFile: Codable, Hashable {
             writes = .refuse(retryAfter: Span(milliseconds: retryAfter), message: message)
         default: return nil
         }
+        var setting = GateSetting(writes: writes)
         switch self.reads.kind {
-        case "pass": return GateSetting(writes: writes)
+        case "pass": break
         case "hold":
             guard let hold = self.reads.hold else { return nil }
-            return GateSetting(writes: writes, readHold: hold)
+            setting.readHold = hold
         default: return nil
         }
+        if let sessionReads {
+            guard sessionReads.kind == "hold", let hold = sessionReads.hold else { return nil }
+            setting.sessionReadHold = hold
+        }
+        return setting
     }
 
     var encoded: [UInt8] {

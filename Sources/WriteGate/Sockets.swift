@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import CEpoll
 import Files
 import Glibc
 import UpgradeModel
@@ -55,6 +56,9 @@ enum Sockets {
         -> Descriptor
     {
         let descriptor = try unixSocket(SOCK_DGRAM, at: path, mode: mode, group: group)
+        guard sluice_ask_for_senders(descriptor.number) == 0 else {
+            throw failed("ask who sends to \(path)")
+        }
         try moveIntoPlace(path)
         return descriptor
     }

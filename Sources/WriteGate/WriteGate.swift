@@ -18,6 +18,7 @@ public final class WriteGate: Sendable {
     private let files: GateFiles
     private let mailbox: Mailbox
     private let lock: Descriptor
+    private let probes = ProbeBook()
     private let ended = DispatchSemaphore(value: 0)
     private let current: Mutex<Current>
 
@@ -63,14 +64,19 @@ public final class WriteGate: Sendable {
         let completions = try Sockets.datagrams(
             at: configuration.completionSocket, mode: mode, group: group)
         var listeners = [
-            try Sockets.listen(at: configuration.admissionSocket, mode: mode, group: group)
+            GateLoop.Listener(
+                descriptor: try Sockets.listen(
+                    at: configuration.admissionSocket, mode: mode, group: group), door: .proxy)
         ]
         if let loopback = configuration.loopback {
-            listeners.append(try Sockets.listen(on: loopback))
+            listeners.append(
+                GateLoop.Listener(
+                    descriptor: try Sockets.listen(on: loopback),
+                    door: .loopback(token: configuration.loopbackToken)))
         }
         let loop = try GateLoop(
             configuration, admission: admission, mailbox: mailbox, listeners: listeners,
-            completions: completions, onChange: onChange)
+            completions: completions, probes: probes, onChange: onChange)
         try start(loop)
         current.withLock { $0.isStarted = true }
         try? files.lower(Array(Set(GateFiles.Flag.admission).subtracting(setting.flags)))
@@ -90,6 +96,7 @@ public final class WriteGate: Sendable {
     /// - Throws: `flagNotWritten` (the gate is as it was), `flagNotRemoved` (the gate is as asked, the disk is stricter),
     ///   `stopped`.
     public func set(_ setting: GateSetting) throws(GateError) {
+        let setting = setting.bounded
         try current.withLock { (current) throws(GateError) in
             guard !current.isStopped else { throw stopped }
             let strictest = setting.stricter(than: current.setting)
@@ -141,6 +148,12 @@ public final class WriteGate: Sendable {
     /// Whether the load balancer may send requests here, as the flag file says.
     public var service: Service { files.isRaised(.outOfService) ? .out : .in }
 
+    /// A marked write to send through the proxy. The gate remembers the last few that it has made.
+    public func makeProbe() -> GateProbe { probes.make() }
+
+    /// Whether the proxy has asked about a probe.
+    public func wasAsked(about probe: GateProbe) -> Bool { probes.wasAsked(about: probe) }
+
     /// What the gate sees now. Cheap, from any thread.
     public func observe() -> GateSnapshot { mailbox.snapshot }
 
@@ -172,13 +185,13 @@ public final class WriteGate: Sendable {
     }
 
     private func start(_ loop: GateLoop) throws(GateError) {
-        let errand = Errand(loop: loop, ended: ended)
+        let context = ThreadContext(loop: loop, ended: ended)
         var thread = pthread_t()
-        // SAFETY: the thread takes over the one reference to the errand; nothing else has one.
-        let raw = Unmanaged.passRetained(errand).toOpaque()
+        // SAFETY: the thread takes over the one reference to the context; nothing else has one.
+        let raw = Unmanaged.passRetained(context).toOpaque()
         let result = pthread_create(&thread, nil, gateThread, raw)
         guard result == 0 else {
-            Unmanaged<Errand>.fromOpaque(raw).release()
+            Unmanaged<ThreadContext>.fromOpaque(raw).release()
             throw GateError(
                 .socket, "cannot start the gate's thread: \(String(cString: strerror(result)))",
                 advice: "raise the limit of processes and threads (systemd: TasksMax)")
@@ -188,7 +201,7 @@ public final class WriteGate: Sendable {
 }
 
 /// What the gate's thread is handed when it starts.
-private final class Errand {
+private final class ThreadContext {
     let loop: GateLoop
     let ended: DispatchSemaphore
 
@@ -200,10 +213,10 @@ private final class Errand {
 
 private func gateThread(_ raw: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
     guard let raw else { return nil }
-    // SAFETY: `start` retained the errand for this thread, which is started once.
-    let errand = Unmanaged<Errand>.fromOpaque(raw).takeRetainedValue()
-    errand.loop.run()
-    errand.ended.signal()
+    // SAFETY: `start` retained the context for this thread, which is started once.
+    let context = Unmanaged<ThreadContext>.fromOpaque(raw).takeRetainedValue()
+    context.loop.run()
+    context.ended.signal()
     return nil
 }
 
@@ -211,16 +224,18 @@ extension GateSetting {
     /// The flags that a proxy must find while this setting is in force.
     var flags: [GateFiles.Flag] {
         (writes.isOpen ? [] : [.readOnly]) + (readHold == nil ? [] : [.holdReads])
+            + (sessionReadHold == nil ? [] : [.holdSessions])
     }
 
     /// What is durable while one setting takes the place of another: closed to whatever either of them is closed to.
     func stricter(than other: GateSetting) -> GateSetting {
         GateSetting(
-            writes: writes.isOpen ? other.writes : writes, readHold: readHold ?? other.readHold)
+            writes: writes.isOpen ? other.writes : writes, readHold: readHold ?? other.readHold,
+            sessionReadHold: sessionReadHold ?? other.sessionReadHold)
     }
 }
 
 extension GateFiles.Flag {
     /// The flags that a setting raises.
-    static let admission: [GateFiles.Flag] = [.readOnly, .holdReads]
+    static let admission: [GateFiles.Flag] = [.readOnly, .holdReads, .holdSessions]
 }

@@ -27,7 +27,9 @@ enum GateHolder {
                 default: exit(64)
                 }
                 let seen = gate.observe()
-                say("\(line) \(seen.writesHeld) \(seen.readsHeld) \(seen.writesInFlight)")
+                say(
+                    "\(line) \(seen.writesHeld) \(seen.readsHeld) \(seen.writesInFlight.map { "\($0)" } ?? "unknown")"
+                )
             }
         } catch {
             say("\(error)")

@@ -55,7 +55,9 @@ public struct HTTPClient: Sendable {
         for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
             head += "\(name): \(value)\r\n"
         }
-        if !body.isEmpty || method == "POST" { head += "Content-Length: \(body.utf8.count)\r\n" }
+        if !body.isEmpty || (method == "POST" && headers["Content-Length"] == nil) {
+            head += "Content-Length: \(body.utf8.count)\r\n"
+        }
         try request.write(Array((head + "\r\n" + body).utf8), isBodyOptional: true)
         return request
     }

@@ -9,6 +9,8 @@ public final class RecordingApplication: Sendable {
     public struct Request: Sendable {
         public var method: String
         public var target: String
+        /// Names in lower case; of a repeated header the last.
+        public var headers: [String: String]
         public var body: String
     }
 
@@ -107,6 +109,12 @@ extension RecordingApplication.Request {
         guard body.count >= length else { return nil }
         method = String(words[0])
         target = String(words[1])
+        headers = [:]
+        for line in lines.dropFirst() {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            headers[line[..<colon].lowercased()] =
+                line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+        }
         self.body = String(decoding: body, as: UTF8.self)
     }
 }

@@ -19,7 +19,19 @@ struct AdmissionTests {
     private mutating func ask(_ number: Int, _ kind: RequestKind = .write, at seconds: Int64 = 0)
         -> Answer?
     {
-        admission.ask(Self.ticket(UInt64(number)), kind, Self.request(number), at: Self.at(seconds))
+        admission.ask(
+            Asked(ticket: Self.ticket(UInt64(number)), kind: kind, request: Self.request(number)),
+            at: Self.at(seconds))
+    }
+
+    private mutating func complete(
+        _ number: Int, status: Int = 200, by process: Int32 = 0, at seconds: Int64 = 0
+    )
+        -> Ticket?
+    {
+        let datagram = "sluice1 done r\(number) 1 \(status) asked -"
+        guard let record = CompletionRecord(Array(datagram.utf8)) else { return nil }
+        return admission.complete(record, by: process, at: Self.at(seconds))
     }
 
     private mutating func hold(_ atMost: Int = 10, seconds: Int64 = 10, reads: Bool = false)
@@ -35,7 +47,7 @@ struct AdmissionTests {
         #expect(ask(1) == .admit)
         #expect(ask(2, .read) == .admit)
         #expect(admission.counts.writesInFlight == 1)
-        let completed = Self.request(1).flatMap { admission.complete($0) }
+        let completed = complete(1)
         #expect(completed == nil)
         #expect(admission.counts.writesInFlight == 0)
         #expect(admission.totals.completed == 1)
@@ -62,7 +74,7 @@ struct AdmissionTests {
         let replies = admission.expire(at: Self.at(10))
         #expect(replies.map(\.ticket.number) == [1])
         #expect(
-            replies.first?.answer == .refuse(.holdExpired, retryAfter: .seconds(4), message: ""))
+            replies.first?.answer == .refuse(Refusal(.holdExpired, retryAfter: .seconds(4))))
         #expect(admission.nextDeadline == Self.at(14))
     }
 
@@ -74,7 +86,7 @@ struct AdmissionTests {
 
     @Test mutating func nothingIsHeldWithALimitOfNone() {
         _ = hold(0)
-        #expect(ask(1) == .refuse(.holdFull, retryAfter: .seconds(4), message: ""))
+        #expect(ask(1) == .refuse(Refusal(.holdFull, retryAfter: .seconds(4))))
         #expect(admission.totals.writesRefused.overflowed == 1)
     }
 
@@ -128,29 +140,178 @@ struct AdmissionTests {
             GateSetting(writes: .refuse(retryAfter: .seconds(1), message: "")), at: Self.at(0))
         #expect(ask(1) == .admit)
         #expect(admission.totals.admitted == 1)
-        #expect(ask(2) == .refuse(.readOnly, retryAfter: .seconds(1), message: ""))
+        #expect(ask(2) == .refuse(Refusal(.readOnly, retryAfter: .seconds(1))))
     }
 
-    @Test mutating func aCompletionOfAHeldRequestTakesItOutOfTheLine() throws {
+    @Test mutating func aCompletionOfAHeldRequestTakesItOutOfTheQueue() {
         _ = hold()
         #expect(ask(1) == nil)
-        let request = try #require(Self.request(1))
-        let ticket = admission.complete(request)
+        let ticket = complete(1)
         #expect(ticket == Self.ticket(1))
         let replies = admission.set(.open, at: Self.at(1))
         #expect(replies.isEmpty)
         #expect(admission.counts.writesInFlight == 0)
     }
 
-    @Test mutating func moreThanIsTrackedAndOlderThanAllowedBecomeUnknown() {
+    @Test mutating func moreThanIsTrackedAreUnknownAndPushNoneOut() {
         for number in 1...5 { #expect(ask(number, at: Int64(number)) == .admit) }
-        #expect(admission.counts.writesInFlight == 3)
+        #expect(admission.counts.writesInFlight == nil)
         #expect(admission.totals.unknown == 2)
-        #expect(admission.counts.oldestInFlight == Self.at(3))
-        let replies = admission.expire(at: Self.at(604))
-        #expect(replies.isEmpty)
+        #expect(admission.counts.oldestInFlight == Self.at(1))
+        for number in 4...5 { _ = complete(number) }
+        #expect(admission.totals.completed == 0)
+        _ = admission.expire(at: Self.at(605))
+        #expect(admission.counts.oldestInFlight == nil)
+        #expect(admission.totals.unknown == 5)
+        #expect(admission.counts.writesInFlight == nil)
+        _ = admission.expire(at: Self.at(1205))
+        #expect(admission.counts.writesInFlight == 0)
+    }
+
+    @Test mutating func aWriteWithoutAnIdentifierIsUnknownAndNotNone() {
+        let asked = Asked(ticket: Self.ticket(1), kind: .write, request: nil)
+        #expect(admission.ask(asked, at: Self.at(0)) == .admit)
+        #expect(admission.counts.writesInFlight == nil)
+        #expect(!admission.counts.isDrained)
+    }
+
+    @Test mutating func onlyTheProcessThatAskedIsBelieved() {
+        let asked = Asked(
+            ticket: Self.ticket(1), kind: .write, request: Self.request(1), process: 7)
+        #expect(admission.ask(asked, at: Self.at(0)) == .admit)
+        _ = complete(1, by: 8)
         #expect(admission.counts.writesInFlight == 1)
-        #expect(admission.totals.unknown == 4)
+        #expect(admission.totals.foreignCompletions == 1)
+        _ = complete(1, by: 7)
+        #expect(admission.counts.writesInFlight == 0)
+    }
+
+    @Test mutating func aStreamIsAdmittedLikeAWriteAndNeverCountedAsOne() {
+        #expect(ask(1, .stream) == .admit)
+        #expect(admission.counts.writesInFlight == 0)
+        #expect(admission.counts.streamsOpen == 1)
+        _ = hold()
+        #expect(admission.counts.isDrained)
+        #expect(ask(2, .stream) == nil)
+        _ = complete(1)
+        #expect(admission.counts.streamsOpen == 0)
+        _ = admission.set(
+            GateSetting(writes: .refuse(retryAfter: .seconds(1), message: "")), at: Self.at(1))
+        #expect(ask(3, .stream) == .refuse(Refusal(.readOnly, retryAfter: .seconds(1))))
+    }
+
+    @Test mutating func aCallIsInFlightUntilItHasLastedLikeAStream() {
+        #expect(ask(1, .call) == .admit)
+        #expect(admission.counts.writesInFlight == 1)
+        #expect(admission.nextDeadline == Self.at(5))
+        _ = admission.expire(at: Self.at(5))
+        #expect(admission.counts.writesInFlight == 0)
+        #expect(admission.counts.streamsOpen == 1)
+    }
+
+    @Test mutating func readsWithASessionAreHeldApart() {
+        let limits = HoldLimits(atMost: 10, duration: .seconds(10), retryAfter: .seconds(4))
+        _ = admission.set(
+            GateSetting(writes: .hold(limits), sessionReadHold: limits), at: Self.at(0))
+        #expect(ask(1, .read) == .admit)
+        #expect(ask(2, .sessionRead) == nil)
+        #expect(admission.counts.readsHeld == 1)
+        let replies = admission.set(GateSetting(writes: .hold(limits)), at: Self.at(1))
+        #expect(replies.map(\.ticket.number) == [2])
+    }
+
+    @Test mutating func theHeldGoThroughAFewAtFirstAndThenAsTheyComeBack() {
+        admission = Admission(.open, configuration: GateConfiguration(trackedAtMost: 1000))
+        _ = hold(1000)
+        for number in 1...100 { #expect(ask(number) == nil) }
+        var replies = admission.set(.open, at: Self.at(1))
+        #expect(replies.map(\.ticket.number) == [1, 2, 3, 4])
+        // Who comes now stands behind those who wait.
+        #expect(ask(101, at: 1) == nil)
+        _ = complete(1, at: 1)
+        replies = admission.proceed(at: Self.at(1))
+        #expect(replies.map(\.ticket.number) == [5, 6])
+        for number in 2...100 {
+            _ = complete(number, at: 1)
+            replies = admission.proceed(at: Self.at(1))
+        }
+        #expect(admission.counts.writesHeld == 0)
+        #expect(ask(102, at: 1) == .admit)
+    }
+
+    @Test mutating func noPromiseIsBrokenWhenCompletionsAreNotReported() {
+        admission = Admission(.open, configuration: GateConfiguration(trackedAtMost: 1000))
+        _ = hold(1000, seconds: 60)
+        for number in 1...9 { #expect(ask(number) == nil) }
+        var released = admission.set(.open, at: Self.at(1)).count
+        for second in 2...3 {
+            _ = admission.expire(at: Self.at(Int64(second)))
+            released += admission.proceed(at: Self.at(Int64(second))).count
+        }
+        #expect(released == 9)
+    }
+
+    @Test func aPlaceIsNotKeptForAClientThatIsSlowToClose() throws {
+        var pace = ReleasePace(first: 1, atMost: 1000)
+        let request = try #require(RequestIdentifier("r1"))
+        pace.admit(Self.ticket(1), request, at: Self.at(0))
+        #expect(!pace.hasRoom)
+        #expect(pace.nextDeadline == Instant(milliseconds: 250))
+        pace.expire(at: Instant(milliseconds: 250))
+        #expect(pace.hasRoom)
+        // Its end counts all the same, with what the application took.
+        pace.end(request, took: .milliseconds(3), hasFailed: false, at: Self.at(5))
+        #expect(pace.window == 2)
+    }
+
+    @Test func thePaceGrowsWithTheApplicationAndHalvesWhenItFails() {
+        var pace = ReleasePace(first: 4, atMost: 1000)
+        func end(_ number: Int, hasFailed: Bool = false, after milliseconds: Int64 = 10) {
+            guard let request = RequestIdentifier("r\(number)") else { return }
+            pace.admit(Ticket(number: UInt64(number)), request, at: Self.at(0))
+            pace.end(request, hasFailed: hasFailed, at: Instant(milliseconds: milliseconds))
+        }
+        // Whatever they take: any application has a queue for so few.
+        for number in 0..<28 { end(number, after: number < 16 ? 10 : 500) }
+        #expect(pace.window == 32)
+        for number in 28..<60 { end(number, after: 500) }
+        #expect(pace.window == 33)
+        for number in 60..<91 { end(number) }
+        #expect(pace.window == 64)
+        for number in 91..<300 { end(number, after: 500) }
+        #expect(pace.window == 64)
+        for number in 300..<364 { end(number) }
+        #expect(pace.window == 65)
+        end(400, hasFailed: true)
+        #expect(pace.window == 32)
+        end(401, hasFailed: true)
+        #expect(pace.window == 32)
+        for number in 402..<450 { end(number) }
+        #expect(pace.window == 33)
+    }
+
+    @Test(arguments: [Int64.max, .min, -1, 0])
+    func noNumberOfADirectiveTraps(number: Int64) {
+        let limits = HoldLimits(
+            atMost: Int(number), duration: Span(milliseconds: number),
+            retryAfter: Span(milliseconds: number))
+        for writes in [
+            WriteAdmission.hold(limits),
+            .refuse(retryAfter: Span(milliseconds: number), message: ""),
+        ] {
+            let setting = GateSetting(writes: writes, readHold: limits, sessionReadHold: limits)
+            var admission = Admission(setting.bounded, configuration: GateConfiguration())
+            for kind in [RequestKind.write, .read, .sessionRead] {
+                let asked = Asked(ticket: Self.ticket(1), kind: kind, request: Self.request(1))
+                if case .refuse(let refusal) = admission.ask(asked, at: Self.at(1)) {
+                    #expect(!refusal.response(in: .json, keepAlive: true).isEmpty)
+                }
+            }
+            _ = admission.nextDeadline
+            _ = admission.expire(at: Self.at(2))
+            #expect(ModeFile.decode(ModeFile(setting.bounded).encoded)?.setting == setting.bounded)
+        }
+        #expect(Refusal(.readOnly, retryAfter: Span(milliseconds: number)).retryAfterSeconds >= 1)
     }
 
     @Test mutating func anAnswerThatCouldNotBeDeliveredIsNotInFlight() throws {
@@ -159,25 +320,25 @@ struct AdmissionTests {
         #expect(admission.counts.writesInFlight == 0)
     }
 
-    @Test func aLineKeepsItsOrderThroughAnythingThatLeavesIt() {
-        var line = Line<Int, Int>()
+    @Test func aQueueKeepsItsOrderThroughAnythingThatLeavesIt() {
+        var queue = KeyedQueue<Int, Int>()
         var expected: [Int] = []
         var seed: UInt64 = 7
         for turn in 0..<5000 {
             seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
             let choice = Int(seed >> 33)
             if choice % 3 != 0 || expected.isEmpty {
-                line.append(turn, turn)
+                queue.append(turn, turn)
                 expected.append(turn)
             } else {
                 let gone = expected.remove(at: choice % expected.count)
-                #expect(line.remove(gone) == gone)
+                #expect(queue.remove(gone) == gone)
             }
-            guard line.count == expected.count, line.first?.key == expected.first else {
+            guard queue.count == expected.count, queue.first?.key == expected.first else {
                 Issue.record("differs at turn \(turn)")
                 return
             }
         }
-        #expect(line.inOrder.map(\.key) == expected)
+        #expect(queue.inOrder.map(\.key) == expected)
     }
 }

@@ -53,6 +53,8 @@ struct ClosedGateTests {
         await load.end()
         #expect(load.done == node.application.writes.count)
         #expect(load.other == 0)
+        // At each of ten kills, six writers at most are just being told no.
+        #expect(load.cutOff <= 60)
         let last = process
         #expect(try await eventually { try last.say("observe") == "observe 0 0 0" })
     }
@@ -85,6 +87,8 @@ private final class WriteLoad: Sendable {
         var isEnded = false
         var done = 0
         var refused = 0
+        /// 502: the agent died between its refusal and the words for it.
+        var cutOff = 0
         var other = 0
     }
 
@@ -93,6 +97,7 @@ private final class WriteLoad: Sendable {
 
     var done: Int { counts.withLock { $0.done } }
     var refused: Int { counts.withLock { $0.refused } }
+    var cutOff: Int { counts.withLock { $0.cutOff } }
     var other: Int { counts.withLock { $0.other } }
 
     init(_ client: HTTPClient, writers: Int) {
@@ -119,6 +124,7 @@ private final class WriteLoad: Sendable {
                 switch status {
                 case 200: counts.done += 1
                 case 503: counts.refused += 1
+                case 502: counts.cutOff += 1
                 default: counts.other += 1
                 }
             }

@@ -12,9 +12,21 @@ import UpgradeModel
 /// What the gate reads from a proxy, byte by byte and over its socket.
 @Suite(.timeLimit(.minutes(5)))
 struct ProtocolTests {
-    private static func read(_ text: String) throws -> AdmissionRequest? {
-        try AdmissionRequest.read(
-            Array(text.replacingOccurrences(of: "\n", with: "\r\n").utf8), routes: GateRoutes())
+    private static func question(_ text: String, from door: GateQuestion.Door = .proxy) throws
+        -> GateQuestion?
+    {
+        try GateQuestion.read(
+            Array(text.replacingOccurrences(of: "\n", with: "\r\n").utf8), from: door,
+            routes: GateRoutes())
+    }
+
+    private static func read(_ text: String, from door: GateQuestion.Door = .proxy) throws
+        -> AdmissionRequest?
+    {
+        guard case .admission(let request)? = try question(text, from: door)?.kind else {
+            return nil
+        }
+        return request
     }
 
     @Test func aQuestionOfTheSnippetIsUnderstood() throws {
@@ -33,7 +45,7 @@ struct ProtocolTests {
                 == AdmissionRequest(
                     convention: .authRequest, kind: .write,
                     request: RequestIdentifier("0123456789abcdef0123456789abcdef"),
-                    worker: ProxyWorker(Array("4711".utf8)), keepAlive: true))
+                    worker: ProxyWorker(Array("4711".utf8))))
     }
 
     @Test(arguments: [
@@ -45,13 +57,24 @@ struct ProtocolTests {
         ("GET /forward-auth HTTP/1.1\nX-Forwarded-Method: POST\nX-Forwarded-Uri: /\n\n", .write),
         ("GET /forward-auth HTTP/1.1\nX-Forwarded-Method: GET\nX-Forwarded-Uri: /\n\n", .read),
         ("GET /forward-auth HTTP/1.1\nX-Sluice-Kind: read\n\n", .write),
+        ("GET /admit HTTP/1.1\nX-Forwarded-Method: GET\nX-Forwarded-Uri: /\n\n", .write),
+        ("GET /forward-auth HTTP/1.1\nX-Original-Method: GET\nX-Original-URI: /\n\n", .write),
+        (
+            "GET /forward-auth HTTP/1.1\nX-Original-Method: GET\nX-Original-URI: /\n"
+                + "X-Forwarded-Method: POST\nX-Forwarded-Uri: /\n\n", .write
+        ),
+        (
+            "GET /forward-auth HTTP/1.1\nUpgrade: websocket\nX-Forwarded-Method: GET\n"
+                + "X-Forwarded-Uri: /\n\n", .stream
+        ),
+        ("GET /admit HTTP/1.1\nX-Sluice-Kind: session\n\n", .sessionRead),
     ])
     func whatIsNotKnownToReadWrites(text: String, kind: RequestKind) throws {
         #expect(try Self.read(text)?.kind == kind)
     }
 
     @Test(arguments: [
-        ("GET /admit\n\n", AdmissionRequest.Malformed.notARequest), ("\n\n", .notARequest),
+        ("GET /admit\n\n", GateQuestion.Malformed.notARequest), ("\n\n", .notARequest),
         ("GET /admit HTTP/2\n\n", .notARequest),
         ("GET /admit HTTP/1.1\nno colon\n\n", .notARequest),
         ("GET / HTTP/1.1\n\n", .unknownPath), ("GET /admit/../x HTTP/1.1\n\n", .unknownPath),
@@ -59,21 +82,21 @@ struct ProtocolTests {
         ("POST /admit HTTP/1.1\nTransfer-Encoding: chunked\n\n", .hasBody),
         ("GET /admit HTTP/1.1\n\nGET /admit HTTP/1.1\n\n", .hasBody),
     ])
-    func whatCannotBeAnsweredIsRefused(text: String, reason: AdmissionRequest.Malformed) {
-        #expect(throws: reason) { try Self.read(text) }
+    func whatCannotBeAnsweredIsRefused(text: String, reason: GateQuestion.Malformed) {
+        #expect(throws: reason) { try Self.question(text) }
     }
 
     @Test func everyPartOfAQuestionIsWaitedForAndTooMuchIsNot() throws {
         let text = "GET /admit HTTP/1.1\r\nX-Request-Id: r1\r\n\r\n"
         for count in 0..<text.utf8.count {
             #expect(
-                try AdmissionRequest.read(Array(text.utf8.prefix(count)), routes: GateRoutes())
+                try GateQuestion.read(Array(text.utf8.prefix(count)), routes: GateRoutes())
                     == nil)
         }
         let endless = Array(
             repeating: UInt8(ascii: "x"), count: GateConfiguration.requestBytesAtMost)
-        #expect(throws: AdmissionRequest.Malformed.tooLong) {
-            try AdmissionRequest.read(endless, routes: GateRoutes())
+        #expect(throws: GateQuestion.Malformed.tooLong) {
+            try GateQuestion.read(endless, routes: GateRoutes())
         }
     }
 
@@ -81,6 +104,7 @@ struct ProtocolTests {
         ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711", "r1"),
         ("<190>Nov 22 18:04:05 host nginx: sluice1 asked r1 4711", nil),
         ("<190>Nov 22 18:04:05 nginx: sluice1 done sluice1 done r2 1", "r2"),
+        ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711 201 asked 0.004", "r1"),
     ])
     func aCompletionIsUnderstood(text: String, completed: String?) {
         let record = CompletionRecord(Array(text.utf8))
@@ -90,7 +114,8 @@ struct ProtocolTests {
 
     @Test(arguments: [
         "", "sluice1", "sluice1 done", "sluice1 done r1", "sluice1 done r1 x",
-        "sluice1 done r1 1 2",
+        "sluice1 done r1 1 2", "sluice1 done r1 1 x asked -", "sluice1 done r1 1 200 asked",
+        "sluice1 done r1 1 200 asked - more",
         "sluice2 done r1 1", "sluice1 over r1 1", "sluice1 done r;1 1",
         "sluice1 done r1 1" + String(repeating: " ", count: 600),
     ])
@@ -99,16 +124,72 @@ struct ProtocolTests {
     }
 
     @Test func aRefusalCarriesNoSecondLine() {
-        let answer = Answer.refuse(
+        let refusal = Refusal(
             .readOnly, retryAfter: .milliseconds(1),
-            message: "back soon\r\nX-Evil: 1\u{7f}\u{85} für alle")
-        let text = String(decoding: answer.response(.authRequest, keepAlive: true), as: UTF8.self)
+            message: "back \"soon\"\r\nX-Evil: 1\u{7f}\u{85} für 100%")
+        let text = String(
+            decoding: refusal.authRequestResponse(keepAlive: true, proof: nil), as: UTF8.self)
         #expect(
             text.components(separatedBy: "\r\n") == [
-                "HTTP/1.1 403 Forbidden", "Content-Length: 0", "Retry-After: 1",
+                "HTTP/1.1 401 Unauthorized", "Content-Length: 0", "Retry-After: 1",
                 "X-Sluice-Refused: read-only",
-                "X-Sluice-Message: back soonX-Evil: 1 für alle", "", "",
+                "X-Sluice-Message: back \"soon\"X-Evil: 1 für 100%",
+                "X-Sluice-Message-Json: back \\\"soon\\\"X-Evil: 1 für 100%",
+                "X-Sluice-Message-Grpc: back \"soon\"X-Evil: 1 f%C3%BCr 100%25", "", "",
             ])
+    }
+
+    @Test(arguments: [
+        ("POST", "*/*", "", "503", "text/plain; charset=utf-8"),
+        ("POST", "text/html,application/json", "", "503", "text/plain; charset=utf-8"),
+        ("POST", "application/json, text/plain", "", "503", "application/json"),
+        ("POST", "application/problem+json", "", "503", "application/json"),
+        ("GET", "text/event-stream", "", "200", "text/event-stream"),
+        // A stream that is asked for with a POST is no EventSource: 200 would say that the write was done.
+        ("POST", "text/event-stream", "", "503", "text/plain; charset=utf-8"),
+        ("POST", "*/*", "application/grpc+proto", "200", "application/grpc"),
+    ])
+    func aRefusalIsInTheClientsOwnWords(
+        method: String, accept: String, contentType: String, status: String, type: String
+    ) {
+        let form = RefusalForm(method: method, accept: accept, contentType: contentType)
+        let refusal = Refusal(.holdExpired, retryAfter: .seconds(7), message: "soon")
+        let text = String(decoding: refusal.response(in: form, keepAlive: true), as: UTF8.self)
+        #expect(text.hasPrefix("HTTP/1.1 \(status) "))
+        #expect(text.contains("Content-Type: \(type)\r\n"))
+        #expect(text.contains("Retry-After: 7\r\n"))
+        switch form {
+        case .text: #expect(text.hasSuffix("\r\n\r\nsoon\n"))
+        case .json:
+            #expect(
+                text.hasSuffix(
+                    "\r\n\r\n{\"error\":\"hold-expired\",\"message\":\"soon\",\"retryAfter\":7}\n"))
+        case .events: #expect(text.hasSuffix("\r\n\r\nretry: 7000\n: soon\n\n"))
+        case .grpc:
+            #expect(text.contains("grpc-status: 14\r\ngrpc-message: soon\r\n"))
+            #expect(text.contains("grpc-retry-pushback-ms: 7000\r\n"))
+        }
+    }
+
+    @Test(arguments: [
+        ("/admit", nil), ("/forward-auth", nil), ("/refused", nil), ("/admit", "secret"),
+        ("/forward-auth", "secret"), ("/forward-auth?token=", "secret"),
+        ("/forward-auth?token=secreT", "secret"), ("/forward-auth?token=secret&x", "secret"),
+        ("/forward-auth?token=", ""),
+    ])
+    func nobodyOnThisMachineButTheProxyMayAskAtThePort(path: String, token: String?) {
+        #expect(throws: GateQuestion.Malformed.notForEverybody) {
+            try Self.question("GET \(path) HTTP/1.1\n\n", from: .loopback(token: token))
+        }
+    }
+
+    @Test func aProxyWithTheTokenMayAskAtThePortAndEverybodyMayKnowTheMode() throws {
+        let door = GateQuestion.Door.loopback(token: "secret")
+        #expect(
+            try Self.read("GET /forward-auth?token=secret HTTP/1.1\n\n", from: door)?.kind == .write
+        )
+        #expect(try Self.question("GET /mode HTTP/1.1\n\n", from: door)?.kind == .mode)
+        #expect(try Self.question("GET /status HTTP/1.1\n\n", from: door)?.kind == .status)
     }
 
     @Test func aForwardAuthRefusalIsWhatTheClientSees() throws {
@@ -164,13 +245,32 @@ struct ProtocolTests {
         #expect(answer.contains("hold-expired"))
     }
 
-    @Test func moreConnectionsThanAllowedAreClosedAtOnce() throws {
+    @Test func aFloodOfIdleConnectionsDisplacesItselfAndNoQuestion() throws {
+        let under = try gate { $0.connectionsAtMost = 4 }
+        try under.gate.set(.hold())
+        under.socket.send("GET /admit HTTP/1.1\r\n\r\n")
+        let path = under.directory.path + "/run/gate.sock"
+        var idle: [RawSocket] = []
+        for _ in 0..<20 { idle.append(try RawSocket(path)) }
+        // The last ones are in, the first have made room.
+        let late = try RawSocket(path)
+        late.send("GET /admit HTTP/1.1\r\n\r\n")
+        #expect(try ask(idle[0], "", untilClosed: true).isEmpty)
+        try under.gate.set(.open)
+        #expect(try under.socket.receive(untilClosed: false).hasPrefix("HTTP/1.1 204"))
+        #expect(try late.receive(untilClosed: false).hasPrefix("HTTP/1.1 204"))
+        #expect(under.gate.observe().totals.abandoned == 0)
+    }
+
+    @Test func whereEveryConnectionHasAQuestionTheNextIsClosedAtOnce() async throws {
         let under = try gate { $0.connectionsAtMost = 1 }
-        #expect(try ask(under.socket, "GET /admit HTTP/1.1\r\n\r\n").hasPrefix("HTTP/1.1 204"))
+        try under.gate.set(.hold())
+        under.socket.send("GET /admit HTTP/1.1\r\n\r\n")
+        #expect(await eventually { under.gate.observe().writesHeld == 1 })
         let second = try RawSocket(under.directory.path + "/run/gate.sock")
         #expect(try ask(second, "", untilClosed: true).isEmpty)
-        #expect(try ask(under.socket, "GET /admit HTTP/1.1\r\n\r\n").hasPrefix("HTTP/1.1 204"))
-        #expect(under.gate.observe().totals.admitted == 2)
+        try under.gate.set(.open)
+        #expect(try under.socket.receive(untilClosed: false).hasPrefix("HTTP/1.1 204"))
     }
 
     @Test(arguments: [
@@ -180,12 +280,34 @@ struct ProtocolTests {
         #expect(GateConfiguration.Loopback(text) == nil)
     }
 
-    @Test func theGateAnswersOnItsLoopbackAddressAsWell() async throws {
+    @Test func theLoopbackAddressSaysTheModeAndAnswersNoQuestionOfAProxy() async throws {
         let address = privateLoopbackAddress()
         let under = try gate { $0.loopback = GateConfiguration.Loopback("\(address):9747") }
         try under.gate.set(.refuse)
         let client = HTTPClient(address: address, port: 9747, timeout: .seconds(10))
-        #expect(try await client.get("/forward-auth").status == 503)
+        #expect(try await client.get("/forward-auth").status == 403)
+        #expect(try await client.get("/admit").status == 403)
+        #expect(under.gate.observe().totals == GateTotals())
+        #expect(try await client.get("/mode").body.contains("\"readOnly\" : true"))
+        let status = try await client.get("/status").body
+        #expect(status.contains("\"writes\":\"refuse\"") && status.contains("\"writesInFlight\":0"))
+    }
+
+    @Test func aCompletionFromAnotherProcessThanTheProxyIsNotBelieved() async throws {
+        let under = try gate()
+        under.socket.send("GET /admit HTTP/1.1\r\nX-Request-Id: r1\r\n\r\n")
+        #expect(try under.socket.receive(untilClosed: false).hasPrefix("HTTP/1.1 204"))
+        let sender = under.directory.path + "/send.py"
+        try """
+        import socket, sys
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b"nginx: sluice1 done r1 4711", sys.argv[1])
+        """.write(toFile: sender, atomically: true, encoding: .utf8)
+        let child = try ChildProcess(
+            ["/usr/bin/python3", sender, under.directory.path + "/run/writes.sock"],
+            output: under.directory.path + "/send.log")
+        #expect(await eventually { under.gate.observe().totals.foreignCompletions == 1 })
+        #expect(under.gate.observe().writesInFlight == 1)
+        child.end(SIGTERM)
     }
 }
 

@@ -43,7 +43,7 @@ enum NodeTable {
             Table.Cell(names.text(node.status)),
             self.gate(gate),
             Table.Cell(gate.map { "\(sum([$0.writesWaiting, $0.readsWaiting]))" } ?? ""),
-            Table.Cell(gate.map { "\($0.writesInFlight)" } ?? ""),
+            Table.Cell(gate.map { $0.writesInFlight.map { "\($0)" } ?? "unknown" } ?? ""),
             seen(node.lastSeen),
             Table.Cell(note(node), node.standing == .quarantined ? .bad : .faint),
         ]
