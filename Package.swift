@@ -48,6 +48,7 @@ let rooms: [Room] = [
 
     // 1: formats, ports and clients
     lib("SteadyClock", .room("UpgradeModel")),
+    lib("PrintableLog", .room("UpgradeModel"), logging),
     lib("ContentDigest", .room("UpgradeModel"), .room("CLibcrypto")),
     lib("Documents", .room("UpgradeModel"), yams),
     lib("UpgradePlan", .room("UpgradeModel"), .room("Documents")),
@@ -63,6 +64,7 @@ let rooms: [Room] = [
     lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     lib("NodeEngine", .room("UpgradeModel")),
     lib("Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest")),
+    lib("HostWork", .room("Files")),
     lib("SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
@@ -81,7 +83,8 @@ let rooms: [Room] = [
         .room("SteadyClock"), logging, metrics),
     lib(
         "NodeAgent", .room("UpgradeModel"), .room("Files"), .room("AgentSettings"),
-        .room("ControlAPI"), .room("NodeEngine"), .room("CurlClient"),
+        .room("ControlAPI"), .room("NodeEngine"), .room("CurlClient"), .room("HostWork"),
+        .room("PrintableLog"),
         .room("WriteGate"), .room("Releases"), .room("ContentDigest"), .room("SteadyClock"),
         logging, arguments,
         .product("Subprocess", package: "swift-subprocess")),
@@ -116,6 +119,7 @@ let rooms: [Room] = [
     tests("UpgradeModel"),
     tests("Files", .room("TestSupport")),
     tests("SteadyClock", .room("UpgradeModel")),
+    tests("PrintableLog", logging),
     tests("ContentDigest", .room("UpgradeModel")),
     tests("Documents", .room("UpgradeModel")),
     tests(
@@ -133,6 +137,7 @@ let rooms: [Room] = [
         "UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore"),
         .room("NodeEngine")),
     tests("NodeEngine", .room("UpgradeModel"), exclude: ["Golden"]),
+    tests("HostWork", .room("TestSupport"), exclude: ["release_application.py"]),
     tests("Releases", .room("TestSupport"), .room("ContentDigest"), .room("UpgradeModel")),
     tests(
         "SchemaUpgrade", .room("TestSupport"), .room("PostgresTestSupport"),
@@ -156,6 +161,7 @@ let rooms: [Room] = [
         .room("WriteGate")),
     tests(
         "NodeAgent", .room("TestSupport"), .room("UpgradeModel"), .room("AgentSettings"),
+        .room("HostWork"),
         .room("NodeEngine"),
         .room("ControlAPI"), .room("CurlClient"), .room("WriteGate"), .room("Releases"),
         .room("ContentDigest"), logging, .room("sluice-agent")),

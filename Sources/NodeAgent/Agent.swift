@@ -4,6 +4,7 @@ import AgentSettings
 import ControlAPI
 import Dispatch
 import Files
+import HostWork
 import Logging
 import NodeEngine
 import Releases
@@ -48,6 +49,7 @@ actor Agent {
     private let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let works = AsyncStream<NodeWork>.makeStream()
     let staging = Mutex<StagingState>(StagingState())
+    private let connectionAges: ConnectionAges
 
     struct StagingState {
         var progress: UpgradeModel.StagingProgress?
@@ -106,6 +108,7 @@ actor Agent {
         gate = parts.gate
         store = parts.store
         performer = parts.performer
+        connectionAges = parts.performer.connectionAges
         logger = parts.logger
         let now = parts.clock.now
         engine = NodeEngine(
@@ -296,7 +299,8 @@ actor Agent {
         guard configuration.applicationSocket != nil, let current = engine.host.current else {
             return true
         }
-        return connectionsInHand(of: store.socketPath(of: current.release)) != 0
+        let socket = store.socketPath(of: current.release)
+        return UnixSocketTable.now()?.connections(at: socket).isEmpty != true
     }
 
     // MARK: - The application
@@ -304,6 +308,7 @@ actor Agent {
     /// Looks whether the application answers, as the proxy would; cheaply, and so rarely that it costs nothing.
     private func watchApplication() async {
         while !Task.isCancelled, configuration.applicationSocket != nil {
+            connectionAges.note(engine.host.staged.map { store.socketPath(of: $0) })
             // A look is a connection, and while reads settle the connections are counted.
             if let release = engine.host.current?.release, gate.observe().setting.readHold == nil {
                 take(.application(release, trouble: trouble(reaching: release)))
@@ -354,6 +359,10 @@ actor Agent {
         return WorkPerformer.Surroundings(
             run: directive?.run, protected: Set(directive?.stage.map { [$0] } ?? []),
             host: engine.host,
+            lastWarming: directive?.tasks.last {
+                $0.kind == .action && $0.moment == .beforeActivation && $0.release != nil
+                    && $0.release == directive?.stage
+            }?.identity, mayReadsEnd: !engine.hasFrozen,
             onProgress: { [weak self] in self?.note($0) })
     }
 
@@ -369,6 +378,22 @@ actor Agent {
         if isDue { reports.continuation.yield() }
     }
 
+    /// A silent release is looked at every few seconds; only what is new is worth a line.
+    private func log(_ goal: SilenceGoal, _ result: SilenceResult) {
+        let before = engine.preview().silenced
+        if let problem = result.problem {
+            logger.error("\(goal.release.name) is not \(goal.state.rawValue): \(problem)")
+        } else if before?.state != .silent {
+            logger.notice(
+                "the old release \(goal.release.name) is \(goal.state.rawValue): \(result.frozen) processes frozen, \(result.cut) requests cut"
+            )
+        } else if goal.state == .frozen, let before, result.frozen > before.frozen {
+            logger.warning(
+                "something has started \(goal.release.name) again; \(result.frozen) processes of it are frozen now"
+            )
+        }
+    }
+
     private func log(_ work: NodeWork, _ result: WorkResult) {
         switch (work, result) {
         case (_, .failed(let message)): logger.error("\(work.words) failed: \(message)")
@@ -380,7 +405,8 @@ actor Agent {
             )
         case (_, .probed(let isGood, let detail)):
             logger.log(level: isGood ? .info : .debug, "\(work.words): \(detail)")
-        case (_, .done): logger.info("\(work.words): done")
+        case (.silence(let goal), .silenced(let result)): log(goal, result)
+        case (_, .silenced), (_, .done): logger.info("\(work.words): done")
         }
     }
 }
@@ -396,6 +422,7 @@ extension NodeWork {
         case .resolve(let task):
             "find out about \(task.kind.rawValue) \(task.name) (\(task.identity))"
         case .probe(let goal): "health \(goal.check)"
+        case .silence(let goal): "\(goal.release.name) \(goal.state.rawValue)"
         case .unstage(let release): "unstage \(release.name)"
         case .prune(let keep): "prune to \(keep) releases"
         }

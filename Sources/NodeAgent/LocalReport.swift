@@ -43,6 +43,9 @@ struct LocalReport: Codable, Sendable {
             ))
         lines.append(("staged", status.staged.map(\.name.rawValue).joined(separator: ", ")))
         lines.append(("service", status.service.rawValue))
+        if let silence = status.silenced, let release = silence.release {
+            lines.append(("silenced", "\(release.name): \(silence.words)"))
+        }
         for task in status.tasks {
             lines.append(("task", "\(task.identity): \(task.state.rawValue)"))
         }
@@ -53,8 +56,9 @@ struct LocalReport: Codable, Sendable {
             lines.append(("failure", "\(failure.goal.rawValue): \(failure.message)"))
         }
         for alarm in alarms { lines.append(("ALARM", alarm)) }
+        // Much of it quotes the coordinator, actions and applications.
         return lines.map { name, value in
-            name + String(repeating: " ", count: max(1, 13 - name.count)) + value
+            name + String(repeating: " ", count: max(1, 13 - name.count)) + printable(value)
         }.joined(separator: "\n")
     }
 }
@@ -69,4 +73,16 @@ struct LocalRequest: Codable, Sendable {
 
     var verb: Verb
     var reason: String?
+}
+
+extension Silence {
+    /// For people on the node.
+    fileprivate var words: String {
+        switch state {
+        case .idle: "nothing asked"
+        case .waiting: "under way"
+        case .silent: "no process of it runs, \(frozen) frozen, \(cut) requests cut"
+        case .failed(let message): message
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 import AgentSettings
 import Glibc
+import HostWork
 import NodeEngine
 import Releases
 import Synchronization
@@ -15,6 +16,8 @@ struct WorkPerformer: Sendable {
     var actions: ActionRunner
     var prober: HealthProber
     var flusher: CacheFlusher
+    /// How long the connections of the application have been open.
+    let connectionAges = ConnectionAges()
 
     /// What the directive says besides the work itself.
     struct Surroundings: Sendable {
@@ -23,6 +26,10 @@ struct WorkPerformer: Sendable {
         var protected: Set<ReleaseReference> = []
         /// What was on the host before.
         var host: HostFacts
+        /// The last action that warms the release which is to be flipped to: after it the release has to answer.
+        var lastWarming: TaskIdentity?
+        /// Whether requests that are under way at a release's socket may end before it is frozen.
+        var mayReadsEnd = true
         var onProgress: @Sendable (UpgradeModel.StagingProgress) -> Void = { _ in }
     }
 
@@ -56,7 +63,8 @@ struct WorkPerformer: Sendable {
             }
         case .run(let task): .task(await run(task, surroundings))
         case .resolve(let task): .task(await resolve(task, surroundings))
-        case .probe(let goal): await probe(goal)
+        case .probe(let goal): await probe(goal, surroundings.host)
+        case .silence(let goal): .silenced(await silence(goal, surroundings))
         }
     }
 
@@ -133,7 +141,8 @@ struct WorkPerformer: Sendable {
             guard let action = self.action(named: task.name) else {
                 return refused(task, "actions")
             }
-            return await actions.run(action, context(task, surroundings))
+            let outcome = await actions.run(action, context(task, surroundings))
+            return await answered(outcome, task, action, surroundings)
         case .flush:
             guard let cache = CacheName(rawValue: task.name).flatMap({ configuration.caches[$0] })
             else {
@@ -151,6 +160,26 @@ struct WorkPerformer: Sendable {
                     output: TaskOutcome.text("", endingWith: error.message))
             }
         }
+    }
+
+    /// The outcome of an action that may have started a release: done only when the release is there.
+    private func answered(
+        _ outcome: TaskOutcome, _ task: NodeTask, _ action: Action, _ surroundings: Surroundings
+    ) async -> TaskOutcome {
+        guard outcome.state == .done, surroundings.lastWarming == task.identity,
+            action.awaitsSocket, configuration.applicationSocket != nil,
+            let release = task.release
+        else { return outcome }
+        let left = action.timeout.milliseconds - (outcome.duration?.milliseconds ?? 0)
+        guard
+            let reason = await ReleaseWatch(
+                configuration: configuration, store: store, prober: prober
+            ).reasonNotToAnswer(release, within: .milliseconds(max(2000, left)))
+        else { return outcome }
+        var failed = outcome
+        failed.state = .failed
+        failed.output = TaskOutcome.text(outcome.output, endingWith: reason)
+        return failed
     }
 
     /// A task whose end nobody saw: run again only when that does no harm, or when a probe says that nothing has happened.
@@ -211,7 +240,8 @@ struct WorkPerformer: Sendable {
 
     // MARK: Health
 
-    private func probe(_ goal: HealthGoal) async -> WorkResult {
+    /// - Parameter host: what is on the host; looking for it anew would read every manifest, ten times a second.
+    private func probe(_ goal: HealthGoal, _ host: HostFacts) async -> WorkResult {
         guard let check = configuration.health[goal.check] else {
             return .probed(
                 isGood: false,
@@ -221,10 +251,10 @@ struct WorkPerformer: Sendable {
         }
         var socket: String?
         if case .applicationSocket = check.destination {
-            let staged = (try? await store.staged()) ?? []
-            let current = (try? await store.current())??.release
+            let current = host.current?.release
             let release =
-                current?.name == goal.release ? current : staged.last { $0.name == goal.release }
+                current?.name == goal.release
+                ? current : host.staged.last { $0.name == goal.release }
             socket = release.map { store.socketPath(of: $0) }
         }
         let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)

@@ -47,6 +47,8 @@ extension NodeEngine {
     }
 
     mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady) {
+        // Judged before it is written down: what is in the journal is obeyed at each start. It is no contact either.
+        guard directive.limitProblem == nil else { return }
         if let known = memory.directive, !directive.isNewer(than: known) {
             // A leader of an earlier epoch is no contact: its word keeps no gate closed.
             if directive.epoch == known.epoch { hear(at: now, &ready) }
@@ -81,12 +83,17 @@ extension NodeEngine {
             // Good answers are counted quickly; a bad one is given time.
             asked.nextAt = isGood ? now : now + NodeEngine.probeInterval
             health = asked
+        case .silenced(let result):
+            guard case .silence(let goal) = ended else { return }
+            end(goal, result, at: now, &ready)
         case .failed(let message):
             switch ended {
             case .run(let task), .resolve(let task):
                 let outcome = TaskOutcome(identity: task.identity, state: .failed, output: message)
                 end(ended, .task(outcome), at: now, &ready)
             case .probe: end(ended, .probed(isGood: false, detail: message), at: now, &ready)
+            case .silence(let goal):
+                end(goal, SilenceResult(frozen: 0, problem: message), at: now, &ready)
             case .stage: fail(.stage, message)
             case .activate: fail(.activate, message)
             case .unstage: fail(.unstage, message)

@@ -18,7 +18,8 @@ extension NodeEngine {
             tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
             health: observeHealth(),
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
-            diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt)
+            diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt,
+            silenced: observeSilence())
     }
 
     /// What the directive's check has said; without one, whether the application can be reached at all.
@@ -66,6 +67,7 @@ extension NodeEngine {
         if let directive = memory.directive, !hasLeaseExpired, gateWanted != .open {
             wakes.append(lastContact + directive.lease.duration)
         }
+        if work == nil, let nextSilenceLook { wakes.append(nextSilenceLook) }
         if work == nil {
             if let hinderedUntil, hinderedUntil > now { wakes.append(hinderedUntil) }
             if let health, !health.isHealthy, health.nextAt > now { wakes.append(health.nextAt) }

@@ -10,14 +10,19 @@ extension NodeEngine {
         switch next {
         case .activate(let plan): record(.activationPlanned(plan), &ready)
         case .run(let task): record(.taskStarted(task.identity), &ready)
+        case .silence(let goal):
+            let told = SilenceMemory(release: goal.release, run: directive.run)
+            // What a run has frozen stays its own until it goes on or is gone.
+            if memory.silence == nil { record(.silenceBegan(told), &ready) }
         case .stage, .resolve, .probe, .unstage, .prune: break
         }
         work = next
         ready.work = next
     }
 
-    /// The first thing that is not as it should be. In order: on disk, warm, flipped, its actions, healthy, tidy.
+    /// The first thing that is not as it should be. In order: silent, on disk, warm, flipped, its actions, healthy, tidy.
     func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
+        if let silence = silenceWork(directive, at: now) { return silence }
         if let hinderedUntil, now < hinderedUntil { return nil }
         if let stage = directive.stage, !host.staged.contains(stage) {
             return failures[.stage] == nil ? .stage(stage) : nil
@@ -53,7 +58,7 @@ extension NodeEngine {
         switch work {
         case .stage(let release): memory.directive?.stage == release
         case .probe(let goal): memory.directive?.health == goal
-        case .activate, .run, .resolve, .unstage, .prune: true
+        case .activate, .run, .resolve, .silence, .unstage, .prune: true
         }
     }
 

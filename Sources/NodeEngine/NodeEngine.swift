@@ -23,6 +23,7 @@ public struct NodeEngine: Sendable {
     var hinderedUntil: Instant?
     var health: Health?
     var hasPruned = false
+    var silence: SilenceProgress?
     var lastReport: NodeStatus?
     var lastReportAt: Instant
     /// A status has been asked for and not been taken yet.

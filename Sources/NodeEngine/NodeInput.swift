@@ -66,6 +66,8 @@ public enum NodeWork: Hashable, Sendable {
     /// A task was begun by an agent that died: find out how it ended without beginning it again blindly.
     case resolve(NodeTask)
     case probe(HealthGoal)
+    /// Freeze, thaw or end the processes of a release. Safe to repeat.
+    case silence(SilenceGoal)
     case unstage(ReleaseReference)
     case prune(keep: Int)
 }
@@ -77,6 +79,8 @@ public enum WorkResult: Hashable, Sendable {
     case task(TaskOutcome)
     /// For `probe`.
     case probed(isGood: Bool, detail: String)
+    /// For `silence`.
+    case silenced(SilenceResult)
     /// Will not get better by itself: reported, and not tried again under this directive.
     case failed(String)
     /// May get better by itself, like a coordinator that does not answer: tried again after a while.

@@ -10,6 +10,10 @@ public enum NodeRecord: Hashable, Sendable {
     case activationPlanned(ActivationPlan)
     case taskStarted(TaskIdentity)
     case taskEnded(TaskOutcome)
+    /// About to freeze or end the processes of a release.
+    case silenceBegan(SilenceMemory)
+    /// They go on, or are gone for good.
+    case silenceOver
     /// A person opened the gate against the coordinator's word.
     case glassBroken(reason: String, at: Instant)
     case glassMended(at: Instant)
@@ -51,6 +55,8 @@ public struct NodeMemory: Hashable, Sendable {
     /// Tasks of the directives so far; only those of the latest directive are kept.
     public private(set) var tasks: [TaskIdentity: TaskOutcome] = [:]
     public private(set) var brokenGlass: String?
+    /// The release whose processes may be frozen.
+    public private(set) var silence: SilenceMemory?
     /// `nil` from the coordinator's word on, until an agent starts without it.
     public private(set) var lease: LeaseMemory?
 
@@ -59,6 +65,8 @@ public struct NodeMemory: Hashable, Sendable {
     public mutating func apply(_ record: NodeRecord) {
         switch record {
         case .accepted(let directive):
+            // An agent of an earlier version may have written down what it should have refused.
+            guard directive.limitProblem == nil else { return }
             self.directive = directive
             lease = nil
             let wanted = Set(directive.tasks.map(\.identity))
@@ -67,6 +75,8 @@ public struct NodeMemory: Hashable, Sendable {
         case .taskStarted(let identity):
             tasks[identity] = TaskOutcome(identity: identity, state: .running)
         case .taskEnded(let outcome): tasks[outcome.identity] = outcome
+        case .silenceBegan(let silence): self.silence = silence
+        case .silenceOver: silence = nil
         case .glassBroken(let reason, _): brokenGlass = reason
         case .glassMended: brokenGlass = nil
         case .leaseResumed(let at): lease = .resumed(at: at)
@@ -89,6 +99,7 @@ public struct NodeMemory: Hashable, Sendable {
             records.append(
                 outcome.state == .running ? .taskStarted(outcome.identity) : .taskEnded(outcome))
         }
+        if let silence { records.append(.silenceBegan(silence)) }
         if let brokenGlass { records.append(.glassBroken(reason: brokenGlass, at: now)) }
         return records
     }
@@ -96,7 +107,7 @@ public struct NodeMemory: Hashable, Sendable {
 
 extension NodeRecord: Codable {
     private enum Keys: String, CodingKey {
-        case type, version, directive, plan, task, outcome, reason, at
+        case type, version, directive, plan, task, outcome, silence, reason, at
     }
 
     private static let currentVersion = 1
@@ -107,6 +118,8 @@ extension NodeRecord: Codable {
         case .activationPlanned: "activation-planned"
         case .taskStarted: "task-started"
         case .taskEnded: "task-ended"
+        case .silenceBegan: "silence-began"
+        case .silenceOver: "silence-over"
         case .glassBroken: "glass-broken"
         case .glassMended: "glass-mended"
         case .leaseResumed: "lease-resumed"
@@ -124,6 +137,8 @@ extension NodeRecord: Codable {
         case .activationPlanned(let plan): try container.encode(plan, forKey: .plan)
         case .taskStarted(let identity): try container.encode(identity, forKey: .task)
         case .taskEnded(let outcome): try container.encode(outcome, forKey: .outcome)
+        case .silenceBegan(let silence): try container.encode(silence, forKey: .silence)
+        case .silenceOver: break
         case .glassBroken(let reason, let at):
             try container.encode(reason, forKey: .reason)
             try container.encode(at, forKey: .at)
@@ -150,6 +165,9 @@ extension NodeRecord: Codable {
             self = .taskStarted(try container.decode(TaskIdentity.self, forKey: .task))
         case "task-ended":
             self = .taskEnded(try container.decode(TaskOutcome.self, forKey: .outcome))
+        case "silence-began":
+            self = .silenceBegan(try container.decode(SilenceMemory.self, forKey: .silence))
+        case "silence-over": self = .silenceOver
         case "glass-broken":
             self = .glassBroken(
                 reason: try container.decode(String.self, forKey: .reason),

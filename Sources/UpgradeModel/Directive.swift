@@ -23,7 +23,10 @@ public struct Directive: Hashable, Codable, Sendable {
     public var health: HealthGoal?
     /// How many releases to leave on disk besides the active one. `nil`: remove none.
     public var keepReleases: Int?
-    /// A release whose processes may write no more: frozen, their connections cut. `nil`: whatever was frozen runs again.
+    /// A release whose processes may write no more: frozen while this directive closes the gate, ended once it opens it.
+    ///
+    /// `nil`: what was frozen before goes on when it is the release that is served, or when the same run still has the gate closed,
+    /// which is its way back. In all other cases it is ended: it would go on where it stopped, on a schema that is not its own.
     public var silenced: ReleaseReference?
 
     public init(

@@ -15,9 +15,9 @@ public struct Silence: Hashable, Sendable {
 
     /// The release that is asked to be silent, or, while it is given back, that was. `nil` when nothing is frozen or asked.
     public var release: ReleaseReference?
-    /// Processes of it that are frozen now.
+    /// Processes of it that are frozen now; 0 when there were none, or when they have been ended.
     public var frozen: Int
-    /// Connections to the database that were cut because a frozen process held them.
+    /// Requests that were still under way at its socket when it was frozen, after the time that reads are given to end.
     public var cut: Int
     public var state: State
 

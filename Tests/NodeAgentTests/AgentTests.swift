@@ -5,6 +5,7 @@ import NodeEngine
 import ContentDigest
 import CurlClient
 import FoundationEssentials
+import HostWork
 import Glibc
 import NodeEngine
 import Releases
@@ -349,7 +350,9 @@ import UpgradeModel
                         release: v1.name, consecutive: 3)
                 })
             _ = try await coordinator.status { $0.health?.state == .healthy }
-            try await until("no connection is left") { connectionsInHand(of: socket) == 0 }
+            try await until("no connection is left") {
+                UnixSocketTable.now()?.connections(at: socket).isEmpty == true
+            }
         }
     }
 

@@ -18,7 +18,7 @@ import UpgradeModel
     private let actions = """
         actions:
           once: {command: [/bin/sh, -c, 'sleep 0.1; echo "$SLUICE_TASK" >> ROOT/marks']}
-          again: {command: [/bin/sh, -c, 'echo "$SLUICE_TASK" >> ROOT/again'], repeatable: true}
+          again: {command: [/bin/sh, -c, 'echo "$SLUICE_TASK" >> ROOT/again'], repeatable: true, awaits_socket: false}
           probed:
             command: [/bin/sh, -c, 'sleep 0.1; echo "$SLUICE_TASK" >> ROOT/probed']
             probe: [/usr/bin/test, -s, ROOT/probed]
@@ -264,7 +264,7 @@ import UpgradeModel
 }
 
 /// `sluice-agent` in a process of its own.
-private final class AgentProcess {
+final class AgentProcess {
     private let process: pid_t
     private var isGone = false
 

@@ -123,6 +123,12 @@ final class TestNode: Sendable {
         FileManager.default.fileExists(atPath: "\(runtime)/\(flag)")
     }
 
+    /// Bytes of a file that actions write to.
+    func size(_ name: String) -> Int64 {
+        var status = stat()
+        return stat("\(root)/\(name)", &status) == 0 ? Int64(status.st_size) : 0
+    }
+
     /// The lines of a file that actions write to.
     func lines(_ name: String = "marks") -> [String] {
         let text = (try? String(contentsOfFile: "\(root)/\(name)", encoding: .utf8)) ?? ""

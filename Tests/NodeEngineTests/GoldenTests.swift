@@ -32,7 +32,8 @@ import UpgradeModel
         #expect(
             Set(types) == [
                 "accepted", "activation-planned", "task-started", "task-ended", "glass-broken",
-                "glass-mended", "lease-resumed", "lease-expired", "lease-renewed",
+                "glass-mended", "silence-began", "silence-over", "lease-resumed", "lease-expired",
+                "lease-renewed",
             ])
     }
 

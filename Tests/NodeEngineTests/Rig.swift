@@ -115,6 +115,9 @@ struct Rig {
                     work, .task(TaskOutcome(identity: task.identity, state: .done, output: output)))
             )
         case .probe: return hear(.ended(work, .probed(isGood: true, detail: "200")))
+        case .silence(let goal):
+            let frozen = goal.state == .frozen ? 3 : 0
+            return hear(.ended(work, .silenced(SilenceResult(frozen: frozen))))
         case .prune: break
         }
         return hear(.ended(work, .done(host)))

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+
+/// What a release's processes are to be.
+public struct SilenceGoal: Hashable, Sendable {
+    public enum State: String, Sendable {
+        /// None of them runs, and all can go on.
+        case frozen
+        /// They go on.
+        case thawed
+        /// They are gone, without having run again.
+        case ended
+    }
+
+    public var release: ReleaseReference
+    public var state: State
+
+    public init(release: ReleaseReference, state: State) {
+        self.release = release
+        self.state = state
+    }
+}
+
+/// What has become of a goal.
+public struct SilenceResult: Hashable, Sendable {
+    /// Processes that are frozen now.
+    public var frozen: Int
+    /// Requests that were under way at the socket when it was frozen.
+    public var cut: Int
+    /// Why the goal is not reached; `nil` when it is.
+    public var problem: String?
+
+    public init(frozen: Int, cut: Int = 0, problem: String? = nil) {
+        self.frozen = frozen
+        self.cut = cut
+        self.problem = problem
+    }
+}
+
+/// A release that was told to be silent, by which run. Remembered until it has been thawed or ended for good.
+public struct SilenceMemory: Hashable, Codable, Sendable {
+    public var release: ReleaseReference
+    public var run: RunIdentifier?
+
+    public init(release: ReleaseReference, run: RunIdentifier?) {
+        self.release = release
+        self.run = run
+    }
+}
+
+/// How far the present goal has come. Not in the journal: after a restart the processes are looked at.
+struct SilenceProgress: Hashable {
+    var goal: SilenceGoal
+    var result: SilenceResult?
+    var nextAt: Instant
+
+    var isReached: Bool { result != nil && result?.problem == nil }
+}
+
+extension NodeEngine {
+    /// The time between two looks for processes of a silent release that something has started again.
+    public static let silenceInterval = Span.seconds(2)
+
+    /// Whether a release has been frozen since this agent began, so that a further look finds at most what was started again.
+    public var hasFrozen: Bool { silence?.goal.state == .frozen && silence?.isReached == true }
+
+    /// What the processes of a release should be now; `nil` when none was told to be silent.
+    func silenceGoal(_ directive: Directive) -> SilenceGoal? {
+        // A release that was silenced before has to be dealt with before the next one.
+        let release = memory.silence?.release ?? directive.silenced
+        guard let release else { return nil }
+        let isServed = release == (directive.active?.release ?? host.current?.release)
+        if directive.silenced == release {
+            // Whoever is still served is never ended; the reads of a node that was left behind are the coordinator's to judge.
+            let state: SilenceGoal.State = directive.writes.isOpen && !isServed ? .ended : .frozen
+            return SilenceGoal(release: release, state: state)
+        }
+        let isWayBack =
+            directive.run != nil && directive.run == memory.silence?.run
+            && !directive.writes.isOpen
+        return SilenceGoal(release: release, state: isServed || isWayBack ? .thawed : .ended)
+    }
+
+    func silenceWork(_ directive: Directive, at now: Instant) -> NodeWork? {
+        guard let goal = silenceGoal(directive) else { return nil }
+        if let silence, silence.goal == goal, now < silence.nextAt { return nil }
+        return .silence(goal)
+    }
+
+    mutating func end(
+        _ goal: SilenceGoal, _ result: SilenceResult, at now: Instant, _ ready: inout NodeReady
+    ) {
+        // The requests that were cut are those of the first look; a later one finds none.
+        var result = result
+        if silence?.goal == goal, let before = silence?.result {
+            result.cut = max(before.cut, result.cut)
+        }
+        if silence?.goal.release == goal.release, goal.state == .ended {
+            result.cut = max(silence?.result?.cut ?? 0, result.cut)
+        }
+        let pause = result.problem == nil ? NodeEngine.silenceInterval : NodeEngine.effectPatience
+        silence = SilenceProgress(
+            goal: goal, result: result, nextAt: now + pause)
+        let isAsked = memory.directive?.silenced == goal.release
+        if result.problem == nil, !isAsked, goal.state != .frozen {
+            record(.silenceOver, &ready)
+            silence = nil
+        }
+    }
+
+    func observeSilence() -> Silence {
+        guard let directive = memory.directive, let goal = silenceGoal(directive) else {
+            return Silence()
+        }
+        guard let silence, silence.goal == goal, let result = silence.result else {
+            return Silence(release: goal.release, frozen: 0, cut: 0, state: .waiting)
+        }
+        return Silence(
+            release: goal.release, frozen: result.frozen, cut: result.cut,
+            state: result.problem.map { .failed($0) } ?? .silent)
+    }
+
+    /// When a silent release is looked at again.
+    var nextSilenceLook: Instant? {
+        guard let directive = memory.directive, let goal = silenceGoal(directive), let silence,
+            silence.goal == goal
+        else { return nil }
+        return silence.nextAt
+    }
+}

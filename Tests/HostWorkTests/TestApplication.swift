@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import HostWork
+import TestSupport
+
+/// A release's application as it really is: processes, threads, forks, and connections that write.
+final class TestApplication {
+    let directory: TemporaryDirectory
+    let footprint: ReleaseFootprint
+    private let process = Process()
+
+    private let mode: String
+    /// What it is started with.
+    var environment: [String: String] = [:]
+    /// Its working directory.
+    var place = "/"
+
+    /// - Parameter mode: any of `workers`, `threads`, `forks`.
+    init(_ name: String, mode: String) throws {
+        self.mode = mode
+        directory = try TemporaryDirectory()
+        let release = "\(directory.path)/releases/\(name).123456789abc"
+        try directory.write("release", to: "releases/\(name).123456789abc/files/app.py")
+        footprint = ReleaseFootprint(
+            identifier: "\(name).\(directory.path.suffix(6))", directory: release,
+            socket: "\(directory.path)/\(name).sock")
+    }
+
+    func start() async throws {
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("release_application.py").path
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        process.arguments = [script, footprint.socket, directory.path, mode]
+        process.environment = environment.merging(["PATH": "/usr/bin:/bin"]) { $1 }
+        process.currentDirectoryURL = URL(fileURLWithPath: place)
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = FileHandle.nullDevice
+        try process.run()
+        guard await eventually({ connect() != nil }) else {
+            throw TestSupportFailure("the application does not listen")
+        }
+    }
+
+    /// A connection on which each byte is a write.
+    func connect() -> Connection? { Connection(to: footprint.socket) }
+
+    /// How much it has written.
+    var written: Int { directory.read("written")?.utf8.count ?? 0 }
+
+    var number: Int32 { process.processIdentifier }
+
+    /// Whether something writes within a tenth of a second.
+    func writes() async -> Bool {
+        let before = written
+        return await eventually(within: .milliseconds(100)) { written > before }
+    }
+
+    final class Connection {
+        private let descriptor: Int32
+
+        init?(to path: String) {
+            descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+            let result = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+            guard result == 0 else { return nil }
+        }
+
+        deinit { close(descriptor) }
+
+        func send() -> Bool { Glibc.send(descriptor, "w", 1, Int32(MSG_NOSIGNAL)) == 1 }
+
+        /// - Returns: whether an answer comes within the limit.
+        func isAnswered(within milliseconds: Int32) -> Bool {
+            var question = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            guard poll(&question, 1, milliseconds) == 1 else { return false }
+            var byte: UInt8 = 0
+            return recv(descriptor, &byte, 1, 0) == 1
+        }
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NodeEngine
+import Testing
+import UpgradeModel
+
+/// Nothing of an old release runs on the new schema, whatever dies or is late.
+@Suite struct SilenceTests {
+    private let run1 = RunIdentifier(unchecked: "20261129-1")
+    private let run2 = RunIdentifier(unchecked: "20261129-2")
+
+    /// What a run asks once its nodes serve v2 and are about to be lifted.
+    private func silent(_ revision: Int64, _ change: (inout Directive) -> Void = { _ in })
+        -> Directive
+    {
+        directive(revision) {
+            $0.run = run1
+            $0.writes = hold
+            $0.lease = Lease(duration: .seconds(30), onExpiry: .keep)
+            $0.active = flip("forward")
+            $0.silenced = v1
+            change(&$0)
+        }
+    }
+
+    /// A node that serves v2 and whose v1 is frozen.
+    private func frozen() -> Rig {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(silent(1) { $0.silenced = nil }))
+        _ = rig.succeedInEverything()
+        rig.hear(.directive(silent(2)))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .frozen)))
+        rig.succeed()
+        return rig
+    }
+
+    @Test func aReleaseIsFrozenWhileTheGateIsClosedAndEndedOnceItOpens() {
+        var rig = frozen()
+        #expect(rig.engine.preview().silenced == Silence(release: v1, frozen: 3, state: .silent))
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .ended)))
+        #expect(rig.engine.preview().silenced?.state == .waiting)
+        rig.succeed()
+        #expect(rig.engine.preview().silenced == Silence(release: v1, state: .silent))
+    }
+
+    @Test func whatIsFrozenIsWrittenDownFirst() {
+        var rig = Rig(staged: [v1, v2], active: v2)
+        let ready = rig.hear(.directive(silent(1) { $0.active = nil }))
+        #expect(ready.journal.last == .silenceBegan(SilenceMemory(release: v1, run: run1)))
+        #expect(ready.work == .silence(SilenceGoal(release: v1, state: .frozen)))
+    }
+
+    @Test func onTheWayBackItGoesOnBeforeTheFlip() {
+        var rig = frozen()
+        rig.hear(
+            .directive(
+                silent(3) {
+                    $0.silenced = nil
+                    $0.active = flip("back", to: v1)
+                }))
+        let done = rig.succeedInEverything()
+        #expect(done.first == .silence(SilenceGoal(release: v1, state: .thawed)))
+        #expect(done.count == 2 && rig.host.current?.release == v1)
+        #expect(rig.journal.contains(.silenceOver))
+        #expect(rig.engine.preview().silenced == Silence())
+    }
+
+    @Test func onTheWayBackItGoesOnThoughTheNewReleaseIsServedStill() {
+        var rig = frozen()
+        rig.hear(.directive(silent(3) { $0.silenced = nil }))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .thawed)))
+    }
+
+    /// The coordinator's word after the lift may be the first that this node hears since it froze.
+    @Test(arguments: [true, false]) func itNeverGoesOnUnderAnotherRun(_ isClosed: Bool) {
+        var rig = frozen().restarted(after: .seconds(60))
+        rig.host.current = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 2))
+        rig.hear(.surveyed(rig.host))
+        rig.succeed()
+        let later = directive(1, epoch: 2) {
+            $0.run = isClosed ? run2 : nil
+            $0.writes = isClosed ? hold : .open
+        }
+        rig.hear(.directive(later))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .ended)))
+        rig.succeed()
+        #expect(rig.journal.last == .silenceOver)
+        #expect(rig.engine.preview().silenced == Silence())
+    }
+
+    @Test func aReleaseThatIsServedIsThawedAndNeverEnded() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(silent(1) { $0.active = nil }))
+        rig.succeed()
+        rig.hear(
+            .directive(
+                silent(2) {
+                    $0.active = nil
+                    $0.writes = .open
+                }))
+        #expect(rig.engine.work == nil, "frozen it stays, until the coordinator says otherwise")
+        rig.hear(.directive(directive(3)))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .thawed)))
+    }
+
+    @Test func theNextAgentLooksAgainAtWhatTheLastOneFroze() {
+        var rig = frozen().restarted(after: .seconds(1))
+        rig.host.current = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 2))
+        rig.hear(.surveyed(rig.host))
+        #expect(rig.engine.preview().silenced?.state == .waiting)
+        let done = rig.succeedInEverything()
+        #expect(done.contains(.silence(SilenceGoal(release: v1, state: .frozen))))
+        #expect(rig.engine.preview().silenced?.state == .silent)
+    }
+
+    @Test func whatSomethingStartsAgainIsLookedForAsLongAsItIsAsked() {
+        var rig = frozen()
+        #expect(rig.engine.work == nil)
+        let ready = rig.wait(NodeEngine.silenceInterval)
+        #expect(ready.work == .silence(SilenceGoal(release: v1, state: .frozen)))
+    }
+
+    @Test func whatCannotBeFrozenIsSaidAndTriedAgain() {
+        var rig = Rig(staged: [v1, v2], active: v2)
+        rig.hear(.directive(silent(1) { $0.active = nil }))
+        let result = SilenceResult(frozen: 1, cut: 2, problem: "a process does not stop")
+        rig.hear(.ended(.silence(SilenceGoal(release: v1, state: .frozen)), .silenced(result)))
+        let said = rig.engine.preview().silenced
+        #expect(said?.state == .failed("a process does not stop") && said?.cut == 2)
+        #expect(rig.wait(NodeEngine.effectPatience).work != nil)
+        rig.succeed()
+        #expect(
+            rig.engine.preview().silenced == Silence(release: v1, frozen: 3, cut: 2, state: .silent)
+        )
+    }
+
+    // MARK: - What no coordinator says
+
+    @Test(arguments: [
+        directive(5) { $0.keepReleases = .max }, directive(5, epoch: .max),
+        directive(5) { $0.lease.duration = Span(milliseconds: .max) },
+        directive(5) {
+            $0.writes = .refuse(retryAfter: Span(milliseconds: .max), message: "")
+        },
+    ])
+    func aDirectiveOutOfBoundsIsNeitherObeyedNorWrittenDown(_ bad: Directive) {
+        var rig = Rig.closed()
+        let known = rig.engine.memory
+        let ready = rig.hear(.directive(bad))
+        #expect(ready.journal.isEmpty && rig.engine.memory == known)
+    }
+
+    @Test func aJournalThatHasOneIsReadAndTheLastGoodDirectiveCounts() {
+        let good = directive(1) { $0.writes = hold }
+        let bad = directive(2) { $0.lease.duration = Span(milliseconds: .max) }
+        var rig = Rig([.accepted(good), .accepted(bad)])
+        #expect(rig.hear(.time).gate?.writes == hold)
+        #expect(rig.engine.memory.directive == good)
+    }
+}
