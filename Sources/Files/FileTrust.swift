@@ -44,11 +44,31 @@ private func problem(
     }
     // The mode of a link says nothing.
     guard status.st_mode & S_IFMT != S_IFLNK, status.st_mode & 0o022 != 0 else { return nil }
-    // Root's group is nobody else's, and neither is that of a process which runs as a user of its own.
-    let ownGroups: Set<UInt32> = geteuid() == 0 ? [0] : [0, getegid()]
-    if status.st_mode & 0o002 == 0, ownGroups.contains(status.st_gid) { return nil }
+    if status.st_mode & 0o002 == 0, isGroup(status.st_gid, of: owners) { return nil }
     if !isLeaf, status.st_mode & S_ISVTX != 0 { return nil }
     return "others may write \(path); chmod go-w \(path)"
+}
+
+/// Whether nobody but these users is in a group: Debian's `staff` is empty, and a user's own group has only that user.
+private func isGroup(_ group: UInt32, of owners: Set<UInt32>) -> Bool {
+    if group == 0 { return true }
+    setpwent()
+    defer { endpwent() }
+    var names: Set<String> = []
+    while let user = getpwent() {
+        if owners.contains(user.pointee.pw_uid) {
+            names.insert(String(cString: user.pointee.pw_name))
+        } else if user.pointee.pw_gid == group {
+            return false
+        }
+    }
+    guard let entry = getgrgid(group), let members = entry.pointee.gr_mem else { return true }
+    var index = 0
+    while let member = members[index] {
+        if !names.contains(String(cString: member)) { return false }
+        index += 1
+    }
+    return true
 }
 
 /// What lets others read a file that holds a secret, with the command that mends it; `nil` when it is its owner's alone.

@@ -8,6 +8,7 @@ import ControlAPI
 import FoundationEssentials
 import Glibc
 import Logging
+import PrintableLog
 import Synchronization
 import UpgradeModel
 
@@ -33,6 +34,9 @@ struct AgentCommand: AsyncParsableCommand {
             let (configuration, findings) = AgentConfiguration.read(file: config)
             for finding in findings { printError("\(finding)") }
             guard let configuration else { throw ExitCode(1) }
+            let problems = configuration.trustProblems
+            for problem in problems { printError("\(config): error: \(problem) [trust]") }
+            guard problems.isEmpty else { throw ExitCode(1) }
             return configuration
         }
     }
@@ -49,7 +53,7 @@ struct AgentCommand: AsyncParsableCommand {
             }
             signal(SIGPIPE, SIG_IGN)
             let configuration = try options.read()
-            LoggingSystem.bootstrap(StreamLogHandler.standardError)
+            LoggingSystem.bootstrap(PrintableLogHandler.init(label:))
             var logger = Logger(label: "sluice-agent")
             logger.logLevel = level
             let log = logger
@@ -170,8 +174,11 @@ private func show(_ report: LocalReport, json: Bool) {
     }
 }
 
+/// Line by line, each made printable: much of it quotes others.
 func printError(_ text: String) {
-    try? writeAll((text + "\n").utf8, to: STDERR_FILENO, "standard error")
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    let shown = lines.map { printable(String($0)) + "\n" }.joined()
+    try? writeAll(shown.utf8, to: STDERR_FILENO, "standard error")
 }
 
 /// SIGTERM and SIGINT, taken on a queue of their own. Until something is armed they end the program.

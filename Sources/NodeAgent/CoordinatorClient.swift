@@ -36,7 +36,12 @@ struct CoordinatorClient: Sendable {
         request.timeouts.total = .milliseconds(wait.milliseconds + 10_000)
         let response = try await perform(request)
         if response.status == 204 { return nil }
-        return try decode(Directive.self, response)
+        let directive = try decode(Directive.self, response)
+        if let problem = directive.limitProblem {
+            throw Failure(
+                message: "a directive of the coordinator is refused: \(problem)", isRefusal: true)
+        }
+        return directive
     }
 
     func send(_ status: NodeStatus) async throws(Failure) -> StatusReceipt {
