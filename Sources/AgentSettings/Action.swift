@@ -16,10 +16,12 @@ public struct Action: Hashable, Sendable {
     public var isRepeatable: Bool
     /// Says whether it took effect, when the agent died before it saw the end: 0 yes, 1 no, anything else unknown.
     public var probe: [Argument]?
+    /// Whether the release has to answer at its socket once this action, as the last that warms it, has ended.
+    public var awaitsSocket: Bool
 
     public init(
         command: [Argument], user: Account?, timeout: Span, outputLimit: Int,
-        environment: [String], isRepeatable: Bool, probe: [Argument]?
+        environment: [String], isRepeatable: Bool, probe: [Argument]?, awaitsSocket: Bool = true
     ) {
         self.command = command
         self.user = user
@@ -28,6 +30,7 @@ public struct Action: Hashable, Sendable {
         self.environment = environment
         self.isRepeatable = isRepeatable
         self.probe = probe
+        self.awaitsSocket = awaitsSocket
     }
 
     /// One whole argument: as it stands in the configuration, or one value that the agent puts in.

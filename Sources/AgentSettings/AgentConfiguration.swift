@@ -12,6 +12,8 @@ public struct AgentConfiguration: Sendable {
     public var directories: Directories
     /// Where a release's application listens; `{release}` in it stands for the release's name and the beginning of its digest.
     public var applicationSocket: String?
+    /// Paths in each release that lead to the same path beneath `shared` in the application's directory.
+    public var shared: [String] = []
     public var gate: GateConfiguration
     /// How long reads that were let through before reads were held are waited for at most.
     public var readsSettleWithin: Span

@@ -55,6 +55,19 @@ extension DocumentKey.Form {
         return nil
     }
 
+    static let releasePath = DocumentKey.Form("relative path") { text in
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard !text.isEmpty, text.utf8.count <= 512,
+            !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }),
+            text.utf8.allSatisfy({ $0 >= 32 && $0 != 127 })
+        else {
+            return .wrongType(
+                "a path in the release", text,
+                advice: "write such as public/uploads, without / at either end")
+        }
+        return nil
+    }
+
     static let socketMode = DocumentKey.Form("octal in quotes") { text in
         guard let mode = UInt32(text, radix: 8), mode <= 0o777 else {
             return .wrongType("permissions in octal", text, advice: "write such as \"0660\"")

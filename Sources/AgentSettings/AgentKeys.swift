@@ -18,7 +18,14 @@ enum AgentKeys {
         DocumentKey("directories", .section(directories), .required),
         DocumentKey(
             "application",
-            .section([DocumentKey("socket", .form(.socketTemplate), .optional)]), .optional),
+            .section([
+                DocumentKey("socket", .form(.socketTemplate), .optional),
+                DocumentKey(
+                    "shared",
+                    .list(
+                        of: .form(.releasePath), .init("list of paths in a release", maximum: 100)),
+                    .fallback("[]")),
+            ]), .optional),
         DocumentKey("gate", .section(gate), .optional),
         DocumentKey("actions", .named(action, maximum: 200), .fallback("none")),
         DocumentKey("health", .named(health, maximum: 100), .fallback("none")),
@@ -62,6 +69,7 @@ enum AgentKeys {
             "environment",
             .list(of: .form(.variable), .init("list of variables", maximum: 100)), .fallback("[]")),
         DocumentKey("repeatable", .flag, .fallback("false")),
+        DocumentKey("awaits_socket", .flag, .fallback("true")),
         DocumentKey("probe", .arguments, .optional),
     ]
 

@@ -12,11 +12,13 @@ extension ConfigurationBuilder {
         guard let command, let timeout = values.span("timeout"),
             let outputLimit = values.count("output_limit"),
             let isRepeatable = values.flag("repeatable"),
+            let awaitsSocket = values.flag("awaits_socket"),
             let environment = values.list("environment")
         else { return nil }
         return Action(
             command: command, user: user, timeout: timeout, outputLimit: outputLimit,
-            environment: environment.map(\.text), isRepeatable: isRepeatable, probe: probe)
+            environment: environment.map(\.text), isRepeatable: isRepeatable, probe: probe,
+            awaitsSocket: awaitsSocket)
     }
 
     private mutating func words(_ values: DocumentValues, _ key: String) -> [Action.Argument]? {

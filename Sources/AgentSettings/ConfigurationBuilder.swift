@@ -43,9 +43,11 @@ struct ConfigurationBuilder {
         guard !findings.hasErrors, let coordinator, let directories, let gate,
             let settle = values.span("gate.reads_settle")
         else { return nil }
+        let shared = values.list("application.shared")?.map(\.text) ?? []
         return AgentConfiguration(
             file: findings.file, node: values.name("node"), coordinator: coordinator,
             directories: directories, applicationSocket: values.text("application.socket"),
+            shared: shared,
             gate: gate, readsSettleWithin: settle, actions: actions, health: health,
             caches: caches)
     }

@@ -186,7 +186,9 @@ extension AgentConfiguration {
     var releases: ReleaseStore.Configuration {
         ReleaseStore.Configuration(
             root: directories.app,
-            socketTemplate: applicationSocket ?? directories.runtime + "/app/{release}.sock")
+            socketTemplate: applicationSocket ?? directories.runtime + "/app/{release}.sock",
+            // The form of the key admits no other than such paths.
+            shared: shared.compactMap { try? BundlePath($0) })
     }
 }
 

@@ -22,18 +22,25 @@ public struct Bundle: Sendable {
     /// Reads every file of a directory.
     ///
     /// The result depends on names, contents and the owner's execute bits only, not on times, owners or the order on disk. All
-    /// that is there belongs to the bundle, hidden files too; what cannot belong to one (links, devices, sockets, pipes) is a
-    /// finding. Blocks for as long as the reading takes: call it off the shared pool.
+    /// that is there belongs to the bundle, hidden files too; what cannot belong to one (links that lead out of it, devices, sockets,
+    /// pipes) is a finding. Blocks for as long as the reading takes: call it off the shared pool.
     ///
-    /// - Parameter assets: the directory, relative to the bundle, of files whose names change with their content.
+    /// - Parameters:
+    ///   - directory: a link to a directory is followed, as `current` often is one.
+    ///   - assets: the directory, relative to the bundle, of files whose names change with their content.
+    ///   - shared: paths that are left out, because each node has its own.
+    ///   - progress: called with the number of files read so far, often; must be quick.
     /// - Throws: ``Refusal``.
     public static func read(
         directory: String, name: ReleaseName, assets: String? = nil,
-        limits: BundleManifest.Limits = BundleManifest.Limits()
+        limits: BundleManifest.Limits = BundleManifest.Limits(),
+        leavingOut shared: [BundlePath] = [],
+        progress: @escaping (Int) -> Void = { _ in }
     ) throws(Refusal) -> Bundle {
         var top = directory
         while top.count > 1 && top.hasSuffix("/") { top.removeLast() }
-        var reader = BundleReader(top: top, limits: limits)
+        var reader = BundleReader(top: top, limits: limits, shared: Set(shared))
+        reader.progress = progress
         reader.readAll()
         var assetsPath: BundlePath?
         if var assets {
@@ -48,7 +55,9 @@ public struct Bundle: Sendable {
         }
         do throws(ReleaseFailure) {
             let manifest = try BundleManifest(
-                name: name, entries: reader.entries, assets: assetsPath, limits: limits)
+                name: name, entries: reader.entries, links: reader.links, assets: assetsPath,
+                limits: limits)
+            reader.warnOfAssets(of: manifest)
             return Bundle(manifest: manifest, directory: top, warnings: reader.warnings)
         } catch {
             let finding = Diagnostic(.error, code: "bundle", "\(top): \(error.message)")
@@ -63,30 +72,44 @@ public struct Bundle: Sendable {
 private struct BundleReader {
     let top: String
     let limits: BundleManifest.Limits
-    private let files = FileSystem()
+    fileprivate let files = FileSystem()
+    private let shared: Set<BundlePath>
+    var progress: (Int) -> Void = { _ in }
     private(set) var entries: [BundleManifest.Entry] = []
+    private(set) var links: [BundleManifest.Link] = []
     private(set) var findings: [Diagnostic] = []
-    private(set) var warnings: [Diagnostic] = []
+    fileprivate(set) var warnings: [Diagnostic] = []
+    fileprivate var hasWarnedOfBytecode = false
 
-    init(top: String, limits: BundleManifest.Limits) {
+    init(top: String, limits: BundleManifest.Limits, shared: Set<BundlePath>) {
         self.top = top
         self.limits = limits
+        self.shared = shared
     }
 
     mutating func readAll() {
         do throws(ReleaseFailure) {
-            guard let status = try files.status(top) else {
+            // A link as the bundle itself is followed; what it leads to may be reached through a path of its own.
+            let behind = try files.status(top + "/.")
+            let there = try files.status(top)
+            guard let status = behind ?? there else {
                 return find(
                     "bundle-missing", "\(top) is not there",
                     "give the directory of the built release")
             }
             guard status.kind == .directory else {
                 return find(
-                    "bundle-missing", "\(top) is not a directory",
-                    "give the directory, not a file or a link")
+                    "bundle-missing", "\(top) is not a directory", "give the directory, not a file")
             }
             try readDirectory(nil)
+            warnOfDanglingLinks()
         } catch { find("bundle-unreadable", error.message, nil) }
+    }
+
+    fileprivate mutating func warn(_ code: String, _ message: String, _ advice: String) {
+        if warnings.count < 100 {
+            warnings.append(Diagnostic(.warning, code: code, message, advice: advice))
+        }
     }
 
     mutating func find(_ code: String, _ message: String, _ advice: String?) {
@@ -98,12 +121,10 @@ private struct BundleReader {
     private mutating func readDirectory(_ directory: BundlePath?) throws(ReleaseFailure) {
         let location = directory.map { "\(top)/\($0)" } ?? top
         let names = try files.names(in: location)
-        if names.isEmpty, directory != nil, warnings.count < 100 {
-            warnings.append(
-                Diagnostic(
-                    .warning, code: "bundle-empty-directory",
-                    "\(location) is empty and will not exist on the nodes",
-                    advice: "put a file into it when the application needs it"))
+        if names.isEmpty, directory != nil {
+            warn(
+                "bundle-empty-directory", "\(location) is empty and will not exist on the nodes",
+                "put a file into it when the application needs it")
         }
         for name in names {
             let text = directory.map { "\($0)/\(name)" } ?? name
@@ -111,12 +132,13 @@ private struct BundleReader {
                 find("bundle-path", "\(top)/\(shown(text)): the path \(error.text)", "rename it")
             }
             // One too many is enough: the manifest will say so.
-            guard entries.count <= limits.entries else { return }
+            guard entries.count + links.count <= limits.entries else { return }
         }
     }
 
     private mutating func readOne(_ path: BundlePath) {
         let location = "\(top)/\(path)"
+        if shared.contains(path) { return }
         do throws(ReleaseFailure) {
             guard let status = try files.status(location) else {
                 return find(
@@ -141,10 +163,9 @@ private struct BundleReader {
                     BundleManifest.Entry(
                         path: path, digest: digest, size: size,
                         isExecutable: status.mode & 0o100 != 0))
-            case .link:
-                find(
-                    "bundle-link", "\(location) is a symbolic link, which a bundle cannot have",
-                    "put a copy of what it points to there (cp -L)")
+                progress(entries.count)
+                try warn(of: path, at: location, size)
+            case .link: readLink(path, try files.target(ofLink: location) ?? "")
             case .other:
                 find(
                     "bundle-special",
@@ -152,5 +173,78 @@ private struct BundleReader {
                     "remove it")
             }
         } catch { find("bundle-unreadable", error.message, "make it readable, or remove it") }
+    }
+
+    private mutating func readLink(_ path: BundlePath, _ target: String) {
+        guard let problem = BundleManifest.problem(with: target, of: path) else {
+            return links.append(BundleManifest.Link(path: path, target: target))
+        }
+        find(
+            "bundle-link", "the link \(top)/\(path) \(problem)",
+            "make it relative and let it lead into the bundle; what each node has itself (uploads, logs) is named under "
+                + "`application.shared` of its agent.yaml and left out here")
+    }
+}
+
+// MARK: - What is not as one may think
+
+extension BundleReader {
+    /// Names of files that hold secrets in most projects.
+    private static let secrets: Set<String> = [
+        ".env", ".netrc", ".pgpass", ".htpasswd", ".git-credentials", ".npmrc", ".pypirc", "id_rsa",
+        "id_ecdsa", "id_ed25519", "master.key", "credentials.json", "secrets.yml", "secrets.yaml",
+        "secrets.json", ".vault_pass", "service-account.json",
+    ]
+
+    fileprivate mutating func warn(of path: BundlePath, at location: String, _ size: Int64)
+        throws(ReleaseFailure)
+    {
+        let name = path.text.split(separator: "/").last.map(String.init) ?? ""
+        let isKey = name.hasSuffix(".key") || name.hasSuffix(".p12") || name.hasSuffix(".pfx")
+        let isEnvironment = name.hasPrefix(".env.") && !name.hasSuffix(".example")
+        if BundleReader.secrets.contains(name) || isKey || isEnvironment
+            || path.text == ".git/config" || path.text.hasSuffix("/.aws/credentials")
+        {
+            warn(
+                "bundle-secret",
+                "\(location) looks like a secret; whoever can read the release can read it",
+                "leave it out, and let each node have its own: `application.shared` in agent.yaml")
+        }
+        if name.hasSuffix(".pyc"), size >= 16, size < 64 << 20 {
+            let header = try files.read(location, limit: 64 << 20).prefix(8)
+            // PEP 552: 0 means that it counts only beside a source of the same time, and times are not kept.
+            if header.dropFirst(4).allSatisfy({ $0 == 0 }), !hasWarnedOfBytecode {
+                hasWarnedOfBytecode = true
+                warn(
+                    "bundle-bytecode",
+                    "\(location) is bytecode that goes by the time of its source, which is another on the nodes",
+                    "compile with `python3 -m compileall -q --invalidation-mode unchecked-hash DIRECTORY`, or leave it out"
+                )
+            }
+        }
+    }
+
+    /// A link inside the bundle that leads to nothing in it.
+    fileprivate mutating func warnOfDanglingLinks() {
+        for link in links where !link.target.utf8.starts(with: "/".utf8) {
+            // Followed as the system does it; a cycle leads to nothing too.
+            guard files.isReachable("\(top)/\(link.path)") else {
+                warn(
+                    "bundle-link",
+                    "the link \(top)/\(link.path) leads to nothing: \(shown(link.target))",
+                    "build, then bundle, or remove it")
+                continue
+            }
+        }
+    }
+
+    mutating func warnOfAssets(of manifest: BundleManifest) {
+        let plain = manifest.assetEntries.map(\.path).filter { !$0.carriesNumber }
+        guard let first = plain.first else { return }
+        warn(
+            "bundle-asset-name",
+            "\(plain.count) assets have no digest in their name (\(first)): after an upgrade the name has another content",
+            "let the proxy look into the current release before `assets` (docs/bundle.md), and let browsers keep only names with a digest"
+        )
     }
 }

@@ -14,16 +14,20 @@ internal import UpgradeModel
 /// x <64 hexadecimal digits> 34 bin/start
 /// ```
 ///
-/// `f` is a file, `x` an executable one. There is exactly one encoding of a manifest: what does not come back byte for byte
+/// `f` is a file, `x` an executable one. A manifest with links is of version 2, and after the files it has a line for each:
+/// `l <bytes of the target> <target> <path>`, such as `l 5 ../pg node_modules/pg`; `entries` counts them too. There is exactly one encoding of a manifest: what does not come back byte for byte
 /// when it is encoded again is refused.
 extension BundleManifest {
     public var encoded: [UInt8] {
-        var text = "sluice-bundle 1\nrelease \(name)\nassets\(assets.map { " \($0)" } ?? "")\n"
-        text += "entries \(entries.count)\nsize \(totalSize)\n"
+        let version = links.isEmpty ? 1 : 2
+        var text =
+            "sluice-bundle \(version)\nrelease \(name)\nassets\(assets.map { " \($0)" } ?? "")\n"
+        text += "entries \(entries.count + links.count)\nsize \(totalSize)\n"
         for entry in entries {
             text +=
                 "\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(entry.path)\n"
         }
+        for link in links { text += "l \(link.target.utf8.count) \(link.target) \(link.path)\n" }
         return Array(text.utf8)
     }
 
@@ -39,7 +43,8 @@ extension BundleManifest {
             throw BundleManifest.refused("it is not UTF-8")
         }
         var lines = Lines(text)
-        guard lines.next() == "sluice-bundle 1" else {
+        let first = lines.next()
+        guard first == "sluice-bundle 1" || first == "sluice-bundle 2" else {
             throw BundleManifest.refused(
                 "its first line is not \"sluice-bundle 1\"; is it of a newer version?")
         }
@@ -54,11 +59,18 @@ extension BundleManifest {
             throw lines.refused("a size in bytes is expected")
         }
         var entries: [Entry] = []
+        var links: [Link] = []
         entries.reserveCapacity(count)
-        for _ in 0..<count { entries.append(try lines.entry()) }
+        for _ in 0..<count {
+            switch try lines.entry() {
+            case .file(let entry): entries.append(entry)
+            case .link(let link): links.append(link)
+            }
+        }
         var assetsPath: BundlePath?
         if let assets { assetsPath = try lines.path(assets) }
-        try self.init(name: name, entries: entries, assets: assetsPath, limits: limits)
+        try self.init(
+            name: name, entries: entries, links: links, assets: assetsPath, limits: limits)
         guard size == totalSize else {
             throw BundleManifest.refused(
                 "it says \(size) bytes in all, its files have \(totalSize)")
@@ -96,10 +108,16 @@ extension BundleManifest {
             return Substring(rest.dropFirst())
         }
 
-        mutating func entry() throws(ReleaseFailure) -> Entry {
+        enum Item {
+            case file(Entry)
+            case link(Link)
+        }
+
+        mutating func entry() throws(ReleaseFailure) -> Item {
             guard let line = next() else {
                 throw refused("an entry is missing; was the manifest cut off?")
             }
+            if line.utf8.starts(with: "l ".utf8) { return .link(try link(line)) }
             let parts = line.utf8.split(
                 separator: 32, maxSplits: 3, omittingEmptySubsequences: false
             )
@@ -113,8 +131,24 @@ extension BundleManifest {
             guard let size = Int64(parts[2]), size >= 0 else {
                 throw refused("the size is not a number")
             }
-            return Entry(
-                path: try path(parts[3]), digest: digest, size: size, isExecutable: parts[0] == "x")
+            return .file(
+                Entry(
+                    path: try path(parts[3]), digest: digest, size: size,
+                    isExecutable: parts[0] == "x"))
+        }
+
+        /// The target comes with its length, because it may have spaces in it, as the path may.
+        private func link(_ line: Substring) throws(ReleaseFailure) -> Link {
+            let parts = line.utf8.split(
+                separator: 32, maxSplits: 2, omittingEmptySubsequences: false)
+            guard parts.count == 3, let count = Int(Substring(parts[1])), count > 0,
+                count < parts[2].count,
+                let target = String(parts[2].prefix(count)),
+                parts[2].dropFirst(count).first == 32
+            else {
+                throw refused("\"l\", the bytes of a target, the target and a path are expected")
+            }
+            return Link(path: try path(Substring(parts[2].dropFirst(count + 1))), target: target)
         }
 
         func path(_ text: Substring) throws(ReleaseFailure) -> BundlePath {

@@ -23,17 +23,34 @@ public struct BundleManifest: Hashable, Sendable {
         }
     }
 
+    /// A symbolic link. It leads to something in the release, or to what each node has itself.
+    public struct Link: Hashable, Sendable {
+        public var path: BundlePath
+        /// As readlink(2) says it.
+        public var target: String
+
+        public init(path: BundlePath, target: String) {
+            self.path = path
+            self.target = target
+        }
+    }
+
     /// What a manifest from a stranger may ask for.
     public struct Limits: Hashable, Sendable {
         public var entries: Int
+        /// Directories that its files lie in.
+        public var directories: Int
         /// Of all files together, in bytes.
         public var totalSize: Int64
         /// Of the manifest itself, in bytes.
         public var encodedSize: Int
 
-        public init(entries: Int = 100_000, totalSize: Int64 = 8 << 30, encodedSize: Int = 64 << 20)
-        {
+        public init(
+            entries: Int = 100_000, directories: Int = 100_000, totalSize: Int64 = 8 << 30,
+            encodedSize: Int = 64 << 20
+        ) {
             self.entries = entries
+            self.directories = directories
             self.totalSize = totalSize
             self.encodedSize = encodedSize
         }
@@ -42,6 +59,8 @@ public struct BundleManifest: Hashable, Sendable {
     public let name: ReleaseName
     /// By path, bytewise ascending.
     public let entries: [Entry]
+    /// By path, bytewise ascending.
+    public let links: [Link]
     /// The directory whose files go to browsers under names that change with their content, such as `static/assets`.
     public let assets: BundlePath?
     /// Of all entries together, in bytes.
@@ -50,18 +69,21 @@ public struct BundleManifest: Hashable, Sendable {
     /// - Parameter entries: in any order.
     /// - Throws: ``ReleaseFailure/Code/invalidManifest`` with the first rule that is broken.
     public init(
-        name: ReleaseName, entries: [Entry], assets: BundlePath? = nil, limits: Limits = Limits()
+        name: ReleaseName, entries: [Entry], links: [Link] = [], assets: BundlePath? = nil,
+        limits: Limits = Limits()
     ) throws(ReleaseFailure) {
         self.name = name
         self.entries = entries.sorted { $0.path < $1.path }
+        self.links = links.sorted { $0.path < $1.path }
         self.assets = assets
         guard !entries.isEmpty else { throw BundleManifest.refused("it names no file") }
-        guard entries.count <= limits.entries else {
+        guard entries.count + links.count <= limits.entries else {
             throw BundleManifest.refused(
-                "it has \(entries.count) entries, the limit is \(limits.entries)")
+                "it has \(entries.count + links.count) entries, the limit is \(limits.entries)")
         }
         totalSize = try BundleManifest.totalSize(of: self.entries, limits)
-        try BundleManifest.checkPaths(self.entries)
+        try BundleManifest.checkPaths(self.entries, self.links, limits)
+        for link in self.links { try BundleManifest.check(link) }
         if let assets, !entries.contains(where: { $0.path.relative(to: assets) != nil }) {
             throw BundleManifest.refused("no file lies in its assets directory \(assets)")
         }
@@ -103,22 +125,65 @@ public struct BundleManifest: Hashable, Sendable {
         return total
     }
 
-    private static func checkPaths(_ entries: [Entry]) throws(ReleaseFailure) {
-        let files = Set(entries.map(\.path))
-        if files.count != entries.count,
-            let pair = zip(entries, entries.dropFirst()).first(where: { $0.path == $1.path })
-        {
-            throw refused("\(pair.0.path) is there twice")
+    /// No name is there twice, none is a file and a directory, and nothing lies beneath a link: so a path never leads through one.
+    ///
+    /// The entries are sorted, so that the directories which two neighbours share are looked at once; the others are counted.
+    private static func checkPaths(
+        _ entries: [Entry], _ links: [Link], _ limits: Limits
+    ) throws(ReleaseFailure) {
+        let paths = entries.map(\.path) + links.map(\.path)
+        let names = Set(paths)
+        if names.count != paths.count {
+            var seen: Set<BundlePath> = []
+            let twice = paths.first { !seen.insert($0).inserted }
+            throw refused("\(twice?.text ?? "a path") is there twice")
         }
         var directories: Set<BundlePath> = []
-        for entry in entries {
-            var directory = entry.path.parent
-            while let path = directory, directories.insert(path).inserted {
-                guard !files.contains(path) else {
-                    throw refused("\(path) is a file and also the directory of \(entry.path)")
+        for path in paths {
+            var directory = path.parent
+            while let above = directory, directories.insert(above).inserted {
+                guard !names.contains(above) else {
+                    throw refused("\(above) is a file or a link and also the directory of \(path)")
                 }
-                directory = path.parent
+                guard directories.count <= limits.directories else {
+                    throw refused("it has more than \(limits.directories) directories")
+                }
+                directory = above.parent
             }
+        }
+    }
+
+    /// Where a link may lead that does not stay in the release: to programs and libraries that each node has.
+    static let systemDirectories = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/opt/"]
+
+    /// Why a target is none that a link of a release may have, as the end of the sentence "the link … "; `nil` when it is one.
+    ///
+    /// `..` may only stand at its beginning: after a name it could mean the parent of wherever another link leads to. Nothing lies
+    /// beneath a link, so the directory of this one is a real one, and what its `..` lead to is known.
+    static func problem(with target: String, of path: BundlePath) -> String? {
+        guard !target.isEmpty, target.utf8.count <= BundlePath.maximumBytes,
+            target.utf8.allSatisfy({ $0 >= 32 && $0 != 127 })
+        else { return "leads to an empty, long or unprintable name" }
+        let parts = target.utf8.split(separator: 47).map { Substring($0) }
+        if target.utf8.first == 47 {
+            guard !parts.contains(".."), systemDirectories.contains(where: target.hasPrefix) else {
+                return "leads out of the bundle, to \(shown(target))"
+            }
+            return nil
+        }
+        let up = parts.prefix { $0 == ".." || $0 == "." }
+        guard !parts.dropFirst(up.count).contains("..") else {
+            return "leads to \(shown(target)), with .. after a name"
+        }
+        guard up.count(where: { $0 == ".." }) <= path.parents.count else {
+            return "leads out of the bundle, to \(shown(target))"
+        }
+        return nil
+    }
+
+    private static func check(_ link: Link) throws(ReleaseFailure) {
+        if let problem = problem(with: link.target, of: link.path) {
+            throw refused("the link \(link.path) \(problem)")
         }
     }
 

@@ -8,6 +8,8 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
     public let text: String
 
     public static let maximumBytes = 512
+    /// Directories above one file. Package managers nest a dozen deep; each level of a hostile path costs memory on every node.
+    public static let maximumDepth = 64
 
     /// - Throws: the reason, as the end of the sentence "the path … ".
     public init(_ text: String) throws(Reason) {
@@ -19,6 +21,9 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
             throw Reason("has a control character")
         }
         guard !text.utf8.starts(with: "/".utf8) else { throw Reason("is absolute") }
+        guard text.utf8.count(where: { $0 == 47 }) <= BundlePath.maximumDepth else {
+            throw Reason("lies more than \(BundlePath.maximumDepth) directories deep")
+        }
         for component in text.utf8.split(separator: 47, omittingEmptySubsequences: false) {
             guard !component.isEmpty else { throw Reason("has an empty component") }
             guard !component.elementsEqual(".".utf8), !component.elementsEqual("..".utf8) else {
@@ -64,7 +69,9 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
     }
 
     public func hash(into hasher: inout Hasher) {
-        for byte in text.utf8 { hasher.combine(byte) }
+        // SAFETY: the bytes are read during the call only. In one piece: a manifest has a hundred thousand paths.
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
         hasher.combine(UInt8(255))
     }
 }

@@ -36,6 +36,9 @@ struct FileSystem: Sendable {
         return Status(result)
     }
 
+    /// Whether something is there, links followed to their end.
+    func isReachable(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
     /// The names in a directory, sorted bytewise, without `.` and `..`; empty when there is no such directory.
     func names(in directory: String) throws(ReleaseFailure) -> [String] {
         var names: [String] = []

@@ -11,6 +11,8 @@ struct ReleaseLayout: Sendable {
     var staging: String { "\(root)/staging" }
     var activations: String { "\(root)/activations" }
     var assets: String { "\(root)/assets" }
+    /// What all releases have in common; made and filled by people.
+    var shared: String { "\(root)/shared" }
     var current: String { "\(root)/current" }
     var nextCurrent: String { "\(root)/.current.next" }
 

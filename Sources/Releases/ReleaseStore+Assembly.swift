@@ -20,16 +20,27 @@ extension ReleaseStore {
         var copies = copies
         var directories: [BundlePath] = []
         var made: Set<BundlePath> = []
-        for entry in manifest.entries {
+        for entry in manifest.entries where !isShared(entry.path) {
             for directory in entry.path.parents where made.insert(directory).inserted {
                 try files.makeDirectory("\(top)/files/\(directory)", mode: 0o755)
                 directories.append(directory)
             }
             try place(entry, at: "\(top)/files/\(entry.path)", &copies)
         }
+        // Last, so that nothing is ever written through one.
+        for link in manifest.links where !isShared(link.path) {
+            for directory in link.path.parents where made.insert(directory).inserted {
+                try files.makeDirectory("\(top)/files/\(directory)", mode: 0o755)
+                directories.append(directory)
+            }
+            try files.symbolicLink(to: link.target, at: "\(top)/files/\(link.path)")
+        }
+        try linkShared(in: "\(top)/files", &made, &directories)
         // After all of them were written, because then one commit of the file system's journal serves many of these.
         for entry in manifest.entries
-        where copies[entry.digest]?.contains(layout.blob(entry.digest)) == true {
+        where !isShared(entry.path)
+            && copies[entry.digest]?.contains(layout.blob(entry.digest)) == true
+        {
             try files.sync("\(top)/files/\(entry.path)")
         }
         for directory in directories.reversed() { try files.sync("\(top)/files/\(directory)") }
@@ -86,7 +97,16 @@ extension ReleaseStore {
     public func verify(_ release: ReleaseReference) async throws(ReleaseFailure) -> Verification {
         let manifest = try manifest(of: release)
         var report = Verification(damages: [], unexpected: [])
-        for entry in manifest.entries where report.damages.count < 100 {
+        for link in manifest.links where report.damages.count < 100 && !isShared(link.path) {
+            let path = "\(filesDirectory(of: release))/\(link.path)"
+            let kind = try files.status(path)?.kind
+            let target = kind == .link ? try files.target(ofLink: path) : nil
+            if target != link.target {
+                report.damages.append("\(link.path): it is not the link that it was")
+            }
+        }
+        for entry in manifest.entries
+        where report.damages.count < 100 && !isShared(entry.path) {
             if let damage = try damage(
                 to: entry, at: "\(filesDirectory(of: release))/\(entry.path)")
             {
@@ -94,7 +114,9 @@ extension ReleaseStore {
             }
             await Task.yield()
         }
-        let known = Set(manifest.entries.map(\.path.text))
+        let known = Set(
+            manifest.entries.map(\.path.text) + manifest.links.map(\.path.text)
+                + configuration.shared.map(\.text))
         try collectUnexpected(in: filesDirectory(of: release), "", known, &report.unexpected)
         return report
     }

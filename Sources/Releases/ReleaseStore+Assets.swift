@@ -4,50 +4,50 @@ internal import UpgradeModel
 
 /// The pool: one directory with the assets of every staged release, under their paths beneath the assets directory.
 ///
-/// A page that was loaded before the flip finds its assets there after it. That only works when a name stands for one content,
-/// so a release whose asset has the name of another release's asset and other content is refused.
+/// A page that was loaded before the flip finds its assets there after it. That only works when a name stands for one content. A name
+/// that carries a digest does, so one with other content is refused: its build is broken. Others (`site.css` beside
+/// `site.55e7cbb9ba48.css`, a `staticfiles.json`) are the release's own: the pool keeps the first content that it saw, and a proxy
+/// looks into the current release before the pool.
 extension ReleaseStore {
     func checkAssets(of manifest: BundleManifest) throws(ReleaseFailure) {
-        guard let directory = manifest.assets else { return }
+        guard manifest.assets != nil else { return }
         let identifier = manifest.reference.identifier
         var wanted: [BundlePath: Digest] = [:]
-        var parents: Set<BundlePath> = []
-        for (path, entry) in manifest.assetEntries {
+        for (path, entry) in manifest.assetEntries where path.carriesDigest {
             wanted[path] = entry.digest
-            parents.formUnion(path.parents)
         }
-        try forEachStaged { other, otherManifest throws(ReleaseFailure) in
+        var conflicts: [String] = []
+        try forEachStaged { other, otherManifest in
             guard other != identifier else { return }
             for (path, entry) in otherManifest.assetEntries {
-                let isOtherContent = wanted[path].map { $0 != entry.digest } ?? false
-                let isOtherKind =
-                    parents.contains(path) || path.parents.contains { wanted[$0] != nil }
-                guard isOtherContent || isOtherKind else { continue }
-                let own =
-                    isOtherContent
-                    ? path
-                    : wanted.keys.filter {
-                        $0.relative(to: path) != nil || path.relative(to: $0) != nil
-                    }.min()
-                throw ReleaseFailure(
-                    .assetConflict,
-                    "the asset \(directory)/\(own ?? path) of \(identifier) is in conflict with \(entry.path) of \(other), "
-                        + "which browsers may still ask for: "
-                        + (isOtherContent
-                            ? "same name, other content" : "one is a file, the other a directory")
-                        + "; put a hash of the content into the name, or keep the file out of \(directory)"
-                )
+                guard let own = wanted[path], own != entry.digest else { continue }
+                conflicts.append("\(path) (as in \(other))")
+                wanted[path] = nil
             }
         }
+        guard !conflicts.isEmpty else { return }
+        let listed = conflicts.prefix(20).joined(separator: ", ")
+        throw ReleaseFailure(
+            .assetConflict,
+            "\(conflicts.count) assets of \(identifier) have a digest in their name and other content than the asset of that name "
+                + "which browsers may still ask for: \(listed)\(conflicts.count > 20 ? " and more" : ""); build them anew, so that the "
+                + "name changes with the content")
     }
 
-    /// Links the assets of a release into the pool. `checkAssets` has passed, so what is in the way belongs to nobody.
+    /// Links the assets of a release into the pool.
     ///
     /// - Parameter source: the directory with the release's files.
     func poolAssets(of manifest: BundleManifest, from source: String) throws(ReleaseFailure) {
         var touched: Set<String> = []
         var made: Set<BundlePath> = []
-        for (path, entry) in manifest.assetEntries {
+        let others = try assetsOfOthers(than: manifest)
+        for (path, entry) in manifest.assetEntries where !isShared(entry.path) {
+            // Whose name it is first, keeps it; and a file never takes the place of another release's directory.
+            if others.files.contains(path) || others.directories.contains(path)
+                || path.parents.contains(where: others.files.contains)
+            {
+                continue
+            }
             for parent in path.parents where made.insert(parent).inserted {
                 let location = "\(layout.assets)/\(parent)"
                 let kind = try files.status(location)?.kind
@@ -68,6 +68,25 @@ extension ReleaseStore {
             touched.insert(path.parent.map { "\(layout.assets)/\($0)" } ?? layout.assets)
         }
         for directory in touched.sorted().reversed() { try files.sync(directory) }
+    }
+
+    /// The names in the pool that other staged releases have there already.
+    private func assetsOfOthers(
+        than manifest: BundleManifest
+    ) throws(ReleaseFailure) -> (files: Set<BundlePath>, directories: Set<BundlePath>) {
+        var files: Set<BundlePath> = []
+        var directories: Set<BundlePath> = []
+        let own = manifest.reference.identifier
+        let contents = Dictionary(
+            manifest.assetEntries.map { ($0.path, $0.entry.digest) }, uniquingKeysWith: { $1 })
+        try forEachStaged { other, otherManifest in
+            guard other != own else { return }
+            for (path, entry) in otherManifest.assetEntries {
+                if contents[path] != entry.digest { files.insert(path) }
+                directories.formUnion(path.parents)
+            }
+        }
+        return (files, directories)
     }
 
     private func isSame(
@@ -115,5 +134,26 @@ extension ReleaseStore {
             }
         }
         return count
+    }
+}
+
+extension BundlePath {
+    /// Whether the file's name has a version or a digest of any length.
+    var carriesNumber: Bool {
+        let name = text.utf8.split(separator: 47).last ?? text.utf8[...]
+        return name.contains { (48...57).contains($0) }
+    }
+
+    /// Whether the file's name says its content: a part of eight or more hexadecimal digits, not all of them decimal (which would be a
+    /// date or a number), as bundlers, Sprockets, Propshaft and Django's ManifestStaticFilesStorage make them.
+    var carriesDigest: Bool {
+        let name = text.utf8.split(separator: 47).last ?? text.utf8[...]
+        return name.split(whereSeparator: { [45, 46, 95].contains($0) }).contains { part in
+            part.count >= 8
+                && part.allSatisfy {
+                    (48...57).contains($0) || (97...102).contains($0) || (65...70).contains($0)
+                } && !part.allSatisfy { (48...57).contains($0) }
+                && part.contains { (48...57).contains($0) }
+        }
     }
 }

@@ -73,6 +73,7 @@ extension ReleaseStore {
                 "the socket path \(socket) has more than 107 bytes; shorten the release's name or the template"
             )
         }
+        try checkShared()
         try checkAssets(of: manifest)
         return manifest
     }
@@ -111,7 +112,8 @@ extension ReleaseStore {
         var copies: [Digest: [String]] = [:]
         var found: Set<Kind> = []
         try forEachStaged { identifier, other throws(ReleaseFailure) in
-            for entry in other.entries where wanted.contains(entry.digest) {
+            for entry in other.entries where wanted.contains(entry.digest) && !isShared(entry.path)
+            {
                 // One good copy of each kind (plain, executable) is enough.
                 let kind = Kind(digest: entry.digest, isExecutable: entry.isExecutable)
                 guard !found.contains(kind) else { continue }

@@ -15,6 +15,8 @@ public actor ReleaseStore {
         /// The socket of a release's application, with `{release}` for ``UpgradeModel/ReleaseReference/identifier``.
         public var socketTemplate: String
         public var limits: BundleManifest.Limits
+        /// Paths in a release that lead to `shared` beneath the root instead.
+        public var shared: [BundlePath]
         /// Bytes that must be left on the disk when everything has been fetched.
         public var reservedBytes: Int64
         /// Blobs fetched at once.
@@ -22,13 +24,14 @@ public actor ReleaseStore {
 
         public init(
             root: String, socketTemplate: String = "/run/sluice/app/{release}.sock",
-            limits: BundleManifest.Limits = BundleManifest.Limits(),
+            limits: BundleManifest.Limits = BundleManifest.Limits(), shared: [BundlePath] = [],
             reservedBytes: Int64 = 64 << 20,
             parallelFetches: Int = 4
         ) {
             self.root = root
             self.socketTemplate = socketTemplate
             self.limits = limits
+            self.shared = shared
             self.reservedBytes = reservedBytes
             self.parallelFetches = parallelFetches
         }

@@ -85,13 +85,17 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
             ("two sizes of one digest", with([good, "f \(digest) 7 b"], size: 13), "another size"),
             ("bad digest", with(["f \(digest.dropLast()) 6 a"]), "hexadecimal"),
             ("upper-case digest", with(["f \(digest.uppercased()) 6 a"]), "hexadecimal"),
-            ("link", with(["l \(digest) 6 a"]), "\"f\" or \"x\""),
+            ("link", with(["l \(digest) 6 a"]), "bytes of a target"),
             ("device", with(["c \(digest) 6 a"]), "\"f\" or \"x\""),
             ("cut off", with([good], count: 2), "cut off"),
             ("more than it says", with([good, "f \(digest) 6 b"], count: 1, size: 6), "canonical"),
             ("too many entries", with([good], count: 100_001), "100000"),
             ("no entries", with([]), "no file"),
-            ("other version", with([good]).replacing("bundle 1", with: "bundle 2"), "newer"),
+            ("other version", with([good]).replacing("bundle 1", with: "bundle 3"), "newer"),
+            (
+                "version without need",
+                with([good]).replacing("bundle 1", with: "bundle 2"), "canonical"
+            ),
             (
                 "unsafe name", with([good]).replacing("release v2", with: "release ../v2"),
                 "release name"

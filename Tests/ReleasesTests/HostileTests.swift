@@ -99,17 +99,37 @@ import UpgradeModel
     }
 
     @Test(
-        "an asset that would take another release's name is refused with nothing changed",
-        arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
-    func assets(path: String) async throws {
-        let release = try TestRelease("v2", [path: "new", "app": "two"], assets: "static")
+        "assets whose digest stands for another content are refused, all at once, with nothing changed"
+    )
+    func assets() async throws {
+        try await store.stage(
+            try TestRelease(
+                "v2", ["static/a.0123abcd.js": "1", "static/b-89abcdef.css": "1"], assets: "static")
+        )
+        let before = try listing(directory.path)
+        let release = try TestRelease(
+            "v3", ["static/a.0123abcd.js": "2", "static/b-89abcdef.css": "2"], assets: "static")
         let source = MemorySource(release.blobs)
         let error = await failure { try await store.stage(release, from: source) }
         #expect(error?.code == .assetConflict)
-        #expect(error?.message.contains(path) == true)
-        #expect(error?.message.contains("hash") == true)
+        #expect(error?.message.contains("2 assets of v3") == true)
+        #expect(error?.message.contains("a.0123abcd.js (as in v2") == true)
+        #expect(error?.message.contains("b-89abcdef.css") == true)
         #expect(source.calls.isEmpty)
         #expect(try listing(directory.path) == before)
+    }
+
+    @Test(
+        "an asset without a digest is the release's own: it takes no other release's name in the pool",
+        arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
+    func ownAssets(path: String) async throws {
+        try await store.stage(
+            try TestRelease(
+                "v2", [path: "new", "static/app.0123abcd.js": "js", "app": "two"], assets: "static")
+        )
+        #expect(try ReleasesTests.content("\(root)/assets/logo.svg") == "old")
+        #expect(try ReleasesTests.content("\(root)/assets/app.0123abcd.js") == "js")
+        #expect(try FileSystem().status("\(root)/assets/sub")?.kind == .directory)
     }
 
     @Test("an asset of the same name and content, or a file outside the assets, is no conflict")
