@@ -6,6 +6,7 @@ import Files
 import FoundationEssentials
 import Glibc
 import Releases
+import Synchronization
 import UpgradeModel
 
 extension AgentCommand {
@@ -52,6 +53,10 @@ extension AgentCommand {
                     print("files   \(adopted.directory)")
                     print("socket  \(adopted.socket)")
                 }
+            } catch let refusal as Bundle.Refusal {
+                // As `sluice bundle` ends.
+                printError("\(refusal)")
+                throw ExitCode(3)
             } catch {
                 printError("\(error)")
                 throw ExitCode(1)
@@ -61,12 +66,18 @@ extension AgentCommand {
         private func adopt(_ name: ReleaseName, _ configuration: AgentConfiguration) async throws
             -> Adopted
         {
+            try refuseAnotherToolsLayout(in: configuration.directories.app)
+            let said = Progress()
+            let bundle = try Bundle.read(
+                directory: bundle, name: name, assets: assets,
+                leavingOut: configuration.releases.shared
+            ) { said.say("reading the bundle: \($0) files") }
+            for warning in bundle.warnings { printError("\(warning)") }
             try makeDirectory(configuration.directories.state, mode: 0o700)
             try makeDirectory(configuration.actionOutput, mode: 0o700)
             // Holds the lock of a running agent.
             let journal = try AgentJournal.open(configuration.journal)
             defer { withExtendedLifetime(journal) {} }
-            let bundle = try Bundle.read(directory: bundle, name: name, assets: assets)
             let reference = bundle.manifest.reference
             let store = try ReleaseStore(configuration.releases)
             let current = try await store.current()
@@ -76,8 +87,11 @@ extension AgentCommand {
                 )
             }
             try await store.stage(
-                manifest: bundle.manifest.encoded, as: reference, from: BundleBlobs(bundle: bundle))
-            try await run(action, for: reference, store, configuration)
+                manifest: bundle.manifest.encoded, as: reference, from: BundleBlobs(bundle: bundle)
+            ) {
+                said.say("copying: \($0.bytesDone / 1_000_000) of \($0.bytesTotal / 1_000_000) MB")
+            }
+            try await run(action, for: reference, store, configuration, said)
             let generation =
                 if let current { current.generation } else { try await store.nextGeneration() }
             _ = try await store.activate(reference, generation: generation)
@@ -88,7 +102,7 @@ extension AgentCommand {
 
         private func run(
             _ names: [String], for release: ReleaseReference, _ store: ReleaseStore,
-            _ configuration: AgentConfiguration
+            _ configuration: AgentConfiguration, _ said: Progress
         ) async throws {
             let runner = ActionRunner(outputDirectory: configuration.actionOutput)
             for text in names {
@@ -106,10 +120,44 @@ extension AgentCommand {
                     run: nil,
                     release: release, releaseDirectory: store.filesDirectory(of: release),
                     socket: store.socketPath(of: release))
+                said.say("running \(text), for at most \(action.timeout)")
                 let outcome = await runner.run(action, context)
                 guard outcome.state == .done else {
                     throw SystemFailure(
                         "the action \(text): \(outcome.state.rawValue): \(outcome.output)")
+                }
+            }
+            guard let last = names.last.flatMap({ ActionName(rawValue: $0) }),
+                let action = configuration.actions[last], action.awaitsSocket,
+                configuration.applicationSocket != nil
+            else { return }
+            said.say("waiting until \(release.name) answers, for at most \(action.timeout)")
+            let watch = ReleaseWatch(configuration: configuration, store: store)
+            if let reason = await watch.reasonNotToAnswer(
+                release, within: .milliseconds(action.timeout.milliseconds))
+            {
+                throw SystemFailure(reason)
+            }
+        }
+
+        /// Before anything is made: a `current` or `releases` of another tool is neither taken for ours nor changed.
+        private func refuseAnotherToolsLayout(in app: String) throws(SystemFailure) {
+            let advice =
+                "; give `directories.app` a directory of Sluice's own, such as \(app)-sluice, and adopt what is served now from where it "
+                + "is: --bundle \(app)/current. What that tool links into its releases (shared/…) goes into `application.shared`"
+            if let target = try? linkTarget(app + "/current") {
+                guard target.hasPrefix("activations/") else {
+                    throw SystemFailure(
+                        "\(app)/current is a link to \(target), as Capistrano and Deployer make it\(advice)"
+                    )
+                }
+            } else if access(app + "/current", F_OK) == 0 {
+                throw SystemFailure("\(app)/current is there and is not Sluice's\(advice)")
+            }
+            for name in (try? directoryNames(app + "/releases")) ?? [] {
+                let release = "\(app)/releases/\(String(decoding: name, as: UTF8.self))"
+                guard access(release + "/manifest", F_OK) == 0 else {
+                    throw SystemFailure("\(release) is no release of Sluice's\(advice)")
                 }
             }
         }
@@ -118,13 +166,18 @@ extension AgentCommand {
 
 /// The blobs of a bundle on this machine.
 private struct BundleBlobs: BlobSource {
-    var bundle: Bundle
+    private let files: [Digest: String]
+
+    init(bundle: Bundle) {
+        files = Dictionary(
+            bundle.manifest.entries.map { ($0.digest, bundle.file(of: $0)) },
+            uniquingKeysWith: { first, _ in first })
+    }
 
     func fetch(_ digest: Digest, from offset: Int64, into sink: BlobSink) async throws {
-        guard let entry = bundle.manifest.entries.first(where: { $0.digest == digest }) else {
+        guard let path = files[digest] else {
             throw SystemFailure("the bundle has no file with the digest \(digest)")
         }
-        let path = bundle.file(of: entry)
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
         defer { close(descriptor) }
@@ -143,5 +196,19 @@ private struct BundleBlobs: BlobSource {
                 )
             else { return }
         }
+    }
+}
+
+/// Says what goes on to whoever waits for more than two seconds, every two seconds.
+private final class Progress: Sendable {
+    private let last = Mutex(ContinuousClock.now)
+
+    func say(_ text: String) {
+        let isDue = last.withLock { last in
+            guard ContinuousClock.now - last >= .seconds(2) else { return false }
+            last = .now
+            return true
+        }
+        if isDue { printError(text) }
     }
 }

@@ -61,6 +61,19 @@ struct HealthProber: Sendable {
         return (true, "\(check.path) answered \(response.status)")
     }
 
+    /// - Returns: `nil` when anything is answered over HTTP.
+    func trouble(asking check: HealthCheck, at socket: String) async -> String? {
+        guard let request = request(check, applicationSocket: socket) else { return nil }
+        let client = CurlClient()
+        defer { client.close() }
+        do throws(HTTPFailure) {
+            _ = try await client.perform(request)
+            return nil
+        } catch {
+            return error.message
+        }
+    }
+
     private func request(_ check: HealthCheck, applicationSocket: String?) -> HTTPRequest? {
         var request = HTTPRequest(
             .get, "http://\(check.host)\(check.path)",

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AgentSettings
+import HostWork
+import Releases
+import UpgradeModel
+
+/// Whether a release that was started is there: what `gunicorn --daemon` ends with says nothing of the application.
+struct ReleaseWatch: Sendable {
+    var configuration: AgentConfiguration
+    var store: ReleaseStore
+    var prober = HealthProber()
+
+    /// Waits until a release answers at its socket.
+    ///
+    /// With a health check that asks there, any answer over HTTP counts: what it says is the rollout's to judge, and a release that
+    /// refuses the old schema has to wait for its own. Without one, a connection that is taken, twice.
+    ///
+    /// - Parameter limit: how long it may take; ends earlier when no process of the release is left.
+    /// - Returns: `nil` when it answers; otherwise what is wrong.
+    func reasonNotToAnswer(_ release: ReleaseReference, within limit: Duration) async -> String? {
+        let socket = store.socketPath(of: release)
+        let begin = ContinuousClock.now
+        let processes = ReleaseProcesses(of: store.footprint(of: release), others: [])
+        var good = 0
+        var trouble = ""
+        var absent = 0
+        while !Task.isCancelled {
+            if let found = await self.trouble(at: socket, release) {
+                trouble = found
+                good = 0
+            } else {
+                good += 1
+                if good == 2 { return nil }
+            }
+            absent = good == 0 && processes.census().processes == 0 ? absent + 1 : 0
+            // A daemon may be between its parent's end and its own name for a moment.
+            if absent >= 10 {
+                return
+                    "no process of \(release.name) is left, and nothing answers at \(socket) (\(trouble)); the application's own log "
+                    + "says why it ended"
+            }
+            if ContinuousClock.now - begin > limit {
+                return
+                    "\(release.name) does not answer at \(socket) within \(limit) (\(trouble)); the application's own log says why, or let the "
+                    + "last action of `rollout.warm` start it (`awaits_socket: false` in \(configuration.file) when it starts elsewhere)"
+            }
+            try? await Task.sleep(for: .milliseconds(200))
+        }
+        return "cancelled"
+    }
+
+    private func trouble(at socket: String, _ release: ReleaseReference) async -> String? {
+        if let reason = reasonNotToConnect(to: socket) { return reason }
+        let check = configuration.health.sorted { $0.key.rawValue < $1.key.rawValue }
+            .first { $0.value.destination == .applicationSocket }?.value
+        guard let check else { return nil }
+        return await prober.trouble(asking: check, at: socket)
+    }
+}

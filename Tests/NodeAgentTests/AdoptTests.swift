@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AgentSettings
+import FoundationEssentials
+import Glibc
+import HostWork
+import Releases
+import Testing
+import TestSupport
+import UpgradeModel
+
+@testable import NodeAgent
+
+/// `sluice-agent adopt` with applications as people run them, and on nodes that another tool has served.
+@Suite(.serialized, .timeLimit(.minutes(5))) struct AdoptTests {
+    let coordinator: FakeCoordinator
+    init() throws { coordinator = try FakeCoordinator() }
+
+    private static let scripts = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../../agents/start").standardized.path()
+
+    private func adopt(
+        _ node: TestNode, _ bundle: String, _ arguments: [String] = []
+    ) async throws -> (status: Int32?, output: String) {
+        try await AgentProcess.run(
+            node,
+            ["adopt", "--release", "v1", "--bundle", bundle]
+                + arguments)
+    }
+
+    private func bundle(_ node: TestNode, _ files: [String: String]) throws -> String {
+        try node.bundle("v1", files).directory
+    }
+
+    /// Ends what an action has started.
+    private func end(_ node: TestNode) async throws {
+        let store = try ReleaseStore(node.configuration.releases)
+        for release in try await store.staged() {
+            let processes = ReleaseProcesses(of: store.footprint(of: release), others: [])
+            #expect(await processes.end().problem == nil)
+        }
+    }
+
+    /// Each start script that is shipped, with the smallest application of its kind.
+    @Test(arguments: [
+        (
+            "gunicorn", "wsgi:application", "/usr/bin/gunicorn",
+            ["wsgi.py": "def application(e, start):\n    start('200 OK', [])\n    return [b'ok']\n"]
+        ),
+        (
+            "node", "server.js", "/usr/bin/node",
+            [
+                "server.js":
+                    "require('http').createServer((q, a) => a.end('ok')).listen(process.env.SLUICE_SOCKET)"
+            ]
+        ),
+        (
+            "puma", "", "/usr/bin/puma",
+            ["config.ru": "run ->(env) { [200, {}, ['ok']] }\n"]
+        ),
+        ("php-fpm", "", "/usr/sbin/php-fpm8.2", ["index.php": "ok"]),
+    ])
+    func aStartScriptStartsARelease(
+        _ script: String, _ argument: String, _ program: String, _ files: [String: String]
+    ) async throws {
+        guard access(program, X_OK) == 0 else { return }
+        let health =
+            script == "php-fpm"
+            ? "" : "health:\n  page: {socket: \"{socket}\", header: {ignore: true}}\n"
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  start-app:
+                    command: [\(AdoptTests.scripts)/\(script), start\(argument.isEmpty ? "" : ", \"\(argument)\"")]
+                    timeout: 30s
+                  stop-app: {command: [\(AdoptTests.scripts)/\(script), stop], timeout: 20s}
+                \(health)
+                """)
+        let directory = try bundle(node, files)
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status == 0, "\(adopted.output)")
+        #expect(adopted.output.contains("v1 is current as generation 1"))
+        // Safe to repeat, and the script finds that it runs already.
+        #expect(try await adopt(node, directory, ["--action", "start-app"]).status == 0)
+
+        let store = try ReleaseStore(node.configuration.releases)
+        let release = try #require(try await store.current()).release
+        let processes = ReleaseProcesses(of: store.footprint(of: release), others: [])
+        #expect(processes.census().processes > 0, "its processes are known")
+        #expect(await processes.freeze().problem == nil)
+        #expect(await processes.thaw().problem == nil)
+        // The stop script after the agent has ended what was frozen, and after that once more.
+        let stop = try #require(node.configuration.actions[ActionName(unchecked: "stop-app")])
+        let context = ActionRunner.Context(
+            identity: identity("stop"), run: nil, release: release,
+            releaseDirectory: store.filesDirectory(of: release),
+            socket: store.socketPath(of: release))
+        let runner = ActionRunner(outputDirectory: node.configuration.actionOutput)
+        #expect(await runner.run(stop, context).state == .done)
+        #expect(processes.census().processes == 0)
+        #expect(await runner.run(stop, context).state == .done)
+    }
+
+    /// One whose master ends with it, and one whose master starts it again and again.
+    @Test(arguments: [
+        ("raise RuntimeError('no database')", "no process of v1 is left"),
+        ("raise SystemExit('no database')", "v1 does not answer at"),
+    ])
+    func anApplicationThatDiesAfterItsDaemonIsMadeIsFound(_ code: String, _ words: String)
+        async throws
+    {
+        guard access("/usr/bin/gunicorn", X_OK) == 0 else { return }
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  start-app:
+                    command: [/bin/sh, -c, 'cd "$SLUICE_RELEASE_DIR" && exec gunicorn --daemon --bind "unix:$SLUICE_SOCKET" wsgi:application']
+                    timeout: 12s
+                health:
+                  page: {socket: "{socket}", header: {ignore: true}}
+                """)
+        let directory = try bundle(node, ["wsgi.py": code])
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status == 1)
+        #expect(adopted.output.contains(words), "\(adopted.output)")
+        #expect(try await ReleaseStore(node.configuration.releases).current() == nil)
+        try await end(node)
+    }
+
+    @Test func anActionThatStartsNothingMaySaySo() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  fill-cache: {command: [/bin/true], awaits_socket: false}
+                  start-app: {command: [/bin/true], timeout: 500ms}
+                """)
+        let directory = try bundle(node, ["a": "1"])
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status == 1 && adopted.output.contains("does not answer at"))
+        #expect(try await adopt(node, directory, ["--action", "fill-cache"]).status == 0)
+    }
+
+    @Test(arguments: ["link", "directory", "releases"])
+    func anotherToolsLayoutIsRefusedBeforeAnythingIsMade(_ kind: String) async throws {
+        let node = try TestNode(coordinator)
+        let app = node.root + "/app"
+        let files = FileManager.default
+        try files.createDirectory(
+            atPath: app + "/releases/20260101120000", withIntermediateDirectories: true)
+        switch kind {
+        case "link":
+            try files.createSymbolicLink(
+                atPath: app + "/current", withDestinationPath: "releases/20260101120000")
+        case "directory":
+            try files.createDirectory(
+                atPath: app + "/current", withIntermediateDirectories: false)
+        default: break
+        }
+        let before = try files.subpathsOfDirectory(atPath: app).sorted()
+        let adopted = try await adopt(node, try bundle(node, ["a": "1"]))
+        #expect(adopted.status == 1)
+        #expect(adopted.output.contains("\(app)-sluice"), "\(adopted.output)")
+        #expect(try files.subpathsOfDirectory(atPath: app).sorted() == before)
+        #expect(!files.fileExists(atPath: node.configuration.journal))
+    }
+
+    @Test func aBundleThatIsNoneEndsAsTheBundleCommandDoes() async throws {
+        let node = try TestNode(coordinator)
+        let adopted = try await adopt(node, node.root + "/nowhere")
+        #expect(adopted.status == 3 && adopted.output.contains("[bundle-missing]"))
+    }
+
+    @Test func whatTheNodeSharesIsLinkedIntoWhatIsAdopted() async throws {
+        let node = try TestNode(coordinator)
+        let text = try String(contentsOfFile: node.configurationFile, encoding: .utf8)
+        try write(
+            text.replacing(
+                "application:\n", with: "application:\n  shared: [log, public/uploads]\n"),
+            to: node.configurationFile, mode: 0o600)
+        let shared = node.root + "/app/shared"
+        for path in ["log", "public/uploads"] {
+            try FileManager.default.createDirectory(
+                atPath: "\(shared)/\(path)", withIntermediateDirectories: true)
+        }
+        // As Capistrano leaves it: a link to the directory outside.
+        let directory = try bundle(node, ["a": "1", "public/index": "x"])
+        #expect(symlink("/var/www/shared/log", directory + "/log") == 0)
+        let adopted = try await adopt(node, directory)
+        #expect(adopted.status == 0, "\(adopted.output)")
+        let files = node.root + "/app/current/files"
+        let link = try FileManager.default.destinationOfSymbolicLink(atPath: files + "/log")
+        #expect(link == shared + "/log")
+    }
+
+    @Test(arguments: ["agent.yaml", "program", "directory"])
+    func whatOthersMayChangeIsRefused(_ what: String) async throws {
+        let node = try TestNode(
+            coordinator, extra: "actions:\n  act: {command: [ROOT/bin/act]}\n")
+        try FileManager.default.createDirectory(
+            atPath: node.root + "/bin", withIntermediateDirectories: true)
+        try write("#!/bin/sh\n", to: node.root + "/bin/act", mode: 0o755)
+        let check = ["check"]
+        #expect(try await AgentProcess.run(node, check).status == 0)
+        let place =
+            switch what {
+            case "agent.yaml": node.configurationFile
+            case "program": node.root + "/bin/act"
+            default: node.root + "/bin"
+            }
+        #expect(chmod(place, 0o777) == 0)
+        let said = try await AgentProcess.run(node, check)
+        #expect(said.status == 1)
+        #expect(
+            said.output.contains("others may write \(place); chmod go-w \(place)"), "\(said.output)"
+        )
+    }
+
+    @Test func aCoordinatorsWordsDoNotReachTheTerminalRaw() {
+        var report = LocalReport(
+            node: nil, coordinator: "http://c", now: Instant(milliseconds: 0), lastAnswer: nil,
+            trouble: "x\u{1B}]0;owned\u{7}\r\nALARM forged", run: nil,
+            status: NodeStatus(
+                epoch: .zero, revision: 0, boot: "b", sequence: 0, agentVersion: "0",
+                gate: GateObservation(), lease: .open, staged: [], staging: nil, active: nil,
+                service: .in, tasks: [], health: nil, failures: [], diskFree: 0),
+            alarms: [])
+        report.status.breakGlass = "y\u{9B}z"
+        #expect(report.text.contains("x�]0;owned�  ALARM forged"))
+        #expect(report.text.contains("y�z"))
+    }
+}
