@@ -16,6 +16,7 @@ struct ProcessStatus: Hashable {
     var name: String
     var state: UInt8
     var parent: Int32
+    var group: Int32
     var hasTerminal: Bool
     var isOfKernel: Bool
 
@@ -40,8 +41,9 @@ extension ProcessStatus {
         else { return nil }
         let fields = bytes[(close + 1)...].split(separator: UInt8(ascii: " "))
             .map { String(decoding: $0, as: UTF8.self) }
-        // Numbered from 3 in the manual: 3 state, 4 ppid, 7 tty_nr, 9 flags, 22 starttime.
+        // Numbered from 3 in the manual: 3 state, 4 ppid, 5 pgrp, 7 tty_nr, 9 flags, 22 starttime.
         guard fields.count > 19, let state = fields[0].utf8.first, let parent = Int32(fields[1]),
+            let group = Int32(fields[2]),
             let terminal = Int32(fields[4]), let flags = UInt32(fields[6]),
             let start = UInt64(fields[19])
         else { return nil }
@@ -49,6 +51,7 @@ extension ProcessStatus {
         name = String(decoding: bytes[(open + 1)..<close], as: UTF8.self)
         self.state = state
         self.parent = parent
+        self.group = group
         hasTerminal = terminal != 0
         isOfKernel = flags & 0x0020_0000 != 0
     }

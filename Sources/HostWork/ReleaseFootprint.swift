@@ -85,6 +85,7 @@ final class ProcessDetails {
         guard let bytes = try? readFile("/proc/\(number)/environ", atMost: 4 << 20) else {
             return [:]
         }
+        guard contains(bytes, "SLUICE_") else { return [:] }
         var values: [Substring: String] = [:]
         for entry in bytes.split(separator: 0) where entry.starts(with: "SLUICE_".utf8) {
             let text = String(decoding: entry, as: UTF8.self)
@@ -131,11 +132,8 @@ final class ProcessDetails {
         guard let bytes = try? readFile("/proc/\(number)/maps", atMost: 16 << 20) else {
             return false
         }
-        let beneath = Array((directory + "/").utf8)
-        return bytes.split(separator: 10).contains { line in
-            guard let path = line.firstIndex(of: UInt8(ascii: "/")) else { return false }
-            return line[path...].starts(with: beneath)
-        }
+        // A path begins after a space.
+        return contains(bytes, " " + directory + "/")
     }
 
     /// Of the unified hierarchy (cgroups(7)).
@@ -145,5 +143,21 @@ final class ProcessDetails {
         }
         return text.split(separator: "\n").first { $0.hasPrefix("0::") }
             .map { String($0.dropFirst(3)) }
+    }
+}
+
+/// Whether a text is somewhere in bytes; hundreds of large tables are looked through while writers wait.
+private func contains(_ bytes: [UInt8], _ text: String) -> Bool {
+    let wanted = Array(text.utf8)
+    guard let first = wanted.first, bytes.count >= wanted.count else { return false }
+    // SAFETY: the search begins at `start` and ends before `last`, behind which as many bytes follow as are compared.
+    return bytes.withUnsafeBytes { buffer in
+        guard var start = buffer.baseAddress else { return false }
+        let last = start + (buffer.count - wanted.count + 1)
+        while start < last, let found = memchr(start, Int32(first), last - start) {
+            if memcmp(found, wanted, wanted.count) == 0 { return true }
+            start = UnsafeRawPointer(found) + 1
+        }
+        return false
     }
 }

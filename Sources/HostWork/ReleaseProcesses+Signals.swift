@@ -26,7 +26,7 @@ extension ReleaseProcesses {
     /// Safe to repeat.
     public func freeze(within limit: Duration = .seconds(10)) async -> SilenceOutcome {
         let deadline = ContinuousClock.now + limit
-        var known = Known()
+        let known = Known()
         var clean = 0
         while true {
             let found = look(known)
@@ -39,8 +39,6 @@ extension ReleaseProcesses {
             // A child that was made while its parent was being stopped is seen by the look after the one that saw the parent stopped.
             clean = isDone ? clean + 1 : 0
             if clean == 2 { return outcome(found, problem(found)) }
-            // The look that proves it reads everything anew.
-            if isDone { known = Known() }
             if ContinuousClock.now >= deadline {
                 let running = found.members.values.filter { !$0.status.isStopped }
                 return outcome(
@@ -74,7 +72,7 @@ extension ReleaseProcesses {
     /// Ends every process of the release without letting it run again: a stopped one never acts upon what waits for it.
     ///
     /// One that runs, because something has started it again, is stopped first.
-    public func end(within limit: Duration = .seconds(10)) async -> SilenceOutcome {
+    public func end(within limit: Duration = .seconds(30)) async -> SilenceOutcome {
         let deadline = ContinuousClock.now + limit
         var known = Known()
         var ended: Set<ProcessIdentity> = []
@@ -87,10 +85,8 @@ extension ReleaseProcesses {
                 send(SIGSTOP, to: member.status.identity)
             }
             if examples.isEmpty { examples = describe(Array(found.members.values)) }
-            for member in found.members.values {
-                send(SIGKILL, to: member.status.identity)
-                ended.insert(member.status.identity)
-            }
+            ended.formUnion(found.members.keys)
+            kill(found)
             clean = found.members.isEmpty ? clean + 1 : 0
             if clean == 1 { known = Known() }
             let problem = problem(found)
@@ -104,6 +100,44 @@ extension ReleaseProcesses {
                     processes: ended.count, problem: problem ?? left, examples: examples)
             }
             try? await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    /// Ends stopped processes so that none of them runs again.
+    ///
+    /// When a process ends whose children are in another group of its session, or the last one that ties its own group to the
+    /// session, the kernel sends SIGHUP and SIGCONT to what is stopped in that group (setpgid(2), "orphaned"): whatever ignores or handles
+    /// SIGHUP would go on. So children come before their parents, and each group is ended by one call, within which the kernel lets
+    /// nobody end.
+    private func kill(_ found: Found) {
+        let byNumber = Dictionary(
+            found.members.values.map { ($0.status.number, $0.status) }, uniquingKeysWith: { $1 })
+        func depth(_ process: ProcessStatus) -> Int {
+            var depth = 0
+            var next = byNumber[process.parent]
+            while let parent = next, depth < 1000 {
+                depth += 1
+                next = byNumber[parent.parent]
+            }
+            return depth
+        }
+        let depths = byNumber.mapValues(depth)
+        let groups = Dictionary(grouping: byNumber.values, by: \.group)
+            .sorted { left, right in
+                let least = { (group: [ProcessStatus]) in
+                    group.map { depths[$0.number] ?? 0 }.min() ?? 0
+                }
+                return (least(left.value), left.key) > (least(right.value), right.key)
+            }
+        for (group, members) in groups {
+            if group > 1, group != getpgrp(), !found.mixedGroups.contains(group) {
+                Glibc.kill(-group, SIGKILL)
+                continue
+            }
+            for member in members.sorted(by: { (depths[$0.number] ?? 0) > (depths[$1.number] ?? 0) }
+            ) {
+                send(SIGKILL, to: member.identity)
+            }
         }
     }
 
@@ -132,7 +166,7 @@ extension ReleaseProcesses {
         guard process.number > 1, process.number != getpid(),
             ProcessStatus(number: process.number)?.identity == process
         else { return }
-        kill(process.number, signal)
+        Glibc.kill(process.number, signal)
     }
 
     private func outcome(_ found: Found, _ problem: String?) -> SilenceOutcome {

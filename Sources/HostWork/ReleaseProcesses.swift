@@ -29,6 +29,8 @@ public struct ReleaseProcesses: Sendable {
         var members: [ProcessIdentity: Member] = [:]
         /// What belongs to this release and to another one as well, so that it can be neither stopped nor left.
         var shared: [Member] = []
+        /// Process groups that have a member which is not of the release.
+        var mixedGroups: Set<Int32> = []
         /// Somebody listens on the release's socket, and no process is seen that does.
         var isListenerHidden = false
     }
@@ -41,10 +43,25 @@ public struct ReleaseProcesses: Sendable {
         var description: String { "\(status.name) \(status.number) (\(mark.rawValue))" }
     }
 
-    /// What earlier looks have read of processes. One that runs another program meanwhile is seen only by a look without it.
+    /// What earlier looks have read of processes, so that the looks of one freeze take milliseconds.
+    ///
+    /// A stranger that has just begun is read anew: it may be a child that is about to run a program of the release.
     final class Known {
         var details: [ProcessIdentity: ProcessDetails] = [:]
         var marks: [ProcessIdentity: ProcessMark?] = [:]
+
+        /// Forgets strangers that were younger than two seconds when they were read.
+        func forgetTheYoung() {
+            var time = timespec()
+            clock_gettime(CLOCK_BOOTTIME, &time)
+            // The kernel counts starts in hundredths of a second (proc_pid_stat(5), sysconf(_SC_CLK_TCK)).
+            let since =
+                UInt64(max(0, time.tv_sec - 2)) * UInt64(max(1, sysconf(Int32(_SC_CLK_TCK))))
+            for (process, mark) in marks where mark == nil && process.start >= since {
+                marks[process] = nil
+                details[process] = nil
+            }
+        }
     }
 
     /// Looks at every process of the machine, or, with what is known of them, at those that are new.
@@ -82,9 +99,13 @@ public struct ReleaseProcesses: Sendable {
             guard let mark = marks[process.number] else { continue }
             found.members[process.identity] = Member(status: process, mark: mark)
         }
+        for process in processes where found.members[process.identity] == nil {
+            found.mixedGroups.insert(process.group)
+        }
         let isSeen = found.members.values.contains {
             details(of: $0.status, known).holds(listeners)
         }
+        known.forgetTheYoung()
         found.isListenerHidden = !listeners.isEmpty && !isSeen && found.shared.isEmpty
         return found
     }

@@ -7,6 +7,8 @@ import os, signal, socket, sys, threading, time
 
 path, directory, mode = sys.argv[1:4]
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+# As servers do, which take it for "read your configuration again".
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 out = os.open(directory + "/written", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
@@ -46,6 +48,8 @@ listener.listen(64)
 if "workers" in mode:
     for _ in range(3):
         if os.fork() == 0:
+            if "groups" in mode:
+                os.setpgid(0, 0)
             write_for_ever()
 if "forks" in mode:
     if os.fork() == 0:

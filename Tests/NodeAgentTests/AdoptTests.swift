@@ -117,7 +117,7 @@ import UpgradeModel
                 actions:
                   start-app:
                     command: [/bin/sh, -c, 'cd "$SLUICE_RELEASE_DIR" && exec gunicorn --daemon --bind "unix:$SLUICE_SOCKET" wsgi:application']
-                    timeout: 12s
+                    timeout: 25s
                 health:
                   page: {socket: "{socket}", header: {ignore: true}}
                 """)
