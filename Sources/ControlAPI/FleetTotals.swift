@@ -29,7 +29,8 @@ public struct FleetTotals: Hashable, Codable, Sendable {
                 if reached { self.reached += 1 }
             }
             guard let gate = row.status?.gate else { continue }
-            add(gate.writesInFlight, to: &writesInFlight)
+            // A proxy that does not say when requests end leaves the number unknown.
+            add(gate.writesInFlight ?? 0, to: &writesInFlight)
             add(gate.writesWaiting, to: &writesWaiting)
             add(gate.writesRefused, to: &writesRefused)
             add(gate.readsWaiting, to: &readsWaiting)
