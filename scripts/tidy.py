@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of scripts/check that read the tree: tidy.py headers|rooms|purity|unsafe|words|links."""
+"""The parts of scripts/check that read the tree: tidy.py headers|rooms|purity|unsafe|names|words|links."""
 
 import json
 import os
@@ -116,6 +116,25 @@ def unsafe():
                    f"beside it and write the new number: python3 scripts/tidy.py unsafe --write")
 
 
+# What a public type inside another may be called in several places: it says nothing without the outer one.
+INNER = {"Kind", "State", "Code", "Reason", "Entry", "Configuration", "Limits", "Failure"}
+TYPE = re.compile(r"^(\s*)public (?:indirect |final |nonisolated )*(?:struct|class|enum|actor|protocol) (\w+)")
+
+
+def names():
+    """One name, one type: no two public types have one name, but for those in INNER inside others."""
+    found = {}
+    for path in tracked("Sources/*.swift"):
+        for number, line in code_lines(path):
+            if match := TYPE.match(line):
+                found.setdefault(match.group(2), []).append((path, number, bool(match.group(1))))
+    for name, places in sorted(found.items()):
+        isInner = name in INNER and all(inside for _, _, inside in places)
+        for path, number, _ in places[1:] if not isInner else []:
+            other, line, _ = places[0]
+            yield f"{path}:{number}: `{name}` is the name of the public type at {other}:{line} as well; call them by what they are"
+
+
 def words():
     for path in tracked():
         if path == "scripts/tidy.py" or path.endswith((".png", ".sqlite")):
@@ -137,7 +156,7 @@ def links():
 
 
 def main():
-    topics = {f.__name__: f for f in (headers, rooms, purity, unsafe, words, links)}
+    topics = {f.__name__: f for f in (headers, rooms, purity, unsafe, names, words, links)}
     if len(sys.argv) < 2 or sys.argv[1] not in topics:
         sys.exit(__doc__)
     findings = list(topics[sys.argv[1]]())

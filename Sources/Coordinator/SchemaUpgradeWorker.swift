@@ -37,7 +37,10 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             SchemaUpgrade.Configuration(
                 address: address, migrations: migrations,
                 stragglers: plan.drain.stragglers == .terminate ? .terminate : .turnBack,
-                drainTimeout: plan.drain.timeout, lockTimeout: assignment.database.lockTimeout))
+                drainTimeout: plan.drain.timeout, lockTimeout: assignment.database.lockTimeout,
+                objectOwner: assignment.database.owner,
+                trustedSuperusers: Set(assignment.database.trusted),
+                mayBeInClear: assignment.database.tls == .optional))
     }
 
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {

@@ -4,15 +4,7 @@ public import UpgradeModel
 
 /// One step of the schema: a file `NNNN_name.up.sql` and perhaps its way back, `NNNN_name.down.sql`.
 public struct Migration: Hashable, Sendable {
-    /// When a migration is applied. The word stands in a comment at the head of the up file: `-- sluice: expand`.
-    public enum Phase: String, Hashable, Sendable, CaseIterable {
-        /// Online, before the write window: what the old code does not notice.
-        case expand
-        /// In the write window, all of them in one transaction. The default.
-        case `switch`
-        /// Online, after the lift: what only the old code still needed.
-        case contract
-    }
+    public typealias Phase = MigrationPhase
 
     /// The digits before the name, such as `0002`: four or more.
     public let version: String

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import UpgradeModel
+
 /// What the comments before the first statement of a file say: `-- sluice: expand transaction=none`.
 public struct MigrationHeader: Hashable, Sendable {
     public var phase: Migration.Phase = .switch

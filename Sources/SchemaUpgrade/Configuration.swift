@@ -36,13 +36,16 @@ extension SchemaUpgrade {
         public var readOnlyDefault: Bool
         /// Superusers whose sessions belong to people or to monitoring. Preflight refuses all other superusers' sessions.
         public var trustedSuperusers: Set<String>
+        /// Whether the connection to a server on another machine may be in clear; otherwise preflight refuses it.
+        public var mayBeInClear: Bool
 
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
-            drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(500),
+            drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(200),
             lockPatience: Span = .seconds(15), reconnectTimeout: Span = .seconds(15),
             objectOwner: String? = nil,
-            readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = []
+            readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
+            mayBeInClear: Bool = false
         ) {
             self.address = address
             self.migrations = migrations
@@ -54,6 +57,7 @@ extension SchemaUpgrade {
             self.objectOwner = objectOwner
             self.readOnlyDefault = readOnlyDefault
             self.trustedSuperusers = trustedSuperusers
+            self.mayBeInClear = mayBeInClear
         }
     }
 }

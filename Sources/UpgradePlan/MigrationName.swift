@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import UpgradeModel
+public import UpgradeModel
 
 /// The name of a migration file, `NNNN_name.up.sql` or `NNNN_name.down.sql`, taken apart.
 ///
 /// Names and headers are all that can be said of migrations without PostgreSQL's parser: what `validate` and
 /// `plan` show. The statements are read by whoever runs them.
 public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvertible {
-    public enum Direction: String, Hashable, Sendable { case up, down }
+    public enum MigrationDirection: String, Hashable, Sendable { case up, down }
 
-    /// When an up-migration runs, as a comment before its first statement says: `-- sluice: expand`.
-    public enum Moment: String, Hashable, Sendable, CaseIterable {
-        /// Before the write window, while everybody writes.
-        case expand
-        /// In the write window; the default.
-        case `switch`
-        /// After the lift.
-        case contract
-    }
+    public typealias Moment = MigrationPhase
 
     /// The digits before the first `_`, 4 to 18 of them.
     public let number: String
     /// `NNNN_name`: what both directions share.
     public let version: String
-    public let direction: Direction
+    public let direction: MigrationDirection
 
     /// - Returns: `nil` unless the text is four digits or more, `_`, a safe name, and then `.up.sql` or `.down.sql`.
     public init?(file: String) {

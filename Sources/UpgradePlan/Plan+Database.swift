@@ -45,10 +45,25 @@ extension Plan {
         public let lockTimeout: Span
         /// How long one statement of a migration may run; `nil` leaves it to the phase's deadline.
         public let statementTimeout: Span?
+        /// The role that migrations run as and that owns what they create; `nil`: the database's own rule.
+        public let owner: String?
+        /// The schemas in which migrations find unqualified names, in this order; `nil`: those of `owner`'s own sessions.
+        public let searchPath: [String]?
+        /// Superusers whose sessions belong to people or to monitoring, sorted: preflight refuses those of all others.
+        public let trusted: [String]
+        public let tls: TransportRule
+
+        /// Whether the connection to a database on another machine may be in clear.
+        public enum TransportRule: String, Hashable, Sendable, CaseIterable {
+            case required
+            /// The network between coordinator and database is trusted.
+            case optional
+        }
 
         public init(
-            url: EnvironmentReference, migrations: String, lockTimeout: Span = .seconds(2),
-            statementTimeout: Span? = nil
+            url: EnvironmentReference, migrations: String, lockTimeout: Span = .milliseconds(200),
+            statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
+            trusted: [String] = [], tls: TransportRule = .required
         ) {
             precondition(!migrations.isEmpty, "migrations need a path")
             precondition(Limits.lockTimeout.contains(lockTimeout), "lockTimeout out of range")
@@ -60,6 +75,10 @@ extension Plan {
             self.migrations = migrations
             self.lockTimeout = lockTimeout
             self.statementTimeout = statementTimeout
+            self.owner = owner
+            self.searchPath = searchPath
+            self.trusted = Set(trusted).sorted()
+            self.tls = tls
         }
     }
 }

@@ -17,7 +17,7 @@ extension Plan {
         public let maxUnavailable: BatchSize?
         /// How many nodes may fail and be quarantined before the run has failed.
         public let failureBudget: Int
-        public let health: Health
+        public let health: HealthRule
         /// Actions that run on a node after its activation, before its health is asked.
         public let actions: [ActionName]
         /// The caches that are flushed on a node once it serves the new release.
@@ -29,7 +29,7 @@ extension Plan {
         public let bake: Span
 
         public init(
-            health: Health,
+            health: HealthRule,
             warm: [ActionName] = [],
             canary: Int = 1,
             batches: [BatchSize] = [.nodes(1)],
@@ -60,7 +60,7 @@ extension Plan {
     }
 
     /// When a node counts as healthy on the new release.
-    public struct Health: Hashable, Sendable {
+    public struct HealthRule: Hashable, Sendable {
         /// A check of the node's own configuration; it should name a page that reads the database.
         public let check: HealthCheckName
         /// How long after its activation a node may take to become healthy.

@@ -42,11 +42,15 @@ struct PlanBuilder {
         guard values.isPresent("database"),
             let url = values.text("database.url").flatMap(EnvironmentReference.init(text:)),
             let migrations = values.text("database.migrations"),
-            let lockTimeout = values.span("database.lock_timeout")
+            let lockTimeout = values.span("database.lock_timeout"),
+            let trusted = values.list("database.trusted"),
+            let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init)
         else { return nil }
         return Plan.Database(
             url: url, migrations: migrations, lockTimeout: lockTimeout,
-            statementTimeout: values.span("database.statement_timeout"))
+            statementTimeout: values.span("database.statement_timeout"),
+            owner: values.text("database.owner"),
+            trusted: trusted.map(\.text), tls: tls)
     }
 
     private var writes: Plan.Writes? {
@@ -95,12 +99,12 @@ struct PlanBuilder {
             bake: bake)
     }
 
-    private var health: Plan.Health? {
+    private var health: Plan.HealthRule? {
         guard let check = values.name("rollout.health.check", as: HealthCheckName.self),
             let deadline = values.span("rollout.health.deadline"),
             let consecutive = values.count("rollout.health.consecutive")
         else { return nil }
-        return Plan.Health(check: check, deadline: deadline, consecutive: consecutive)
+        return Plan.HealthRule(check: check, deadline: deadline, consecutive: consecutive)
     }
 
     private var deadlines: Plan.Deadlines? {

@@ -113,6 +113,16 @@ struct PlanChecks {
             warnOfNoEffect(["deadlines.migrate"], because: "the plan has no database")
             return
         }
+        if let owner = values.text("database.owner"),
+            let trusted = values.list("database.trusted"),
+            let item = trusted.first(where: { $0.text == owner })
+        {
+            findings.warning(
+                "trusted", at: item.place,
+                "\(quoted(owner)) owns the application's tables, and is trusted as somebody who does"
+                    + " not write to them",
+                advice: "let the application and people log in as different roles")
+        }
         guard let deadline = values.span("deadlines.migrate") else { return }
         for path in ["database.lock_timeout", "database.statement_timeout"] {
             guard let timeout = values.span(path), timeout > deadline else { continue }

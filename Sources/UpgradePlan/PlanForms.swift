@@ -29,6 +29,20 @@ extension DocumentKey.Form {
             advice: "put the value into a variable and write `env:NAME`, as in `env:DATABASE_URL`")
     }
 
+    /// The name of a role or a schema of PostgreSQL, as it is in the catalog: without quotes, in its own case.
+    static let role = DocumentKey.Form("name in the database") { text in
+        guard text.utf8.count <= 63, !text.contains("\""),
+            !text.unicodeScalars.contains(where: {
+                $0.value < 0x20 || (0x7F...0x9F).contains($0.value)
+            })
+        else {
+            return Mismatch(
+                code: "name", message: "\(quoted(text)) is not the name of a role or schema",
+                advice: "write it as the database's catalog has it: at most 63 bytes, no quotes")
+        }
+        return nil
+    }
+
     static let size = DocumentKey.Form("number of nodes, or percentage") { text in
         if case .failure(let mismatch) = BatchSize.read(text) { mismatch } else { nil }
     }

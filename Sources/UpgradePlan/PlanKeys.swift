@@ -45,8 +45,15 @@ enum PlanKeys {
     private static let database: [DocumentKey] = [
         DocumentKey("url", .form(.environment), .required),
         DocumentKey("migrations", .path, .required),
-        DocumentKey("lock_timeout", .span(Limits.lockTimeout), .fallback("2s")),
+        DocumentKey("lock_timeout", .span(Limits.lockTimeout), .fallback("200ms")),
         DocumentKey("statement_timeout", .span(Limits.deadline), .optional),
+        DocumentKey("owner", .form(.role), .optional),
+        DocumentKey(
+            "trusted", .list(of: .form(.role), .init("list of roles", maximum: 100)),
+            .fallback("[]")),
+        DocumentKey(
+            "tls", .word(Plan.Database.TransportRule.allCases.map(\.rawValue)),
+            .fallback("required")),
     ]
 
     private static let writes: [DocumentKey] = [

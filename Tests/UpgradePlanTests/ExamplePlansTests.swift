@@ -40,6 +40,10 @@ import UpgradeModel
         #expect(plan.rollout.actions.map(\.rawValue) == ["reload-workers"])
         #expect(plan.rollout.caches.map(\.rawValue) == ["pages"])
         #expect(plan.database?.statementTimeout == .minutes(5))
+        #expect(plan.database?.lockTimeout == .milliseconds(200))
+        #expect(plan.database?.owner == "guestbook_owner")
+        #expect(plan.database?.trusted == ["monitoring"])
+        #expect(plan.database?.tls == .required)
         #expect(plan.approvals == [.readOnly])
         #expect(
             plan.hooks == [

@@ -99,13 +99,17 @@ extension PreflightQuestion {
     }
 
     /// Whether what the migrator sends can be read on its way.
-    static func transport(_ session: borrowing Session) -> [Diagnostic] {
-        guard !session.isEncrypted, !session.isLocal else { return [] }
+    ///
+    /// - Parameter isInClear: it leaves this machine, and is not encrypted.
+    static func transport(isInClear: Bool, mayBe: Bool) -> [Diagnostic] {
+        guard isInClear else { return [] }
         return [
             Diagnostic(
-                .warning, code: "clear-text",
+                mayBe ? .warning : .error, code: "clear-text",
                 "the connection to the database leaves this machine without encryption, with a superuser's password and all migrations",
-                advice: "let the server have TLS, and put sslmode=verify-full into the address")
+                advice:
+                    "let the server have TLS, and put sslmode=verify-full into the address; on a network that you trust, write `tls: optional` into the plan's `database`"
+            )
         ]
     }
 }

@@ -14,9 +14,11 @@ extension SchemaUpgrade {
         try await refuseOtherRuns(task)
         let handshake = try await open().perform { $0.processIdentifier }
         let isInstalled = try await isInstalled()
+        let mayBeInClear = configuration.mayBeInClear
         let findings = try await open().perform { session in
             var findings = try PreflightQuestion.server(session, handshake: handshake)
-            findings += PreflightQuestion.transport(session)
+            findings += PreflightQuestion.transport(
+                isInClear: !session.isEncrypted && !session.isLocal, mayBe: mayBeInClear)
             for question in PreflightQuestion.all + PreflightQuestion.window {
                 findings += try question.ask(session)
             }
