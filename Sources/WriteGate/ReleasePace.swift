@@ -16,6 +16,8 @@ struct ReleasePace {
     private var uncounted = KeyedQueue<Ticket, Instant>()
     /// Those whose place has been given on and whose end has not been reported.
     private var late = KeyedQueue<RequestIdentifier, Instant>()
+    /// The proxy has reported an end long after the application had answered.
+    private var areClientsSlow = false
     private var reference = Reference()
     private var hasFailed = false
     /// Ended since the window last changed.
@@ -24,9 +26,11 @@ struct ReleasePace {
     /// What a request whose end nobody reports is taken to last.
     static let uncountedTime = Span.milliseconds(100)
     /// A request has its place for so long as long as nobody knows how long they take. The proxy reports an end late when a
-    /// client is slow to close, so a place is not kept until then: four times what the application takes is enough.
+    /// client is slow to close, so a place is not kept until then: eight times what the application takes is enough.
     static let firstWait = Span.milliseconds(250)
     static let shortestWait = Span.milliseconds(50)
+    /// An end that has not been reported by then will not be: nginx waits 5 s for a client to close.
+    static let lost = Span.seconds(10)
     private static let lateAtMost = 16_384
     /// Any application has a queue for so many: the window grows by one for each that comes back.
     static let plain = 32
@@ -39,7 +43,11 @@ struct ReleasePace {
         window = min(max(1, first), self.atMost)
     }
 
-    var hasRoom: Bool { underWay.count + uncounted.count < window }
+    var hasRoom: Bool {
+        guard underWay.count + uncounted.count < window else { return false }
+        // An application that stands still looks like clients that are slow to close, until the first of them has closed.
+        return late.isEmpty || areClientsSlow || underWay.count + late.count < Self.careful
+    }
 
     mutating func admit(_ ticket: Ticket, _ request: RequestIdentifier?, at now: Instant) {
         if let request {
@@ -55,8 +63,12 @@ struct ReleasePace {
     mutating func end(
         _ request: RequestIdentifier, took: Span? = nil, hasFailed: Bool, at now: Instant
     ) {
+        let isLate = late[request] != nil
         guard let admitted = underWay.remove(request) ?? late.remove(request) else { return }
         ended += 1
+        if isLate, let took, took.milliseconds * 2 < (now - admitted).milliseconds {
+            areClientsSlow = true
+        }
         guard !hasFailed else { return shrink() }
         let duration = took ?? (now - admitted)
         reference.note(duration)
@@ -86,6 +98,9 @@ struct ReleasePace {
         while let (ticket, admitted) = uncounted.first, admitted + Self.uncountedTime <= now {
             uncounted.remove(ticket)
         }
+        while let (request, admitted) = late.first, admitted + Self.lost <= now {
+            late.remove(request)
+        }
         while let (request, admitted) = underWay.first, admitted + longestWait <= now {
             underWay.remove(request)
             if late.count < Self.lateAtMost { late.append(request, admitted) }
@@ -96,18 +111,21 @@ struct ReleasePace {
         [
             uncounted.first.map { $0.value + Self.uncountedTime },
             underWay.first.map { $0.value + longestWait },
+            late.first.map { $0.value + Self.lost },
         ].compactMap { $0 }.min()
     }
 
     private var longestWait: Span {
-        guard let average = reference.average else { return Self.firstWait }
-        return max(Self.shortestWait, Span(milliseconds: average.milliseconds * 4))
+        guard let recent = reference.recent else { return Self.firstWait }
+        return max(Self.shortestWait, Span(milliseconds: min(recent.milliseconds, 100_000) * 8))
     }
 }
 
 /// How long requests take when the application is at ease: the shortest average of eight in a row.
 private struct Reference {
     private(set) var average: Span?
+    /// The average of the last eight.
+    private(set) var recent: Span?
     private var sum: Int64 = 0
     private var count: Int64 = 0
 
@@ -115,7 +133,9 @@ private struct Reference {
         sum += duration.milliseconds
         count += 1
         guard count == 8 else { return }
-        average = min(average ?? Span(milliseconds: .max), Span(milliseconds: sum / 8))
+        let mean = Span(milliseconds: sum / 8)
+        recent = mean
+        average = min(average ?? mean, mean)
         sum = 0
         count = 0
     }

@@ -264,6 +264,28 @@ struct AdmissionTests {
         #expect(pace.window == 2)
     }
 
+    @Test func anApplicationThatStandsStillIsNotTakenForClientsThatAreSlow() throws {
+        var pace = ReleasePace(first: 8, atMost: 1000)
+        func request(_ number: Int) throws -> RequestIdentifier {
+            try #require(RequestIdentifier("r\(number)"))
+        }
+        var released = 0
+        for second in 0..<10 {
+            pace.expire(at: Self.at(Int64(second)))
+            while pace.hasRoom {
+                pace.admit(
+                    Self.ticket(UInt64(released)), try request(released), at: Self.at(Int64(second))
+                )
+                released += 1
+            }
+        }
+        // A queue of 100 has room for them.
+        #expect(released == ReleasePace.careful)
+        // One that closes late, long after it has been answered, shows what it was.
+        pace.end(try request(0), took: .milliseconds(3), hasFailed: false, at: Self.at(10))
+        #expect(pace.hasRoom)
+    }
+
     @Test func thePaceGrowsWithTheApplicationAndHalvesWhenItFails() {
         var pace = ReleasePace(first: 4, atMost: 1000)
         func end(_ number: Int, hasFailed: Bool = false, after milliseconds: Int64 = 10) {
