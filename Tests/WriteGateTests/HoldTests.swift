@@ -168,4 +168,25 @@ struct HoldTests {
         gate.stop()
         #expect(node.application.requests.isEmpty)
     }
+
+    /// What the kernel lets a socket's buffer be.
+    private static let largestBuffer =
+        (try? String(contentsOfFile: "/proc/sys/net/core/rmem_max", encoding: .utf8))
+        .flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) } ?? 0
+
+    @Test(.enabled(if: largestBuffer >= 2_000_000), arguments: [200_000, 500_000])
+    func aClientThatLeavesBehindALargeBodyIsForgottenWhereTheSocketHasRoomForIt(size: Int)
+        async throws
+    {
+        let node = try await SiteNode(listen: " rcvbuf=8m")
+        let gate = try node.gate(.hold())
+        let body = String(repeating: "x", count: size)
+        let write = try node.client.start("POST", "/upload", body: body)
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        write.hangUp()
+        #expect(await eventually { gate.observe().writesHeld == 0 })
+        try gate.set(.open)
+        #expect(try await node.client.get("/").status == 200)
+        #expect(node.application.writes.isEmpty)
+    }
 }
