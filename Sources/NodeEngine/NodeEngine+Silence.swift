@@ -54,6 +54,8 @@ struct SilenceProgress: Hashable {
     var goal: SilenceGoal
     var result: SilenceResult?
     var nextAt: Instant
+    /// Looks in a row that found it so.
+    var looks = 0
 
     var isReached: Bool { result != nil && result?.problem == nil }
 }
@@ -61,6 +63,9 @@ struct SilenceProgress: Hashable {
 extension NodeEngine {
     /// The time between two looks for processes of a silent release that something has started again.
     public static let silenceInterval = Span.seconds(2)
+    /// Once it has been ended the time doubles with each look, up to this: a look reads all of `/proc`, and the release stays asked for
+    /// until the next run.
+    public static let longestSilenceInterval = Span.minutes(1)
 
     /// Whether a release has been frozen since this agent began, so that a further look finds at most what was started again.
     public var hasFrozen: Bool { silence?.goal.state == .frozen && silence?.isReached == true }
@@ -99,14 +104,23 @@ extension NodeEngine {
         if silence?.goal.release == goal.release, goal.state == .ended {
             result.cut = max(silence?.result?.cut ?? 0, result.cut)
         }
-        let pause = result.problem == nil ? NodeEngine.silenceInterval : NodeEngine.effectPatience
+        let isSame = silence?.goal == goal && result.problem == nil
+        let looks = isSame ? (silence?.looks ?? 0) + 1 : 0
         silence = SilenceProgress(
-            goal: goal, result: result, nextAt: now + pause)
+            goal: goal, result: result, nextAt: now + pause(after: result, goal, looks),
+            looks: looks)
         let isAsked = memory.directive?.silenced == goal.release
         if result.problem == nil, !isAsked, goal.state != .frozen {
             record(.silenceOver, &ready)
             silence = nil
         }
+    }
+
+    private func pause(after result: SilenceResult, _ goal: SilenceGoal, _ looks: Int) -> Span {
+        guard result.problem == nil else { return NodeEngine.effectPatience }
+        guard goal.state == .ended else { return NodeEngine.silenceInterval }
+        let doubled = NodeEngine.silenceInterval.milliseconds << Int64(min(looks, 5))
+        return min(Span(milliseconds: doubled), NodeEngine.longestSilenceInterval)
     }
 
     func observeSilence() -> Silence {

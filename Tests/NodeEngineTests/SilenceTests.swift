@@ -121,6 +121,18 @@ import UpgradeModel
         #expect(ready.work == .silence(SilenceGoal(release: v1, state: .frozen)))
     }
 
+    @Test func anEndedReleaseIsLookedForMoreAndMoreRarely() {
+        var rig = frozen()
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        rig.succeed()
+        var looks = 0
+        for _ in 0..<600 {
+            if rig.wait(.seconds(1)).work != nil { looks += 1 }
+            rig.succeed()
+        }
+        #expect(looks == 13, "2, 4, 8, 16, 32 and then each 60 seconds")
+    }
+
     @Test func whatCannotBeFrozenIsSaidAndTriedAgain() {
         var rig = Rig(staged: [v1, v2], active: v2)
         rig.hear(.directive(silent(1) { $0.active = nil }))
