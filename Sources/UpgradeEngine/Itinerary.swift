@@ -20,6 +20,7 @@ public enum Itinerary {
         (.migrate, MigrateStep.self),
         (.rollout, UpgradeStep.self),
         (.verify, VerifyStep.self),
+        (.lift, SilenceStep.self),
         (.lift, LowerFenceStep.self),
         (.lift, OpenStep.self),
         (.lift, HookUndoStep.self),

@@ -20,9 +20,9 @@ extension Run {
         case .reached:
             return survey(node, status) + [.nodeReached(NodeFact(node: node))]
         case .failed(let reason):
-            if current.failed[node] == reason { return [] }
-            if case .stopped = standing { return [] }
-            return failure(of: NodeTrouble(node: node, reason: reason), observations, at: now)
+            return failure(of: node, reason, isFit: true, observations, at: now)
+        case .unfit(let reason):
+            return failure(of: node, reason, isFit: false, observations, at: now)
         }
     }
 
@@ -51,29 +51,38 @@ extension Run {
 
     /// What the failure of one node leads to; where it ends the run, of all nodes that fail as well.
     private func failure(
-        of trouble: NodeTrouble, _ observations: Observations, at now: Instant
+        of node: NodeName, _ reason: String, isFit: Bool, _ observations: Observations,
+        at now: Instant
     ) -> [RunEvent] {
-        let alone = failure(of: [trouble])
+        guard let current, current.failed[node] != reason else { return [] }
+        if case .stopped = standing { return [] }
+        let alone = failure(of: [NodeTrouble(node: node, reason: reason)], isFit: isFit)
         let ends = alone.contains { if case .turnedBack = $0 { true } else { false } }
-        guard ends, let current, current.definition.tellsAllFailures else { return alone }
+        guard ends, current.definition.tellsAllFailures else { return alone }
         // The others may have said it under an older directive: what they serve does not depend on that.
         var said: [NodeName: NodeStatus] = [:]
         var troubles: [NodeTrouble] = []
-        for node in current.pending.sorted() {
-            guard let seat = seat(of: node), let seen = observations[node],
-                node == trouble.node || now - seen.at <= .seconds(30)
+        for other in current.pending.sorted() {
+            guard let seat = seat(of: other), let seen = observations[other],
+                other == node || now - seen.at <= .seconds(30)
             else { continue }
-            said[node] = seen.status
-            if case .failed(let reason) = current.definition.judge(seen.status, of: seat, in: self)
-            {
-                troubles.append(NodeTrouble(node: node, reason: reason))
+            said[other] = seen.status
+            switch current.definition.judge(seen.status, of: seat, in: self) {
+            case .failed(let reason), .unfit(let reason):
+                troubles.append(NodeTrouble(node: other, reason: reason))
+            case .notYet, .reached: break
             }
         }
-        return failure(of: troubles, advice: current.definition.advice(on: said, in: self))
+        let advice = current.definition.advice(on: said, in: self)
+        return failure(of: troubles, advice: advice, isFit: isFit)
     }
 
     /// What nodes failing the current step leads to.
-    func failure(of troubles: [NodeTrouble], advice: String? = nil) -> [RunEvent] {
+    ///
+    /// - Parameter isFit: whether the run may go on without them, within the failure budget.
+    func failure(
+        of troubles: [NodeTrouble], advice: String? = nil, isFit: Bool = true
+    ) -> [RunEvent] {
         guard let definition = current?.definition else { return [] }
         let facts = troubles.map(RunEvent.nodeFailed)
         if definition.isTidying {
@@ -85,7 +94,7 @@ extension Run {
             let goesOn = direction == .back || isPastPointOfNoReturn
             let isInBudget =
                 quarantined.count + troubles.count <= plan.rollout.failureBudget
-                && !definition.isProof
+                && !definition.isProof && isFit
             if goesOn || isInBudget { return facts + troubles.map(RunEvent.nodeQuarantined) }
         }
         let words = Listed.text(troubles.map { "\($0.node): \($0.reason)" }, separator: "; ")

@@ -66,6 +66,7 @@ struct FakeAgent {
             tasks: directive.tasks.map { TaskOutcome(identity: $0.identity, state: .done) },
             health: directive.health.map {
                 HealthObservation(identity: $0.identity, state: .healthy, detail: "200")
-            }, failures: [], diskFree: 1 << 30)
+            }, failures: [], diskFree: 1 << 30,
+            silenced: directive.silenced.map { Silence(release: $0, state: .silent) } ?? Silence())
     }
 }

@@ -13,6 +13,9 @@ struct FakeNode {
     var stuckWrites = 0
     var failingTask: String?
     var failingGoal: NodeFailure.Goal?
+    /// Its agent does not know how to silence a release, or cannot.
+    var isOld = false
+    var failsToFreeze = false
     /// Why a person has opened its gate.
     var breakGlass: String?
     var active: ActiveRelease
@@ -37,6 +40,12 @@ struct FakeNode {
     var isGateOpen: Bool {
         if let real { return real.gate.writes.isOpen }
         return breakGlass != nil || directive?.writes.isOpen ?? true
+    }
+
+    /// Whether nothing of a release can write any more.
+    func isSilent(_ release: ReleaseReference) -> Bool {
+        if let real { return real.silenced == release }
+        return directive?.silenced == release
     }
 
     /// Time passes, also on a node that nobody hears.
@@ -103,7 +112,15 @@ struct FakeNode {
                 HealthObservation(
                     identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
             },
-            failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass)
+            failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass,
+            silenced: isOld ? nil : silence(directive))
+    }
+
+    private func silence(_ directive: Directive) -> Silence {
+        guard let release = directive.silenced else { return Silence() }
+        return Silence(
+            release: release, frozen: failsToFreeze ? 0 : 4,
+            state: failsToFreeze ? .failed("4 processes do not stop") : .silent)
     }
 
     private func gate(_ directive: Directive) -> GateObservation {

@@ -330,6 +330,12 @@ struct ScenarioWorld {
 
     private mutating func check(_ task: DatabaseTaskFact) {
         write("    database: \(task.kind.rawValue) \(task.attempt)")
+        if task.kind == .lowerFence, theRun.direction == .forward {
+            for name in theRun.members.keys.sorted()
+            where nodes[name]?.isSilent(ScenarioWorld.old) != true {
+                violations.append("lifts before the old release of \(name) is silent")
+            }
+        }
         guard task.kind == .migrate else { return }
         if !database.isFenced { violations.append("migrates without a fence") }
         for name in theRun.members.keys.sorted()
@@ -344,8 +350,7 @@ struct ScenarioWorld {
             return
         }
         for name in run.members.keys.sorted() {
-            // One that has just appeared has not been told anything yet.
-            guard let node = nodes[name], node.isGateOpen, node.directive != nil,
+            guard let node = nodes[name], node.isGateOpen,
                 node.active.release == ScenarioWorld.old
             else { continue }
             violations.append("\(name) writes with the old release on the new schema")

@@ -14,6 +14,8 @@ struct SimulatedNode {
     private(set) var service = Service.in
     /// The identities of the tasks that were really begun.
     private(set) var begun: Set<TaskIdentity> = []
+    /// The release whose processes are frozen, or gone.
+    private(set) var silenced: ReleaseReference?
     /// The agent is killed after so many effects more; `nil`: it lives.
     var effectsLeft: Int?
     private var records: [NodeRecord] = []
@@ -95,6 +97,10 @@ struct SimulatedNode {
         if case .resolve(let task) = work {
             let state: TaskOutcome.State = begun.contains(task.identity) ? .done : .unknown
             return .task(TaskOutcome(identity: task.identity, state: state))
+        }
+        if case .silence(let goal) = work {
+            silenced = goal.state == .thawed ? nil : goal.release
+            return .silenced(SilenceResult(frozen: goal.state == .frozen ? 4 : 0))
         }
         return .done(host)
     }

@@ -31,6 +31,7 @@ struct PresentStep: StepDefinition {
         if let expected = run.plan.release.expected, status.active?.release.name != expected {
             return .failed(Drift.reason(found: status.active?.release.name, expected: expected))
         }
+        if let reason = SilenceStep.refusal(status, in: run) { return .unfit(reason) }
         return .reached(if: status.gate.writes == .open)
     }
 

@@ -22,7 +22,10 @@ struct ReactivateStep: StepDefinition {
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         if let failure = status.failure(of: .activate) { return .failed(failure) }
-        return .reached(if: run.isReactivated(seat.node, status))
+        if let failure = status.silenced?.failure { return .failed(failure) }
+        // What was silenced goes on before it serves again.
+        let isThawed = status.silenced.map { $0.state == .idle } ?? true
+        return .reached(if: isThawed && run.isReactivated(seat.node, status))
     }
 
     /// The gates are closed, and a node either does it at once or is not there.

@@ -96,6 +96,8 @@ public enum Verdict: Hashable, Sendable {
     case notYet
     case reached
     case failed(String)
+    /// It can never be what is asked, and no failure budget makes up for it.
+    case unfit(String)
 
     static func reached(if isSo: Bool) -> Verdict { isSo ? .reached : .notYet }
 }

@@ -15,6 +15,8 @@ struct VerifyStep: StepDefinition {
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         if !seat.isQuarantined { directive.health = run.verifyHealth }
+        // The next proof is asked for already, so that it costs no round of its own with writes closed.
+        directive.silenced = run.releaseToSilence(on: seat.node)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
