@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import MigrationReader
 import ControlAPI
+import MigrationReader
 import SchemaUpgrade
 public import UpgradeModel
 import UpgradePlan
@@ -38,9 +38,21 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 address: address, migrations: migrations,
                 stragglers: plan.drain.stragglers == .terminate ? .terminate : .turnBack,
                 drainTimeout: plan.drain.timeout, lockTimeout: assignment.database.lockTimeout,
-                objectOwner: assignment.database.owner,
+                statementTimeout: assignment.database.statementTimeout,
+                patience: SchemaUpgradeWorker.patience(plan), owner: assignment.database.owner,
+                searchPath: assignment.database.searchPath?.map { "\"\($0)\"" }.joined(
+                    separator: ", "),
                 trustedSuperusers: Set(assignment.database.trusted),
                 mayBeInClear: assignment.database.tls == .optional))
+    }
+
+    /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.
+    private static func patience(_ plan: Plan) -> [Migration.Phase: Span] {
+        func most(_ phase: Phase) -> Span {
+            let deadline = plan.deadline(of: phase).milliseconds
+            return .milliseconds(deadline - min(2000, deadline / 10))
+        }
+        return [.expand: most(.stage), .switch: most(.migrate), .contract: most(.finish)]
     }
 
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {

@@ -7,6 +7,8 @@ public struct MigrationHeader: Hashable, Sendable {
     public var phase: Migration.Phase = .switch
     /// `transaction=none`: the statements run one by one, each in a transaction of its own where it can be.
     public var refusesTransaction = false
+    /// `trial=none`: what the file does cannot be tried and taken back, as where it reaches other servers.
+    public var refusesTrial = false
     /// `replaces=0001-0041`: this file does what those did. It is not run where they have been applied.
     public var replaces: ClosedRange<Int>?
     /// `requires=0041`: everything up to that version has been applied; its files may be gone.
@@ -22,7 +24,7 @@ public struct MigrationHeader: Hashable, Sendable {
 
     static let advice =
         "write one of: -- sluice: expand, -- sluice: switch, -- sluice: contract; "
-        + "after it may stand transaction=none, replaces=0001-0041, requires=0041, private=TABLE"
+        + "after it may stand transaction=none, trial=none, replaces=0001-0041, requires=0041, private=TABLE"
 
     /// Whether versions of `number` and before may be in the ledger without a file.
     public func covers(_ number: Int) -> Bool {
@@ -69,6 +71,9 @@ public struct MigrationHeader: Hashable, Sendable {
         case "transaction":
             guard parts[1] == "none" else { return "transaction is none, or not said" }
             refusesTransaction = true
+        case "trial":
+            guard parts[1] == "none" else { return "trial is none, or not said" }
+            refusesTrial = true
         case "replaces":
             let ends = parts[1].split(separator: "-", omittingEmptySubsequences: false).map {
                 Self.version($0)

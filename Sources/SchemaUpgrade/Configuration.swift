@@ -20,15 +20,25 @@ extension SchemaUpgrade {
         public var stragglers: StragglerPolicy
         /// How long the fence and the census wait for older transactions before ``stragglers`` applies.
         public var drainTimeout: Span
-        /// How long one statement of a migration, or one trigger of the fence, waits for a lock. Below PostgreSQL's
-        /// `deadlock_timeout` of one second, so that Sluice gives way and not a reader.
+        /// How long one statement of a migration waits for a lock that others queue behind. Far below PostgreSQL's
+        /// `deadlock_timeout` of one second, so that Sluice gives way and not a reader. Statements whose waits keep nobody out
+        /// have no such bound.
         public var lockTimeout: Span
-        /// How long a transaction that lost such a wait is tried again, with random pauses between.
+        /// How long one statement of a migration may run; `nil` leaves it to the phase.
+        public var statementTimeout: Span?
+        /// How long a transaction that lost such a wait is tried again, with pauses that grow.
         public var lockPatience: Span
+        /// The same for the migrations of a phase; ``lockPatience`` where nothing is said.
+        public var patience: [Migration.Phase: Span]
+        /// How long the trial of the window's migrations may keep others waiting before it is given up.
+        public var trialBudget: Span
         /// How long a lost server is waited for until it is known what took effect.
         public var reconnectTimeout: Span
-        /// The role that migrations run as (`SET ROLE`), so that what they create belongs to it. The migrator when `nil`.
-        public var objectOwner: String?
+        /// The role that migrations run as (`SET ROLE`), so that what they create belongs to it. When `nil`, the one role that the
+        /// application's tables belong to.
+        public var owner: String?
+        /// The search path of migrations. When `nil`, the migrator's if it was given one, else the owner's.
+        public var searchPath: String?
         /// Also set `default_transaction_read_only` for new sessions while the fence is up.
         ///
         /// Off unless asked for: a session that an application opens in the write window keeps the setting after the lift, so
@@ -42,8 +52,10 @@ extension SchemaUpgrade {
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
             drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(200),
-            lockPatience: Span = .seconds(15), reconnectTimeout: Span = .seconds(15),
-            objectOwner: String? = nil,
+            statementTimeout: Span? = nil,
+            lockPatience: Span = .seconds(15), patience: [Migration.Phase: Span] = [:],
+            trialBudget: Span = .milliseconds(300), reconnectTimeout: Span = .seconds(15),
+            owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false
         ) {
@@ -52,9 +64,13 @@ extension SchemaUpgrade {
             self.stragglers = stragglers
             self.drainTimeout = drainTimeout
             self.lockTimeout = lockTimeout
+            self.statementTimeout = statementTimeout
             self.lockPatience = lockPatience
+            self.patience = patience
+            self.trialBudget = trialBudget
             self.reconnectTimeout = reconnectTimeout
-            self.objectOwner = objectOwner
+            self.owner = owner
+            self.searchPath = searchPath
             self.readOnlyDefault = readOnlyDefault
             self.trustedSuperusers = trustedSuperusers
             self.mayBeInClear = mayBeInClear

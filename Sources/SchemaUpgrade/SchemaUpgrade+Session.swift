@@ -27,6 +27,19 @@ extension SchemaUpgrade {
             AND pid = pg_backend_pid() AND granted
         """
 
+    /// Lets go of every advisory lock that is not Sluice's own, and takes the marks again where they are gone. A session's
+    /// locks outlive transactions, and no rollback brings them back.
+    static func ownLocksAlone(_ task: DatabaseTask) -> String {
+        """
+        SELECT pg_advisory_unlock_all() WHERE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'
+            AND pid = pg_backend_pid() AND granted
+            AND NOT (classid IN (\(mark), \(mark + 1)) AND objsubid = 2));
+        SELECT pg_advisory_lock_shared(\(mark + 1), \(Int32(clamping: task.epoch.rawValue))),
+            pg_advisory_lock_shared(\(mark), hashtext(\(quotedLiteral(task.run.rawValue))))
+            WHERE (SELECT count(*) FROM (\(ownMarks)) AS m) < 2;
+        """
+    }
+
     /// What `run` is for the run with this name.
     static func mark(of run: String) -> String { "hashtext(\(run))::oid::bigint" }
 

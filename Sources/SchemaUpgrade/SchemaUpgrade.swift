@@ -12,12 +12,15 @@ public import UpgradeModel
 ///
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
-/// `migration-missing`, `migration-out-of-order`, `no-down-migration`, `schema-newer`.
+/// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
+/// `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
     /// What the session found as its own search path; migrations run with it.
     var searchPath = ""
+    /// What migrations find around them, as this session has found out.
+    var knownSurroundings: Surroundings?
     /// The role that the session has logged in as.
     var migrator = ""
     /// The task whose run and epoch the session shows.
@@ -90,6 +93,7 @@ public actor SchemaUpgrade {
     public func close() async {
         await connection?.close()
         connection = nil
+        knownSurroundings = nil
     }
 
     private func outcome(of task: DatabaseTask) async -> DatabaseOutcome {

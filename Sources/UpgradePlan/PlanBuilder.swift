@@ -50,6 +50,7 @@ struct PlanBuilder {
             url: url, migrations: migrations, lockTimeout: lockTimeout,
             statementTimeout: values.span("database.statement_timeout"),
             owner: values.text("database.owner"),
+            searchPath: values.list("database.search_path")?.map(\.text),
             trusted: trusted.map(\.text), tls: tls)
     }
 

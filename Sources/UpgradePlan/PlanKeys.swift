@@ -49,6 +49,9 @@ enum PlanKeys {
         DocumentKey("statement_timeout", .span(Limits.deadline), .optional),
         DocumentKey("owner", .form(.role), .optional),
         DocumentKey(
+            "search_path", .list(of: .form(.role), .init("list of schemas", maximum: 100)),
+            .optional),
+        DocumentKey(
             "trusted", .list(of: .form(.role), .init("list of roles", maximum: 100)),
             .fallback("[]")),
         DocumentKey(

@@ -290,13 +290,13 @@ func aFenceOfVersion1IsTakenOver(state: String) async throws {
     try await application.execute("INSERT INTO entry (name) VALUES ('open')")
     let schema = try await site.asSuperuser(
         "SELECT obj_description('sluice'::regnamespace), to_regproc('sluice.unfence_tables')")[0]
-    #expect(schema.cells == ["Sluice: epoch, ledger and fence, 3", nil])
+    #expect(schema.cells == ["Sluice: epoch, ledger and fence, 4", nil])
     #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
     await newer.close()
 }
 
 /// The newer coordinator is taken away again in the middle of a run.
-@Test(arguments: ["4", "10", "3b"])
+@Test(arguments: ["5", "10", "4b"])
 func aFenceThatANewerVersionRaisedIsLeftAlone(version: String) async throws {
     let site = try await Site.make()
     let newer = site.upgrade()

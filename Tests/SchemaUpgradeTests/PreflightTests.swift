@@ -114,7 +114,7 @@ func preflightRefusesWhatTheFenceCannotCoverAndSaysTheCure(obstacle: Obstacle) a
 @Test func eventTriggersOfTheApplicationAreNotAskedAboutSluice() async throws {
     let site = try await Site.make(
         """
-        ;CREATE TABLE audit (tag text, object text);
+        ;CREATE TABLE audit (tag text, object text); GRANT INSERT ON audit TO $owner;
         CREATE FUNCTION give() RETURNS event_trigger LANGUAGE plpgsql AS $f$
         DECLARE r record;
         BEGIN

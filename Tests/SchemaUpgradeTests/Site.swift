@@ -38,6 +38,7 @@ struct Site {
             INSERT INTO entry (name) SELECT 'Ada Lovelace ' || n FROM generate_series(1, 10) AS n;
             GRANT SELECT, INSERT, UPDATE, DELETE ON entry TO $app;
             GRANT USAGE, SELECT ON SEQUENCE entry_id_seq TO $app;
+            ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO $app;
             RESET ROLE;
             """ + schema)
         return site
@@ -70,7 +71,7 @@ struct Site {
     ) -> SchemaUpgrade {
         var configuration = SchemaUpgrade.Configuration(
             address: address, migrations: migrations, drainTimeout: .milliseconds(300),
-            lockPatience: .seconds(5),
+            lockPatience: .seconds(5), trialBudget: .seconds(20), owner: owner,
             trustedSuperusers: ["postgres"])
         change(&configuration)
         return SchemaUpgrade(configuration)

@@ -36,8 +36,15 @@ struct Ledger: Sendable {
         entries.filter { $0.phase == phase.rawValue && $0.run == run.rawValue }
     }
 
+    /// Whether a migration has been applied, or everything that it replaces.
     func contains(_ migration: Migration) -> Bool {
-        entries.contains { $0.number == migration.number }
+        if let replaces = migration.header.replaces {
+            return entries.contains { $0.number == replaces.upperBound }
+                || entries.contains {
+                    $0.number == migration.number && $0.digest == migration.digest.hexadecimal
+                }
+        }
+        return entries.contains { $0.number == migration.number }
     }
 
     func pending(_ set: MigrationSet) -> [Migration] { set.migrations.filter { !contains($0) } }
@@ -50,15 +57,22 @@ struct Ledger: Sendable {
     func findings(_ set: MigrationSet) -> [Diagnostic] {
         var findings: [Diagnostic] = []
         for entry in entries {
+            // Whatever its file was called, a newer one stands for it.
+            let isCovered = set.migrations.contains {
+                $0.header.covers(entry.number) && $0.digest.hexadecimal != entry.digest
+            }
             guard let migration = set.migrations.first(where: { $0.number == entry.number }) else {
+                if isCovered { continue }
                 findings.append(
                     Diagnostic(
                         .error, code: "migration-missing",
                         "\(entry.title) has been applied, but its file is missing",
-                        advice: "put the file back as it was applied"))
+                        advice:
+                            "put the file back as it was applied; or let a migration that is still to come say -- sluice: requires=\(entry.version), "
+                            + "when it is applied everywhere"))
                 continue
             }
-            if migration.digest.hexadecimal != entry.digest {
+            if migration.digest.hexadecimal != entry.digest, !isCovered {
                 findings.append(
                     Diagnostic(
                         .error, code: "migration-edited",
@@ -67,6 +81,7 @@ struct Ledger: Sendable {
                         advice: "put the file back as it was, and write a new migration"))
             }
         }
+        findings += set.migrations.flatMap { baseline($0) }
         let last = entries.map(\.number).max() ?? -1
         var latest: Migration?
         for migration in pending(set) {
@@ -90,6 +105,33 @@ struct Ledger: Sendable {
             latest = migration
         }
         return findings
+    }
+}
+
+extension Ledger {
+    /// What a migration says of older ones has to be so.
+    private func baseline(_ migration: Migration) -> [Diagnostic] {
+        let place = Diagnostic.Place(file: migration.up.file, line: 1, column: 1)
+        if contains(migration), migration.header.replaces == nil { return [] }
+        if let last = migration.header.requires, !entries.contains(where: { $0.number == last }) {
+            return [
+                Diagnostic(
+                    .error, code: "migration-requires", at: place,
+                    "\(migration.title) requires version \(last), which has not been applied here",
+                    advice: "bring this database to that version with an older release first")
+            ]
+        }
+        guard let replaces = migration.header.replaces, !contains(migration) else { return [] }
+        let some = entries.filter { replaces.contains($0.number) }
+        guard let latest = some.last else { return [] }
+        return [
+            Diagnostic(
+                .error, code: "migration-replaces", at: place,
+                "\(migration.title) replaces everything up to version \(replaces.upperBound), and only \(latest.title) and those before it have been applied",
+                advice:
+                    "bring this database to version \(replaces.upperBound) with an older release first"
+            )
+        ]
     }
 }
 

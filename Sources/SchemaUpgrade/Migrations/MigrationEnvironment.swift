@@ -4,47 +4,11 @@ import MigrationReader
 import PostgresClient
 import UpgradeModel
 
-/// One script to run, and what it means for the ledger.
-enum Step: Sendable {
-    case apply(Migration, Script)
-    case undo(Migration, Script)
-
-    var migration: Migration {
-        switch self {
-        case .apply(let migration, _), .undo(let migration, _): migration
-        }
-    }
-
-    var script: Script {
-        switch self {
-        case .apply(_, let script), .undo(_, let script): script
-        }
-    }
-}
-
-/// A statement of a migration failed, at a place of its file.
-struct StatementFailure: Error {
-    var place: Diagnostic.Place
-    var error: PostgresError
-
-    var databaseFailure: DatabaseFailure {
-        let reason: String =
-            if case .server(let server) = error { server.description } else { error.description }
-        return DatabaseFailure(
-            code: error.isLockTimeout ? "lock-timeout" : "sql",
-            "\(place.file):\(place.line):\(place.column): \(reason)",
-            advice: error.isLockTimeout
-                ? "look for long transactions in pg_stat_activity, then retry"
-                : "mend the migration, then start anew",
-            findings: [Diagnostic(.error, code: "sql", at: place, reason)])
-    }
-}
-
 /// How the statements of migrations are run on a session.
 struct MigrationEnvironment: Sendable {
     var task: DatabaseTask
-    var searchPath: String
-    var owner: String?
+    var surroundings: Surroundings
+    /// How long Sluice's own statements in the transaction wait for a lock.
     var lockTimeout: Span
 
     /// Runs the steps and writes the ledger, inside the caller's transaction.
@@ -67,49 +31,47 @@ struct MigrationEnvironment: Sendable {
                 advice: "raise the fence and take the census first")
         }
         if isFenced { try session.query("SELECT sluice.open_rights()") }
+        let newObjects = try NewObjects(session)
         var lines: [String] = []
         for step in steps {
             let clock = ContinuousClock()
             let began = clock.now
-            try enter(session)
+            try session.execute(surroundings.entrance(isLocal: true))
             for statement in step.script.statements { try run(statement, session) }
             try leave(session, step)
             lines.append(
                 try record(step, Span(began.duration(to: clock.now)).milliseconds, session))
         }
-        if isFenced {
-            let left = try session.execute(
-                """
-                SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
-                SELECT oid::regclass::text FROM sluice.unfenced_table
-                """)
-            if let table = left.first {
-                throw DatabaseFailure(
-                    code: "fence-down", "table \(table.text(0)) could not be fenced")
-            }
-        }
+        lines += try look(at: newObjects, steps, session)
+        if isFenced { try close(session) }
         return lines
     }
 
-    /// Runs one statement outside a transaction, unless it has taken effect already.
-    func runAlone(_ statement: Statement, _ session: borrowing Session) throws {
-        try session.execute("SET lock_timeout = '\(lockTimeout.milliseconds)ms'")
-        try session.query("SELECT set_config('search_path', $1, false)", [searchPath])
-        if let owner { try session.execute("SET ROLE \(quotedIdentifier(owner))") }
-        do {
-            switch try probe(statement, session) {
-            case .done: break
-            case .run: try session.execute(statement.text)
-            case .runAfter(let preparation):
-                try session.execute(preparation)
-                try session.execute(statement.text)
-            case .runInstead(let other): try session.execute(other)
-            }
-        } catch let error as PostgresError {
-            try? leaveAlone(session)
-            throw StatementFailure(place: statement.place(of: error), error: error)
+    /// What nobody may use is a reason to stop, but not on the way back.
+    private func look(at newObjects: NewObjects, _ steps: [Step], _ session: borrowing Session)
+        throws -> [String]
+    {
+        let privates = steps.reduce(into: Set<String>()) {
+            $0.formUnion($1.migration.header.privateRelations)
         }
-        try leaveAlone(session)
+        do {
+            try newObjects.check(session, except: privates)
+        } catch let failure as DatabaseFailure where steps.contains(where: \.isUndo) {
+            return ["\(failure.message); \(failure.advice ?? "")"]
+        }
+        return []
+    }
+
+    private func close(_ session: borrowing Session) throws {
+        let left = try session.execute(
+            """
+            SELECT sluice.close_rights(); SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
+            SELECT oid::regclass::text FROM sluice.unfenced_table
+            """)
+        if let table = left.first {
+            throw DatabaseFailure(
+                code: "fence-down", "table \(table.text(0)) could not be fenced")
+        }
     }
 
     /// Writes or removes the ledger's row.
@@ -136,87 +98,71 @@ struct MigrationEnvironment: Sendable {
         }
     }
 
-    private enum Probe {
-        case done, run
-        case runAfter(String)
-        case runInstead(String)
-    }
-
-    private func probe(_ statement: Statement, _ session: borrowing Session) throws -> Probe {
-        switch statement.kind {
-        case .transactional, .block, .unknown, .repeatable: return .run
-        case .createIndex(let definition):
-            let index = definition.index
-            let found = try indexValidity(index, statement, session)
-            guard let found else { return .run }
-            // What a broken attempt left is of no use to anybody.
-            return found ? .done : .runAfter("DROP INDEX CONCURRENTLY \(index.quoted)")
-        case .dropIndex(let index):
-            let found = try session.query("SELECT pg_catalog.to_regclass($1)", [index.quoted])
-            return found[0][0] == nil ? .done : .run
-        case .detachPartition(let table, let partition):
-            let found = try session.query(
-                """
-                SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhparent = pg_catalog.to_regclass($1)
-                    AND inhrelid = pg_catalog.to_regclass($2)
-                """, [table.quoted, partition.quoted])
-            guard let row = found.first else { return .done }
-            return row.isTrue(0)
-                ? .runInstead(
-                    "ALTER TABLE \(table.quoted) DETACH PARTITION \(partition.quoted) FINALIZE")
-                : .run
-        }
-    }
-
-    /// Whether an index is valid; `nil` when there is none.
-    private func indexValidity(
-        _ index: QualifiedName, _ statement: Statement, _ session: borrowing Session
-    ) throws -> Bool? {
-        try session.query(
-            "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = pg_catalog.to_regclass($1)",
-            [index.quoted]
-        ).first?.isTrue(0)
-    }
-
-    private func enter(_ session: borrowing Session) throws {
-        try session.query("SELECT set_config('search_path', $1, true)", [searchPath])
-        if let owner { try session.execute("SET LOCAL ROLE \(quotedIdentifier(owner))") }
-    }
-
-    private func run(_ statement: Statement, _ session: borrowing Session) throws {
+    /// Runs a statement where ``Surroundings/entrance(isLocal:waitsQuietly:)`` has been.
+    ///
+    /// - Parameter span: how long it may take, when that is less than what the plan allows.
+    func run(_ statement: Statement, _ session: borrowing Session, within span: Span? = nil) throws
+    {
         do {
+            if let span {
+                try session.execute("SET LOCAL statement_timeout = '\(span.milliseconds)ms'")
+            }
             try session.execute(statement.text)
+            if statement.changesRole { try keepRole(session) }
         } catch {
             throw StatementFailure(place: statement.place(of: error), error: error)
         }
     }
 
-    /// Back to the migrator and its settings; deferred constraints speak now, while the file to blame is known.
-    private func leave(_ session: borrowing Session, _ step: Step) throws {
-        do {
-            try session.execute(
-                """
-                SET CONSTRAINTS ALL IMMEDIATE; RESET SESSION AUTHORIZATION; RESET ROLE;
-                SET LOCAL search_path = pg_catalog; SET LOCAL standard_conforming_strings = on;
-                SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'; SET LOCAL session_replication_role = origin
-                """)
-        } catch {
-            let last =
-                step.script.statements.last?.place
-                ?? .init(file: step.script.file, line: 1, column: 1)
-            throw StatementFailure(place: last, error: error)
-        }
+    /// `RESET ROLE` leads back to the owner, as it would in a session of the owner, and to no superuser.
+    private func keepRole(_ session: borrowing Session) throws(PostgresError) {
+        guard let owner = surroundings.owner else { return }
+        let row = try session.execute(
+            """
+            SELECT pg_catalog.current_setting('is_superuser'),
+                current_user OPERATOR(pg_catalog.=) session_user
+            """)[0]
+        if row.isTrue(1) { try session.execute("SET LOCAL ROLE \(quotedIdentifier(owner))") }
+        guard row.text(0) == "on", !row.isTrue(1) else { return }
+        throw .misuse(
+            "the statement makes a superuser of the migration, which runs as \(owner)")
     }
 
-    private func leaveAlone(_ session: borrowing Session) throws {
-        try session.execute("RESET ROLE; SET search_path = pg_catalog")
+    /// Ends a file as its own commit would: deferred constraints speak now, while the file to blame is known, and nothing of
+    /// what it has set is left for the next.
+    func leave(_ session: borrowing Session, _ step: Step) throws {
+        // How a file wants to be committed holds for the commit of the last.
+        let commit: String
+        do {
+            commit = try session.execute(
+                "SET LOCAL client_encoding = 'UTF8'; SELECT pg_catalog.current_setting('synchronous_commit')"
+            )[0].text(0)
+            if let check = DeferrableConstraints(try session.query(DeferrableConstraints.question))
+                .check
+            {
+                try session.execute(check)
+            }
+        } catch {
+            throw StatementFailure(place: step.lastPlace, error: error)
+        }
+        // As the migrator, in whose eyes no schema is closed.
+        try session.execute(
+            Surroundings.exit + SchemaUpgrade.rename(task) + ";\n" + SchemaUpgrade.settings
+                + "SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms'; SET LOCAL synchronous_commit = \(commit)"
+        )
+        let constraints = DeferrableConstraints(try session.query(DeferrableConstraints.question))
+        if let check = constraints.check {
+            try session.execute(check + ";" + constraints.restore)
+        }
+        try session.execute(SchemaUpgrade.ownLocksAlone(task))
     }
 }
 
 extension Statement {
-    /// Where in the file the server's finger points, or where the statement begins.
-    func place(of error: PostgresError) -> Diagnostic.Place {
-        guard case .server(let server) = error, let position = server.position else { return place }
-        return place(ofCharacter: position)
+    /// `SET ROLE` and `RESET ROLE` as a statement of its own.
+    fileprivate var changesRole: Bool {
+        let words = text.prefix(60).split(whereSeparator: \.isWhitespace).map { $0.lowercased() }
+        guard ["set", "reset"].contains(words.first ?? "") else { return false }
+        return words.contains { ["role", "none", "all"].contains($0) || $0.hasPrefix("role=") }
     }
 }

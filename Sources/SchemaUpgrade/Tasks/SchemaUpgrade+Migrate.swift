@@ -12,7 +12,7 @@ extension SchemaUpgrade {
     }
 
     /// The ledger, after it was held against the files.
-    private func checkedLedger() async throws -> Ledger {
+    func checkedLedger() async throws -> Ledger {
         let ledger = try await ledger()
         let findings = ledger.findings(configuration.migrations)
         if let first = findings.first {
@@ -36,7 +36,8 @@ extension SchemaUpgrade {
             return report
         }
         let steps = pending.map { Step.apply($0, $0.up) }
-        report.lines += try await inOneTransaction(steps, task, needsCensus: true)
+        report.lines += try await inOneTransaction(
+            steps, task, until: deadline(patience(.switch)), needsCensus: true)
         report.versions += pending.map(\.version)
         return report
     }
@@ -49,16 +50,19 @@ extension SchemaUpgrade {
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(
             lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
+        let deadline = deadline(patience(phase))
         for migration in before.pending(phase, configuration.migrations) {
             let step = Step.apply(migration, migration.up)
             report.lines +=
                 migration.up.isTransactional
-                ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
+                ? try await inOneTransaction([step], task, until: deadline)
+                : try await oneByOne(step, task, until: deadline)
             report.versions.append(migration.version)
         }
         if report.versions.isEmpty {
             report.lines.append("nothing to do in phase \(phase.rawValue)")
         }
+        if phase == .expand { try await tryWayBack(task, &report) }
         return report
     }
 
@@ -70,8 +74,10 @@ extension SchemaUpgrade {
     /// Undoes what this run has applied of a phase, the last first.
     func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
         if phase == .expand { try await tidyFence(task) }
+        let deadline = deadline(patience(phase))
+        var lines = try await undoUnfinished(phase, task, until: deadline)
         let entries = try await ledger().entries(of: phase, in: task.run).reversed()
-        guard !entries.isEmpty else {
+        guard !entries.isEmpty || !lines.isEmpty else {
             return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"])
         }
         var steps: [Step] = []
@@ -91,24 +97,29 @@ extension SchemaUpgrade {
             }
             steps.append(.undo(migration, down))
         }
-        if phase == .switch {
-            return DatabaseReport(lines: try await inOneTransaction(steps, task))
+        if phase == .switch, !steps.isEmpty {
+            return DatabaseReport(
+                lines: lines + (try await inOneTransaction(steps, task, until: deadline)))
         }
-        var lines: [String] = []
         for step in steps {
             lines +=
                 step.script.isTransactional
-                ? try await inOneTransaction([step], task) : try await oneByOne(step, task)
+                ? try await inOneTransaction([step], task, until: deadline)
+                : try await oneByOne(step, task, until: deadline)
         }
         return DatabaseReport(lines: lines)
     }
 
     /// Runs the steps and writes the ledger in one transaction, again and again while a lock is not to be had.
     private func inOneTransaction(
-        _ steps: [Step], _ task: DatabaseTask, needsCensus: Bool = false
+        _ steps: [Step], _ task: DatabaseTask, until deadline: ContinuousClock.Instant,
+        needsCensus: Bool = false
     ) async throws -> [String] {
-        let deadline = deadline(configuration.lockPatience)
-        let environment = environment(task)
+        let environment = try await environment(task)
+        // In the window nobody writes, and every pause makes it longer.
+        let isOnline = steps.contains { $0.migration.phase != .switch }
+        var backoff = Backoff(
+            after: configuration.lockTimeout, most: isOnline ? .seconds(5) : .milliseconds(400))
         while true {
             try checkCancellation()
             do {
@@ -135,53 +146,19 @@ extension SchemaUpgrade {
             } catch let error as PostgresError where error.isLockTimeout {
                 if ContinuousClock.now >= deadline { throw error }
             }
-            try await pause(upTo: 80)
+            try await rest(&backoff, until: deadline)
         }
     }
 
-    /// Runs statements that cannot be in a transaction, each after a look whether it has taken effect already.
-    private func oneByOne(_ step: Step, _ task: DatabaseTask) async throws -> [String] {
-        let environment = environment(task)
-        let clock = ContinuousClock()
-        let began = clock.now
-        for statement in step.script.statements {
-            let deadline = deadline(configuration.lockPatience)
-            while true {
-                try checkCancellation()
-                do {
-                    try await open().perform { session in
-                        // The statement before may have taken long, and another run have raised its fence meanwhile.
-                        try session.execute(claim(task) + keepOut(task))
-                        try environment.runAlone(statement, session)
-                    }
-                    break
-                } catch let error as PostgresError where error.isLockTimeout {
-                    if ContinuousClock.now >= deadline { throw error }
-                } catch let failure as StatementFailure {
-                    if failure.error.isConnectionLost { throw failure.error }
-                    if failure.error.sqlState == "57014", isCancelled {
-                        throw cancelled(effect: .unknown)
-                    }
-                    guard failure.error.isLockTimeout, ContinuousClock.now < deadline else {
-                        throw failure.databaseFailure
-                    }
-                }
-                try await pause(upTo: 80)
-            }
-        }
-        let milliseconds = Span(began.duration(to: clock.now)).milliseconds
-        try await resetSession(task)
-        return try await open().transaction { session in
-            try session.execute(claim(task) + keepOut(task))
-            return [try environment.record(step, milliseconds, session)]
-        }
-    }
-
-    private func environment(_ task: DatabaseTask) -> MigrationEnvironment {
+    func environment(_ task: DatabaseTask) async throws -> MigrationEnvironment {
         MigrationEnvironment(
-            task: task, searchPath: searchPath,
-            owner: configuration.objectOwner,
+            task: task, surroundings: try await surroundings(),
             lockTimeout: configuration.lockTimeout)
+    }
+
+    /// How long migrations of a phase are tried.
+    func patience(_ phase: Migration.Phase) -> Span {
+        configuration.patience[phase] ?? configuration.lockPatience
     }
 
     /// A migration may have changed any setting of the session, and let go of its marks, which no rollback takes back.
@@ -189,12 +166,11 @@ extension SchemaUpgrade {
     /// What has taken effect must not fail here, so a session that cannot be put in order is closed.
     ///
     /// - Throws: only when the session was lost.
-    private func resetSession(_ task: DatabaseTask) async throws {
+    func resetSession(_ task: DatabaseTask) async throws {
         do {
             let marks = try await open().execute(
-                "RESET SESSION AUTHORIZATION; RESET ALL; DISCARD TEMP; DEALLOCATE ALL; "
-                    + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings
-                    + SchemaUpgrade.ownMarks)
+                Surroundings.exit + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings
+                    + SchemaUpgrade.ownLocksAlone(task) + SchemaUpgrade.ownMarks)
             if marks.count < 2 { try await introduce(task) }
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
@@ -203,7 +179,7 @@ extension SchemaUpgrade {
         }
     }
 
-    private func longTransactions() async throws -> [String] {
+    func longTransactions() async throws -> [String] {
         try await open().query(
             """
             SELECT \(FenceStatements.description) FROM pg_stat_activity AS a

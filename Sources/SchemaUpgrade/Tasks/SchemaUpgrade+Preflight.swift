@@ -30,7 +30,7 @@ extension SchemaUpgrade {
         try await refuseOtherRuns(task)
         let ledger = try await preflightLedger(task, isInstalled)
         let all =
-            findings + superusers + ledger + withoutWayBack()
+            findings + superusers + ledger + (try await migrationFindings()) + withoutWayBack()
             + (try await longTransactionWarnings())
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {

@@ -129,7 +129,8 @@ class BrokenMigration(Fault):
         broken = fleet.plans / "broken-migrations"
         shutil.copytree(GUESTBOOK / "migrations", broken)
         with open(broken / "0003_split_author.up.sql", "a") as file:
-            file.write("\nSELECT 1 / (count(*) - count(*)) FROM public.entry;\n")
+            # Behind the fence only: what fails already is refused before the window.
+            file.write("\nSELECT 1 / (1 - count(*)) FROM pg_event_trigger WHERE evtname = 'sluice_fence';\n")
         return fleet.variant("broken", replace=[(str(GUESTBOOK / "migrations"), str(broken))])
 
 

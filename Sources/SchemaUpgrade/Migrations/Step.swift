@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MigrationReader
+import PostgresClient
+import UpgradeModel
+
+/// One script to run, and what it means for the ledger.
+enum Step: Sendable {
+    case apply(Migration, Script)
+    case undo(Migration, Script)
+
+    var migration: Migration {
+        switch self {
+        case .apply(let migration, _), .undo(let migration, _): migration
+        }
+    }
+
+    var script: Script {
+        switch self {
+        case .apply(_, let script), .undo(_, let script): script
+        }
+    }
+
+    var isUndo: Bool {
+        if case .undo = self { true } else { false }
+    }
+
+    /// Where to point when no statement is to blame.
+    var lastPlace: Diagnostic.Place {
+        script.statements.last?.place ?? .init(file: script.file, line: 1, column: 1)
+    }
+}
+
+/// A statement of a migration failed, at a place of its file.
+struct StatementFailure: Error {
+    var place: Diagnostic.Place
+    var error: PostgresError
+
+    var databaseFailure: DatabaseFailure {
+        let reason: String =
+            if case .server(let server) = error { server.description } else { error.description }
+        return DatabaseFailure(
+            code: code,
+            "\(place.file):\(place.line):\(place.column): \(reason)", advice: advice,
+            findings: [Diagnostic(.error, code: code, at: place, reason, advice: advice)])
+    }
+
+    private var code: String {
+        if error.isLockTimeout { return "lock-timeout" }
+        return error.sqlState == "57014" ? "statement-timeout" : "sql"
+    }
+
+    private var advice: String {
+        if error.isLockTimeout {
+            return "look for long transactions in pg_stat_activity, then retry"
+        }
+        switch error.sqlState {
+        case "57014":
+            return "make the statement faster, or raise database.statement_timeout, then start anew"
+        case "55P04":
+            return
+                "add the value in a file with -- sluice: expand, whose transaction ends before; then start anew"
+        case "53200":
+            return
+                "let fewer objects be touched in one transaction, or raise max_locks_per_transaction, then retry"
+        case "2D000":
+            return
+                "let the file begin with -- sluice: expand transaction=none, so that the block may end transactions"
+        case "42501":
+            return
+                "migrations run as the owner of the application's tables (database.owner): give it that right, then start anew"
+        case "42P07", "42710":
+            return
+                "something else has that name: rename it or drop it, or mend the migration; then start anew"
+        default: return "mend the migration, then start anew"
+        }
+    }
+}
+
+extension Statement {
+    /// Where in the file the server's finger points, or where the statement begins.
+    func place(of error: PostgresError) -> Diagnostic.Place {
+        guard case .server(let server) = error, let position = server.position else { return place }
+        return place(ofCharacter: position)
+    }
+}
