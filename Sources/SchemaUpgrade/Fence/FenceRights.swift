@@ -156,7 +156,7 @@ enum FenceRights {
             -- Whoever is changing one of these at this moment is waited for; the next statement sees what came of it.
             PERFORM FROM pg_class AS c WHERE c.oid IN (SELECT o.oid FROM sluice.open_sequence AS o) FOR UPDATE;
             WITH o AS MATERIALIZED (SELECT * FROM sluice.open_sequence), l AS MATERIALIZED (
-                SELECT d.*, sluice.closed(d.acl, 0, 'wU') AS closed FROM (SELECT DISTINCT acl FROM o) AS d), kept AS (
+                SELECT d.*, sluice.closed(d.acl, NULL, 'wU') AS closed FROM (SELECT DISTINCT acl FROM o) AS d), kept AS (
                 INSERT INTO sluice.stored AS s (kind, object, part, before)
                 SELECT 'relation', o.oid, 0, o.stored::text[] FROM o
                 ON CONFLICT (kind, object, part, detail) DO UPDATE SET before = sluice.merged(coalesce(s.before, (
