@@ -20,6 +20,7 @@ public enum Itinerary {
         (.migrate, MigrateStep.self),
         (.rollout, UpgradeStep.self),
         (.verify, VerifyStep.self),
+        (.verify, HookUndoStep.self),
         (.lift, SilenceStep.self),
         (.lift, LowerFenceStep.self),
         (.lift, OpenStep.self),

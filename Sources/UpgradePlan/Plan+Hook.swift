@@ -26,6 +26,9 @@ extension Plan {
 
         /// When a hook is undone by the run itself, and not only when it turns back.
         public enum Until: String, Hashable, Sendable, CaseIterable {
+            /// Once the new release is verified, behind the fence and closed gates: what refuses writes by itself has to be over
+            /// when the gates let them through.
+            case verify
             /// Once the gates are open.
             case lift
         }

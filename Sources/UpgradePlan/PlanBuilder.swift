@@ -20,7 +20,7 @@ struct PlanBuilder {
             fleet: fleet, selection: selection, release: release, database: database,
             writes: writes, reads: reads, drain: drain, rollout: rollout,
             approvals: approvals.compactMap { Phase(rawValue: $0.text) },
-            hooks: hooks.compactMap(hook), deadlines: deadlines, onFailure: onFailure,
+            hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
             lease: lease, keepReleases: keepReleases)
     }
 
@@ -122,19 +122,41 @@ struct PlanBuilder {
             verify: verify, lift: lift, finish: finish)
     }
 
+    /// What `workers` and `application.mode` say, as hooks behind those of the document: a stored run names hooks by their number.
+    private var paused: [Plan.Hook] {
+        [
+            // Before the gates close: nobody waits while jobs end.
+            hook("workers", .readOnly, action: "pause", undo: "resume", until: .lift),
+            // Behind closed gates, from before the fence until just before it is lowered: no write that a gate lets through
+            // meets an application that refuses it.
+            hook("application.mode", .drain, action: "read_only", undo: "normal", until: .verify),
+        ].compactMap { $0 }
+    }
+
+    private func hook(
+        _ section: String, _ phase: Phase, action: String, undo: String, until: Plan.Hook.Until
+    ) -> Plan.Hook? {
+        guard values.isPresent(section),
+            let action = values.name("\(section).\(action)", as: ActionName.self),
+            let undo = values.name("\(section).\(undo)", as: ActionName.self)
+        else { return nil }
+        return Plan.Hook(
+            .before, phase, action: action, target: target(values, "\(section)."), undo: undo,
+            until: until)
+    }
+
+    private func target(_ values: DocumentValues, _ prefix: String = "") -> Plan.Hook.Target {
+        if let node = values.name("\(prefix)node", as: NodeName.self) { return .node(node) }
+        return values.text("\(prefix)where") == "one-node" ? .oneNode : .everyNode
+    }
+
     private func hook(_ hook: DocumentValues) -> Plan.Hook? {
         let moment: Plan.Hook.Moment = hook.isPresent("before") ? .before : .after
         guard let phase = hook.text(moment.rawValue).flatMap(Phase.init(rawValue:)),
             let action = hook.name("run", as: ActionName.self)
         else { return nil }
-        let target: Plan.Hook.Target =
-            if let node = hook.name("node", as: NodeName.self) {
-                .node(node)
-            } else {
-                hook.text("where") == "one-node" ? .oneNode : .everyNode
-            }
         return Plan.Hook(
-            moment, phase, action: action, target: target,
+            moment, phase, action: action, target: target(hook),
             undo: hook.name("undo", as: ActionName.self),
             until: hook.text("until").flatMap(Plan.Hook.Until.init(rawValue:)))
     }

@@ -24,6 +24,8 @@ struct PlanChecks {
         checkFailureBudget()
         checkApprovals()
         for hook in values.sections("hooks") ?? [] { check(hook: hook) }
+        check(pausing: "workers", "pause", "resume")
+        check(pausing: "application.mode", "read_only", "normal")
     }
 
     // MARK: What is upgraded
@@ -209,19 +211,38 @@ struct PlanChecks {
                 advice: "write `before: stage`")
         }
         check(undoOf: hook)
-        if hook.isPresent("where"), hook.isPresent("node") {
+        checkTarget(hook, "", of: "this hook")
+    }
+
+    /// Where an action runs: on one node that the plan selects, or on those that `where` says.
+    private mutating func checkTarget(_ section: DocumentValues, _ prefix: String, of what: String)
+    {
+        if section.isPresent("\(prefix)where"), section.isPresent("\(prefix)node") {
             findings.error(
-                "exclusive", at: hook.place(of: "node"),
-                "this hook has `where` and `node`", advice: "keep one of them")
+                "exclusive", at: section.place(of: "\(prefix)node"),
+                "\(what) has `where` and `node`", advice: "keep one of them")
         }
-        if let node = hook.text("node"), let names = values.list("nodes.names"),
+        if let node = section.text("\(prefix)node"), let names = values.list("nodes.names"),
             !names.isEmpty, !names.contains(where: { $0.text == node })
         {
             findings.errorUnlessStored(
-                "hook", at: hook.place(of: "node"), "\(quoted(node)) is not selected by this plan",
+                "hook", at: section.place(of: "\(prefix)node"),
+                "\(quoted(node)) is not selected by this plan",
                 advice: nearest(to: node, among: names.map(\.text)).map { "did you mean `\($0)`?" }
                     ?? "write a name of `nodes.names`")
         }
+    }
+
+    private mutating func check(pausing section: String, _ action: String, _ undo: String) {
+        guard values.isPresent(section) else { return }
+        checkTarget(values, "\(section).", of: "`\(section)`")
+        guard let name = values.text("\(section).\(action)"),
+            name == values.text("\(section).\(undo)")
+        else { return }
+        findings.error(
+            "hook", at: values.place(of: "\(section).\(undo)"),
+            "`\(undo)` is the same action as `\(action)`, so nothing would be undone",
+            advice: "name the action that undoes it")
     }
 
     private mutating func check(undoOf hook: DocumentValues) {
@@ -230,6 +251,15 @@ struct PlanChecks {
                 "hook", at: hook.place(of: "until"),
                 "`until` says when to undo, and nothing undoes",
                 advice: "name the action that undoes this hook under `undo`, or remove `until`")
+        }
+        if hook.text("until") == Plan.Hook.Until.verify.rawValue,
+            hook.text("after") == Phase.verify.rawValue
+                || hook.text("before") == Phase.lift.rawValue
+        {
+            findings.error(
+                "hook", at: hook.place(of: "until"),
+                "this hook begins after verify, so that it cannot be undone there",
+                advice: "write `until: lift`, or let the hook run earlier")
         }
         let isPastLift =
             hook.text("after") == Phase.lift.rawValue

@@ -23,6 +23,8 @@ enum PlanKeys {
         DocumentKey("rollout", .section(rollout), .required),
         DocumentKey("approvals", .phases, .fallback("[]")),
         DocumentKey("hooks", .sections(hook, maximum: 100), .fallback("[]")),
+        DocumentKey("workers", .section(workers), .optional),
+        DocumentKey("application", .section(application), .optional),
         DocumentKey("deadlines", .section(deadlines), .optional),
         DocumentKey(
             "on_failure", .word(Plan.OnFailure.allCases.map(\.rawValue)), .fallback("rollback")),
@@ -108,6 +110,24 @@ enum PlanKeys {
         DocumentKey("node", .name, .optional),
         DocumentKey("undo", .name, .optional),
         DocumentKey("until", .word(Plan.Hook.Until.allCases.map(\.rawValue)), .optional),
+    ]
+
+    private static let workers: [DocumentKey] = [
+        DocumentKey("pause", .name, .required),
+        DocumentKey("resume", .name, .required),
+        DocumentKey("where", .word(["every-node", "one-node"]), .fallback("every-node")),
+        DocumentKey("node", .name, .optional),
+    ]
+
+    private static let application: [DocumentKey] = [
+        DocumentKey("mode", .section(mode), .required)
+    ]
+
+    private static let mode: [DocumentKey] = [
+        DocumentKey("read_only", .name, .required),
+        DocumentKey("normal", .name, .required),
+        DocumentKey("where", .word(["every-node", "one-node"]), .fallback("every-node")),
+        DocumentKey("node", .name, .optional),
     ]
 
     private static let deadlines: [DocumentKey] = [

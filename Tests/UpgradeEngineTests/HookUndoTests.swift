@@ -29,6 +29,47 @@ import UpgradeModel
         try Transcript.compare(world, "hook-undo/until-lift")
     }
 
+    /// Workers go on once the gates are open; the application's own mode ends before, for it refuses what the gates let through.
+    @Test func workersAndTheApplicationsModeArePausedAndGoOn() throws {
+        var world = ScenarioWorld()
+        world.start(
+            ScenarioTests.plan() + """
+
+                workers: {pause: pause-jobs, resume: resume-jobs}
+                application: {mode: {read_only: say-closed, normal: say-open, where: one-node}}
+
+                """)
+        world.settle(untilBegun: .database(.migrate))
+        #expect(
+            world.theRun.stillPaused == [
+                "pause-jobs on web-1, web-2, web-3, until resume-jobs undoes it",
+                "say-closed on web-1, until say-open undoes it",
+            ])
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.theRun.stillPaused == [])
+        #expect(world.done(by: "say-open") == ["web-1"])
+        try Transcript.compare(world, "hook-undo/workers-and-mode")
+    }
+
+    @Test(arguments: [Phase.readOnly, .drain, .migrate, .rollout, .verify])
+    func workersAndTheApplicationsModeGoOnOnEveryWayBack(phase: Phase) {
+        var world = ScenarioWorld()
+        world.on(phase) { $0.request(.rollback) }
+        world.start(
+            ScenarioTests.plan()
+                + "\nworkers: {pause: pause-jobs, resume: resume-jobs}\n"
+                + "application: {mode: {read_only: say-closed, normal: say-open}}\n")
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.violations == [])
+        for (action, undo) in [("pause-jobs", "resume-jobs"), ("say-closed", "say-open")] {
+            let paused = world.done(by: action)
+            #expect(Set(world.done(by: undo)).isSuperset(of: paused), "\(action)")
+        }
+        #expect(world.theRun.stillPaused == [])
+    }
+
     @Test func aHookWithoutUntilIsUndoneOnlyOnTheWayBack() {
         var world = ScenarioWorld()
         world.start(Self.plan("before: read-only"))

@@ -52,6 +52,12 @@ import UpgradeModel
                     target: .node(NodeName(unchecked: "web-1")),
                     undo: ActionName(unchecked: "withdraw"), until: .lift),
                 Plan.Hook(.after, .verify, action: ActionName(unchecked: "smoke-test")),
+                Plan.Hook(
+                    .before, .readOnly, action: ActionName(unchecked: "pause-jobs"),
+                    undo: ActionName(unchecked: "resume-jobs"), until: .lift),
+                Plan.Hook(
+                    .before, .drain, action: ActionName(unchecked: "say-read-only"),
+                    target: .oneNode, undo: ActionName(unchecked: "say-normal"), until: .verify),
             ])
     }
 

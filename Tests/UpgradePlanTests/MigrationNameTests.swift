@@ -12,7 +12,9 @@ struct MigrationNameTests {
             ("0003_split_author", "0003"), ("000000000000000012_x-y.z", "000000000000000012"),
         ])
     func aNameIsTakenApart(version: String, number: String) throws {
-        for (ending, direction) in [(".up.sql", MigrationName.MigrationDirection.up), (".down.sql", .down)] {
+        for (ending, direction) in [
+            (".up.sql", MigrationName.MigrationDirection.up), (".down.sql", .down),
+        ] {
             let name = try #require(MigrationName(file: version + ending))
             #expect(name.version == version && name.number == number && name.direction == direction)
             #expect(name.description == version + ending)

@@ -5,7 +5,7 @@ import UpgradePlan
 
 /// Undoes a hook on the nodes on which it has begun: what it paused goes on.
 ///
-/// On the way forward where the plan says `until: lift`, once the gates are open; on the way back whenever the hook has begun,
+/// On the way forward where the plan says `until`: after verify, or once the gates are open; on the way back whenever the hook has begun,
 /// whether it ended or not. A node that is not there is told when it returns.
 struct HookUndoStep: StepDefinition {
     static let word = "hook-undo"
@@ -18,10 +18,10 @@ struct HookUndoStep: StepDefinition {
         hook = index ?? 0
     }
 
-    /// At the lift: those that last until then, the last one first.
+    /// After the work of a phase: those that last until then, the last one first.
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
         plan.hooks.indices.reversed().filter {
-            plan.hooks[$0].until == .lift && plan.hooks[$0].undo != nil
+            plan.hooks[$0].until?.rawValue == phase.rawValue && plan.hooks[$0].undo != nil
         }.map { HookUndoStep(phase, index: $0) }
     }
 
