@@ -82,7 +82,7 @@ class Demo:
         return [checker.reads(fleet.notes), *checker.writes(fleet.notes, fleet.postgres),
                 checker.refused(fleet.notes, policy)]
 
-    def claims_of_new_state(self, fleet, before, left_running=()):
+    def claims_of_new_state(self, fleet, before):
         """Every node serves v2 and nothing else, gates are open, the fence has left nothing behind."""
         wrong = []
         for node in fleet.nodes:
@@ -91,7 +91,7 @@ class Demo:
                 wrong.append("%s: current %s, answers %s as %s, gate %s" % (
                     node.name, node.active_release(), status, headers.get("X-Release"),
                     "open" if node.gate_is_open() else "closed"))
-            if node.running_applications() != (["v1", "v2"] if node.name in left_running else ["v2"]):
+            if node.running_applications() != ["v2"]:
                 wrong.append("%s: still runs %s" % (node.name, node.running_applications()))
         rights = state.differences({"rights": before["rights"]}, {"rights": state.rights(fleet.postgres)})
         return [
@@ -147,7 +147,7 @@ class Demo:
                 if window is not None:
                     claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, window))
                 if code == faults.DONE:
-                    claims += self.claims_of_new_state(fleet, before, fault.left_running)
+                    claims += self.claims_of_new_state(fleet, before)
             else:
                 for part, lines in sorted({**dict.fromkeys(before, []), **state.differences(before, after)}.items()):
                     claims.append(Claim("%s: lines that differ from before" % part, str(len(lines)), "0", not lines, lines))

@@ -23,8 +23,6 @@ class Fault:
 
     text = "nothing"
     codes = (DONE,)
-    # Nodes on which the old release is left running, because that is the fault.
-    left_running = ()
     # What may become of writes: `hold`, or `either` where a hold may be cut off.
     writes = "hold"
 
@@ -72,9 +70,7 @@ class FileFault(Fault):
 
 
 class ReleaseThatStays(FileFault):
-    """Tidying up fails: it is told, and the run is done all the same."""
-
-    left_running = ("web-2",)
+    """Tidying up fails: it is told, and the run is done all the same. The old release was silenced, and is ended without its action."""
 
 
 class UnhealthyRelease(FileFault):
