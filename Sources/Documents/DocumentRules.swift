@@ -32,9 +32,9 @@ public struct DocumentRules: Sendable {
 /// The YAML library makes a tree of the whole text before anybody can look at it, so that these are asked of the text.
 public enum DocumentLimits {
     public static let bytes = 1_048_576
-    /// Lines, and commas between items on one line: with these a tree has 100,000 nodes or so at most.
-    public static let lines = 50_000
-    public static let commas = 50_000
+    /// Lines, and commas between items on one line: with these a tree has 50,000 nodes or so at most.
+    public static let lines = 25_000
+    public static let commas = 25_000
     /// Levels of the tree, the document's own keys being the first.
     public static let depth = 64
     /// Bounds on what makes structure; the limit of levels is asked of the structure itself.

@@ -150,7 +150,7 @@ private let rules = DocumentRules(
     @Test func moreLinesOrCommasThanAnybodyWritesAreRefusedBeforeATreeIsMade() {
         let lines = String(repeating: "\n", count: DocumentLimits.lines - 1)
         #expect(codes("title: a" + lines) == [])
-        #expect(codes("title: a" + lines + "\n") == ["50001:1 too-large"])
+        #expect(codes("title: a" + lines + "\n") == ["25001:1 too-large"])
         let items = String(repeating: "a,", count: DocumentLimits.commas + 1)
         #expect(codes("title: a\ncooks: [\(items)]") == ["2:1 too-large"])
     }
