@@ -48,7 +48,7 @@ public actor SchemaUpgrade {
                     code: "busy", "another database task is under way",
                     advice: "wait for its outcome"))
         }
-        if stopped == task {
+        if stopped?.isAttempt(task) == true {
             stopped = nil
             return .failed(cancelled())
         }
@@ -75,7 +75,7 @@ public actor SchemaUpgrade {
 
     /// Stops this task and no other, even when it comes after this call; a task is not asked for again after that.
     public func cancel(_ task: DatabaseTask) async {
-        guard inHand == task else {
+        guard inHand?.isAttempt(task) == true else {
             stopped = task
             return
         }
@@ -83,7 +83,7 @@ public actor SchemaUpgrade {
     }
 
     private func stop(_ task: DatabaseTask) async {
-        guard inHand == task, isCancelled || !wasTold else { return }
+        guard inHand?.isAttempt(task) == true, isCancelled || !wasTold else { return }
         wasTold = true
         isCancelled = true
         await connection?.cancel()
@@ -218,6 +218,13 @@ extension PostgresError {
         case "23505": error.schema == "pg_catalog"
         default: false
         }
+    }
+}
+
+extension DatabaseTask {
+    /// Whether both are the same attempt; whoever stops one need not know its budget or its proof.
+    func isAttempt(_ other: DatabaseTask) -> Bool {
+        kind == other.kind && run == other.run && epoch == other.epoch && attempt == other.attempt
     }
 }
 

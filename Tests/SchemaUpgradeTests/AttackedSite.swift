@@ -35,7 +35,7 @@ extension Site {
             CREATE TABLE base (n integer); CREATE TABLE derived () INHERITS (base); INSERT INTO derived VALUES (7);
             CREATE UNLOGGED TABLE scratch (n integer);
             CREATE TABLE loose (id integer GENERATED ALWAYS AS IDENTITY, n integer);
-            CREATE SEQUENCE counter;
+            CREATE SEQUENCE counter; CREATE SEQUENCE everyones_counter; GRANT ALL ON everyones_counter TO PUBLIC;
             CREATE VIEW entries AS SELECT id, name FROM entry;
             CREATE VIEW instead AS SELECT n FROM base;
             CREATE VIEW ruled AS SELECT n FROM base;

@@ -28,6 +28,13 @@ struct Site {
         let site = Site(cluster: cluster, database: database, observer: observer)
         try await site.asSuperuser(
             """
+            CREATE FUNCTION pg_temp.content(object oid, kind "char") RETURNS text LANGUAGE plpgsql AS $content$
+            DECLARE content text;
+            BEGIN
+                EXECUTE format(CASE kind WHEN 'S' THEN 'SELECT last_value::text || is_called FROM %s'
+                    ELSE 'SELECT string_agg(concat_ws('' '', t.xmin, t.*), chr(10)) FROM %s AS t' END, object::regclass) INTO content;
+                RETURN md5(content);
+            END $content$;
             CREATE ROLE \(site.migrator) LOGIN SUPERUSER;
             CREATE ROLE $owner NOLOGIN;
             CREATE ROLE $app LOGIN;

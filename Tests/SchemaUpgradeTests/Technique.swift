@@ -136,8 +136,7 @@ extension Site {
         var contents: [String: String] = [:]
         let tables = try await asSuperuser(
             """
-            SELECT oid::regclass::text, md5(query_to_xml(format(CASE relkind WHEN 'S' THEN 'SELECT last_value, is_called FROM %s'
-                ELSE 'SELECT xmin::text AS writer, t.* FROM %s AS t' END, oid::regclass), true, false, '')::text)
+            SELECT oid::regclass::text, coalesce(pg_temp.content(oid, relkind), '')
             FROM pg_class WHERE relkind IN ('r', 'm', 'S') AND relpersistence <> 't' AND relnamespace NOT IN (
                 SELECT oid FROM pg_namespace WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'sluice'))
             UNION ALL SELECT 'large objects', md5(coalesce(string_agg(loid || encode(data, 'hex'), ',' ORDER BY loid, pageno), ''))

@@ -59,8 +59,8 @@ extension Technique {
             "prepared statement from before", as: "$app",
             .idle(["PREPARE p AS \(insert)", "EXECUTE p"]), "EXECUTE p"),
         Technique(
-            "definer through query_to_xml", as: "nobody_$db", .fresh,
-            "SELECT query_to_xml('SELECT owner_writes()', true, false, '')"),
+            "definer through a function that runs a text", as: "nobody_$db", .fresh,
+            "SELECT * FROM ts_stat('SELECT to_tsvector(owner_writes()::text)')"),
     ]
 
     /// As those who own the tables, which no REVOKE reaches.
@@ -235,6 +235,9 @@ extension Technique {
 
     private static let sequencesAndLargeObjects: [Technique] = [
         Technique("nextval", as: "$app", .fresh, "SELECT nextval('counter')"),
+        Technique(
+            "nextval by a right of PUBLIC", as: "nobody_$db", .fresh,
+            "SELECT nextval('everyones_counter')"),
         Technique("setval", as: "$app", .fresh, "SELECT setval('counter', 99)"),
         Technique(
             "nextval by the owner", as: "holder_$db", .fresh, "SELECT nextval('held_counter')"),

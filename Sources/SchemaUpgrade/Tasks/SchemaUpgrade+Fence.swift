@@ -265,10 +265,13 @@ extension SchemaUpgrade {
     func refuseEndlessWait(after deadline: ContinuousClock.Instant) async throws {
         guard ContinuousClock.now >= deadline else { return }
         let tables = try await open().query(
-            "SELECT oid::regclass FROM sluice.unfenced_table ORDER BY oid LIMIT 20")
+            """
+            SELECT oid::regclass::text FROM sluice.unfenced_table UNION ALL SELECT oid::regclass::text FROM sluice.open_sequence
+            UNION ALL SELECT oid::regprocedure::text FROM sluice.open_function LIMIT 20
+            """)
         throw DatabaseFailure(
             code: "stragglers",
-            "these tables could not be fenced: "
+            "these could not be fenced: "
                 + tables.map { $0.text(0) }.joined(separator: ", "),
             advice: "look in pg_locks at who holds them, then retry")
     }
