@@ -68,6 +68,7 @@ let rooms: [Room] = [
     lib("SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
+        .room("Files"),
         .product("GRDB", package: "GRDB.swift")),
 
     lib(
@@ -92,29 +93,39 @@ let rooms: [Room] = [
     // 4: what the outside sees
     lib(
         "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"),
-        .room("RunStore"),
-        .room("SQLiteRunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics,
-        lifecycle, arguments,
+        .room("RunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics,
+        lifecycle,
         .product("Hummingbird", package: "hummingbird"),
         .product("HummingbirdCore", package: "hummingbird"),
         .product("HummingbirdTLS", package: "hummingbird"),
         .product("HTTPTypes", package: "swift-http-types"),
         .product("NIOCore", package: "swift-nio"),
+        .product("NIOHTTPTypes", package: "swift-nio-extras"),
         .product("NIOSSL", package: "swift-nio-ssl")),
     lib(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
         .room("Documents"), .room("MigrationReader"), .room("UpgradeEngine"),
         .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
 
-    // 5: entry points
+    // 5: a server with its stores
+    lib(
+        "CoordinatorProgram", .room("UpgradeModel"), .room("ControlServer"), .room("Coordinator"),
+        .room("RunStore"), .room("SQLiteRunStore"), .room("Files"), logging, metrics, lifecycle,
+        arguments,
+        .product("NIOCore", package: "swift-nio")),
+
+    // 6: entry points
     Room(
         name: "sluice", kind: .executable,
-        needs: [.room("Operator"), .room("ControlServer"), .room("ControlAPI"), arguments]),
+        needs: [.room("Operator"), .room("CoordinatorProgram"), .room("ControlAPI"), arguments]),
     Room(name: "sluice-agent", kind: .executable, needs: [.room("NodeAgent")]),
 
     // Tests
     Room(name: "TestSupport", kind: .testSupport, needs: [.room("CEpoll")]),
     Room(name: "PostgresTestSupport", kind: .testSupport),
+    Room(
+        name: "StoreTestSupport", kind: .testSupport,
+        needs: [.room("RunStore"), .room("UpgradeModel")]),
     Room(name: "NginxTestSupport", kind: .testSupport, needs: [.room("TestSupport")]),
     tests("UpgradeModel"),
     tests("Files", .room("TestSupport")),
@@ -147,13 +158,15 @@ let rooms: [Room] = [
         .room("ContentDigest")),
     tests("MigrationReader", .room("UpgradeModel"), .room("ContentDigest")),
     tests(
-        "SQLiteRunStore", .room("TestSupport"), .room("RunStore"), .room("UpgradeModel"),
+        "SQLiteRunStore", .room("TestSupport"), .room("StoreTestSupport"), .room("RunStore"),
+        .room("UpgradeModel"),
         .room("ContentDigest"), .room("StoreWriter"), .product("GRDB", package: "GRDB.swift")),
     Room(
         name: "StoreWriter", kind: .testProgram,
         needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
     tests(
-        "Coordinator", .room("RunStore"), .room("UpgradeModel"), .room("UpgradePlan"),
+        "Coordinator", .room("StoreTestSupport"), .room("RunStore"), .room("UpgradeModel"),
+        .room("UpgradePlan"),
         .room("UpgradeEngine"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
         logging),
     tests(
@@ -166,11 +179,25 @@ let rooms: [Room] = [
         .room("ControlAPI"), .room("CurlClient"), .room("WriteGate"), .room("Releases"),
         .room("ContentDigest"), logging, .room("sluice-agent")),
     tests(
-        "ControlServer", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
+        "ControlServer", .room("TestSupport"), .room("StoreTestSupport"), .room("UpgradeModel"),
+        .room("ControlAPI"),
         .room("RunStore"), .room("Coordinator"), .room("CurlClient"), .room("ContentDigest"),
         .room("UpgradeEngine"),
-        logging, metrics, arguments,
-        .product("HTTPTypes", package: "swift-http-types")),
+        logging, metrics,
+        .product("HTTPTypes", package: "swift-http-types"),
+        .product("NIOCore", package: "swift-nio"),
+        .product("NIOEmbedded", package: "swift-nio")),
+    Room(
+        name: "Swarm", kind: .testProgram,
+        needs: [
+            .room("UpgradeModel"), .room("ControlAPI"),
+            .product("NIOCore", package: "swift-nio"), .product("NIOPosix", package: "swift-nio"),
+            .product("NIOHTTP1", package: "swift-nio"),
+            .product("NIOFoundationCompat", package: "swift-nio"),
+        ]),
+    tests(
+        "CoordinatorProgram", .room("TestSupport"), .room("ControlServer"), .room("RunStore"),
+        .room("SQLiteRunStore"), .room("UpgradeModel"), arguments),
     tests(
         "Operator", .room("TestSupport"), .room("UpgradeModel"), .room("ControlAPI"),
         .room("UpgradePlan"), .room("UpgradeEngine"), .room("ContentDigest"), arguments),
@@ -271,6 +298,10 @@ let packages: [(name: String, dependency: Package.Dependency)] = [
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0")
     ),
     ("swift-nio", .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2")),
+    (
+        "swift-nio-extras",
+        .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.2")
+    ),
     ("swift-nio-ssl", .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6")),
     ("GRDB.swift", .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0")),
     ("Yams", .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2")),

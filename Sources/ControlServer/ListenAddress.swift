@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import ArgumentParser
 import Glibc
 
 /// Where a coordinator listens: `HOST:PORT` or `[IPv6]:PORT`.
-public struct ListenAddress: Hashable, Sendable, ExpressibleByArgument, CustomStringConvertible {
+public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     public var host: String
     /// 0 takes a free one.
     public var port: Int
+
+    /// This machine only.
+    public static let loopback = ListenAddress(host: "127.0.0.1", port: 9740)
+
+    private init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
 
     public init?(argument: String) {
         guard let colon = argument.lastIndex(of: ":"),

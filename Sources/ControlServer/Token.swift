@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
-import UpgradeModel
+public import UpgradeModel
 
 /// A bearer token: `sluice-` and 64 hexadecimal digits, 256 bits from the system's random source.
 ///
 /// The store has its SHA-256 and nothing else. The fixed beginning lets programs that look for leaked secrets find one.
-struct Token {
+public struct Token: Sendable {
     private static let prefix = "sluice-"
 
-    let text: String
+    public let text: String
 
     /// A new one.
-    init() {
+    public init() {
         var generator = SystemRandomNumberGenerator()
         var bytes: [UInt8] = []
         for _ in 0..<4 {
-            // SAFETY: the bytes of a local integer, valid for the closure.
             let number = generator.next()
             for shift in stride(from: 0, to: 64, by: 8) {
                 bytes.append(UInt8(truncatingIfNeeded: number >> UInt64(shift)))
@@ -35,5 +34,5 @@ struct Token {
         self.text = text
     }
 
-    var hash: Digest { Digest.sha256(of: text) }
+    public var hash: Digest { Digest.sha256(of: text) }
 }

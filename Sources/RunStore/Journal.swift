@@ -120,3 +120,18 @@ extension Journal {
         try await self.append([append])
     }
 }
+
+/// Refuses an append whose epoch is not the journal's: the first check of every journal.
+///
+/// - Throws: `.superseded` for a lower epoch: a later leader has taken over; `.corrupt` for a higher one: the journal was replaced
+///   by an older copy under a living leader.
+public func refuseWrongEpoch(_ epoch: Epoch, current: Epoch) throws(StoreFailure) {
+    if epoch < current { throw .superseded(by: current) }
+    if epoch > current {
+        throw .corrupt(
+            """
+            the journal is at epoch \(current.rawValue), but this coordinator leads epoch \(epoch.rawValue): an older copy \
+            was put in its place; stop, put the newest copy back, start again
+            """)
+    }
+}

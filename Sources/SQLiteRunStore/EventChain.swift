@@ -23,7 +23,6 @@ struct EventChain: Equatable {
         link = Self.hash { hasher in
             hasher.update(previous)
             for number in [version, epoch.rawValue, at.milliseconds, Int64(body.count)] {
-                // SAFETY: the bytes of a local integer, valid for the closure.
                 hasher.update(
                     stride(from: 0, to: 64, by: 8).map {
                         UInt8(truncatingIfNeeded: number >> Int64($0))

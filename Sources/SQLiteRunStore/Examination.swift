@@ -21,17 +21,23 @@ struct DamagedHistory: Error {
 ///
 /// - Throws: `.corrupt` with the file, what was found, and what to do.
 func examineFile(at path: String, _ db: Database) throws {
-    let findings = try String.fetchAll(db, sql: "PRAGMA quick_check(3)")
-    guard findings == ["ok"] else {
-        throw StoreFailure.damaged(path, findings.joined(separator: ", "))
-    }
-    let foreign = try Row.fetchAll(db, sql: "PRAGMA foreign_key_check").count
-    guard foreign == 0 else {
-        throw StoreFailure.damaged(path, "\(foreign) rows belong to runs that are not there")
-    }
+    try SQLiteRunStore.examinePages(at: path, db)
     for row in try Row.fetchAll(db, sql: "SELECT run, version, chain FROM run ORDER BY number") {
         let run = try runIdentifier(row["run"], path)
         try examineRun(run, length: row["version"], head: [UInt8](row["chain"] as Data), path, db)
+    }
+}
+
+extension SQLiteRunStore {
+    static func examinePages(at path: String, _ db: Database) throws {
+        let findings = try String.fetchAll(db, sql: "PRAGMA quick_check(3)")
+        guard findings == ["ok"] else {
+            throw StoreFailure.damaged(path, findings.joined(separator: ", "))
+        }
+        let foreign = try Row.fetchAll(db, sql: "PRAGMA foreign_key_check").count
+        guard foreign == 0 else {
+            throw StoreFailure.damaged(path, "\(foreign) rows belong to runs that are not there")
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
+import Files
 import Glibc
 import RunStore
 import Synchronization
@@ -109,7 +110,7 @@ private struct IncomingFile: ~Copyable {
                     """)
             }
         }
-        try writeAll(bytes, to: descriptor, temporary)
+        try onDisk { () throws(FileFailure) in try writeAll(bytes, to: descriptor, temporary) }
         hasher?.update(bytes)
     }
 
@@ -121,8 +122,10 @@ private struct IncomingFile: ~Copyable {
             throw .rejected("the bytes of blob \(blob.short) have the digest \(actual.short)")
         }
         guard fsync(descriptor) == 0 else { throw systemFailure("sync", temporary) }
-        try makeDirectory(parent(of: final))
+        try onDisk { () throws(FileFailure) in
+            try makeDirectories(parentDirectory(of: final), mode: 0o700)
+        }
         guard rename(temporary, final) == 0 else { throw systemFailure("rename", temporary) }
-        try syncDirectory(parent(of: final))
+        try onDisk { () throws(FileFailure) in try syncDirectory(parentDirectory(of: final)) }
     }
 }

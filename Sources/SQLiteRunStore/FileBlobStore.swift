@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import FoundationEssentials
 import Glibc
 public import RunStore
@@ -24,7 +25,9 @@ public final class FileBlobStore: BlobStore {
         root = "\(directory)/blobs"
         self.reserve = reserve
         let incoming = "\(root)/incoming"
-        try await lanes.run(0) { () throws(StoreFailure) in try makeDirectory(incoming) }
+        try await lanes.run(0) { () throws(StoreFailure) in
+            try onDisk { () throws(FileFailure) in try makeDirectories(incoming, mode: 0o700) }
+        }
     }
 
     private func path(of blob: Digest) -> String { "\(root)/\(blob.hexadecimal.prefix(2))/\(blob)" }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Glibc
+import Files
 import GRDB
+import Glibc
 public import RunStore
 import Synchronization
 public import UpgradeModel
@@ -23,6 +24,14 @@ public final class FileLeaderLease: LeaderLease {
         self.store = store
         self.acceptOlderJournal = acceptOlderJournal
         path = "\(directory)/leader.lock"
+    }
+
+    /// Whether a living process leads the store in a directory. It may have changed by the time that this returns.
+    public static func isHeld(in directory: String) -> Bool {
+        let descriptor = open("\(directory)/leader.lock", O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        defer { _ = Glibc.close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) != 0
     }
 
     deinit {
@@ -84,12 +93,8 @@ private func takeLock(_ path: String) throws(StoreFailure) -> Int32 {
     let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else { throw systemFailure("open", path) }
     // A child between its fork and its exec may hold the lock of a process that has just been killed, hence the patience.
-    var number = EWOULDBLOCK
-    for attempt in 0..<20 where number == EWOULDBLOCK {
-        if attempt > 0 { usleep(25_000) }
-        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return descriptor }
-        number = errno
-    }
+    if lockFile(descriptor, patience: .milliseconds(500)) { return descriptor }
+    let number = errno
     let holder = readLock(descriptor).holder
     _ = Glibc.close(descriptor)
     guard number == EWOULDBLOCK else { throw systemFailure("lock", path, number) }
@@ -120,5 +125,5 @@ private func writeLock(
     guard pwrite(descriptor, bytes, bytes.count, 0) == bytes.count,
         ftruncate(descriptor, off_t(bytes.count)) == 0, fsync(descriptor) == 0
     else { throw systemFailure("write", path) }
-    try syncDirectory(parent(of: path))
+    try onDisk { () throws(FileFailure) in try syncDirectory(parentDirectory(of: path)) }
 }

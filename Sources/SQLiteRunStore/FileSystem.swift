@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Dispatch
+import Files
 import Glibc
 import RunStore
 
@@ -36,53 +37,23 @@ func hasNoDescriptorLeft() -> Bool {
     return false
 }
 
-/// Makes the directory, and those above it, for its owner only, and makes the new names durable.
-func makeDirectory(_ path: String) throws(StoreFailure) {
-    if mkdir(path, 0o700) == 0 {
-        try syncDirectory(parent(of: path))
-        return
-    }
-    let number = errno
-    switch number {
-    case EEXIST:
-        var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-            throw .io("\(path) is not a directory")
-        }
-    case ENOENT:
-        let above = parent(of: path)
-        guard above != path else { throw systemFailure("make", path, number) }
-        try makeDirectory(above)
-        guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw systemFailure("make", path) }
-        try syncDirectory(above)
-    default:
-        throw systemFailure("make", path, number)
+extension StoreFailure {
+    init(_ failure: FileFailure) {
+        self =
+            failure.number == 0
+            ? .io("\(failure)")
+            : systemFailure(failure.operation, failure.path, failure.number)
     }
 }
 
-/// Makes names durable that were added to, or removed from, a directory.
-func syncDirectory(_ path: String) throws(StoreFailure) {
-    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw systemFailure("open", path) }
-    defer { _ = Glibc.close(descriptor) }
-    guard fsync(descriptor) == 0 else { throw systemFailure("sync", path) }
-}
-
-func parent(of path: String) -> String {
-    guard let slash = path.lastIndex(of: "/") else { return "." }
-    return slash == path.startIndex ? "/" : String(path[..<slash])
-}
-
-/// Writes all bytes at the end of what has been written so far.
-func writeAll(_ bytes: [UInt8], to descriptor: Int32, _ path: String) throws(StoreFailure) {
-    var left = bytes
-    while !left.isEmpty {
-        let count = write(descriptor, left, left.count)
-        if count < 0 {
-            if errno == EINTR { continue }
-            throw systemFailure("write", path)
-        }
-        left.removeFirst(count)
+/// What a store does with files, whose failures are its own.
+func onDisk<Value>(
+    _ work: () throws(FileFailure) -> Value
+) throws(StoreFailure) -> Value {
+    do throws(FileFailure) {
+        return try work()
+    } catch {
+        throw StoreFailure(error)
     }
 }
 

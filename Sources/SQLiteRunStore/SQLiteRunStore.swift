@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Files
 import GRDB
 import Glibc
 public import RunStore
@@ -40,14 +41,14 @@ public final class SQLiteRunStore: Sendable {
     public convenience init(
         directory: String, examine: Examination = .full, maximumPages: Int? = nil
     ) async throws(StoreFailure) {
-        try makeDirectory(directory)
+        try onDisk { () throws(FileFailure) in try makeDirectories(directory, mode: 0o700) }
         try self.init(path: "\(directory)/sluice.db", maximumPages: maximumPages)
         try await perform { db in try prepareSchema(of: db) }
         if examine == .full {
             let path = path
             try await perform { db in try examineFile(at: path, db) }
         }
-        try syncDirectory(directory)
+        try onDisk { () throws(FileFailure) in try syncDirectory(directory) }
     }
 
     private init(path: String, maximumPages: Int?) throws(StoreFailure) {
@@ -65,6 +66,14 @@ public final class SQLiteRunStore: Sendable {
         } catch {
             throw StoreFailure(error, path: path)
         }
+    }
+
+    /// Examines every page and index of the file; nobody can append meanwhile.
+    ///
+    /// - Throws: `.corrupt` with what was found.
+    public func examinePages() async throws(StoreFailure) {
+        let path = path
+        try await perform { db in try SQLiteRunStore.examinePages(at: path, db) }
     }
 
     /// Closes the file once what is under way has ended. Everything afterwards is refused.

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import ControlAPI
-import ControlServer
+import CoordinatorProgram
 import Operator
 
 /// Upgrades a fleet while its readers keep reading.
@@ -14,7 +14,7 @@ struct Sluice: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "On the coordinator's machine",
-                subcommands: [CoordinatorCommand.self, TokenCommand.self])
+                subcommands: [CoordinatorCommand.self, TokenCommand.self, JournalCommand.self])
         ])
 
     static func main() async { await launch(Sluice.self) }

@@ -3,6 +3,7 @@
 import ContentDigest
 import ControlAPI
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeEngine
 import UpgradeModel

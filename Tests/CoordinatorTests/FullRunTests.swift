@@ -4,6 +4,7 @@ import ControlAPI
 import Coordinator
 import Releases
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeEngine
 import UpgradeModel

@@ -7,6 +7,7 @@ import FoundationEssentials
 import Logging
 import Releases
 import RunStore
+import StoreTestSupport
 import Synchronization
 import Testing
 import UpgradeEngine

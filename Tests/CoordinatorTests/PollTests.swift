@@ -3,6 +3,7 @@
 import ControlAPI
 import Coordinator
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeModel
 

@@ -4,6 +4,7 @@ import ContentDigest
 import ControlAPI
 import Coordinator
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeModel
 

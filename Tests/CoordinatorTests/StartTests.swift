@@ -5,6 +5,7 @@ import ControlAPI
 import Coordinator
 import Releases
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeModel
 

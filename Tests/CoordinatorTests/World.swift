@@ -6,6 +6,7 @@ import Coordinator
 import Logging
 import Releases
 import RunStore
+import StoreTestSupport
 import Synchronization
 import Testing
 import UpgradeModel

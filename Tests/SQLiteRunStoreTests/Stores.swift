@@ -5,9 +5,10 @@ import FoundationEssentials
 import Glibc
 import RunStore
 import SQLiteRunStore
+import StoreTestSupport
 import Synchronization
-import Testing
 import TestSupport
+import Testing
 import UpgradeModel
 
 /// The implementations that the conformance suite drives.

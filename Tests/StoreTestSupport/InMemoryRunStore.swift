@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import UpgradeModel
+public import RunStore
 import Synchronization
+public import UpgradeModel
 
-/// A journal and a registry that live as long as the process: for tests and for the simulator.
+/// A journal and a registry that live as long as the process: for tests.
 ///
 /// Keeps every rule of the ports, so that what passes here is refused on a disk as well. Nothing survives the process, but the
 /// object may outlive the coordinator that used it, which is how a restart is tested.
@@ -142,20 +143,5 @@ public final class InMemoryRunStore: Journal, Registry {
 
     public func nodes() async throws(StoreFailure) -> [NodeRecord] {
         state.withLock { state in state.nodes.values.sorted { $0.name < $1.name } }
-    }
-}
-
-/// Refuses an append whose epoch is not the journal's: the first check of every journal.
-///
-/// - Throws: `.superseded` for a lower epoch: a later leader has taken over; `.corrupt` for a higher one: the journal was replaced
-///   by an older copy under a living leader.
-public func refuseWrongEpoch(_ epoch: Epoch, current: Epoch) throws(StoreFailure) {
-    if epoch < current { throw .superseded(by: current) }
-    if epoch > current {
-        throw .corrupt(
-            """
-            the journal is at epoch \(current.rawValue), but this coordinator leads epoch \(epoch.rawValue): an older copy \
-            was put in its place; stop, put the newest copy back, start again
-            """)
     }
 }

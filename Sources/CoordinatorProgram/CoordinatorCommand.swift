@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ArgumentParser
+public import ControlServer
 import Coordinator
+import Files
 import FoundationEssentials
 import Glibc
 import Logging
@@ -24,14 +26,14 @@ public struct CoordinatorCommand: AsyncParsableCommand {
             Ends with 0 on SIGTERM and SIGINT, with 1 when the store fails, with 3 when it refuses to start.
 
             EXAMPLES
-              sluice coordinator                       # this machine only: 127.0.0.1:9740, \(DataOption.standard)
+              sluice coordinator                       # this machine only: 127.0.0.1:9740, \(DataOption.defaultDirectory)
               sluice coordinator --listen 0.0.0.0:9740 --tls-certificate chain.pem --tls-key key.pem
             """)
 
     @OptionGroup var data: DataOption
 
     @Option(help: "Where to listen: HOST:PORT.")
-    var listen: ListenAddress = .standard
+    var listen: ListenAddress = .loopback
 
     @Option(help: ArgumentHelp("The certificate chain, in PEM.", valueName: "file"))
     var tlsCertificate: String?
@@ -62,7 +64,7 @@ public struct CoordinatorCommand: AsyncParsableCommand {
 
     public func run() async throws {
         signal(SIGPIPE, SIG_IGN)
-        var log = Logger(label: "sluice.coordinator") { StreamLogHandler.standardError(label: $0) }
+        var log = Logger(label: "sluice.coordinator") { PrintableLogHandler(label: $0) }
         log.logLevel = logLevel.level
         do {
             try await lead(log)
@@ -97,11 +99,15 @@ public struct CoordinatorCommand: AsyncParsableCommand {
             tlsKey.map { (certificate: certificate, key: $0) }
         }
         let serving = ControlServer.Configuration(
-            listen: listen, tls: tls, isInsecureAllowed: insecure)
+            listen: listen, tls: tls, isInsecureAllowed: insecure,
+            connections: try connectionLimit(files: raiseLimitOfOpenFiles()))
         try serving.check()
+        try data.requireSecrecy(tls?.key)
         let metrics = PrometheusMetrics()
         MetricsSystem.bootstrap(metrics)
         // What is folded is held against its chain; the rest of the history is examined while leading.
+        // Files that it makes are its user's alone.
+        umask(0o077)
         let store = try await SQLiteRunStore(directory: data.directory, examine: .none)
         let lease = FileLeaderLease(
             directory: data.directory, store: store, acceptOlderJournal: acceptOlderJournal)
@@ -143,13 +149,6 @@ public struct CoordinatorCommand: AsyncParsableCommand {
     }
 }
 
-/// Says it on standard error, and ends the process with a code.
-func complaint(_ message: String, _ code: Int32) -> ExitCode {
-    let bytes = Array("sluice: \(message)\n".utf8)
-    _ = write(2, bytes, bytes.count)
-    return ExitCode(code)
-}
-
 extension CoordinatorFault {
     /// Whether nothing was touched: another leads, or the journal is not to be trusted.
     fileprivate var isRefusal: Bool {
@@ -169,28 +168,7 @@ private struct CoordinatorService: ServiceLifecycle.Service {
     }
 }
 
-/// Where everything is kept.
-struct DataOption: ParsableArguments {
-    static let standard = "/var/lib/sluice"
-
-    @Option(
-        name: .customLong("data"),
-        help: ArgumentHelp(
-            "Where everything is kept. (default: \(DataOption.standard))", valueName: "directory"))
-    var given: String?
-
-    var directory: String { given ?? DataOption.standard }
-}
-
-extension ListenAddress {
-    /// This machine only.
-    static let standard = ListenAddress(host: "127.0.0.1", port: 9740)
-
-    private init(host: String, port: Int) {
-        self.host = host
-        self.port = port
-    }
-
+extension ListenAddress: ExpressibleByArgument {
     public var defaultValueDescription: String { description }
 }
 

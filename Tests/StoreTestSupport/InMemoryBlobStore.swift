@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+public import RunStore
 import Synchronization
 public import UpgradeModel
 
-/// Blobs that live as long as the process: for tests and for the simulator.
+/// Blobs that live as long as the process: for tests.
 public final class InMemoryBlobStore: BlobStore {
     private let blobs = Mutex<[Digest: [UInt8]]>([:])
     private let old = Mutex<Set<Digest>>([])

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import Foundation
+import RunStore
+import SQLiteRunStore
+import TestSupport
+import Testing
+import UpgradeModel
+
+@testable import CoordinatorProgram
+
+@Suite("The coordinator's command") struct CoordinatorCommandTests {
+    @Test(
+        "that fails says where, and what to do",
+        arguments: [(EADDRINUSE, "taken"), (EADDRNOTAVAIL, "no address"), (EACCES, "may not")])
+    func whyItFails(_ number: Int32, _ words: String) throws {
+        let command = try CoordinatorCommand.parse(["--listen", "127.0.0.1:80"])
+        let reason = try #require(command.reason(notListening: number))
+        #expect(reason.contains("127.0.0.1:80"))
+        #expect(reason.contains(words))
+        #expect(reason.contains("--listen"))
+    }
+
+    @Test("a certificate without its key is refused")
+    func certificateWithoutKey() {
+        #expect(throws: (any Error).self) {
+            try CoordinatorCommand.parse(["--tls-certificate", "a.pem"])
+        }
+        #expect(throws: Never.self) { try CoordinatorCommand.parse([]) }
+    }
+
+    @Test("refuses a key, or a journal, that others may read, and says how to mend it")
+    func secrets() throws {
+        let directory = try TemporaryDirectory()
+        let key = "\(directory.path)/key.pem"
+        let data = try DataOption.parse(["--data", directory.path])
+        try Data().write(to: URL(filePath: key))
+        try #require(chmod(key, 0o640) == 0)
+        #expect(throws: ExitCode(3)) { try data.requireSecrecy(key) }
+        try #require(chmod(key, 0o600) == 0)
+        try data.requireSecrecy(key)
+        let journal = "\(directory.path)/sluice.db"
+        try Data().write(to: URL(filePath: journal))
+        try #require(chmod(journal, 0o644) == 0)
+        // In a directory of its user's own nobody comes to it.
+        try #require(chmod(directory.path, 0o700) == 0)
+        try data.requireSecrecy(nil)
+        try #require(chmod(directory.path, 0o755) == 0)
+        #expect(throws: ExitCode(3)) { try data.requireSecrecy(nil) }
+    }
+
+    @Test("keeps descriptors for the store, and refuses to start with too few")
+    func descriptors() throws {
+        #expect(try connectionLimit(files: 1024) == 896)
+        #expect(try connectionLimit(files: 1_000_000) == 32_768)
+        #expect(throws: ExitCode(3)) { try connectionLimit(files: 200) }
+        #expect(raiseLimitOfOpenFiles() > 200)
+    }
+
+    @Test("writes nothing into its log that steers a terminal or begins a line")
+    func log() {
+        let text = PrintableLogHandler.printable("a\u{1b}[2J\n2026 critical \u{9b}31m\u{202e}x")
+        #expect(text == "a\u{fffd}[2J 2026 critical \u{fffd}31m\u{fffd}x")
+        #expect(PrintableLogHandler.printable(String(repeating: "x", count: 9999)).count < 2100)
+    }
+
+    @Test("examines the journal beside a leader, and finds an edited event")
+    func verifies() async throws {
+        let directory = try TemporaryDirectory()
+        let verify = try JournalCommand.Verify.parse(["--data", directory.path])
+        await #expect(throws: ExitCode(3)) { try await verify.run() }
+        let store = try await SQLiteRunStore(directory: directory.path)
+        let lease = FileLeaderLease(directory: directory.path, store: store)
+        let epoch = try await lease.acquire(holder: "one")
+        #expect(FileLeaderLease.isHeld(in: directory.path))
+        try await store.append(
+            JournalAppend(
+                run: RunIdentifier(unchecked: "run-1"), expectedVersion: 0, epoch: epoch,
+                at: Instant(milliseconds: 1), bodies: [[1], [2]],
+                claim: .take(FleetName(unchecked: "web"))))
+        try await verify.run()
+        await store.close()
+        await lease.release()
+        try await verify.run()
+        let file = "\(directory.path)/sluice.db"
+        var bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
+        // The epoch that is stored in each event's row; no page is torn by it.
+        let name = Array("run-1".utf8)
+        let places = bytes.indices.filter { bytes[$0...].starts(with: name) }
+        try #require(!places.isEmpty)
+        for place in places { bytes[place] = UInt8(ascii: "R") }
+        try Data(bytes).write(to: URL(filePath: file))
+        await #expect(throws: ExitCode(1)) { try await verify.run() }
+    }
+}
