@@ -98,7 +98,7 @@ extension RequestBody {
         do {
             return try JSONDecoder().decode(type, from: data)
         } catch let error as DecodingError {
-            throw .malformed("the body is not a \(type): \(error.place)")
+            throw .malformed("the body is not a \(type): \(error.position)")
         } catch {
             throw .malformed("the body is not a \(type)")
         }
@@ -107,7 +107,7 @@ extension RequestBody {
 
 extension DecodingError {
     /// Where and what, without the value: that may be a secret.
-    fileprivate var place: String {
+    fileprivate var position: String {
         switch self {
         case .keyNotFound(let key, let context): "\(path(context)) has no \(key.stringValue)"
         case .typeMismatch(_, let context), .valueNotFound(_, let context),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ControlAPI
+public import ControlAPI
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -22,18 +22,22 @@ public struct ControlServer: Service {
         public var tls: (certificate: String, key: String)?
         /// Listen beyond loopback without TLS, because a person said so.
         public var isInsecureAllowed: Bool
+        /// Connections open at once; fewer than the process may have files open.
+        public var connections: Int
+        var patience = Patience()
 
         public init(
             listen: ListenAddress, tls: (certificate: String, key: String)? = nil,
-            isInsecureAllowed: Bool = false
+            isInsecureAllowed: Bool = false, connections: Int = Limits.connections
         ) {
+            self.connections = min(connections, Limits.connections)
             self.listen = listen
             self.tls = tls
             self.isInsecureAllowed = isInsecureAllowed
         }
 
         /// Refuses to listen beyond this machine without TLS, unless a person said so.
-        func check() throws(Refusal) {
+        public func check() throws(Refusal) {
             if tls != nil || listen.isLoopback || isInsecureAllowed { return }
             throw Refusal(
                 description: """
@@ -49,6 +53,7 @@ public struct ControlServer: Service {
     }
 
     private let application: Application<ControlResponder>
+    let connections: Connections
 
     /// - Parameter onListening: called once with the port.
     public init(
@@ -58,15 +63,16 @@ public struct ControlServer: Service {
     ) throws(Refusal) {
         let listen = configuration.listen
         try configuration.check()
+        connections = Connections(limit: configuration.connections, log: log)
         let responder = ControlResponder(
             control: control, blobs: blobs, authenticator: Authenticator(registry: registry),
-            metrics: metrics, log: log)
+            metrics: metrics, log: log, connections: connections)
         application = Application(
-            responder: responder, server: try Self.builder(configuration.tls),
+            responder: responder, server: try Self.builder(configuration, connections),
             configuration: ApplicationConfiguration(
                 address: .hostname(listen.host, port: listen.port), serverName: "sluice",
                 backlog: 1024,
-                availableConnectionsDelegate: .maximum(Limits.connections, logger: log)),
+                availableConnectionsDelegate: .maximum(configuration.connections, logger: log)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? 0
                 log.info("listening", metadata: ["address": "\(listen.host)", "port": "\(port)"])
@@ -80,15 +86,17 @@ public struct ControlServer: Service {
     }
 
     private static func builder(
-        _ tls: (certificate: String, key: String)?
+        _ configuration: Configuration, _ connections: Connections
     ) throws(Refusal) -> HTTPServerBuilder {
+        let patience = configuration.patience
         let http = HTTPServerBuilder.http1(
             configuration: .init(
+                additionalChannelHandlers: [ConnectionGuard(connections, patience)],
                 idleTimeout: .seconds(90),
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 32 * 1024,
                     maxHeaderFieldCount: 64)))
-        guard let tls else { return http }
+        guard let tls = configuration.tls else { return http }
         do {
             let chain = try NIOSSLCertificate.fromPEMFile(tls.certificate).map {
                 NIOSSLCertificateSource.certificate($0)

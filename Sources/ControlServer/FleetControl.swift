@@ -19,6 +19,7 @@ public protocol FleetControl: Sendable {
     func summaries() async throws(APIError) -> [RunSummary]
     func journal(of run: RunIdentifier) async throws(APIError) -> RunJournal
     func changes(of run: RunIdentifier) -> AsyncStream<Void>
+    func facts(of run: RunIdentifier, after version: Int64) async throws(APIError) -> [JournalEntry]
     func news(of run: RunIdentifier, after version: Int64) async throws(APIError)
         -> RunCoordinator.News
 }

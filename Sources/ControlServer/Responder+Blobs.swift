@@ -67,14 +67,18 @@ extension ControlResponder {
     }
 
     /// Receives a blob without holding it in memory; 201 when it is stored, 200 when it was there already.
-    func storeBlob(_ blob: Digest, _ request: Request) async throws(APIError) -> Response {
+    func storeBlob(
+        _ blob: Digest, _ request: Request, from name: OperatorName
+    ) async throws(APIError) -> Response {
         if let announced = request.announcedLength, announced > Limits.blob {
             throw .tooLarge("blob", limit: Limits.blob)
         }
         let isThere = try await size(of: blob, renews: true) != nil
-        guard let slot = uploads.take() else {
+        guard let slot = uploads.take(for: name) else {
             throw APIError(
-                .unavailable, message: "\(Limits.uploads) blobs are being received already",
+                .unavailable,
+                message:
+                    "\(Limits.uploads / 4) blobs of one operator, or \(Limits.uploads) of all, are being received already",
                 advice: "send it again in a second")
         }
         defer { withExtendedLifetime(slot) {} }

@@ -28,15 +28,19 @@ extension ControlResponder {
     /// Events of a run as they are stored, and the run after each change, until it has ended.
     ///
     /// `Last-Event-ID` or `?after=` goes on after an event that the client has.
-    func stream(_ request: Request, of run: RunIdentifier) async throws(APIError) -> Response {
+    func stream(
+        _ request: Request, of run: RunIdentifier, by name: OperatorName
+    ) async throws(APIError) -> Response {
         let known =
             request.headers[.lastEventID].map { $0[...] } ?? request.uri.queryParameters["after"]
         let after = known.flatMap { Int64($0) } ?? 0
         let nodes = request.uri.queryParameters["nodes"].flatMap { Int($0) }
         _ = try await control.view(of: run)
-        guard let slot = streams.take() else {
+        guard let slot = streams.take(for: name) else {
             throw APIError(
-                .unavailable, message: "\(Limits.streams) event streams are open already",
+                .unavailable,
+                message:
+                    "\(Limits.streams / 4) event streams of one operator, or \(Limits.streams) of all, are open already",
                 advice: "end one, or ask with `sluice status`")
         }
         let control = control
@@ -55,67 +59,103 @@ extension ControlResponder {
 
 /// One client's stream of a run's events.
 ///
-/// It has no queue: a signal says that something is new, and then all that the client lacks is read. A slow client gets views
-/// more rarely and loses no event.
+/// It has no queue: a signal says that something is new, and then all that the client lacks is read. Events are told within a tenth
+/// of a second; views, which cost as much as the fleet is large, as often as their cost allows. A slow client gets views more rarely
+/// and loses no event.
 struct EventStream {
     /// A line that says nothing, so that both ends know that the other is there.
     static let heartbeat = Duration.seconds(15)
-    /// Between two views; events of a run are told at once when a view is.
+    /// Between two looks.
+    static let interval = Duration.milliseconds(100)
+    /// Between two views.
     ///
-    /// A view of a thousand nodes takes tens of milliseconds to write: watching must not take more than a tenth of a core from
-    /// the run that is watched.
+    /// Watching takes a tenth of a core from the run that is watched, or a little more where a view would come later than a
+    /// second after what it shows; a view that takes a second by itself comes every three.
     static func pause(after cost: Duration) -> Duration {
-        min(max(.milliseconds(100), cost * 9), .seconds(2))
+        min(max(interval, cost * 9), max(.milliseconds(800), cost * 2))
     }
 
     private let control: any FleetControl
     private let run: RunIdentifier
     /// How many nodes a view has at most; `nil` for all.
     private let nodes: Int?
-    private let slot: Slots.Slot
+    private let slot: ConcurrencyLimit.Slot
     private var version: Int64
     private var lastView: RunView?
-    private var pause = EventStream.pause(after: .zero)
+    private var viewDue = ContinuousClock.now
+    private var toldAt = ContinuousClock.now
+    private let ring: AsyncStream<Void>.Continuation
     private var signals: AsyncStream<Void>.AsyncIterator
 
     init(
         control: any FleetControl, run: RunIdentifier, after version: Int64, nodes: Int?,
-        slot: Slots.Slot
+        slot: ConcurrencyLimit.Slot
     ) {
         self.control = control
         self.run = run
         self.nodes = nodes
         self.version = version
         self.slot = slot
-        signals = Self.signals(control.changes(of: run)).makeAsyncIterator()
+        let (stream, ring) = Self.signals(control.changes(of: run))
+        signals = stream.makeAsyncIterator()
+        self.ring = ring
     }
 
     /// What to send next; `nil` when the run has ended, or the coordinator has.
     mutating func next() async throws -> String? {
-        if lastView?.summary.state.isEnded == true { return nil }
-        if lastView != nil { try await Task.sleep(for: pause) }
-        guard await signals.next(isolation: #isolation) != nil else { return nil }
-        let began = ContinuousClock.now
-        let text = try await news()
-        pause = Self.pause(after: ContinuousClock.now - began)
-        return text.isEmpty ? ":\n\n" : text
+        while lastView?.summary.state.isEnded != true {
+            if lastView != nil { try await Task.sleep(for: Self.interval) }
+            guard await signals.next(isolation: #isolation) != nil else { return nil }
+            let text = try await news()
+            let now = ContinuousClock.now
+            guard !text.isEmpty || now - toldAt >= Self.heartbeat else { continue }
+            toldAt = now
+            return text.isEmpty ? ":\n\n" : text
+        }
+        return nil
     }
 
     private mutating func news() async throws -> String {
-        let news = try await control.news(of: run, after: version)
-        var text = ""
-        for entry in news.entries {
-            text += try event("fact", entry, identifier: entry.version)
-            version = entry.version
+        let began = ContinuousClock.now
+        let facts = try await control.facts(of: run, after: version)
+        var text = try told(facts)
+        let ends = facts.contains { if case .ended = $0.event { true } else { false } }
+        guard ends || began >= viewDue else {
+            ringWhenDue()
+            return text
         }
+        let news = try await control.news(of: run, after: version)
+        text += try told(news.entries)
         let view = nodes.map { news.view.shortened(to: $0) } ?? news.view
         if lastView?.isSame(as: view) != true { text += try event("view", view) }
         lastView = view
+        let now = ContinuousClock.now
+        viewDue = now + Self.pause(after: now - began)
         return text
     }
 
+    private mutating func told(_ entries: [JournalEntry]) throws -> String {
+        var text = ""
+        for entry in entries {
+            text += try event("fact", entry, identifier: entry.version)
+            version = entry.version
+        }
+        return text
+    }
+
+    /// What has changed is shown once a view may be made, whether or not anything else happens.
+    private func ringWhenDue() {
+        let (ring, due) = (ring, viewDue)
+        Task {
+            try? await Task.sleep(until: due, clock: .continuous)
+            ring.yield()
+        }
+    }
+
     /// Signals at each change and at each heartbeat; ends with the coordinator.
-    private static func signals(_ changes: AsyncStream<Void>) -> AsyncStream<Void> {
+    private static func signals(
+        _ changes: AsyncStream<Void>
+    ) -> (AsyncStream<Void>, AsyncStream<Void>.Continuation) {
         let (stream, continuation) = AsyncStream<Void>.makeStream(
             bufferingPolicy: .bufferingNewest(1))
         let task = Task {
@@ -136,7 +176,7 @@ struct EventStream {
             }
         }
         continuation.onTermination = { _ in task.cancel() }
-        return stream
+        return (stream, continuation)
     }
 
     private func event(_ name: String, _ value: some Encodable, identifier: Int64? = nil) throws

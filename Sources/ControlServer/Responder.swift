@@ -34,10 +34,11 @@ struct ControlResponder: HTTPResponder {
     let authenticator: Authenticator
     let metrics: PrometheusMetrics
     let log: Logger
+    let connections: Connections
     /// Event streams open at once.
-    let streams = Slots(Limits.streams)
+    let streams = ConcurrencyLimit(Limits.streams, perOperator: Limits.streams / 4)
     /// Blobs received at once.
-    let uploads = Slots(Limits.uploads)
+    let uploads = ConcurrencyLimit(Limits.uploads, perOperator: Limits.uploads / 4)
     /// Starts and requests of operators; statuses of nodes.
     let requestRate = RequestRate(burst: 100, perSecond: 2)
     let statusRate = RequestRate(burst: 400, perSecond: 50)
@@ -93,6 +94,7 @@ struct ControlResponder: HTTPResponder {
         case .loopbackOrOperators where context.isLoopback: return nil
         case .loopbackOrOperators, .nodes, .operators, .nodesAndOperators:
             let identity = try await authenticator.identity(of: request.headers)
+            connections.know(context.channel)
             try route.audience.admit(identity)
             return identity
         }
@@ -121,40 +123,61 @@ struct ControlResponder: HTTPResponder {
         case (.runs, _): return .json(try await control.summaries())
         case (.run(let run), _): return .json(try await control.view(of: run))
         case (.journal(let run), _): return .json(try await control.journal(of: run))
-        case (.stream(let run), _): return try await stream(request, of: run)
+        case (.stream(let run), .operator(let name)):
+            return try await stream(request, of: run, by: name)
         case (.readBlob(let blob, let isHead), _):
             return try await readBlob(
                 blob, isHead: isHead, range: request.headers[.range],
                 renews: identity.map(Route.Audience.operators.contains) ?? false)
-        case (.storeBlob(let blob), _): return try await storeBlob(blob, request)
-        case (.directive, _), (.status, _), (.start, _), (.request, _):
+        case (.storeBlob(let blob), .operator(let name)):
+            return try await storeBlob(blob, request, from: name)
+        case (.directive, _), (.status, _), (.start, _), (.request, _), (.storeBlob, _),
+            (.stream, _):
             throw .forbidden("the token is of the wrong kind")
         }
     }
 }
 
-/// A number of things that may be under way at once.
-final class Slots: Sendable {
-    private let free: Mutex<Int>
+/// A number of things that may be under way at once, and how many of them for one operator.
+final class ConcurrencyLimit: Sendable {
+    private let count: Int
+    private let perOperator: Int
+    private let taken = Mutex<[OperatorName: Int]>([:])
 
-    init(_ count: Int) {
-        free = Mutex(count)
+    init(_ count: Int, perOperator: Int) {
+        self.count = count
+        self.perOperator = perOperator
     }
 
     /// - Returns: a slot that is free again when it is dropped; `nil` when none is left.
-    func take() -> Slot? {
-        let isTaken = free.withLock { free in
-            guard free > 0 else { return false }
-            free -= 1
+    func take(for name: OperatorName) -> Slot? {
+        let isTaken = taken.withLock { taken in
+            guard taken.values.reduce(0, +) < count, taken[name, default: 0] < perOperator else {
+                return false
+            }
+            taken[name, default: 0] += 1
             return true
         }
-        return isTaken ? Slot(self) : nil
+        return isTaken ? Slot(self, name) : nil
+    }
+
+    private func give(_ name: OperatorName) {
+        taken.withLock { taken in
+            taken[name, default: 0] -= 1
+            if taken[name] == 0 { taken[name] = nil }
+        }
     }
 
     final class Slot: Sendable {
-        private let slots: Slots
-        fileprivate init(_ slots: Slots) { self.slots = slots }
-        deinit { slots.free.withLock { $0 += 1 } }
+        private let slots: ConcurrencyLimit
+        private let name: OperatorName
+
+        fileprivate init(_ slots: ConcurrencyLimit, _ name: OperatorName) {
+            self.slots = slots
+            self.name = name
+        }
+
+        deinit { slots.give(name) }
     }
 }
 

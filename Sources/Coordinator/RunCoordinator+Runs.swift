@@ -108,10 +108,18 @@ extension RunCoordinator {
     ) async throws(APIError) -> News {
         let view = try await view(of: run)
         guard view.version > version else { return News(entries: [], view: view) }
+        return News(entries: try await facts(of: run, after: version), view: view)
+    }
+
+    /// The events after a version, without the run as it is: that costs as much as the fleet is large.
+    public func facts(
+        of run: RunIdentifier, after version: Int64
+    ) async throws(APIError) -> [JournalEntry] {
+        if let known = published.run(run), known.version <= version { return [] }
         if let recent = recent[run], let first = recent.first, first.version <= version + 1 {
-            return News(entries: recent.filter { $0.version > version }, view: view)
+            return Array(recent.dropFirst(Int(version - first.version) + 1))
         }
-        return News(entries: try await entries(of: run, after: version), view: view)
+        return try await entries(of: run, after: version)
     }
 
     private func entries(

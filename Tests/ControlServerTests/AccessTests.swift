@@ -6,6 +6,7 @@ import CurlClient
 import Metrics
 import RunStore
 import Synchronization
+import StoreTestSupport
 import Testing
 import UpgradeModel
 

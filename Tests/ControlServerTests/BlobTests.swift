@@ -4,6 +4,7 @@ import ContentDigest
 import ControlAPI
 import CurlClient
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeModel
 

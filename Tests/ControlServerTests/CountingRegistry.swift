@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import RunStore
+import StoreTestSupport
 import Synchronization
 import UpgradeModel
 

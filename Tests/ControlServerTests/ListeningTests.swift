@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
 import ControlAPI
 import CurlClient
 import FoundationEssentials
@@ -69,25 +68,6 @@ import Testing
                 metrics: running.metrics, log: .init(label: "test"))
         }
         #expect(refusal?.description.contains("/nowhere/a.pem") == true)
-    }
-
-    @Test(
-        "that fails says where, and what to do",
-        arguments: [(EADDRINUSE, "taken"), (EADDRNOTAVAIL, "no address"), (EACCES, "may not")])
-    func whyItFails(_ number: Int32, _ words: String) throws {
-        let command = try CoordinatorCommand.parse(["--listen", "127.0.0.1:80"])
-        let reason = try #require(command.reason(notListening: number))
-        #expect(reason.contains("127.0.0.1:80"))
-        #expect(reason.contains(words))
-        #expect(reason.contains("--listen"))
-    }
-
-    @Test("a certificate without its key is refused")
-    func certificateWithoutKey() {
-        #expect(throws: (any Error).self) {
-            try CoordinatorCommand.parse(["--tls-certificate", "a.pem"])
-        }
-        #expect(throws: Never.self) { try CoordinatorCommand.parse([]) }
     }
 }
 

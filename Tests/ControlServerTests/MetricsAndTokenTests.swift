@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import ArgumentParser
-import Foundation
 import Metrics
 import RunStore
 import Testing
@@ -51,54 +49,6 @@ import UpgradeModel
             metrics.makeCounter(label: "c", dimensions: [("n", "\(number)")]).increment(by: 1)
         }
         #expect(metrics.text.split(separator: "\n").count == PrometheusMetrics.seriesLimit + 1)
-    }
-}
-
-@Suite("The command for tokens") struct TokenCommandTests {
-    @Test("begins a store only where --data says so")
-    func beginsAStore() throws {
-        let standard = try DataOption.parse([])
-        #expect(throws: ExitCode(3)) { try standard.begins { _ in false } }
-        #expect(try !standard.begins { $0 == "/var/lib/sluice" })
-        let given = try DataOption.parse(["--data", "/srv/sluice"])
-        #expect(try given.begins { _ in false })
-        #expect(try !given.begins { $0 == "/srv/sluice" })
-    }
-
-    @Test(
-        "has examples, as its subcommands and the coordinator's have",
-        arguments: [
-            ("token create", TokenCommand.configuration),
-            ("token create", TokenCommand.Create.configuration),
-            ("token revoke", TokenCommand.Revoke.configuration),
-            ("coordinator", CoordinatorCommand.configuration),
-        ])
-    func hasExamples(_ command: String, _ configuration: CommandConfiguration) {
-        #expect(configuration.discussion.contains("EXAMPLES\n  sluice \(command)"))
-    }
-
-    @Test("revokes nobody with a complaint, and begins no store for it")
-    func revokesNobody() async throws {
-        let directory = FileManager.default.temporaryDirectory
-            .appending(path: "sluice-token-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let data = ["--data", directory.path()]
-        let revoke = try TokenCommand.Revoke.parse(["--node", "web1"] + data)
-        await #expect(throws: ExitCode(3)) { try await revoke.run() }
-        #expect(!FileManager.default.fileExists(atPath: directory.path()))
-        try await TokenCommand.Create.parse(["--operator", "web1"] + data).run()
-        await #expect(throws: ExitCode(1)) { try await revoke.run() }
-        try await TokenCommand.Create.parse(["--node", "web1"] + data).run()
-        try await revoke.run()
-        await #expect(throws: ExitCode(1)) { try await revoke.run() }
-    }
-}
-
-@Suite("An identity") struct IdentityTests {
-    @Test("is looked for where there is a list of its kind")
-    func advice() {
-        #expect(Identity.node(NodeName(unchecked: "web1")).advice.contains("sluice nodes"))
-        #expect(!Identity.operator(OperatorName(unchecked: "ada")).advice.contains("sluice nodes"))
     }
 }
 

@@ -6,6 +6,7 @@ import CurlClient
 import FoundationEssentials
 import Logging
 import RunStore
+import StoreTestSupport
 import Testing
 import UpgradeModel
 
@@ -21,11 +22,13 @@ struct RunningServer: Sendable {
     let nodeToken = Token()
     let operatorToken = Token()
     private(set) var origin = ""
+    private(set) var connections: Connections?
     private(set) var tls = TLSFiles()
 
     /// Starts it, runs the test, ends it.
     static func run(
-        tls files: (certificate: String, key: String)? = nil,
+        tls files: (certificate: String, key: String)? = nil, patience: Patience? = nil,
+        connections: Int = 1000,
         _ test: @escaping @Sendable (RunningServer) async throws -> Void
     ) async throws {
         var running = RunningServer()
@@ -38,11 +41,15 @@ struct RunningServer: Sendable {
             at: Instant(milliseconds: 0))
         let (ports, port) = AsyncStream<Int>.makeStream()
         let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
+        var configuration = ControlServer.Configuration(
+            listen: listen, tls: files, connections: connections)
+        if let patience { configuration.patience = patience }
         let server = try ControlServer(
-            .init(listen: listen, tls: files), control: running.control, registry: running.store,
+            configuration, control: running.control, registry: running.store,
             blobs: running.blobs, metrics: running.metrics,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { port.yield($0) }
+        running.connections = server.connections
         if let files { running.tls = TLSFiles(authorities: files.certificate) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.run() }

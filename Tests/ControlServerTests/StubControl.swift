@@ -18,6 +18,7 @@ final class StubControl: FleetControl {
         var poll: CheckedContinuation<Void, Never>?
         var entries: [JournalEntry] = []
         var isEnded = false
+        var viewCost = Duration.zero
         var watchers: [AsyncStream<Void>.Continuation] = []
     }
 
@@ -84,10 +85,17 @@ final class StubControl: FleetControl {
         return stream
     }
 
+    func facts(
+        of run: RunIdentifier, after version: Int64
+    ) async throws(APIError) -> [JournalEntry] {
+        state.withLock { state in state.entries.filter { $0.version > version } }
+    }
+
     func news(of run: RunIdentifier, after version: Int64) async throws(APIError)
         -> RunCoordinator.News
     {
-        RunCoordinator.News(
+        try? await Task.sleep(for: state.withLock { $0.viewCost })
+        return RunCoordinator.News(
             entries: state.withLock { state in state.entries.filter { $0.version > version } },
             view: view)
     }

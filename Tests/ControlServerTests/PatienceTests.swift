@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import ContentDigest
+import ControlAPI
+import Foundation
+import Logging
+import NIOCore
+import NIOEmbedded
+import RunStore
+import StoreTestSupport
+import Testing
+import UpgradeModel
+
+@testable import ControlServer
+
+@Suite("A connection") struct PatienceTests {
+    private static var short: Patience {
+        var patience = Patience()
+        patience.interval = .milliseconds(20)
+        return patience
+    }
+
+    @Test(
+        "of a stranger who says nothing, or says it byte by byte, ends",
+        arguments: ["", "GET /hea"])
+    func silentStranger(_ beginning: String) async throws {
+        var patience = Self.short
+        patience.stranger = .milliseconds(100)
+        try await RunningServer.run(patience: patience) { server in
+            let connection = try RawConnection(server.origin)
+            connection.send(beginning)
+            #expect(await connection.readToEnd() == "")
+        }
+    }
+
+    @Test("with a token ends when a body trickles in")
+    func trickle() async throws {
+        var patience = Self.short
+        patience.body = .milliseconds(100)
+        try await RunningServer.run(patience: patience) { server in
+            let connection = try RawConnection(server.origin)
+            let token = server.operatorToken.text
+            connection.send(
+                "PUT \(Path.blob(.sha256(of: "x"))) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\n"
+                    + "Content-Length: 100000\r\n\r\nx")
+            let text = try #require(await connection.readToEnd())
+            #expect(!text.contains(" 201 "))
+        }
+    }
+
+    @Test("with a token ends when its answer is not taken")
+    func unread() async throws {
+        var patience = Self.short
+        patience.answer = .milliseconds(200)
+        patience.bytesPerSecond = 1 << 30
+        let bytes = [UInt8](repeating: 7, count: 64 << 20)
+        try await RunningServer.run(patience: patience) { server in
+            let receiver = try await server.blobs.receive(.sha256(of: bytes), limit: 64 << 20)
+            try await receiver.write(bytes)
+            try await receiver.finish()
+            let connection = try RawConnection(server.origin)
+            let token = server.operatorToken.text
+            connection.send(
+                "GET \(Path.blob(.sha256(of: bytes))) HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(token)\r\n\r\n"
+            )
+            // It ends although nothing is read; what is in the system's buffers still comes.
+            let connections = try #require(server.connections)
+            let deadline = ContinuousClock.now + .seconds(20)
+            for isOpen in [true, false] {
+                while (connections.count > 0) != isOpen, ContinuousClock.now < deadline {
+                    try await Task.sleep(for: .milliseconds(10))
+                }
+            }
+            let text = try #require(await connection.readToEnd())
+            #expect(text.utf8.count < bytes.count)
+        }
+    }
+
+    @Test("answers nothing behind an answer that ends it")
+    func nothingBehindTheEnd() async throws {
+        try await RunningServer.run { server in
+            let connection = try RawConnection(server.origin)
+            let body = "{}"
+            connection.send(
+                "POST \(Path.runs) HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    + "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            let text = try #require(await connection.readToEnd())
+            #expect(text.hasPrefix("HTTP/1.1 401"))
+            #expect(text.split(separator: "HTTP/1.1 ").count == 1)
+        }
+    }
+
+    @Test("answers pipelined requests one after the other, all of them")
+    func pipelined() async throws {
+        var patience = Self.short
+        patience.stranger = .milliseconds(300)
+        try await RunningServer.run(patience: patience) { server in
+            let connection = try RawConnection(server.origin)
+            connection.send(
+                String(repeating: "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", count: 20))
+            let text = try #require(await connection.readToEnd())
+            #expect(text.split(separator: "HTTP/1.1 200").count == 20)
+        }
+    }
+
+    @Test(
+        "that nobody needs ends when every place is taken, a stranger's first, and never one in use"
+    )
+    func leastNeeded() {
+        let places = Places(limit: 4)
+        places.connections.know(places.open(0))
+        places.connections.setBusy(true, places.open(1), at: places.began + .seconds(1))
+        _ = places.open(2)
+        #expect(places.closed == [])
+        _ = places.open(3)
+        #expect(places.closed == [2])
+        places.connections.know(places.open(4))
+        #expect(places.closed == [2, 3])
+        // No stranger is left but the one that has just come.
+        _ = places.open(5)
+        #expect(places.closed == [2, 3, 0])
+    }
+
+    @Test("of a stranger beyond an eighth of all ends, once it has had a second")
+    func manyStrangers() {
+        let places = Places(limit: 1000)
+        for _ in 0..<200 { _ = places.open(0) }
+        #expect(places.closed.isEmpty)
+        for _ in 0..<50 { _ = places.open(2) }
+        #expect(places.closed.count == 50)
+        #expect(places.connections.count == 200)
+    }
+}
+
+/// Connections that are opened at given seconds.
+private final class Places {
+    let connections: Connections
+    let began = ContinuousClock.now
+    private(set) var closed: [Int] = []
+    private var open: [EmbeddedChannel] = []
+
+    init(limit: Int) {
+        connections = Connections(
+            limit: limit, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    func open(_ second: Int) -> EmbeddedChannel {
+        let channel = EmbeddedChannel()
+        channel.closeFuture.assumeIsolated().whenComplete { [unowned self, unowned channel] _ in
+            connections.remove(channel)
+            closed.append(second)
+        }
+        open.append(channel)
+        connections.add(channel, at: began + .seconds(second))
+        // A closed one tells it at the next turn of its loop.
+        for other in open { other.embeddedEventLoop.run() }
+        return channel
+    }
+}
+
+/// A TCP connection with nothing on it but what a test sends.
+private final class RawConnection: Sendable {
+    private let descriptor: Int32
+
+    init(_ origin: String) throws {
+        let port = try #require(origin.split(separator: ":").last.flatMap { UInt16($0) })
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        address.sin_port = port.bigEndian
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(
+            descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+        let status = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        try #require(status == 0)
+    }
+
+    deinit { close(descriptor) }
+
+    func send(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// All that comes until the other side ends the connection; `nil` when it does not within 20 seconds.
+    func readToEnd() async -> String? {
+        await onThread { [descriptor] in
+            var bytes: [UInt8] = []
+            var part = [UInt8](repeating: 0, count: 65_536)
+            while true {
+                let count = recv(descriptor, &part, part.count, 0)
+                if count < 0, errno == EAGAIN { return nil }
+                if count <= 0 { return String(decoding: bytes, as: UTF8.self) }
+                bytes += part[..<count]
+            }
+        }
+    }
+
+    private func onThread<Value: Sendable>(_ work: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: work()) }
+        }
+    }
+}
