@@ -7,10 +7,11 @@
 // Every node serves release v1. Says every five seconds what was sent and heard, until it is ended. Tests/Fixtures/fleet/swarm.py uses it.
 
 import Foundation
+import NIOCore
 import NIOPosix
+import Synchronization
 import UpgradeModel
 
-setvbuf(stdout, nil, _IOLBF, 0)
 var limit = rlimit()
 getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 limit.rlim_cur = limit.rlim_max
@@ -36,10 +37,13 @@ for words in nodes where words.count == 2 {
         ).start()
     }
 }
+/// At once, also into a file.
+func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
 while true {
     Thread.sleep(forTimeInterval: 5)
     let now = counts.withLock { $0 }
-    print(
+    say(
         "\(nodes.count) nodes: \(now.directives) directives, \(now.statuses) statuses, \(now.refusals) refused, \(now.broken) broken"
     )
 }
