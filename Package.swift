@@ -110,8 +110,8 @@ let rooms: [Room] = [
     // 5: a server with its stores
     lib(
         "CoordinatorProgram", .room("UpgradeModel"), .room("ControlServer"), .room("Coordinator"),
-        .room("RunStore"), .room("SQLiteRunStore"), .room("Files"), .room("ControlAPI"), logging,
-        metrics, lifecycle, arguments,
+        .room("RunStore"), .room("SQLiteRunStore"), .room("Files"), .room("ControlAPI"),
+        .room("PrintableLog"), logging, metrics, lifecycle, arguments,
         .product("NIOCore", package: "swift-nio")),
 
     // 6: entry points

@@ -9,6 +9,7 @@ import Glibc
 import Logging
 import Metrics
 import NIOCore
+import PrintableLog
 import RunStore
 import SQLiteRunStore
 import ServiceLifecycle
@@ -68,6 +69,8 @@ public struct CoordinatorCommand: AsyncParsableCommand {
         log.logLevel = logLevel.level
         do {
             try await lead(log)
+        } catch let said as ExitCode {
+            throw said
         } catch let refusal as ControlServer.Refusal {
             throw complaint(refusal.description, 3)
         } catch let fault as CoordinatorFault {

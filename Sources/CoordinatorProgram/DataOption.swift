@@ -61,6 +61,8 @@ extension DataOption {
     func withStore<Value>(
         _ work: (SQLiteRunStore) async throws(StoreFailure) -> Value
     ) async throws -> Value {
+        // A journal that is begun here is its user's alone, as one that the coordinator begins.
+        umask(0o077)
         do throws(StoreFailure) {
             let store = try await SQLiteRunStore(directory: directory, examine: .none)
             let value = try await work(store)

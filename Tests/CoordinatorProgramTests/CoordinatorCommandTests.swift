@@ -50,19 +50,21 @@ import UpgradeModel
         #expect(throws: ExitCode(3)) { try data.requireSecrecy(nil) }
     }
 
+    @Test("begins a journal that the coordinator does not refuse, in a directory that others may enter")
+    func begunBesideOthers() async throws {
+        let directory = try TemporaryDirectory()
+        try #require(chmod(directory.path, 0o755) == 0)
+        let data = try DataOption.parse(["--data", directory.path])
+        try await data.withStore { _ in }
+        try data.requireSecrecy(nil)
+    }
+
     @Test("keeps descriptors for the store, and refuses to start with too few")
     func descriptors() throws {
         #expect(try connectionLimit(files: 1024) == 896)
         #expect(try connectionLimit(files: 1_000_000) == 32_768)
         #expect(throws: ExitCode(3)) { try connectionLimit(files: 200) }
         #expect(raiseLimitOfOpenFiles() > 200)
-    }
-
-    @Test("writes nothing into its log that steers a terminal or begins a line")
-    func log() {
-        let text = PrintableLogHandler.printable("a\u{1b}[2J\n2026 critical \u{9b}31m\u{202e}x")
-        #expect(text == "a\u{fffd}[2J 2026 critical \u{fffd}31m\u{fffd}x")
-        #expect(PrintableLogHandler.printable(String(repeating: "x", count: 9999)).count < 2100)
     }
 
     @Test("examines the journal beside a leader, and finds an edited event")
