@@ -15,7 +15,6 @@ import UpgradeModel
             "down.sql:1:1"
         ),
         ("ALTER TABLE entry ADD COLUMN a int", "ALTER TABLE entry DROP COLUMN b", "down.sql:1:1"),
-        ("ALTER TABLE entry ADD COLUMN a int", "SELECT 1", "up.sql:1:1"),
         (
             "CREATE TABLE t (a int); INSERT INTO t VALUES (1)", "DROP TABLE t; DROP TABLE t",
             "down.sql:1:15"
@@ -32,6 +31,22 @@ func aWayBackThatCannotWorkIsRefused(up: String, down: String, place: String) as
     #expect(failure.message.contains("0001_a.\(place)"))
     #expect(try await site.catalog() == before)
     #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty)
+    await upgrade.close()
+}
+
+@Test("A down file that leaves something behind is a warning, and nothing is left of the trial")
+func aWayBackThatLeavesSomethingIsAWarning() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade(
+        try migrations(
+            ("0001_a.up.sql", "ALTER TABLE entry ADD COLUMN a int"),
+            ("0001_a.down.sql", "SELECT 1")))
+    _ = try await upgrade.done(.expand)
+    let before = try await site.catalog()
+    let report = try await upgrade.done(.expand)
+    #expect(report.warnings.map(\.code) == ["way-back-incomplete"])
+    #expect(report.warnings.first?.message.contains("0001_a.up.sql:1:1") == true)
+    #expect(try await site.catalog() == before)
     await upgrade.close()
 }
 

@@ -9,7 +9,9 @@ import UpgradeModel
 /// It takes the locks that the migrations take, so it gives up after a moment: readers and writers meanwhile wait no longer
 /// than for any other online statement. What such a trial cannot take back (numbers drawn from sequences) is drawn.
 extension SchemaUpgrade {
-    /// - Throws: `way-back` when a down file cannot undo its up file; and what a statement of an up file fails with already.
+    /// A down file that leaves something behind is a warning: it may be meant so.
+    ///
+    /// - Throws: `way-back` when a down file fails; and what a statement of an up file fails with already.
     func tryWayBack(_ task: DatabaseTask, _ report: inout DatabaseReport) async throws {
         let pending = try await ledger().pending(.switch, configuration.migrations)
         let reversible = pending.reversed().prefix { $0.down != nil }
@@ -41,6 +43,14 @@ extension SchemaUpgrade {
             report.lines.append(
                 "tried the migrations of the window and their way back, and took all of it back (\(milliseconds) ms)"
             )
+        case .incomplete(let reason):
+            report.warnings.append(
+                Diagnostic(
+                    .warning, code: "way-back-incomplete",
+                    "the down files do not undo all that the up files do: after them the up files fail: \(reason)",
+                    advice:
+                        "let the down files undo everything, or expect a schema that is not the old one after a run that turns back"
+                ))
         case .tooLong(let reason):
             report.warnings.append(
                 Diagnostic(
@@ -60,10 +70,13 @@ private struct Rehearsal: Sendable {
 
     enum Outcome {
         case worked(milliseconds: Int64)
+        /// The down files went through, and the up files fail after them.
+        case incomplete(String)
         case tooLong(String)
     }
 
     private struct RolledBack: Error {}
+    private struct Incomplete: Error { var reason: String }
 
     func outcome(_ session: borrowing Session, within budget: Span) throws -> Outcome {
         let clock = ContinuousClock()
@@ -81,14 +94,21 @@ private struct Rehearsal: Sendable {
                 }
                 try newObjects.check(session, except: privates)
                 do {
-                    for step in downs + again { try run(step, session, until: end) }
+                    for step in downs { try run(step, session, until: end) }
                 } catch let failure as StatementFailure where !isOver(failure.error) {
                     throw wayBack(failure)
+                }
+                do {
+                    for step in again { try run(step, session, until: end) }
+                } catch let failure as StatementFailure where !isOver(failure.error) {
+                    throw Incomplete(reason: failure.databaseFailure.message)
                 }
                 throw RolledBack()
             }
         } catch is RolledBack {
             return .worked(milliseconds: Span(began.duration(to: clock.now)).milliseconds)
+        } catch let incomplete as Incomplete {
+            return .incomplete(incomplete.reason)
         } catch let failure as StatementFailure {
             if failure.error.isConnectionLost { throw failure.error }
             guard isOver(failure.error) else { throw failure.databaseFailure }
