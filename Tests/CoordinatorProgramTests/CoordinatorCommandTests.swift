@@ -50,7 +50,7 @@ import UpgradeModel
         #expect(throws: ExitCode(3)) { try data.requireSecrecy(nil) }
     }
 
-    @Test("begins a journal that the coordinator does not refuse, in a directory that others may enter")
+    @Test("begins a journal of its own where others may enter, and the coordinator takes it")
     func begunBesideOthers() async throws {
         let directory = try TemporaryDirectory()
         try #require(chmod(directory.path, 0o755) == 0)
