@@ -27,6 +27,31 @@ public struct StartRun: Hashable, Codable, Sendable {
     }
 }
 
+/// What is asked about a plan before any run: what its database would say in preflight.
+public struct DatabaseQuestion: Hashable, Codable, Sendable {
+    /// The plan as written.
+    public var plan: String
+    /// The plan's file name, for messages.
+    public var planFile: String
+    /// The migration files, by name, in order.
+    public var migrations: [MigrationFile]
+
+    public init(plan: String, planFile: String, migrations: [MigrationFile]) {
+        self.plan = plan
+        self.planFile = planFile
+        self.migrations = migrations
+    }
+}
+
+/// What preflight would find in a database now. An error means that a run would be refused.
+public struct DatabaseFindings: Hashable, Codable, Sendable {
+    public var findings: [Diagnostic]
+
+    public init(_ findings: [Diagnostic]) {
+        self.findings = findings
+    }
+}
+
 /// One migration file by value.
 public struct MigrationFile: Hashable, Codable, Sendable {
     public var name: String

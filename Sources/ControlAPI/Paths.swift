@@ -19,6 +19,8 @@ public enum Path {
     public static let nodes = "/v1/nodes"
     /// POST: a `StartRun`, answered 201 with a `RunView`. GET: a `[RunSummary]`, newest first.
     public static let runs = "/v1/runs"
+    /// POST: a `DatabaseQuestion`, answered with a `DatabaseFindings`. Changes nothing.
+    public static let databaseFindings = "/v1/database/findings"
     /// GET (with `Range`), HEAD, and PUT for operators.
     public static func blob(_ digest: Digest) -> String { "/v1/blobs/\(digest)" }
     /// GET: a `RunView`.

@@ -12,6 +12,7 @@ public protocol FleetControl: Sendable {
     func report(_ status: NodeStatus, from node: NodeName) async throws(APIError) -> StatusReceipt
     func nodes() async throws(APIError) -> [NodeView]
     func start(_ request: StartRun, by name: OperatorName) async throws(APIError) -> RunView
+    func databaseFindings(_ question: DatabaseQuestion) async throws(APIError) -> DatabaseFindings
     func request(
         _ request: RunRequest, of run: RunIdentifier, by name: OperatorName
     ) async throws(APIError) -> RunView

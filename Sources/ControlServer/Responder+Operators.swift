@@ -17,6 +17,12 @@ extension ControlResponder {
         return .json(try await control.start(start, by: name), status: .created)
     }
 
+    func look(_ request: Request) async throws(APIError) -> Response {
+        let question = try await request.body.decode(
+            DatabaseQuestion.self, limit: Limits.start, announced: request.announcedLength)
+        return .json(try await control.databaseFindings(question))
+    }
+
     func ask(
         _ request: Request, of run: RunIdentifier, by name: OperatorName
     ) async throws(APIError) -> Response {

@@ -104,7 +104,8 @@ struct ControlResponder: HTTPResponder {
         _ request: Request, _ route: Route, _ identity: Identity?
     ) async throws(APIError) -> Response {
         switch (route, identity) {
-        case (.start, let identity?), (.request, let identity?): try requestRate.spend(identity)
+        case (.start, let identity?), (.look, let identity?), (.request, let identity?):
+            try requestRate.spend(identity)
         case (.status, let identity?): try statusRate.spend(identity)
         default: break
         }
@@ -117,6 +118,7 @@ struct ControlResponder: HTTPResponder {
         case (.directive, .node(let node)): return try await directive(request, for: node)
         case (.status, .node(let node)): return try await status(request, from: node)
         case (.start, .operator(let name)): return try await start(request, by: name)
+        case (.look, .operator): return try await look(request)
         case (.request(let run), .operator(let name)):
             return try await ask(request, of: run, by: name)
         case (.nodes, _): return .json(try await control.nodes())
@@ -131,8 +133,8 @@ struct ControlResponder: HTTPResponder {
                 renews: identity.map(Route.Audience.operators.contains) ?? false)
         case (.storeBlob(let blob), .operator(let name)):
             return try await storeBlob(blob, request, from: name)
-        case (.directive, _), (.status, _), (.start, _), (.request, _), (.storeBlob, _),
-            (.stream, _):
+        case (.directive, _), (.status, _), (.start, _), (.look, _), (.request, _),
+            (.storeBlob, _), (.stream, _):
             throw .forbidden("the token is of the wrong kind")
         }
     }

@@ -16,6 +16,7 @@ enum Route: Hashable {
     case nodes
     case runs
     case start
+    case look
     case run(RunIdentifier)
     case request(RunIdentifier)
     case stream(RunIdentifier)
@@ -30,7 +31,7 @@ enum Route: Hashable {
         case .health: .everybody
         case .metrics: .loopbackOrOperators
         case .directive, .status: .nodes
-        case .nodes, .runs, .start, .run, .request, .stream, .journal, .storeBlob: .operators
+        case .nodes, .runs, .start, .look, .run, .request, .stream, .journal, .storeBlob: .operators
         case .readBlob: .nodesAndOperators
         }
     }
@@ -45,6 +46,7 @@ enum Route: Hashable {
         case .nodes: "nodes"
         case .runs: "runs"
         case .start: "start"
+        case .look: "database-findings"
         case .run: "run"
         case .request: "request"
         case .stream: "stream"
@@ -78,6 +80,7 @@ enum Route: Hashable {
         case Path.directive: return [(.get, .directive)]
         case Path.status: return [(.post, .status)]
         case Path.nodes: return [(.get, .nodes)]
+        case Path.databaseFindings: return [(.post, .look)]
         case Path.runs: return [(.get, .runs), (.post, .start)]
         default: break
         }

@@ -11,6 +11,8 @@ public protocol DatabaseWorker: Sendable {
     /// Ends a task as soon as possible; `perform` then says how it ended. Does nothing to any other task, and may come before
     /// `perform` does.
     func cancel(_ task: DatabaseTask) async
+    /// What preflight would say now, to be asked before any run. Changes nothing; ends soon when the calling task is cancelled.
+    func look() async -> DatabaseOutcome
     /// The run has ended: lets connections go.
     func close() async
 }

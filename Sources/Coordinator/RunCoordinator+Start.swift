@@ -35,7 +35,7 @@ extension RunCoordinator {
         _ request: StartRun, by name: OperatorName, _ digest: Digest
     ) async throws(APIError) {
         try await requireSpace { $0.free >= $0.reserve }
-        let plan = try await readPlan(of: request)
+        let plan = try await readPlan(request.plan, file: request.planFile)
         let manifest = try await readManifest(request.manifest, for: plan, in: ports.blobs)
         try await requireBlobs(of: manifest, in: ports.blobs)
         let migrations = try await keep(request.migrations, for: plan)
@@ -81,13 +81,7 @@ extension RunCoordinator {
     private func keep(
         _ files: [MigrationFile], for plan: Plan
     ) async throws(APIError) -> [MigrationReference] {
-        guard files.count <= Limits.migrations,
-            files.reduce(0, { $0 + $1.text.utf8.count }) <= Limits.migrationBytes
-        else {
-            throw .refused(
-                "\(Limits.migrations) migrations of \(Limits.migrationBytes) bytes together are allowed at most"
-            )
-        }
+        try requireBounds(of: files)
         guard plan.database != nil || files.isEmpty else {
             throw .refused(
                 "migrations were sent, and the plan names no database",
@@ -132,6 +126,16 @@ extension RunCoordinator {
     }
 }
 
+func requireBounds(of files: [MigrationFile]) throws(APIError) {
+    guard files.count <= Limits.migrations,
+        files.reduce(0, { $0 + $1.text.utf8.count }) <= Limits.migrationBytes
+    else {
+        throw .refused(
+            "\(Limits.migrations) migrations of \(Limits.migrationBytes) bytes together are allowed at most"
+        )
+    }
+}
+
 /// `20261122-183012` in UTC.
 func timestamp(_ instant: Instant) -> String {
     let date = Date(timeIntervalSince1970: Double(instant.milliseconds / 1000))
@@ -140,16 +144,14 @@ func timestamp(_ instant: Instant) -> String {
     return date.formatted(style).replacing("T", with: "-")
 }
 
-@concurrent private func readPlan(of request: StartRun) async throws(APIError) -> Plan {
-    let document = await WorkLane.requests.run {
-        PlanDocument.parse(text: request.plan, file: request.planFile)
-    }
+@concurrent func readPlan(_ text: String, file: String) async throws(APIError) -> Plan {
+    let document = await WorkLane.requests.run { PlanDocument.parse(text: text, file: file) }
     guard let plan = document.plan else {
         let errors = document.diagnostics.count { $0.severity == .error }
         throw APIError(
             .invalidPlan,
-            message: "\(request.planFile) is not a valid plan: \(errors) errors",
-            advice: "see `sluice validate \(request.planFile)`",
+            message: "\(file) is not a valid plan: \(errors) errors",
+            advice: "see `sluice validate \(file)`",
             diagnostics: document.diagnostics)
     }
     return plan

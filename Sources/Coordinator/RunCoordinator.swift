@@ -80,6 +80,8 @@ public actor RunCoordinator {
     var sharedTokens: [NodeName: SharedToken] = [:]
     /// What the check of the history has found, for `/healthz`.
     var damage: String?
+    /// Databases that are being looked at for somebody who plans.
+    var looks = 0
     private var space: (at: Instant, DiskSpace?)?
     var wakeAt: Instant?
     var armedFor: Instant?

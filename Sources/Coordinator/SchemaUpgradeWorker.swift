@@ -58,6 +58,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
         await upgrade.perform(task)
     }
+    public func look() async -> DatabaseOutcome { await upgrade.look() }
     public func cancel(_ task: DatabaseTask) async { await upgrade.cancel(task) }
     public func close() async { await upgrade.close() }
 }

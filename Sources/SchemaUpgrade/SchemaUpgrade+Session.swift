@@ -68,11 +68,15 @@ extension SchemaUpgrade {
                 await close()
             }
         }
-        try await connect(for: task)
+        // The marks first: until they are there, other runs take this session for a stranger's.
+        try await connect { try await self.introduce(task) }
         try await announce(task)
     }
 
-    private func connect(for task: DatabaseTask) async throws {
+    /// Opens the session and sets what it needs.
+    ///
+    /// - Parameter introduce: says whose session it is, before anything else.
+    func connect(_ introduce: () async throws -> Void) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
         // Before anything that an old server does not know.
@@ -89,8 +93,7 @@ extension SchemaUpgrade {
         announced = nil
         installation = nil
         do {
-            // The marks first: until they are there, other runs take this session for a stranger's.
-            try await introduce(task)
+            try await introduce()
             let found = try await opened.perform { session in
                 let row = try session.query(
                     "SELECT current_setting('search_path'), session_user")[0]
@@ -163,6 +166,13 @@ extension SchemaUpgrade {
         \(rename(task))
         """
     }
+
+    /// A session that only looks has the mark of an epoch and none of a run: no run is in its way, and it is in no run's.
+    static let introductionOfLook = """
+        SET LOCAL lock_timeout = '\(patience)';
+        SELECT pg_catalog.pg_advisory_lock_shared(\(mark + 1), 0);
+        SET application_name = '\(name) look'
+        """
 
     /// How long a lock of Sluice's own is waited for before it is looked who has it.
     private static let patience = "300ms"

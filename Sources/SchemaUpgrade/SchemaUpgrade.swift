@@ -52,20 +52,25 @@ public actor SchemaUpgrade {
             stopped = nil
             return .failed(cancelled())
         }
-        inHand = task
-        isCancelled = false
-        wasTold = false
-        defer { inHand = nil }
-        let outcome = await withTaskCancellationHandler {
-            await self.outcome(of: task)
-        } onCancel: {
-            // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
-            Task { await stop(task) }
-        }
+        let outcome = await stoppable(task) { await self.outcome(of: task) }
         guard case .done(var report) = outcome else { return outcome }
         report.lines += intruders.map { "ended, for it held up Sluice's own lock: \($0)" }
         intruders = []
         return .done(report)
+    }
+
+    /// Has a task in hand while it is performed: it can be stopped, and stops with the calling task.
+    func stoppable(
+        _ task: DatabaseTask, _ body: () async -> DatabaseOutcome
+    ) async -> DatabaseOutcome {
+        inHand = task
+        isCancelled = false
+        wasTold = false
+        defer { inHand = nil }
+        return await withTaskCancellationHandler(operation: body) {
+            // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
+            Task { await stop(task) }
+        }
     }
 
     /// Stops the task under way: its statement is cancelled, its transaction rolled back, and it fails with `cancelled`.

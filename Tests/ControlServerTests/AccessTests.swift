@@ -21,7 +21,7 @@ import UpgradeModel
     private static let forOperators: [(HTTPMethod, String)] = [
         (.get, Path.nodes), (.get, Path.runs), (.post, Path.runs), (.get, Path.run(someRun)),
         (.post, Path.requests(someRun)), (.get, Path.stream(someRun)),
-        (.get, Path.journal(someRun)),
+        (.get, Path.journal(someRun)), (.post, Path.databaseFindings),
         (.put, Path.blob(blob)),
     ]
     private static let forBoth: [(HTTPMethod, String)] = [

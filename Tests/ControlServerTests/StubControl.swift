@@ -59,6 +59,13 @@ final class StubControl: FleetControl {
         return view
     }
 
+    func databaseFindings(
+        _ question: DatabaseQuestion
+    ) async throws(APIError) -> DatabaseFindings {
+        note("look for \(question.planFile)")
+        return DatabaseFindings([])
+    }
+
     func request(
         _ request: RunRequest, of run: RunIdentifier, by name: OperatorName
     ) async throws(APIError) -> RunView {

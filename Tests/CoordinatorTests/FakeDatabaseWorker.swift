@@ -62,6 +62,13 @@ final class FakeDatabaseWorker: DatabaseWorker {
         return .done(DatabaseReport(lines: ["\(task.kind)"]))
     }
 
+    func look() async -> DatabaseOutcome {
+        await perform(
+            DatabaseTask(
+                kind: .preflight, run: RunIdentifier(unchecked: "look"), epoch: Epoch(rawValue: 0),
+                attempt: 1))
+    }
+
     func cancel(_ task: DatabaseTask) async {
         change { $0.cancelled.append(task) }
         await withTaskCancellationHandler {

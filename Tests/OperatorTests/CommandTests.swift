@@ -258,7 +258,33 @@ struct CommandTests {
         #expect(
             forecast.steps.map(\.step) == Itinerary.forward(plan, batches: 2).map(\.step))
         #expect(forecast.steps.contains { $0.step == .database(.migrate) })
-        #expect(server.requests.allSatisfy { $0.method == "GET" })
+        #expect(
+            server.requests.allSatisfy { $0.method == "GET" || $0.path == Path.databaseFindings })
+    }
+
+    @Test func aPlanShowsWhatTheDatabaseWouldSayInPreflight() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator { request in
+            guard request.path == Path.databaseFindings else { return .text(404, "") }
+            return .json(
+                DatabaseFindings([
+                    Diagnostic(
+                        .error, code: "createrole", "app may make roles", advice: "ALTER ROLE")
+                ]))
+        }
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 3)
+        #expect(console.out.contains("error: app may make roles; ALTER ROLE [createrole]"))
+    }
+
+    @Test func aPlanWhoseDatabaseCannotBeAskedSaysSo() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        #expect(console.out.contains("the database was not asked"))
     }
 
     @Test func aPlanForPeopleNamesNodesBatchesAndTheWayBack() async throws {
@@ -429,7 +455,8 @@ struct CommandTests {
                 try await command.perform(console.console(terminal: true, answer: ""))
             } == 3)
         #expect(console.out.hasSuffix("Start this run? [y/N] "))
-        #expect(server.requests.allSatisfy { $0.method == "GET" })
+        #expect(
+            server.requests.allSatisfy { $0.method == "GET" || $0.path == Path.databaseFindings })
     }
 
     @Test(arguments: RequestVerb.allCases)

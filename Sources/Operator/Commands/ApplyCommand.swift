@@ -49,7 +49,11 @@ struct ApplyCommand: AsyncParsableCommand {
             let client = CoordinatorClient(try connection.resolved())
             let prepared = try await PreparedPlan.read(plan, console)
             // The first word to the coordinator is not tried again: it is not there, or not to be reached.
-            let world = try await client.world(of: prepared.plan.fleet)
+            // Somebody who is asked sees what preflight would find; the run of all others says so itself.
+            let world =
+                isAsking(console)
+                ? try await client.world(of: prepared, console)
+                : try await client.world(of: prepared.plan.fleet)
             // What is certain to be refused is refused before a large bundle is brought there.
             if let holder = world.holder { throw ApplyCommand.held(by: holder) }
             if let refusal = Forecast.refusal(of: prepared.plan, world) {
@@ -81,8 +85,10 @@ struct ApplyCommand: AsyncParsableCommand {
         )
     }
 
+    private func isAsking(_ console: Console) -> Bool { !yes && !json && console.isInteractive }
+
     private func isConfirmed(_ forecast: Forecast, _ console: Console) -> Bool {
-        if yes || json || !console.isInteractive {
+        if !isAsking(console) {
             for finding in forecast.findings { console.errorLine(printable(finding.description)) }
             return true
         }

@@ -11,8 +11,8 @@ struct PlanCommand: AsyncParsableCommand {
         abstract:
             "Show what a plan will do, in order, on each node and in the database. Touches nothing.",
         discussion: """
-            Asks the coordinator which nodes there are and what they serve; without it, shows what the plan alone says. The steps \
-            are those that a run takes. Which migrations are applied already only the database knows; a run finds out in preflight.
+            Asks the coordinator which nodes there are and what they serve, and what its database would say in preflight; without \
+            it, shows what the plan alone says. The steps are those that a run takes. Exit code 3: a run would be refused.
 
             EXAMPLES
               sluice plan plans/guestbook-v2.yaml
@@ -46,6 +46,7 @@ struct PlanCommand: AsyncParsableCommand {
             } else {
                 console.lines(ForecastText.lines(forecast, width: console.width))
             }
+            if forecast.isRefused { return .refused }
             return detailedExitCode && forecast.isPending == true ? .pending : .done
         }
     }
@@ -56,7 +57,7 @@ struct PlanCommand: AsyncParsableCommand {
         if offline && !detailedExitCode { return nil }
         let client = CoordinatorClient(try connection.resolved())
         do throws(CommandFailure) {
-            return try await client.world(of: prepared.plan.fleet)
+            return try await client.world(of: prepared, console)
         } catch {
             // Whether anything is pending cannot be said then.
             if detailedExitCode { throw error }
@@ -71,5 +72,32 @@ extension CoordinatorClient {
     func world(of fleet: FleetName) async throws(CommandFailure) -> Forecast.World {
         let holder = try await runs().first { $0.fleet == fleet && !$0.state.isEnded }
         return Forecast.World(nodes: try await nodes(), holder: holder)
+    }
+
+    /// The same with the plan's database, which is asked through the coordinator.
+    func world(
+        of prepared: PreparedPlan, _ console: Console
+    ) async throws(CommandFailure) -> Forecast.World {
+        var world = try await world(of: prepared.plan.fleet)
+        // A database that a run is at work on says nothing but that.
+        guard prepared.plan.database != nil, world.holder == nil else { return world }
+        do throws(CommandFailure) {
+            let findings = try await console.during("the coordinator looks at the database") {
+                () throws(CommandFailure) in
+                try await databaseFindings(prepared.databaseQuestion)
+            }
+            world.database = findings ?? [.databaseNotAsked("the coordinator is older")]
+        } catch {
+            world.database = [.databaseNotAsked(error.message)]
+        }
+        return world
+    }
+}
+
+extension Diagnostic {
+    fileprivate static func databaseNotAsked(_ reason: String) -> Diagnostic {
+        Diagnostic(
+            .warning, code: "database-not-asked", "the database was not asked: \(reason)",
+            advice: "a run asks it in preflight, before anything is touched")
     }
 }

@@ -48,6 +48,19 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.post, Path.runs, json: start, maximumBody: 128 << 20))
     }
 
+    /// What preflight would find in the plan's database now; `nil` when an older coordinator is asked, which cannot say.
+    func databaseFindings(_ question: DatabaseQuestion) async throws(CommandFailure)
+        -> [Diagnostic]?
+    {
+        do throws(CommandFailure) {
+            let answer: DatabaseFindings = try decode(
+                await send(.post, Path.databaseFindings, json: question, maximumBody: 16 << 20))
+            return answer.findings
+        } catch  where error.code == "not-found" {
+            return nil
+        }
+    }
+
     func request(_ request: RunRequest, of run: RunIdentifier) async throws(CommandFailure)
         -> ToldView
     {

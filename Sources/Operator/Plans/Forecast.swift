@@ -58,6 +58,8 @@ extension Forecast {
         var nodes: [NodeView]
         /// The run that has the fleet now.
         var holder: RunSummary?
+        /// What preflight would find in the database; empty when it was not asked.
+        var database: [Diagnostic] = []
     }
 
     /// Why the coordinator would not take this plan for certain, as far as that can be known without the bundle.
@@ -107,7 +109,12 @@ extension Forecast {
         let begun = itinerary.prefix { $0.phase != .lift }.map(\.step)
         undo = Itinerary.back(plan, from: itinerary, begun: Set(begun)).map(line)
         findings += drift(plan, world, selected)
+        // What the plan's own files say has been said.
+        findings += (world?.database ?? []).filter { !findings.contains($0) }
     }
+
+    /// Whether a run would be refused for certain.
+    var isRefused: Bool { findings.contains { $0.severity == .error } }
 
     private static func selected(by selection: NodeSelection, _ world: World?) -> [NodeName] {
         switch selection {

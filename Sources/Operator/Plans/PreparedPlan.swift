@@ -25,6 +25,11 @@ struct PreparedPlan: Sendable {
             migrations: migrations.files)
     }
 
+    /// What its database is asked before there is a run.
+    var databaseQuestion: DatabaseQuestion {
+        DatabaseQuestion(plan: text, planFile: file, migrations: migrations.files)
+    }
+
     /// Reads the plan and what it names; needs no coordinator and no database.
     ///
     /// - Throws: a refusal with every finding.

@@ -83,7 +83,7 @@ extension SchemaUpgrade {
                 FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
                     AND (r.rolsuper OR r.rolname = session_user)
-                    AND NOT (r.rolsuper AND a.pid IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l WHERE l.run IS NOT NULL))
+                    AND NOT (r.rolsuper AND a.pid IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l))
                 ORDER BY a.pid LIMIT 50
                 """
             ).filter { !trusted.contains($0.text(0)) }
