@@ -31,8 +31,8 @@ struct HarnessFailure: Error, CustomStringConvertible {
     var description: String
 }
 
-/// Runs `scripts/demo` with these options, without building.
-func runFleet(_ options: String...) async throws -> FleetRun {
+/// Runs `scripts/demo` with these options, or the harness of another application, without building.
+func runFleet(_ options: String..., harness: String = "demo.py") async throws -> FleetRun {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
     var platform = PlatformOptions()
@@ -41,7 +41,7 @@ func runFleet(_ options: String...) async throws -> FleetRun {
         .gracefulShutDown(allowedDurationToNextStep: .seconds(60))
     ]
     let arguments =
-        ["-s", "-E", "-B", root.appending(path: "Tests/Fixtures/fleet/demo.py").path]
+        ["-s", "-E", "-B", root.appending(path: "Tests/Fixtures/fleet/\(harness)").path]
         + ["--binaries", try binaries(root).path, "--json"] + options
     let ended = try await Subprocess.run(
         .name("python3"), arguments: Arguments(arguments),
@@ -53,10 +53,10 @@ func runFleet(_ options: String...) async throws -> FleetRun {
     let json = Data(ended.standardOutput.utf8)
     guard let run = try? JSONDecoder().decode(FleetRun.self, from: json) else {
         throw HarnessFailure(
-            description: "demo.py \(options.joined(separator: " ")) ended with "
+            description: "\(harness) \(options.joined(separator: " ")) ended with "
                 + "\(ended.terminationStatus) and gave no result:\n\(log.suffix(4000))")
     }
-    print("fleet \(options.joined(separator: " ")):")
+    print("\(harness) \(options.joined(separator: " ")):")
     for claim in run.claims { print("  \(claim)") }
     if !run.fallen.isEmpty {
         print(log.suffix(6000))

@@ -241,6 +241,10 @@ def commits_in_window(postgres, directory, window):
          for each in foreign[:10]])
 
 
+def print_json(claims, good):
+    print(json.dumps({"ok": good, "claims": [dataclasses.asdict(claim) for claim in claims]}, ensure_ascii=False))
+
+
 def print_table(claims, write=print):
     width = max(len(claim.text) for claim in claims)
     measured = max(len(claim.measured) for claim in claims)

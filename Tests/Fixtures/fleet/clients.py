@@ -49,10 +49,12 @@ class Browser:
         self._host = urllib.parse.urlsplit(url).netloc
         self._connection = None
 
-    def request(self, method, path, form=None):
-        """The response with its body read, and when it began and ended. Raises what the connection raises."""
-        body = urllib.parse.urlencode(form) if form is not None else None
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+    def request(self, method, path, form=None, headers=(), body=None):
+        """Status, headers and body of the response. Raises what the connection raises."""
+        headers = dict(headers)
+        if form is not None:
+            body = urllib.parse.urlencode(form)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT)

@@ -2,8 +2,6 @@
 """scripts/demo: upgrades a real fleet under load, proves the figures, and fails when one of them is not met."""
 
 import argparse
-import dataclasses
-import json
 import os
 import pathlib
 import statistics
@@ -221,13 +219,13 @@ def arguments():
     what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
-    parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (standard: 0)")
-    parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (standard: 0.5)")
+    parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")
+    parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
     parser.add_argument("--html", metavar="FILE", type=pathlib.Path, help="also write the run's report there")
-    parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (standard: 2000)")
+    parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     return parser.parse_args()
 
@@ -253,7 +251,7 @@ def main():
     demo.say()
     good = checker.print_table(claims, demo.say)
     if chosen.json:
-        print(json.dumps({"ok": good, "claims": [dataclasses.asdict(claim) for claim in claims]}, ensure_ascii=False))
+        checker.print_json(claims, good)
     demo.say("\n%s" % ("Everything is as it should be." if good else "NOT everything is as it should be."))
     return 0 if good else 1
 

@@ -39,6 +39,10 @@ class Fault:
     def remove(self, fleet):
         """Takes away what is not the run's to undo."""
 
+    def claims(self, fleet, journal):
+        """What else has to be so afterwards."""
+        return []
+
 
 class RoleThatCannotBeFenced(Fault):
     text = "the application's role may create roles, which no fence covers"

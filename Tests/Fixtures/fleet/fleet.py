@@ -20,7 +20,12 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 class Fleet:
-    """PostgreSQL, nodes on v1, a load balancer. `with Fleet() as fleet:` is the whole of its life."""
+    """PostgreSQL, nodes on v1, a load balancer. `with Fleet() as fleet:` is the whole of its life.
+
+    Another application is another `node_type`, `bundle`, `prepare_database`, and `first_release`.
+    """
+
+    node_type = Node
 
     def __init__(self, entries=2000, nodes=3, keep=False):
         self.entries = entries
@@ -33,7 +38,7 @@ class Fleet:
         self.postgres = Postgres(self.directory / "postgres", ports.take(), self.processes)
         web = ports.take()
         self.nodes = [
-            Node("web-%d" % number, address, web, self.directory / ("web-%d" % number), self.processes)
+            self.node_type("web-%d" % number, address, web, self.directory / ("web-%d" % number), self.processes)
             for number, address in enumerate(NODES[:nodes], start=1)]
         self.balancer = Balancer(BALANCER, web, self.directory / "balancer", self.nodes, self.processes)
         self.notes = self.directory / "clients"
@@ -53,20 +58,33 @@ class Fleet:
 
     def start(self):
         self.postgres.create()
-        self.postgres.run_file(GUESTBOOK / "schema.sql")
-        self.postgres.seed(self.entries)
+        application = self.prepare_database()
         for node in self.nodes:
-            node.create(self.postgres.url("guestbook_app"))
-            node.install(GUESTBOOK / "v1", "v1")
-            node.start_application("v1")
-            node.activate("v1", 1)
-        self.before_nginx()
+            node.create(application)
+        self.before_first_release()
+        self.first_release()
         for node in self.nodes:
             node.start_nginx()
         self.balancer.start()
 
-    def before_nginx(self):
+    def prepare_database(self):
+        """Makes what v1 needs and returns the URL that the application connects with."""
+        self.postgres.run_file(GUESTBOOK / "schema.sql")
+        self.postgres.seed(self.entries)
+        return self.postgres.url("guestbook_app")
+
+    def bundle(self, release):
+        return GUESTBOOK / release
+
+    def before_first_release(self):
         """For those who add something to the nodes."""
+
+    def first_release(self):
+        """Puts every node on v1 and starts it there."""
+        for node in self.nodes:
+            node.install(self.bundle("v1"), "v1")
+            node.start_application("v1")
+            node.activate("v1", 1)
 
     def stop(self):
         """Ends everything that this fleet started, by recorded pid, and removes its directory."""

@@ -59,6 +59,11 @@ class Journal:
         opened = self.step("nodes:opened") or self.step("nodes:opened", "back")
         return opened[1] - closed[0] if closed and opened else None
 
+    def write_window_ends(self):
+        """When the last gate said that it is open, in seconds since 1970."""
+        opened = self.step("nodes:opened") or self.step("nodes:opened", "back")
+        return opened[1] if opened else 0.0
+
     def migration_time(self):
         """Seconds that the switch migrations took in the database, by the database task's own clock."""
         task = self.task("migrate")

@@ -65,14 +65,18 @@ class Node:
     # What a node is made of
 
     def create(self, database_url):
+        """`database_url`: what the application connects with."""
         for folder in ["etc/nginx", "app/releases", "app/activations", "app/assets", "run/app", "run/sluice", "state",
                        "nginx/cache", "nginx/temporary", "faults"]:
             (self.root / folder).mkdir(parents=True)
+        self.write_environment(database_url)
+        self.write_nginx_configuration()
+
+    def write_environment(self, database_url):
         self.environment_file.write_text(
             "GUESTBOOK_DSN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
                 database_url, self.run / "sluice" / "mode.json", self.faults))
         self.environment_file.chmod(0o600)
-        self.write_nginx_configuration()
 
     def install(self, bundle, release):
         """Puts a release on the node as if Sluice had staged it: files and assets, nothing current, nothing started."""
@@ -134,16 +138,19 @@ class Node:
             except (OSError, ValueError):
                 continue
             if str(self.run).encode() in command:
-                running.append(pidfile.stem)
+                running.append(pidfile.stem.removesuffix(".sock"))
         return running
+
+    def command(self, action):
+        """What an action of this node runs."""
+        return [str(GUESTBOOK / "bin" / action), str(self.environment_file)]
 
     def _action(self, name, identifier):
         environment = {
             "SLUICE_RELEASE": identifier, "SLUICE_RELEASE_DIR": str(self.app / "releases" / identifier / "files"),
             "SLUICE_SOCKET": str(self.run / "app" / ("%s.sock" % identifier))}
         result = subprocess.run(
-            [GUESTBOOK / "bin" / name, self.environment_file], env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=60)
+            self.command(name), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
         if result.returncode != 0:
             raise RuntimeError("%s: %s %s failed:\n%s" % (self.name, name, identifier, result.stdout.decode()))
 
@@ -222,6 +229,13 @@ http {{
         include {self.root}/etc/nginx/sluice-server.conf;
         open_file_cache off;
 
+{self.locations()}
+    }}
+}}
+"""
+
+    def locations(self):
+        return f"""
         # Assets have their digest in their name: the pool keeps those of the last releases, and nothing ever changes.
         location /assets/ {{
             auth_request off;
@@ -247,6 +261,4 @@ http {{
             add_header X-Cache $upstream_cache_status always;
             add_header X-Node {self.name} always;
         }}
-    }}
-}}
 """

@@ -46,6 +46,8 @@ class Postgres:
         self.log = self.directory / "postgres.log"
         self.port = port
         self.processes = processes
+        # The one that is meant where none is named.
+        self.database = "guestbook"
         self.passwords = {name: secrets.token_hex(12) for name in ["postgres", MIGRATOR, *LOGINS]}
 
     def create(self):
@@ -83,14 +85,14 @@ class Postgres:
             "postgres", command, self.log, user=ACCOUNT, directory="/", end_with=signal.SIGINT)
         wait_until("PostgreSQL accepts connections (log: %s)" % self.log, self._accepts, alive=process)
 
-    def connect(self, user="postgres", autocommit=False, database="guestbook", options=""):
+    def connect(self, user="postgres", autocommit=False, database=None, options=""):
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, dbname=database, user=user, password=self.passwords[user],
+            host="127.0.0.1", port=self.port, dbname=database or self.database, user=user, password=self.passwords[user],
             connect_timeout=5, options=options, application_name="fleet %s" % user)
         connection.autocommit = autocommit
         return connection
 
-    def query(self, statement, values=(), user="postgres", database="guestbook"):
+    def query(self, statement, values=(), user="postgres", database=None):
         connection = self.connect(user=user, autocommit=True, database=database)
         try:
             with connection.cursor() as cursor:
@@ -100,7 +102,18 @@ class Postgres:
             connection.close()
 
     def url(self, user="postgres"):
-        return "postgresql://%s:%s@127.0.0.1:%d/guestbook" % (user, self.passwords[user], self.port)
+        return "postgresql://%s:%s@127.0.0.1:%d/%s" % (user, self.passwords[user], self.port, self.database)
+
+    def add_site(self, name):
+        """A database whose one role owns it and logs in as its owner, as most frameworks have it; from now on the default.
+
+        Returns its URL.
+        """
+        self.passwords[name] = secrets.token_hex(12)
+        self.query('CREATE ROLE "%s" LOGIN PASSWORD %%s' % name, (self.passwords[name],), database="postgres")
+        self.query('CREATE DATABASE "%s" OWNER "%s"' % (name, name), database="postgres")
+        self.database = name
+        return self.url(name)
 
     def run_file(self, path):
         """Runs a file of statements the way a person would, with psql."""

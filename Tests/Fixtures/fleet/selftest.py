@@ -74,7 +74,7 @@ FENCE_DOWN = "DROP TRIGGER fence ON public.entry; DROP TRIGGER fence ON public.v
 class ByHand(Fleet):
     """An upgrade by hand. `fault` names what is done wrong."""
 
-    def before_nginx(self):
+    def before_first_release(self):
         self.gates = [Gate(node) for node in self.nodes]
 
     def upgrade(self, fault=None):

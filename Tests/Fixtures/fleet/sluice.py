@@ -31,8 +31,7 @@ class SluiceFleet(Fleet):
         self.plans = self.directory / "plans"
         self.operator_token = None
 
-    def start(self):
-        super().start()
+    def before_first_release(self):
         self.data.mkdir()
         self.plans.mkdir()
         self.operator_token = self.token("--operator", "demo")
@@ -41,6 +40,9 @@ class SluiceFleet(Fleet):
             token.write_text(self.token("--node", node.name, "--label", "role=web") + "\n")
             token.chmod(0o600)
             (node.root / "etc" / "agent.yaml").write_text(self.agent_configuration(node))
+
+    def start(self):
+        super().start()
         self.start_coordinator()
         for node in self.nodes:
             self.start_agent(node)
@@ -94,10 +96,7 @@ class SluiceFleet(Fleet):
 
     def agent_configuration(self, node):
         """What /etc/sluice/agent.yaml is on a real node; see agents/agent.yaml."""
-        actions = "".join(
-            '  %s:\n    command: ["%s", "%s"]\n    timeout: 60s\n    repeatable: true\n' % (
-                name, GUESTBOOK / "bin" / name, node.environment_file)
-            for name in ["start-app", "stop-app", "smoke-test"])
+        actions = self.actions(node, ["start-app", "stop-app", "smoke-test"])
         return f"""node: {node.name}
 coordinator:
   url: {self.coordinator_url}
@@ -123,6 +122,11 @@ caches:
   pages:
     generation: true
 """
+
+    def actions(self, node, names):
+        return "".join(
+            "  %s:\n    command: %s\n    timeout: 60s\n    repeatable: true\n" % (name, json.dumps(node.command(name)))
+            for name in names)
 
     def every_node_is_known(self):
         code, lines = self.operator("nodes", "--json")
@@ -198,12 +202,16 @@ caches:
             if after is None:
                 return Journal(entries)
 
+    def example(self):
+        """The demo's plan, with its paths made absolute because it lies elsewhere."""
+        return PLAN.read_text().replace("../Tests/Fixtures/guestbook", str(GUESTBOOK))
+
     def variant(self, name, replace=(), append=""):
-        """The demo's plan with other words in it, and its paths made absolute because it lies elsewhere."""
-        text = PLAN.read_text().replace("../Tests/Fixtures/guestbook", str(GUESTBOOK))
+        """The example with other words in it."""
+        text = self.example()
         for old, new in replace:
             if old not in text:
-                raise ValueError("%s has no %r" % (PLAN, old))
+                raise ValueError("the example plan has no %r" % old)
             text = text.replace(old, new)
         path = self.plans / ("%s.yaml" % name)
         path.write_text(text + append)

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+/// Applications as people have them, with their own dependencies, sessions, uploads, workers and migrations.
+extension FleetTests {
+    /// First what goes wrong, each with its end, then the upgrade of docs/django.md: on one fleet whose visitors, worker and cron
+    /// job go on all the time.
+    @Test func aDjangoSiteIsUpgradedWhileThoseWhoAreLoggedInReadAndWrite() async throws {
+        let run = try await runFleet("--fail", "all", harness: "django_demo.py")
+        #expect(run.fallen.isEmpty)
+    }
+}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the Django site's clients saw, compared with its database and its files."""
+
+import collections
+import json
+import pathlib
+
+from checker import Claim, acknowledged, notes_of
+
+
+def sessions(directory):
+    """Pages of people who are logged in, which save their session with each view."""
+    notes = [note for note in notes_of(directory, "reader") if note["session"]]
+    failed = [note for note in notes if "problem" in note]
+    return Claim("reads of people who are logged in that failed", "%d of %d" % (len(failed), len(notes)), "0",
+                 not failed and bool(notes), [json.dumps(note) for note in failed[:10]])
+
+
+def writes(directory, postgres, media):
+    """The ledger against the database and the uploads: nothing lost, nothing twice, author and file as they were sent."""
+    ledger = acknowledged(directory)["shelf_book"]
+    column = postgres.query(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'public.shelf_book'::regclass"
+        " AND attname IN ('author', 'written_by') AND NOT attisdropped")[0][0]
+    rows = postgres.query("SELECT request_id::text, %s, cover FROM public.shelf_book" % column)
+    stored = {key: (author, cover) for key, author, cover in rows}
+    lost = [note for key, note in ledger.items() if stored.get(key, ("", ""))[0] != note["author"]]
+    twice = [key for key, number in collections.Counter(row[0] for row in rows).items() if number > 1]
+    uploads = [key for key in ledger if key in stored and not holds(media, stored[key][1], key)]
+    return [
+        Claim("acknowledged writes lost or changed", "%d of %d" % (len(lost), len(ledger)), "0", not lost and bool(ledger),
+              [json.dumps(note, ensure_ascii=False) for note in lost[:10]]),
+        Claim("writes stored twice", str(len(twice)), "0", not twice, twice[:10]),
+        Claim("uploads lost or changed", str(len(uploads)), "0", not uploads, uploads[:10])]
+
+
+def holds(media, cover, key):
+    path = pathlib.Path(media) / cover
+    return path.is_file() and key in path.read_text()
+
+
+def jobs(directory, postgres, lift_ended_at):
+    """Worker and cron: every job was done by somebody, none failed, and none by the old release after the lift."""
+    runs = notes_of(directory, "cron")
+    failed = [note for note in runs if note["status"] != 0]
+    waiting, done = postgres.query("SELECT count(*) FILTER (WHERE done_at IS NULL), count(done_at) FROM shelf_job")[0]
+    late = postgres.query("SELECT count(*) FROM shelf_job WHERE done_by = 'v1' AND done_at > to_timestamp(%s)", (lift_ended_at,))
+    return [
+        Claim("runs of the cron job that failed", "%d of %d" % (len(failed), len(runs)), "0", not failed and bool(runs),
+              [json.dumps(note) for note in failed[:5]]),
+        Claim("jobs that no worker took", "%d of %d" % (waiting, waiting + done), "0", waiting == 0),
+        Claim("jobs done by v1's workers after the lift", str(late[0][0]), "0", late[0][0] == 0)]
+
+
+def own_ledger(postgres, names):
+    """What the site's own tool believes."""
+    rows = postgres.query("SELECT name FROM django_migrations WHERE app = 'shelf' ORDER BY id")
+    found = [row[0] for row in rows]
+    return Claim("migrations in django_migrations", ", ".join(found), ", ".join(names), found == names)
