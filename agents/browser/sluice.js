@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tells a page that its site is read-only while Sluice upgrades it, and takes care of what people are typing. docs/browser.md
-//   <script src="/_sluice/sluice.js" defer data-release="v2"></script>
 (() => {
   "use strict";
   if (window.sluice) return;
@@ -24,16 +23,16 @@
     Object.assign(texts, given[root.lang] ?? given[root.lang.split("-")[0]] ?? given);
   } catch { /* The usual texts. */ }
 
-  const memory = {};
+  // A page may have no storage, or a full one.
   const store = {
-    get(key) { try { return sessionStorage.getItem(key); } catch { return memory[key] ?? null; } },
-    set(key, value) { try { sessionStorage.setItem(key, value); return true; } catch { memory[key] = value; return false; } },
-    remove(key) { delete memory[key]; try { sessionStorage.removeItem(key); } catch { /* There is none. */ } },
+    get(key) { try { return sessionStorage.getItem(key); } catch { return null; } },
+    set(key, value) { try { sessionStorage.setItem(key, value); return true; } catch { return false; } },
+    remove(key) { try { sessionStorage.removeItem(key); } catch { return; } },
   };
 
   let closed = false, policy = "open", message = "", current = null, page = option("release", "") || null;
 
-  // What is being asked: the mode, at the node that answers this page
+  // The mode
 
   let timer, asking = null, askedAt = 0, failures = 0;
 
@@ -55,7 +54,6 @@
       page ??= current;
       take(mode.readOnly === true, mode.readOnly ? mode.writes?.kind ?? "refuse" : "open", mode.message || "");
     } catch {
-      // What is shown stays until somebody says otherwise.
       failures += 1;
     }
   }
@@ -274,7 +272,7 @@
 
   window.addEventListener("beforeunload", (event) => { if (waiting && !leaving) event.preventDefault(); });
 
-  // fetch: what was refused by the gate or the fence is tried again, the same request with the same key
+  // fetch: what gate or fence refused is sent again with the same key
 
   const plainFetch = window.fetch.bind(window);
   let retrying = 0, wakers = [];
@@ -452,16 +450,29 @@
     if (!store.set("sluice:renewed", current)) return;
     leaving = true;
     try {
-      const worker = await navigator.serviceWorker?.getRegistration();
-      await worker?.update();
-      worker?.waiting?.postMessage({ type: "SKIP_WAITING" });
+      await renewWorker();
       const names = option("caches", "");
       if (names) for (const name of await caches.keys()) if (name.startsWith(names)) await caches.delete(name);
     } catch { /* The page is renewed all the same. */ }
     location.reload();
   }
 
-  /** A part of the old release that cannot be had any more: the new one has others. */
+  /** A service worker may have the old page in store: its successor takes over first. */
+  async function renewWorker() {
+    const registration = await navigator.serviceWorker?.getRegistration();
+    await registration?.update();
+    const fresh = registration?.installing ?? registration?.waiting;
+    if (!fresh) return;
+    const go = () => { if (fresh.state === "installed") fresh.postMessage({ type: "SKIP_WAITING" }); };
+    fresh.onstatechange = go;
+    go();
+    await new Promise((resolve) => {
+      navigator.serviceWorker.addEventListener("controllerchange", resolve);
+      setTimeout(resolve, 5000);
+    });
+  }
+
+  /** A part of the old release that is gone: the new one has others. */
   async function missing() {
     await look();
     if (!isOld() || store.get("sluice:renewed") === current) return;
@@ -484,7 +495,7 @@
     build();
     look();
     try { settle(); } catch { /* No storage. */ }
-    // A browser puts back what it remembers itself, a little after the page has loaded.
+    // After what the browser itself puts back.
     setTimeout(offer, 100);
   }
   document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", begin) : begin();

@@ -17,7 +17,7 @@ import urllib.parse
 HERE = pathlib.Path(__file__).resolve().parent
 AGENTS = HERE.parent.parent
 # Nothing inline, nothing from elsewhere.
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self' data:; frame-src 'self'; "
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self' data:; worker-src 'self'; frame-src 'self'; "
           "form-action 'self'; base-uri 'none'")
 
 FORM = """<form id="{name}" method="post" action="/save">
@@ -36,8 +36,19 @@ PAGES = {
     "/many": "".join("<iframe src='/inner?%d' width='300' height='120'></iframe>" % n for n in range(50)),
     "/playing": "<h1>Watching</h1><audio id='sound' controls loop src='/sound.wav'></audio>",
     "/texts": "<script type='application/json' id='sluice-texts'>{\"de\": {\"readOnly\": \"Wartung: nur lesen.\", \"reason\": \"Nur lesen.\"}}</script>" + FORM.format(name="write", key="k-2"),
+    "/stored": "<h1>In store</h1><script src='/register.js'></script>",
     "/own": "<div data-sluice-notice></div><h1>With a place of its own</h1>",
 }
+
+
+# As applications have them that work without a network: pages come from its store, and that is of one release.
+WORKER = """
+addEventListener('install', e => e.waitUntil(caches.open('pages-RELEASE').then(c => c.add('/stored'))));
+addEventListener('activate', e => e.waitUntil(caches.keys().then(names => Promise.all(names.filter(n => n !== 'pages-RELEASE').map(n => caches.delete(n))))
+  .then(() => clients.claim())));
+addEventListener('message', e => { if (e.data && e.data.type === 'SKIP_WAITING') skipWaiting(); });
+addEventListener('fetch', e => { if (e.request.mode === 'navigate') e.respondWith(caches.match(e.request).then(r => r || fetch(e.request))); });
+"""
 
 
 class Application(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
@@ -83,6 +94,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if target.query != self.server.release:
                 return self.reply(404, "gone")
             return self.reply(200, "document.documentElement.dataset.lazy = '%s'" % self.server.release, "text/javascript")
+        if target.path == "/register.js":
+            return self.reply(200, "navigator.serviceWorker.register('/worker.js')", "text/javascript")
+        if target.path == "/worker.js":
+            return self.reply(200, WORKER.replace("RELEASE", self.server.release), "text/javascript")
         if target.path.startswith("/saved/"):
             return self.reply(200, self.page("<h1>Saved</h1>"))
         if target.path not in PAGES:

@@ -370,6 +370,18 @@ class BrowserTests(unittest.TestCase):
         page.run("sluice.look()")
         self.assertEqual([release for release, _ in self.site.shown], ["v1", "v2"])
 
+    def test_a_page_that_an_applications_own_worker_has_in_store_is_renewed_through_the_workers_successor(self):
+        page = self.open("/stored")
+        page.until("navigator.serviceWorker.controller !== null")
+        page.call("Page.reload")
+        page.until("performance.getEntriesByType('navigation')[0].type === 'reload' && window.sluice?.release")
+        self.site.flip("v2")
+        page.until("document.documentElement.dataset.release === 'v2' && window.sluice?.release")
+        self.assertEqual(page.run("caches.keys()"), ["pages-v2"])
+        # Nothing is left that would serve the old page.
+        self.site.flip("v3")
+        page.until("document.documentElement.dataset.release === 'v3' && window.sluice?.release")
+
     # How it looks
 
     def test_the_notice_can_be_read_by_everybody_and_lies_over_nothing(self):
