@@ -39,7 +39,7 @@ def code_lines(path):
 
 
 def headers():
-    for path in tracked("*.swift", "*.h", "*.c", "*.py", "scripts/*", ".ci/*", "*.conf", "*.service"):
+    for path in tracked("*.swift", "*.h", "*.c", "*.py", "*.rb", "*.php", "scripts/*", ".ci/*", "*.conf", "*.service"):
         if path.endswith(".json"):
             continue
         if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(read(path).splitlines()[:4]):

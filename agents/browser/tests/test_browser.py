@@ -2,11 +2,14 @@
 """The browser script in a real Chromium, behind a real nginx with the snippets, under a strict policy of what may be loaded."""
 
 import base64
+import collections
 import gzip
 import json
 import os
 import pathlib
+import re
 import sys
+import threading
 import time
 import unittest
 import urllib.request
@@ -124,6 +127,27 @@ class BrowserTests(unittest.TestCase):
         self.site.close_gate()
         self.site.flip("v2")
         self.assertEqual(ask(), (True, "2-v2.0123456789ab", "no-store"))
+
+    def test_a_page_is_never_called_newer_than_it_is(self):
+        pairs = collections.Counter()
+
+        def ask():
+            for _ in range(10):
+                with urllib.request.urlopen(self.site.url + "/own") as answer:
+                    text = answer.read().decode()
+                pairs[re.search('data-release="\\d-(v.)', text).group(1), re.search("<html lang='de' data-release='(v.)'", text).group(1)] += 1
+        for _ in range(8):
+            self.site.flip("v1")
+            readers = [threading.Thread(target=ask) for _ in range(4)]
+            for one in readers:
+                one.start()
+            for release in ("v2", "v3"):
+                time.sleep(0.02)
+                self.site.flip(release)
+            for one in readers:
+                one.join()
+        self.assertGreater(len({page for _, page in pairs}), 1, pairs)
+        self.assertEqual([(name, page) for name, page in pairs if name > page], [], pairs)
 
     def test_the_script_is_small(self):
         self.assertLessEqual(len(gzip.compress((HERE.parent / "sluice.js").read_bytes(), 9)), 8192)
