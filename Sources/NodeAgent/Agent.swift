@@ -358,7 +358,7 @@ actor Agent {
         let directive = engine.memory.directive
         return WorkPerformer.Surroundings(
             run: directive?.run, protected: Set(directive?.stage.map { [$0] } ?? []),
-            host: engine.host,
+            host: engine.host, staged: directive?.stage,
             lastWarming: directive?.tasks.last {
                 $0.kind == .action && $0.moment == .beforeActivation && $0.release != nil
                     && $0.release == directive?.stage

@@ -26,6 +26,8 @@ struct WorkPerformer: Sendable {
         var protected: Set<ReleaseReference> = []
         /// What was on the host before.
         var host: HostFacts
+        /// The release that the directive has beside the active one.
+        var staged: ReleaseReference?
         /// The last action that warms the release which is to be flipped to: after it the release has to answer.
         var lastWarming: TaskIdentity?
         /// Whether requests that are under way at a release's socket may end before it is frozen.
@@ -63,6 +65,8 @@ struct WorkPerformer: Sendable {
             }
         case .run(let task): .task(await run(task, surroundings))
         case .resolve(let task): .task(await resolve(task, surroundings))
+        case .probe(let goal) where goal.place == .ownSocket:
+            await probeBesideProxy(goal, surroundings.staged)
         case .probe(let goal): await probe(goal, surroundings.host)
         case .silence(let goal): .silenced(await silence(goal, surroundings))
         }
@@ -242,13 +246,7 @@ struct WorkPerformer: Sendable {
 
     /// - Parameter host: what is on the host; looking for it anew would read every manifest, ten times a second.
     private func probe(_ goal: HealthGoal, _ host: HostFacts) async -> WorkResult {
-        guard let check = configuration.health[goal.check] else {
-            return .probed(
-                isGood: false,
-                detail:
-                    "`\(goal.check)` is not among the health checks of \(configuration.file); declare it there "
-                    + "and restart the agent")
-        }
+        guard let check = configuration.health[goal.check] else { return unknown(goal.check) }
         var socket: String?
         if case .applicationSocket = check.destination {
             let current = host.current?.release
@@ -259,6 +257,13 @@ struct WorkPerformer: Sendable {
         }
         let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)
         return .probed(isGood: answer.isGood, detail: answer.detail)
+    }
+
+    func unknown(_ check: HealthCheckName) -> WorkResult {
+        .probed(
+            isGood: false,
+            detail: "`\(check)` is not among the health checks of \(configuration.file); declare it there "
+                + "and restart the agent")
     }
 }
 

@@ -53,12 +53,18 @@ extension NodeEngine {
         return nil
     }
 
-    /// Whether the work in hand still leads to what is asked. An action is never cut off: its timeout bounds it.
+    /// Whether the current work still leads to what is asked. An action is not cut off, its timeout bounds it; but for one that is not
+    /// asked for any more and would go on starting a release that is to be silent.
     func isWanted(_ work: NodeWork) -> Bool {
         switch work {
         case .stage(let release): memory.directive?.stage == release
         case .probe(let goal): memory.directive?.health == goal
-        case .activate, .run, .resolve, .silence, .unstage, .prune: true
+        case .run(let task), .resolve(let task):
+            memory.directive.map { directive in
+                directive.tasks.contains { $0.identity == task.identity }
+                    || task.release == nil || directive.silenced != task.release
+            } ?? true
+        case .activate, .silence, .unstage, .prune: true
         }
     }
 

@@ -18,6 +18,7 @@ public enum Itinerary {
         (.drain, CensusStep.self),
         (.migrate, BraceStep.self),
         (.migrate, MigrateStep.self),
+        (.rollout, StartStep.self),
         (.rollout, UpgradeStep.self),
         (.verify, VerifyStep.self),
         (.verify, HookUndoStep.self),
@@ -32,7 +33,7 @@ public enum Itinerary {
     /// What only undoes, or stands where the plan says.
     static let others: [any StepDefinition.Type] = [
         HoldReadsStep.self, RevertMigrationStep.self, ReactivateStep.self,
-        RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
+        HaltStep.self, RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
     ]
 
     /// All steps from preflight to finish.

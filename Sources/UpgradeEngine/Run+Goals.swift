@@ -30,7 +30,24 @@ extension Run {
     var warmTasks: [NodeTask] { made.warm ?? makeWarmTasks() }
 
     private func makeWarmTasks() -> [NodeTask] {
-        actions(plan.rollout.warm, at: .staged, .beforeActivation, release: created.release)
+        guard !plan.startsAfterMigration else { return [] }
+        return actions(plan.rollout.warm, at: .staged, .beforeActivation, release: created.release)
+    }
+
+    /// What starts the new release once the schema is the new one.
+    var startTasks: [NodeTask] {
+        made.start
+            ?? actions(
+                plan.rollout.warm, at: .started, .beforeActivation, release: created.release)
+    }
+
+    /// What the new release has to answer before any node flips to it.
+    var startHealth: HealthGoal {
+        if let health = made.startHealth { return health }
+        var goal = health("start", at: .started)
+        goal.others = plan.rollout.startChecks.isEmpty ? nil : plan.rollout.startChecks
+        goal.place = .ownSocket
+        return goal
     }
 
     func upgradeTasks(_ batch: Int) -> [NodeTask] {
@@ -107,6 +124,8 @@ extension Run {
     /// What is the same for many nodes, made once: a fleet asks for it ten thousand times.
     struct MadeGoals: Sendable {
         fileprivate(set) var warm: [NodeTask]?
+        fileprivate(set) var start: [NodeTask]?
+        fileprivate(set) var startHealth: HealthGoal?
         fileprivate(set) var extraTasks: [NodeTask]?
         fileprivate(set) var extraHealth: HealthGoal?
         fileprivate(set) var verifyHealth: HealthGoal?
@@ -118,7 +137,7 @@ extension Run {
         let batches = made.batches
         made = MadeGoals()
         let fresh = MadeGoals(
-            warm: warmTasks, extraTasks: extraTasks, extraHealth: extraHealth,
+            warm: warmTasks, start: startTasks, startHealth: startHealth, extraTasks: extraTasks, extraHealth: extraHealth,
             verifyHealth: verifyHealth)
         var known = batches
         if let batch = step.batchUpgraded {

@@ -24,6 +24,7 @@ extension Directive {
         }
         check.word("health.identity", health?.identity.rawValue)
         check.number("health.consecutive", health?.consecutive, Bounds.consecutive)
+        check.entries("health checks", health?.others?.count ?? 0)
         check.number("keepReleases", keepReleases, Bounds.releases)
         return check.problem
     }

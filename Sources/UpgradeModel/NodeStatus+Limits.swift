@@ -33,6 +33,8 @@ extension NodeStatus {
         check.number("silenced.frozen", silenced?.frozen, Bounds.requests)
         check.number("silenced.cut", silenced?.cut, Bounds.requests)
         check.text("silenced", silenced?.failure)
+        check.entries("abilities", abilities?.count ?? 0)
+        for ability in abilities ?? [] { check.word("ability", ability) }
         return check.problem
     }
 }

@@ -31,6 +31,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
     /// What has become of the release that may write no more; an agent that can silence a release always says so, also when
     /// nothing is asked. `nil`: an older agent, which cannot.
     public var silenced: Silence?
+    /// The raw values of ``AgentAbility``, and words of later versions; `nil`: an older agent, which has none of them.
+    public var abilities: [String]?
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
@@ -38,7 +40,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         staging: StagingProgress?,
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
         failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil,
-        startedAt: Instant? = nil, silenced: Silence? = nil
+        startedAt: Instant? = nil, silenced: Silence? = nil, abilities: [String]? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -58,10 +60,15 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         self.breakGlass = breakGlass
         self.startedAt = startedAt
         self.silenced = silenced
+        self.abilities = abilities
     }
 }
 
 extension NodeStatus {
+    public func has(_ ability: AgentAbility) -> Bool {
+        abilities?.contains(ability.rawValue) == true
+    }
+
     /// Whether it was made after another one of the same node: by a later agent, or later by the same.
     ///
     /// Where an agent does not say when it started, the order of two agents is not known, and what comes last counts.

@@ -64,13 +64,26 @@ public struct HealthGoal: Hashable, Codable, Sendable {
     public var release: ReleaseName
     /// Good answers in a row.
     public var consecutive: Int
+    /// Further checks that have to answer well each time; `nil`: none.
+    public var others: [HealthCheckName]?
+    /// Where it is asked; `nil`: where each check says, which may be through the proxy.
+    public var place: Place?
+
+    public enum Place: String, Codable, Sendable {
+        /// At the socket of the release itself, before the node has flipped to it: so many questions at once that each of its
+        /// processes is likely to be asked.
+        case ownSocket
+    }
 
     public init(
-        identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int
+        identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int,
+        others: [HealthCheckName]? = nil, place: Place? = nil
     ) {
         self.identity = identity
         self.check = check
         self.release = release
         self.consecutive = consecutive
+        self.others = others
+        self.place = place
     }
 }

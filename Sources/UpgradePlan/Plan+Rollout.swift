@@ -7,8 +7,12 @@ extension Plan {
     ///
     /// On each node of a batch: activate, run `actions`, wait for health, flush `caches`.
     public struct Rollout: Hashable, Sendable {
-        /// Actions that make the new release warm beside the old one during `stage`.
+        /// Actions that start the new release beside the old one, so that it is warm when its node flips.
         public let warm: [ActionName]
+        /// When `warm` runs.
+        public let start: Start
+        /// What the new release has to answer at its own socket besides the health check, where it starts after the migration.
+        public let startChecks: [HealthCheckName]
         /// How many nodes go first, alone.
         public let canary: Int
         /// The sizes of the batches after the canary; the last one repeats until no node is left.
@@ -31,6 +35,8 @@ extension Plan {
         public init(
             health: HealthRule,
             warm: [ActionName] = [],
+            start: Start = .warm,
+            startChecks: [HealthCheckName] = [],
             canary: Int = 1,
             batches: [BatchSize] = [.nodes(1)],
             maxUnavailable: BatchSize? = nil,
@@ -47,6 +53,8 @@ extension Plan {
             precondition(Limits.failureBudget.contains(failureBudget), "failureBudget out of range")
             precondition(Limits.bake.contains(bake), "bake out of range")
             self.warm = warm
+            self.start = start
+            self.startChecks = startChecks
             self.canary = canary
             self.batches = batches
             self.maxUnavailable = maxUnavailable
@@ -57,6 +65,14 @@ extension Plan {
             self.retire = retire
             self.bake = bake
         }
+    }
+
+    /// When the new release starts.
+    public enum Start: String, Hashable, Sendable, CaseIterable {
+        /// In `stage`, beside the old one and on the old schema.
+        case warm
+        /// Behind the closed gates, on the new schema, on all nodes at once: for a release that cannot start on the old one.
+        case afterMigration = "after-migration"
     }
 
     /// When a node counts as healthy on the new release.

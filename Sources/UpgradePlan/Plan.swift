@@ -69,6 +69,11 @@ public struct Plan: Hashable, Sendable {
 }
 
 extension Plan {
+    /// Whether the new release starts on the new schema; without a database there is none to wait for.
+    public var startsAfterMigration: Bool {
+        database != nil && rollout.start == .afterMigration
+    }
+
     /// The release to bring in, and the one it replaces.
     public struct Release: Hashable, Sendable {
         /// The name of the new release; must equal the name in the bundle's manifest.

@@ -85,6 +85,8 @@ struct PlanBuilder {
     private var rollout: Plan.Rollout? {
         guard let health,
             let warm: [ActionName] = values.names("rollout.warm"),
+            let start = values.text("rollout.start").flatMap(Plan.Start.init(rawValue:)),
+            let startChecks: [HealthCheckName] = values.names("rollout.start_checks"),
             let canary = values.count("rollout.canary"),
             let batches = values.sizes("rollout.batches"),
             let failureBudget = values.count("rollout.failure_budget"),
@@ -94,7 +96,8 @@ struct PlanBuilder {
             let bake = values.span("rollout.bake")
         else { return nil }
         return Plan.Rollout(
-            health: health, warm: warm, canary: canary, batches: batches,
+            health: health, warm: warm, start: start, startChecks: startChecks, canary: canary,
+            batches: batches,
             maxUnavailable: values.size("rollout.max_unavailable"),
             failureBudget: failureBudget, actions: actions, caches: caches, retire: retire,
             bake: bake)

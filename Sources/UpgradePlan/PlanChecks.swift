@@ -21,6 +21,7 @@ struct PlanChecks {
         checkReads()
         checkDatabase()
         checkRollout()
+        checkStart()
         checkFailureBudget()
         checkApprovals()
         for hook in values.sections("hooks") ?? [] { check(hook: hook) }
@@ -155,6 +156,28 @@ struct PlanChecks {
                 "a batch of \(size) is cut to `max_unavailable`, \(most)",
                 advice: "lower one or raise the other")
         }
+    }
+
+    private mutating func checkStart() {
+        guard let start = values.text("rollout.start").flatMap(Plan.Start.init(rawValue:))
+        else { return }
+        guard start == .afterMigration else {
+            warnOfNoEffect(
+                ["rollout.start_checks"],
+                because: "the release starts in stage, where only its old schema is there")
+            return
+        }
+        let place = values.place(of: "rollout.start")
+        if !values.isPresent("database") {
+            findings.warning(
+                "no-effect", at: place,
+                "`rollout.start` has no effect: the plan has no database, and so no migration",
+                advice: "remove it, or add `database`")
+        }
+        guard values.list("rollout.warm")?.isEmpty == true else { return }
+        findings.error(
+            "start", at: place, "nothing starts the new release after the migration",
+            advice: "name the actions that start it under `rollout.warm`, or remove `rollout.start`")
     }
 
     private mutating func checkFailureBudget() {

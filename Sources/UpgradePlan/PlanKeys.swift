@@ -85,6 +85,9 @@ enum PlanKeys {
 
     private static let rollout: [DocumentKey] = [
         DocumentKey("warm", .names(atMost: 100), .fallback("[]")),
+        DocumentKey(
+            "start", .word(Plan.Start.allCases.map(\.rawValue)), .fallback("warm")),
+        DocumentKey("start_checks", .names(atMost: 16), .fallback("[]")),
         DocumentKey("canary", .count(Limits.nodes), .fallback("1")),
         DocumentKey("batches", .sizes, .fallback("1")),
         DocumentKey("max_unavailable", .form(.size), .optional),

@@ -32,6 +32,25 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
+    /// v2 refuses to start on the schema of v1: it starts in the window, on all nodes at once.
+    @Test func aReleaseThatRefusesTheOldSchemaStartsAfterTheMigration() async throws {
+        let run = try await runFleet("--start", "after-migration")
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: ["rollout", "verify"])
+    func aReleaseThatStartedAfterTheMigrationIsHaltedOnTheWayBack(phase: String) async throws {
+        let run = try await runFleet("--start", "after-migration", "--fail", phase)
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: ["coordinator", "agent", "migration"])
+    func killedWhileTheReleaseStartsTheRunEndsDoneOrRolledBack(victim: String) async throws {
+        let run = try await runFleet(
+            "--start", "after-migration", "--kill", victim, "--in", "rollout", "--after", "0.3")
+        #expect(run.fallen.isEmpty)
+    }
+
     /// Gates may open by themselves meanwhile, but not from the rollout on: then every write is held all that time.
     @Test(arguments: ["drain", "rollout"])
     func aCoordinatorThatWasAwayForLongerThanTheLeaseBringsTheRunToItsEnd(phase: String)

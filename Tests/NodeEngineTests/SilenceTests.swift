@@ -44,6 +44,28 @@ import UpgradeModel
         #expect(rig.engine.preview().silenced == Silence(release: v1, state: .silent))
     }
 
+    /// A start that waits for a schema which is not there any more would hold up the way back until its own timeout.
+    @Test func aStartThatNobodyAsksForAnyMoreIsCutOffWhenItsReleaseIsToBeSilent() {
+        var rig = Rig(staged: [v1, v2])
+        let starting = directive(1) {
+            $0.run = run1
+            $0.writes = hold
+            $0.tasks = [task("start")]
+        }
+        #expect(rig.hear(.directive(starting)).work == .run(task("start")))
+        var other = starting
+        other.revision = 2
+        other.tasks = []
+        #expect(!rig.hear(.directive(other)).cancelsWork, "an action is not cut off otherwise")
+        var back = other
+        back.revision = 3
+        back.silenced = v2
+        #expect(rig.hear(.directive(back)).cancelsWork)
+        let failed = TaskOutcome(identity: task("start").identity, state: .failed, output: "ended")
+        let next = rig.hear(.ended(.run(task("start")), .task(failed)))
+        #expect(next.work == .silence(SilenceGoal(release: v2, state: .frozen)))
+    }
+
     @Test func whatIsFrozenIsWrittenDownFirst() {
         var rig = Rig(staged: [v1, v2], active: v2)
         let ready = rig.hear(.directive(silent(1) { $0.active = nil }))

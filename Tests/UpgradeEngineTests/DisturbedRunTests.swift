@@ -14,7 +14,8 @@ import UpgradeModel
             world.start(
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
-                    reads: seed % 3 == 0 ? "serve" : "hold"))
+                    reads: seed % 3 == 0 ? "serve" : "hold",
+                    start: seed % 4 == 0 ? "after-migration" : "warm"))
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()

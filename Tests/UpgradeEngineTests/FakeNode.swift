@@ -16,6 +16,8 @@ struct FakeNode {
     /// Its agent does not know how to silence a release, or cannot.
     var isOld = false
     var failsToFreeze = false
+    /// Its agent knows how to silence a release and nothing that came later.
+    var lacksAbilities = false
     /// Why a person has opened its gate.
     var breakGlass: String?
     var active: ActiveRelease
@@ -113,7 +115,8 @@ struct FakeNode {
                     identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
             },
             failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass,
-            silenced: isOld ? nil : silence(directive))
+            silenced: isOld ? nil : silence(directive),
+            abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue))
     }
 
     private func silence(_ directive: Directive) -> Silence {

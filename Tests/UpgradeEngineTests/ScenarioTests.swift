@@ -8,7 +8,8 @@ import UpgradeModel
 @Suite struct ScenarioTests {
     static func plan(
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
-        approvals: String = "[]", reads: String = "hold", batches: String = "1"
+        approvals: String = "[]", reads: String = "hold", batches: String = "1",
+        start: String = "warm"
     ) -> String {
         """
         fleet: guestbook
@@ -20,6 +21,7 @@ import UpgradeModel
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:
           warm: [start-app]
+          start: \(start)
           canary: 1
           batches: \(batches)
           failure_budget: \(budget)

@@ -261,6 +261,10 @@ struct ScenarioWorld {
             {
                 violations.append("\(name) opens while the fence is up")
             }
+            let starts = directive.tasks.contains { $0.identity.rawValue.contains("/nodes.started/") }
+            if starts, !database.isMigrated, theRun.direction == .forward {
+                violations.append("\(name) is told to start on the old schema")
+            }
             pending.append(.directive(name))
         }
     }
@@ -334,6 +338,12 @@ struct ScenarioWorld {
             for name in theRun.members.keys.sorted()
             where nodes[name]?.isSilent(ScenarioWorld.old) != true {
                 violations.append("lifts before the old release of \(name) is silent")
+            }
+        }
+        if task.kind == .lowerFence, theRun.direction == .back, theRun.begun.contains(.started) {
+            for name in theRun.participants
+            where nodes[name]?.isSilent(ScenarioWorld.new) != true {
+                violations.append("lowers before the new release of \(name) is halted")
             }
         }
         guard task.kind == .migrate else { return }

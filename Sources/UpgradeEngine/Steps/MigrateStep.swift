@@ -45,6 +45,7 @@ struct MigrateStep: DatabaseStep {
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         let revert = RevertMigrationStep(.migrate, index: nil)
         guard case .hold = undoing.plan.reads else { return [revert] }
-        return [HoldReadsStep(.migrate, index: nil), revert] + UpgradeStep.undoOfRollout(undoing)
+        return [HoldReadsStep(.migrate, index: nil), revert]
+            + UpgradeStep.undoOfRollout(undoing) + HaltStep.undoOfStart(undoing)
     }
 }

@@ -32,6 +32,7 @@ struct PresentStep: StepDefinition {
             return .failed(Drift.reason(found: status.active?.release.name, expected: expected))
         }
         if let reason = SilenceStep.refusal(status, in: run) { return .unfit(reason) }
+        if let reason = run.missingAbility(of: status) { return .unfit(reason) }
         return .reached(if: status.gate.writes == .open)
     }
 
@@ -39,6 +40,16 @@ struct PresentStep: StepDefinition {
         guard let expected = run.plan.release.expected else { return nil }
         let found = statuses.mapValues { $0.active?.release.name }.filter { $0.value != expected }
         return found.isEmpty ? nil : Drift(found: found, expected: expected).advice
+    }
+}
+
+extension Run {
+    /// What the plan needs and an agent cannot do.
+    func missingAbility(of status: NodeStatus) -> String? {
+        let needed: [AgentAbility] = plan.startsAfterMigration ? [.asksOwnSocket] : []
+        return needed.first { !status.has($0) }.map {
+            "its agent (\(status.agentVersion)) cannot \($0.words); install the sluice-agent of the coordinator's version"
+        }
     }
 }
 

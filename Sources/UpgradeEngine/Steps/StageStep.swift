@@ -12,8 +12,14 @@ struct StageStep: StepDefinition {
 
     var title: String { "stage the release and warm it" }
 
+    func title(in plan: Plan) -> String {
+        plan.startsAfterMigration ? "stage the release" : title
+    }
+
     func details(_ preview: StepPreview) -> [String] {
-        Listed.line("warm with", preview.plan.rollout.warm)
+        preview.plan.startsAfterMigration
+            ? ["it starts after the migration"]
+            : Listed.line("warm with", preview.plan.rollout.warm)
     }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {

@@ -14,9 +14,11 @@ import faults
 import state
 from checker import Claim
 from fleet import interrupt_on_signals
-from sluice import PLAN, SluiceFleet
+from sluice import SluiceFleet
 
 WINDOW_TARGET_MS = 250
+# Beyond the migration and the slowest start, where the release starts after the migration.
+START_TARGET_MS = 1000
 RESIDENT_TARGET_MB = 25
 IDLE_TARGET_PERCENT = 1.0
 
@@ -31,7 +33,8 @@ class Demo:
 
     def fleet(self):
         started = time.monotonic()
-        fleet = SluiceFleet(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep)
+        fleet = SluiceFleet(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
+                            strict=self.arguments.start == "after-migration")
         fleet.__enter__()
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
             len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
@@ -49,7 +52,7 @@ class Demo:
             if self.arguments.browser:
                 fleet.start_browser()
             time.sleep(4)
-            plan = PLAN if policy == "hold" else fleet.variant("refuse", replace=REFUSE)
+            plan = fleet.plan() if policy == "hold" else fleet.variant("refuse", replace=REFUSE)
             self.say("\nsluice apply %s" % plan)
             code, run = fleet.apply(plan, say=self.say)
             time.sleep(4)
@@ -74,6 +77,10 @@ class Demo:
                       resident <= RESIDENT_TARGET_MB),
                 Claim("agent: processor when idle", "%.2f %%" % idle, "about 0 %", idle <= IDLE_TARGET_PERCENT)]
             self.window_parts(journal)
+            if fleet.strict:
+                claims.append(self.started(fleet))
+                self.say("  of that the starts of v2: %s ms" % ", ".join(
+                    "%.0f" % (seconds * 1000) for seconds in self.starts(fleet)))
             return claims
 
     def claims_of_clients(self, fleet, policy="hold"):
@@ -96,6 +103,14 @@ class Demo:
             Claim("nodes not on v2 alone with an open gate", str(len(wrong)), "0", not wrong, wrong),
             Claim("rights, roles and triggers changed by the fence", str(len(rights.get("rights", []))), "0", not rights,
                   rights.get("rights", []))]
+
+    def starts(self, fleet):
+        """Seconds that the start of v2 took, on each node where it was started."""
+        return [seconds for seconds in [node.start_took("v2") for node in fleet.nodes] if seconds is not None]
+
+    def started(self, fleet):
+        count = len(self.starts(fleet))
+        return Claim("nodes where v2 was started by its action", str(count), str(len(fleet.nodes)), count == len(fleet.nodes))
 
     def report(self, fleet, run):
         _, lines = fleet.operator("report", run)
@@ -160,23 +175,26 @@ class Demo:
             with self.fleet() as fleet:
                 fleet.start_clients(stragglers=False)
                 time.sleep(1.5)
-                code, run = fleet.apply(PLAN, say=lambda text: None)
+                code, run = fleet.apply(fleet.plan(), say=lambda text: None)
                 time.sleep(1)
                 fleet.stop_clients()
                 journal = fleet.journal(run)
                 if code != 0 or journal.write_window() is None:
                     return [Claim("run %d is done" % number, "exit code %d" % code, "0", False, journal.reasons())]
                 window, migration = journal.write_window() * 1000, journal.migration_time() * 1000
-                figures.append(window - migration)
-                self.say("run %2d: write window %.0f ms, migration %.0f ms, the difference %.0f ms: %s" % (
-                    number, window, migration, window - migration, ", ".join(
+                start = max(self.starts(fleet)) * 1000 if fleet.strict else 0
+                figures.append(window - migration - start)
+                self.say("run %2d: write window %.0f ms, migration %.0f ms, slowest start in it %.0f ms, the difference %.0f ms: %s" % (
+                    number, window, migration, start, window - migration - start, ", ".join(
                         "%s %.0f" % (step, seconds * 1000) for step, seconds in journal.window_parts())))
                 claims = merge(claims, [
                     claim for claim in self.claims_of_clients(fleet)])
         median, largest = statistics.median(figures), max(figures)
+        is_strict = self.arguments.start == "after-migration"
+        target = START_TARGET_MS if is_strict else WINDOW_TARGET_MS
         return [
-            Claim("write window minus migration, %d runs" % runs, "median %.0f ms, maximum %.0f ms" % (median, largest),
-                  "<= %d ms" % WINDOW_TARGET_MS, median <= WINDOW_TARGET_MS)] + claims
+            Claim("write window minus migration%s, %d runs" % (" and slowest start" if is_strict else "", runs),
+                  "median %.0f ms, maximum %.0f ms" % (median, largest), "<= %d ms" % target, median <= target)] + claims
 
 
 def merge(earlier, later):
@@ -221,6 +239,8 @@ def arguments():
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")
     parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
+    parser.add_argument("--start", choices=["warm", "after-migration"], default="warm",
+                        help="after-migration: v2 refuses to start on the old schema, and starts in the window (default: warm)")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
@@ -236,7 +256,7 @@ def main():
     demo = Demo(chosen)
     try:
         if chosen.fail:
-            claims = demo.fail(faults.failing(chosen.fail))
+            claims = demo.fail(faults.failing(chosen.fail, chosen.start))
         elif chosen.kill:
             claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
         elif chosen.runs:

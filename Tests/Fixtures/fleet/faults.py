@@ -196,8 +196,10 @@ class SlowMigrationKill(Kill):
             super().on_fact(fleet, {"type": "step-began", "phase": self.phase, "direction": "forward"})
 
 
-def failing(phase):
+def failing(phase, start="warm"):
     """The fault that stands for a failure in that phase."""
+    if phase == "rollout" and start == "after-migration":
+        return FileFault("rollout", "the new release does not start on web-2, after the migration", 1, "start-v2")
     return {
         "preflight": lambda: RoleThatCannotBeFenced("preflight"),
         "stage": lambda: FileFault("stage", "the new release does not start on web-2", 1, "start-v2"),

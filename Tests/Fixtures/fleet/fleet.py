@@ -27,7 +27,9 @@ class Fleet:
 
     node_type = Node
 
-    def __init__(self, entries=2000, nodes=3, keep=False):
+    def __init__(self, entries=2000, nodes=3, keep=False, strict=False):
+        # Whether v2 refuses to start on the schema of v1.
+        self.strict = strict
         self.entries = entries
         self.keep = keep
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sluice-fleet."))
@@ -60,6 +62,7 @@ class Fleet:
         self.postgres.create()
         application = self.prepare_database()
         for node in self.nodes:
+            node.is_strict = self.strict
             node.create(application)
         self.before_first_release()
         self.first_release()

@@ -62,6 +62,9 @@ class Node:
         # Those that this harness installed: name to identifier and digest.
         self._installed = {}
 
+    # Whether v2 refuses to start on the schema of v1.
+    is_strict = False
+
     # What a node is made of
 
     def create(self, database_url):
@@ -75,7 +78,8 @@ class Node:
     def write_environment(self, database_url):
         self.environment_file.write_text(
             "GUESTBOOK_DSN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
-                database_url, self.run / "sluice" / "mode.json", self.faults))
+                database_url, self.run / "sluice" / "mode.json", self.faults)
+            + ("GUESTBOOK_STRICT=1\n" if self.is_strict else ""))
         self.environment_file.chmod(0o600)
 
     def install(self, bundle, release):
@@ -121,6 +125,12 @@ class Node:
 
     def start_application(self, release):
         self._action("start-app", self.identifier(release))
+
+    def start_took(self, release):
+        """Seconds that the last start of a release took, by the script that started it; nothing when it never did."""
+        found = [float(path.read_text()) / 1000 for path in (self.run / "app").glob("*.took")
+                 if name_of(path.stem) == release]
+        return found[0] if found else None
 
     def running_applications(self):
         """The releases whose processes live, by their pid files."""

@@ -24,6 +24,13 @@ FAULTS = pathlib.Path(os.environ.get("GUESTBOOK_FAULTS", "/nonexistent"))
 database = Database(os.environ["GUESTBOOK_DSN"])
 application = flask.Flask(__name__, static_folder=None)
 
+if os.environ.get("GUESTBOOK_STRICT"):
+    # As many frameworks do: a release that does not find its own schema ends at once.
+    try:
+        database.run("SELECT given_name FROM entry LIMIT 0")
+    except psycopg2.errors.UndefinedColumn as error:
+        raise SystemExit("guestbook %s does not start on this schema: %s" % (RELEASE, error))
+
 
 @application.context_processor
 def common():

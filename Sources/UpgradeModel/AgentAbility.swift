@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What an agent can do that agents of earlier versions cannot, as it says in each status.
+///
+/// A plan that needs one is refused in preflight where an agent does not say it: an older one would pass over what it does not
+/// know in a directive.
+public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
+    /// It asks a release at its own socket before the node flips to it (``HealthGoal/Place/ownSocket``).
+    case asksOwnSocket = "asks-own-socket"
+
+    /// What it can do, for people: `its agent cannot …`.
+    public var words: String {
+        switch self {
+        case .asksOwnSocket: "ask the new release at its own socket"
+        }
+    }
+}
