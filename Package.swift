@@ -45,6 +45,7 @@ let rooms: [Room] = [
     Room(name: "CCurl", kind: .cLibrary),
     Room(name: "CLibcrypto", kind: .cLibrary),
     Room(name: "CEpoll", kind: .cLibrary),
+    Room(name: "CFiles", kind: .cLibrary),
 
     // 1: formats, ports and clients
     lib("SteadyClock", .room("UpgradeModel")),
@@ -63,12 +64,14 @@ let rooms: [Room] = [
     lib("MigrationReader", .room("UpgradeModel"), .room("ContentDigest"), .room("CPgQuery")),
     lib("UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore")),
     lib("NodeEngine", .room("UpgradeModel")),
-    lib("Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest")),
+    lib(
+        "Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest"),
+        .room("CFiles")),
     lib("HostWork", .room("Files")),
     lib("SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
-        .room("Files"),
+        .room("Files"), .room("CFiles"),
         .product("GRDB", package: "GRDB.swift")),
 
     lib(
@@ -105,7 +108,7 @@ let rooms: [Room] = [
     lib(
         "Operator", .room("UpgradeModel"), .room("ControlAPI"), .room("UpgradePlan"),
         .room("Documents"), .room("MigrationReader"), .room("UpgradeEngine"),
-        .room("CurlClient"), .room("Releases"), .room("ContentDigest"), arguments),
+        .room("CurlClient"), .room("Files"), .room("Releases"), .room("ContentDigest"), arguments),
 
     // 5: a server with its stores
     lib(

@@ -23,6 +23,12 @@ public enum Path {
     public static let databaseFindings = "/v1/database/findings"
     /// GET (with `Range`), HEAD, and PUT for operators.
     public static func blob(_ digest: Digest) -> String { "/v1/blobs/\(digest)" }
+    /// POST by operators: a list of digests (``BlobPack``); answered with the list of those that are not there.
+    public static let missingBlobs = "/v1/packs/missing"
+    /// POST by operators: a pack of blobs to store; 204 when all are durable.
+    public static let storePack = "/v1/packs/store"
+    /// POST: a list of digests; answered with a pack of them.
+    public static let readPack = "/v1/packs/read"
     /// GET: a `RunView`.
     public static func run(_ run: RunIdentifier) -> String { "/v1/runs/\(run)" }
     /// POST: a `RunRequest`, answered 202 with a `RunView`.

@@ -74,13 +74,7 @@ extension ControlResponder {
             throw .tooLarge("blob", limit: Limits.blob)
         }
         let isThere = try await size(of: blob, renews: true) != nil
-        guard let slot = uploads.take(for: name) else {
-            throw APIError(
-                .unavailable,
-                message:
-                    "\(Limits.uploads / 4) blobs of one operator, or \(Limits.uploads) of all, are being received already",
-                advice: "send it again in a second")
-        }
+        guard let slot = uploads.take(for: name) else { throw .tooManyUploads }
         defer { withExtendedLifetime(slot) {} }
         do {
             if isThere {
@@ -124,4 +118,12 @@ extension ControlResponder {
             throw error
         }
     }
+}
+
+extension APIError {
+    static let tooManyUploads = APIError(
+        .unavailable,
+        message:
+            "\(Limits.uploads / 4) blobs of one operator, or \(Limits.uploads) of all, are being received already",
+        advice: "send it again in a second")
 }

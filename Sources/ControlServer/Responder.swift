@@ -133,8 +133,11 @@ struct ControlResponder: HTTPResponder {
                 renews: identity.map(Route.Audience.operators.contains) ?? false)
         case (.storeBlob(let blob), .operator(let name)):
             return try await storeBlob(blob, request, from: name)
+        case (.missingBlobs, .operator): return try await missingBlobs(request)
+        case (.storePack, .operator(let name)): return try await storePack(request, from: name)
+        case (.readPack, _): return try await readPack(request)
         case (.directive, _), (.status, _), (.start, _), (.look, _), (.request, _),
-            (.storeBlob, _), (.stream, _):
+            (.storeBlob, _), (.stream, _), (.missingBlobs, _), (.storePack, _):
             throw .forbidden("the token is of the wrong kind")
         }
     }

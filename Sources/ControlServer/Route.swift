@@ -23,6 +23,9 @@ enum Route: Hashable {
     case journal(RunIdentifier)
     case readBlob(Digest, isHead: Bool)
     case storeBlob(Digest)
+    case missingBlobs
+    case storePack
+    case readPack
 
     enum Audience { case everybody, loopbackOrOperators, nodes, operators, nodesAndOperators }
 
@@ -31,8 +34,10 @@ enum Route: Hashable {
         case .health: .everybody
         case .metrics: .loopbackOrOperators
         case .directive, .status: .nodes
-        case .nodes, .runs, .start, .look, .run, .request, .stream, .journal, .storeBlob: .operators
-        case .readBlob: .nodesAndOperators
+        case .nodes, .runs, .start, .look, .run, .request, .stream, .journal, .storeBlob,
+            .missingBlobs, .storePack:
+            .operators
+        case .readBlob, .readPack: .nodesAndOperators
         }
     }
 
@@ -53,6 +58,9 @@ enum Route: Hashable {
         case .journal: "journal"
         case .readBlob: "read-blob"
         case .storeBlob: "store-blob"
+        case .missingBlobs: "missing-blobs"
+        case .storePack: "store-pack"
+        case .readPack: "read-pack"
         }
     }
 
@@ -82,6 +90,9 @@ enum Route: Hashable {
         case Path.nodes: return [(.get, .nodes)]
         case Path.databaseFindings: return [(.post, .look)]
         case Path.runs: return [(.get, .runs), (.post, .start)]
+        case Path.missingBlobs: return [(.post, .missingBlobs)]
+        case Path.storePack: return [(.post, .storePack)]
+        case Path.readPack: return [(.post, .readPack)]
         default: break
         }
         // Compared with the paths that ControlAPI makes, so that both sides cannot differ.

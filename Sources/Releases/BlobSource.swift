@@ -13,6 +13,21 @@ public protocol BlobSource: Sendable {
     ///
     /// - Throws: anything, to say that the rest did not come. The next call goes on after what has been written.
     func fetch(_ digest: Digest, from offset: Int64, into sink: BlobSink) async throws
+    /// Hands over small blobs, each whole, in any order: many in one request.
+    ///
+    /// - Parameters:
+    ///   - digests: at most 512, of at most 256 KiB each and 2 MiB together.
+    ///   - take: called from one thread at a time; false when the source must stop.
+    /// - Returns: false when the source has no such way; nothing has been taken then, and each is fetched by itself.
+    func fetchPack(
+        _ digests: [Digest], into take: @escaping @Sendable (Digest, [UInt8]) -> Bool
+    ) async throws -> Bool
+}
+
+extension BlobSource {
+    public func fetchPack(
+        _ digests: [Digest], into take: @escaping @Sendable (Digest, [UInt8]) -> Bool
+    ) async throws -> Bool { false }
 }
 
 /// Takes the bytes of one blob into a file. Can be used from any thread, by one at a time.

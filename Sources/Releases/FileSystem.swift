@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CFiles
 internal import ContentDigest
 internal import Files
 internal import Glibc
@@ -178,6 +179,24 @@ struct FileSystem: Sendable {
         try FileSystem.call { () throws(FileFailure) in
             try writeFile(path, bytes, mode: mode, isSynced: true)
         }
+    }
+
+    /// Writes a new file and leaves it to a later call to bring it to the disk.
+    func writeUnsynced(_ bytes: [UInt8], to path: String, mode: UInt32) throws(ReleaseFailure) {
+        try beforeChange?("write \(path)")
+        try FileSystem.call { () throws(FileFailure) in
+            try writeFile(path, bytes, mode: mode, isSynced: false)
+        }
+    }
+
+    /// Brings everything of the file system that a path is on to the disk, in one call: for thousands of files, each of which would
+    /// wait for a commit of its own.
+    func syncAll(at path: String) throws(ReleaseFailure) {
+        try beforeChange?("syncfs \(path)")
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        guard sluice_syncfs(descriptor) == 0 else { throw failure("sync", path) }
     }
 
     /// Copies a file to a new one of this mode and brings it to the disk.

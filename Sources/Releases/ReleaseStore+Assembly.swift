@@ -36,15 +36,20 @@ extension ReleaseStore {
             try files.symbolicLink(to: link.target, at: "\(top)/files/\(link.path)")
         }
         try linkShared(in: "\(top)/files", &made, &directories)
-        // After all of them were written, because then one commit of the file system's journal serves many of these.
-        for entry in manifest.entries
-        where !isShared(entry.path)
-            && copies[entry.digest]?.contains(layout.blob(entry.digest)) == true
-        {
-            try files.sync("\(top)/files/\(entry.path)")
+        let fresh = manifest.entries.filter { entry in
+            !isShared(entry.path)
+                && copies[entry.digest]?.contains(layout.blob(entry.digest)) == true
         }
-        for directory in directories.reversed() { try files.sync("\(top)/files/\(directory)") }
-        try files.sync("\(top)/files")
+        if fresh.count + directories.count >= ReleaseStore.manyFiles {
+            try files.syncAll(at: top)
+        } else {
+            // After all of them were written, because then one commit of the file system's journal serves many of these.
+            for entry in fresh { try files.sync("\(top)/files/\(entry.path)") }
+            for directory in directories.reversed() {
+                try files.sync("\(top)/files/\(directory)")
+            }
+            try files.sync("\(top)/files")
+        }
         try files.write(encoded, to: "\(top)/manifest", mode: 0o444)
         try files.setMode(top, 0o755)
         try files.sync(top)
@@ -53,6 +58,9 @@ extension ReleaseStore {
         try files.sync(layout.releases)
         try files.sync(layout.staging)
     }
+
+    /// From so many files and directories on, one sync of the whole file system is quicker than one for each.
+    private static let manyFiles = 64
 
     /// Links a file with the entry's content and mode, or makes one.
     ///
@@ -68,11 +76,13 @@ extension ReleaseStore {
             )
         }
         let blob = layout.blob(entry.digest)
-        if candidates.contains(blob), try files.status(blob)?.mode == 0o600 {
-            try files.setMode(blob, entry.mode)
-        }
-        for candidate in candidates where try files.status(candidate)?.mode == entry.mode {
-            if try files.link(candidate, to: path) { return }
+        for candidate in candidates {
+            var mode = try files.status(candidate)?.mode
+            if candidate == blob, mode == 0o600 {
+                try files.setMode(blob, entry.mode)
+                mode = entry.mode
+            }
+            if mode == entry.mode, try files.link(candidate, to: path) { return }
         }
         try files.copy(any, to: path, mode: entry.mode)
         // The next of its kind is linked to this one: the other may have all the links that it can have.

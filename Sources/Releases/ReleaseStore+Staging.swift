@@ -143,7 +143,10 @@ extension ReleaseStore {
         _ progress: @escaping @Sendable (StagingProgress) -> Void
     ) async throws(ReleaseFailure) {
         var done: Int64 = 0
-        for entry in missing {
+        var begun: Set<Digest> = []
+        let names = Set(try files.names(in: layout.staging))
+        for entry in missing where names.contains("\(entry.digest).part") {
+            begun.insert(entry.digest)
             let part = try files.status(layout.part(entry.digest))
             if let part, part.kind == .file, part.size <= entry.size { done += part.size }
         }
@@ -152,12 +155,15 @@ extension ReleaseStore {
         let start = StagingProgress(release: manifest.reference, bytesDone: done, bytesTotal: total)
         let meter = ProgressMeter(start, progress)
         let failure = await withTaskGroup(of: ReleaseFailure?.self) { group in
-            var waiting = missing[...]
+            var waiting = ReleaseStore.loads(missing, begun: begun)[...]
             func startNext() {
-                guard let entry = waiting.popFirst() else { return }
+                guard let load = waiting.popFirst() else { return }
                 group.addTask {
                     do throws(ReleaseFailure) {
-                        try await self.fetch(entry, source, meter)
+                        switch load {
+                        case .single(let entry): try await self.fetch(entry, source, meter)
+                        case .pack(let entries): try await self.fetch(entries, source, meter)
+                        }
                         return nil
                     } catch { return error }
                 }
@@ -197,7 +203,7 @@ extension ReleaseStore {
     }
 
     /// Fetches one content and verifies it. What was there of it before counts only once it has been verified too.
-    private func fetch(
+    func fetch(
         _ entry: BundleManifest.Entry, _ source: any BlobSource, _ meter: ProgressMeter
     ) async throws(ReleaseFailure) {
         let part = layout.part(entry.digest)
@@ -263,12 +269,13 @@ extension ReleaseStore {
         return false
     }
 
-    private func wrongContent(_ entry: BundleManifest.Entry, _ what: String) -> ReleaseFailure {
-        ReleaseFailure(
-            .wrongContent,
-            "\(entry.path) is refused: the manifest promises \(entry.size) bytes with digest "
-                + "\(entry.digest.short), but \(what); bundle and upload the release again")
-    }
+}
+
+func wrongContent(_ entry: BundleManifest.Entry, _ what: String) -> ReleaseFailure {
+    ReleaseFailure(
+        .wrongContent,
+        "\(entry.path) is refused: the manifest promises \(entry.size) bytes with digest "
+            + "\(entry.digest.short), but \(what); bundle and upload the release again")
 }
 
 /// A content in one of its two modes.

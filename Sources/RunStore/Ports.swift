@@ -18,12 +18,44 @@ public protocol BlobStore: Sendable {
     func renew(_ blob: Digest) async throws(StoreFailure) -> Int64?
     /// At most `length` bytes from `offset`; fewer only at the end.
     func read(_ blob: Digest, offset: Int64, length: Int) async throws(StoreFailure) -> [UInt8]
+    /// Those that are not there; with `renews`, the others are as `renew` leaves them.
+    func missing(of blobs: [Digest], renews: Bool) async throws(StoreFailure) -> [Digest]
+    /// Small blobs, each whole and in this order. - Throws: `.notFound` for the first that is not there.
+    func readWhole(_ blobs: [Digest], limit: Int) async throws(StoreFailure) -> [[UInt8]]
+    /// Verifies small blobs and makes them durable, all of them or none that is wrong. - Throws: `.rejected` when a digest differs.
+    func store(_ blobs: [(digest: Digest, bytes: [UInt8])]) async throws(StoreFailure)
     /// Begins to receive a blob. Nothing is visible before `finish` has verified the digest.
     func receive(_ blob: Digest, limit: Int64) async throws(StoreFailure) -> any BlobReceiver
     /// Removes every blob that is not in the set and older than an hour.
     func prune(keeping blobs: Set<Digest>) async throws(StoreFailure)
     /// How much room the disk has; `nil` for a store that is not on one.
     func space() async throws(StoreFailure) -> DiskSpace?
+}
+
+/// One blob after the other, for a store that has no better way.
+extension BlobStore {
+    public func missing(of blobs: [Digest], renews: Bool) async throws(StoreFailure) -> [Digest] {
+        var missing: [Digest] = []
+        for blob in blobs {
+            let size = renews ? try await renew(blob) : try await size(of: blob)
+            if size == nil { missing.append(blob) }
+        }
+        return missing
+    }
+
+    public func readWhole(_ blobs: [Digest], limit: Int) async throws(StoreFailure) -> [[UInt8]] {
+        var contents: [[UInt8]] = []
+        for blob in blobs { contents.append(try await read(blob, offset: 0, length: limit)) }
+        return contents
+    }
+
+    public func store(_ blobs: [(digest: Digest, bytes: [UInt8])]) async throws(StoreFailure) {
+        for blob in blobs {
+            let receiver = try await receive(blob.digest, limit: Int64(blob.bytes.count))
+            try await receiver.write(blob.bytes)
+            try await receiver.finish()
+        }
+    }
 }
 
 /// How much room the disk of a store has, in bytes.

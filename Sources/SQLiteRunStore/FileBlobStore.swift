@@ -18,7 +18,7 @@ public final class FileBlobStore: BlobStore {
 
     private let root: String
     private let reserve: Int64
-    private let lanes = BlockingLanes(count: 4, label: "sluice.blobs")
+    let lanes = BlockingLanes(count: 4, label: "sluice.blobs")
 
     /// - Parameter reserve: bytes of the disk that blobs leave free, so that the journal on the same disk can go on.
     public init(directory: String, reserve: Int64 = 64 * 1024 * 1024) async throws(StoreFailure) {
@@ -30,7 +30,21 @@ public final class FileBlobStore: BlobStore {
         }
     }
 
-    private func path(of blob: Digest) -> String { "\(root)/\(blob.hexadecimal.prefix(2))/\(blob)" }
+    var incoming: String { "\(root)/incoming" }
+
+    /// - Throws: `.full` when so many bytes more would take what is kept for the journal.
+    func checkRoom(for bytes: Int64) throws(StoreFailure) {
+        let free = try bytesFree(at: root)
+        guard free - bytes >= reserve else {
+            throw .full(
+                """
+                \(free / 1_048_576) MiB are left on the disk of \(root), and \(reserve / 1_048_576) MiB of them are \
+                kept for the journal; free space, then try again
+                """)
+        }
+    }
+
+    func path(of blob: Digest) -> String { "\(root)/\(blob.hexadecimal.prefix(2))/\(blob)" }
 
     public func size(of blob: Digest) async throws(StoreFailure) -> Int64? {
         let path = path(of: blob)

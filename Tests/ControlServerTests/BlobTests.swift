@@ -43,6 +43,64 @@ import UpgradeModel
         }
     }
 
+    @Test("travel many at once, both ways")
+    func packs() async throws {
+        let contents = (0..<300).map { Array("file \($0)".utf8) } + [[]]
+        let digests = contents.map { Digest.sha256(of: $0) }
+        let list = HTTPBody.bytes(BlobPack.list(digests))
+        try await RunningServer.run { server in
+            let before = try await server.send(.post, Path.missingBlobs, as: .person, body: list)
+            #expect(before.status == 200)
+            #expect(BlobPack.digests(inList: before.body) == digests)
+            #expect(try await server.send(.post, Path.readPack, as: .node, body: list).status == 404)
+            let pack = zip(digests, contents).flatMap { BlobPack.head($0, count: $1.count) + $1 }
+            let stored = try await server.send(
+                .post, Path.storePack, as: .person, body: .bytes(pack))
+            #expect(stored.status == 204)
+            let after = try await server.send(.post, Path.missingBlobs, as: .person, body: list)
+            #expect(after.status == 200 && after.body.isEmpty)
+            let read = try await server.send(.post, Path.readPack, as: .node, body: list)
+            #expect(read.status == 200)
+            var reader = BlobPack.Reader()
+            let found = try reader.take(read.body)
+            #expect(reader.isAtEnd)
+            #expect(found.map(\.digest) == digests && found.map(\.bytes) == contents)
+        }
+    }
+
+    @Test("in packs are refused with other bytes, cut off, too large, and from nodes")
+    func refusedPacks() async throws {
+        let digest = Digest.sha256(of: "a")
+        let large = bytes
+        try await RunningServer.run { server in
+            func store(_ pack: [UInt8]) async throws -> Int {
+                try await server.send(.post, Path.storePack, as: .person, body: .bytes(pack)).status
+            }
+            #expect(try await store(BlobPack.head(digest, count: 1) + Array("b".utf8)) == 422)
+            #expect(try await store(BlobPack.head(digest, count: 2) + Array("a".utf8)) == 400)
+            #expect(try await store(BlobPack.head(digest, count: 1 << 24)) == 400)
+            #expect(
+                try await store([UInt8](repeating: 0, count: BlobPack.bytes + 1)) == 413)
+            #expect(try await server.blobs.size(of: digest) == nil)
+            #expect(
+                try await server.send(
+                    .post, Path.storePack, as: .node,
+                    body: .bytes(BlobPack.head(digest, count: 1) + Array("a".utf8))
+                ).status == 403)
+            #expect(
+                try await server.send(
+                    .post, Path.readPack, as: .node, body: .bytes(Array("x\n".utf8))
+                ).status == 400)
+            let path = Path.blob(.sha256(of: large))
+            _ = try await server.send(.put, path, as: .person, body: .bytes(large))
+            #expect(
+                try await server.send(
+                    .post, Path.readPack, as: .node,
+                    body: .bytes(BlobPack.list([.sha256(of: large)]))
+                ).status == 400, "what is too large for a pack travels by itself")
+        }
+    }
+
     @Test("with another digest than they say are refused, and nothing is kept")
     func otherDigest() async throws {
         let bytes = bytes

@@ -106,6 +106,25 @@ import UpgradeModel
         }
     }
 
+    /// A coordinator of an earlier version is asked for each file by itself.
+    @Test(arguments: [true, false]) func manySmallFilesComeInFewRequests(knowsPacks: Bool)
+        async throws
+    {
+        let node = try TestNode(coordinator)
+        let files = Dictionary(
+            uniqueKeysWithValues: (0..<600).map { ("d\($0 % 20)/f\($0)", "file \($0)") })
+        try await node.adopt("v1", files: ["a": "1"])
+        let v2 = try node.publish("v2", files: files)
+        if knowsPacks { coordinator.knowPacks() }
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v2 })
+            _ = try await coordinator.status { $0.staged.contains(v2) }
+        }
+        let asked = coordinator.asked
+        // One request for the manifest.
+        #expect(knowsPacks ? asked == (2, 1) : asked == (0, 601))
+    }
+
     @Test func lateAndRepeatedDirectivesChangeNothing() async throws {
         let node = try TestNode(coordinator)
         try await node.withAgent {

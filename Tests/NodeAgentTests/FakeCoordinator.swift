@@ -20,6 +20,10 @@ final class FakeCoordinator: Sendable {
         var breaks: [Int] = []
         /// Statuses are taken in and not answered.
         var holdsReceipts = false
+        /// It is of this version: blobs may be asked for many at a time.
+        var knowsPacks = false
+        var packs = 0
+        var singles = 0
     }
 
     private final class Box: Sendable {
@@ -58,6 +62,9 @@ final class FakeCoordinator: Sendable {
     }
 
     func setReceiptEpoch(_ epoch: Epoch) { box.state.withLock { $0.receiptEpoch = epoch } }
+    func knowPacks() { box.state.withLock { $0.knowsPacks = true } }
+    /// Requests for packs, and for single blobs.
+    var asked: (packs: Int, singles: Int) { box.state.withLock { ($0.packs, $0.singles) } }
     func breakBlobs(after bytes: [Int]) { box.state.withLock { $0.breaks = bytes } }
 
     func hold(_ bytes: [UInt8]) {
@@ -84,10 +91,27 @@ final class FakeCoordinator: Sendable {
                 "no such status within \(seconds) s; the last of \(statuses.count) was \(last)")
     }
 
+    private static func pack(_ request: HTTPServer.Request, _ box: Box) -> HTTPServer.Answer? {
+        box.state.withLock { state in
+            guard state.knowsPacks, let digests = BlobPack.digests(inList: request.body) else {
+                return HTTPServer.Answer(status: 404)
+            }
+            state.packs += 1
+            return HTTPServer.Answer(
+                status: 200,
+                body: digests.flatMap { digest in
+                    let bytes = state.blobs[digest] ?? []
+                    return BlobPack.head(digest, count: bytes.count) + bytes
+                })
+        }
+    }
+
     private static func answer(_ request: HTTPServer.Request, _ box: Box) -> HTTPServer.Answer? {
         box.state.withLock { _ = $0.tokens.insert(request.headers["authorization"] ?? "") }
         if request.path == Path.directive { return directive(request, box) }
         if request.path == Path.status { return receive(request, box) }
+        if request.path == Path.readPack { return pack(request, box) }
+        box.state.withLock { $0.singles += 1 }
         guard request.path.hasPrefix("/v1/blobs/"),
             let digest = Digest(String(request.path.dropFirst(10))),
             var bytes = box.state.withLock({ $0.blobs[digest] })

@@ -47,6 +47,36 @@ import UpgradeModel
         #expect(try await blobs.size(of: digest) == nil)
     }
 
+    @Test("stores and reads many small blobs at once", arguments: Implementation.allCases)
+    func manyAtOnce(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let contents = (0..<40).map { Array("blob \($0)".utf8) }
+        let digests = contents.map { Digest.sha256(of: $0) }
+        #expect(try await blobs.missing(of: digests, renews: true) == digests)
+        try await blobs.store(zip(digests, contents).map { ($0, $1) })
+        #expect(try await blobs.missing(of: digests, renews: true) == [])
+        let unknown = Digest.sha256(of: "unknown")
+        #expect(try await blobs.missing(of: [digests[3], unknown], renews: false) == [unknown])
+        #expect(
+            try await blobs.readWhole([digests[7], digests[2]], limit: 100)
+                == [contents[7], contents[2]])
+        await #expect(throws: StoreFailure.notFound("blob \(unknown)")) {
+            try await blobs.readWhole([digests[0], unknown], limit: 100)
+        }
+        // Again, as after an answer that was lost.
+        try await blobs.store(zip(digests, contents).map { ($0, $1) })
+    }
+
+    @Test("stores nothing under a digest that it has not", arguments: Implementation.allCases)
+    func wrongAmongMany(_ implementation: Implementation) async throws {
+        let blobs = try await implementation.open().blobs
+        let wrong = Digest.sha256(of: "wanted")
+        await #expect(throws: StoreFailure.self) {
+            try await blobs.store([(wrong, Array("hostile".utf8))])
+        }
+        #expect(try await blobs.missing(of: [wrong], renews: false) == [wrong])
+    }
+
     @Test("refuses bytes with another digest", arguments: Implementation.allCases)
     func refusesOtherBytes(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs

@@ -76,6 +76,31 @@ struct CoordinatorClient: Sendable {
         }
     }
 
+    /// Of so many blobs as a pack may have, those that the coordinator lacks.
+    ///
+    /// - Returns: `nil` when it is one of an earlier version, which has to be asked for each by itself.
+    func missing(of blobs: [Digest]) async throws(CommandFailure) -> [Digest]? {
+        do throws(CommandFailure) {
+            let text = try await send(
+                .post, Path.missingBlobs, body: .bytes(BlobPack.list(blobs)),
+                headers: [HTTPHeader("Content-Type", "text/plain")])
+            if text.isEmpty { return [] }
+            guard let missing = BlobPack.digests(inList: text) else {
+                throw CommandFailure(notUnderstoodAt: connection.url)
+            }
+            return missing
+        } catch  where error.code == "not-found" {
+            return nil
+        }
+    }
+
+    func put(pack: [UInt8]) async throws(CommandFailure) {
+        _ = try await send(
+            .post, Path.storePack, body: .bytes(pack),
+            headers: [HTTPHeader("Content-Type", "application/octet-stream")], total: nil,
+            stall: .seconds(30))
+    }
+
     func put(_ blob: Digest, _ body: HTTPBody) async throws(CommandFailure) {
         _ = try await send(.put, Path.blob(blob), body: body, total: nil, stall: .seconds(30))
     }
