@@ -76,6 +76,7 @@ enum AgentKeys {
     private static let health: [DocumentKey] = [
         DocumentKey("socket", .form(.healthSocket), .optional),
         DocumentKey("address", .form(.address), .optional),
+        DocumentKey("action", .name, .optional),
         DocumentKey("path", .form(.requestPath), .fallback("/")),
         DocumentKey("host", .text(maximum: 255), .fallback("localhost")),
         DocumentKey("request_headers", .headers, .fallback("[]")),

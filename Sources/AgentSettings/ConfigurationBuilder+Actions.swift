@@ -102,18 +102,32 @@ extension ConfigurationBuilder {
     }
 
     private mutating func destination(_ values: DocumentValues) -> HealthCheck.Destination? {
-        if values.isFaulty("socket") || values.isFaulty("address") { return nil }
-        switch (values.text("socket"), values.text("address")) {
-        case ("{socket}"?, nil):
+        if ["socket", "address", "action"].contains(where: values.isFaulty) { return nil }
+        switch (
+            values.text("socket"), values.text("address"),
+            values.name("action", as: ActionName.self)
+        ) {
+        case (nil, nil, let action?):
+            if self.values.named("actions")?.contains(where: { $0.name == action.rawValue }) == true
+            {
+                return .action(action)
+            }
+            findings.error(
+                "action", at: values.place(of: "action"),
+                "\(quoted(action.rawValue)) is not among the actions of this file",
+                advice: "declare it under `actions`")
+        case ("{socket}"?, nil, nil):
             if hasSocket { return .applicationSocket }
             refuseSocket(at: values.place(of: "socket"))
-        case (let socket?, nil): return .socket(socket)
-        case (nil, let address?): return .address(address)
+        case (let socket?, nil, nil): return .socket(socket)
+        case (nil, let address?, nil): return .address(address)
         default:
             findings.error(
                 "value", at: values.place,
-                "`\(values.title)` needs one of `socket` and `address`",
-                advice: "socket: \"{socket}\" or an absolute path; address: 127.0.0.1:80")
+                "`\(values.title)` needs one of `socket`, `address` and `action`",
+                advice:
+                    "socket: \"{socket}\" or an absolute path; address: 127.0.0.1:80; action: is-alive"
+            )
         }
         return nil
     }

@@ -2,7 +2,7 @@
 
 public import UpgradeModel
 
-/// A question over HTTP and the answer that counts as healthy.
+/// A question and the answer that counts as healthy: over HTTP, or an action.
 public struct HealthCheck: Hashable, Sendable {
     public enum Destination: Hashable, Sendable {
         /// The socket of the release that is asked about.
@@ -10,6 +10,8 @@ public struct HealthCheck: Hashable, Sendable {
         case socket(String)
         /// `host:port`.
         case address(String)
+        /// No question over HTTP: an action of this node, whose exit status 0 is healthy. For nodes that serve no pages.
+        case action(ActionName)
     }
 
     public var destination: Destination

@@ -85,6 +85,7 @@ struct HealthProber: Sendable {
         case .applicationSocket:
             guard let applicationSocket else { return nil }
             request.unixSocket = applicationSocket
+        case .action: return nil
         case .socket(let path): request.unixSocket = path
         case .address(let address):
             request.url = "http://\(address)\(check.path)"

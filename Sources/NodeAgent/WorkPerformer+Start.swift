@@ -14,7 +14,10 @@ extension WorkPerformer {
     /// Asks a release at its own socket, all checks of the goal: at once twice as many questions as it has processes, since whoever
     /// forks its workers may have one that answers and another that does not.
     func probeBesideProxy(_ goal: HealthGoal, _ release: ReleaseReference?) async -> WorkResult {
-        guard configuration.applicationSocket != nil else {
+        let asksActions = [goal.check].contains { name in
+            if case .action? = configuration.health[name]?.destination { true } else { false }
+        }
+        guard configuration.applicationSocket != nil || asksActions else {
             return .probed(
                 isGood: true, detail: "not asked: \(configuration.file) has no application.socket")
         }
@@ -27,6 +30,11 @@ extension WorkPerformer {
         for name in [goal.check] + (goal.others ?? []) {
             guard let check = configuration.health[name]?.askedBesideProxy else {
                 return unknown(name)
+            }
+            if case .action(let action) = check.destination {
+                let answer = await probe(by: action, release)
+                guard case .probed(isGood: true, _) = answer else { return answer }
+                continue
             }
             if let trouble = await trouble(asking: check, questions, of: goal.release, at: socket) {
                 return .probed(isGood: false, detail: "\(trouble) at \(socket)")
@@ -58,6 +66,7 @@ extension HealthCheck {
     /// The same question at the release's socket, with the `Host` that it has through the proxy.
     fileprivate var askedBesideProxy: HealthCheck {
         var check = self
+        if case .action = destination { return self }
         if case .address(let address) = destination, host == "localhost" { check.host = address }
         check.destination = .applicationSocket
         return check

@@ -247,22 +247,41 @@ struct WorkPerformer: Sendable {
     /// - Parameter host: what is on the host; looking for it anew would read every manifest, ten times a second.
     private func probe(_ goal: HealthGoal, _ host: HostFacts) async -> WorkResult {
         guard let check = configuration.health[goal.check] else { return unknown(goal.check) }
+        let current = host.current?.release
+        let release =
+            current?.name == goal.release ? current : host.staged.last { $0.name == goal.release }
+        if case .action(let name) = check.destination { return await probe(by: name, release) }
         var socket: String?
         if case .applicationSocket = check.destination {
-            let current = host.current?.release
-            let release =
-                current?.name == goal.release
-                ? current : host.staged.last { $0.name == goal.release }
             socket = release.map { store.socketPath(of: $0) }
         }
         let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)
         return .probed(isGood: answer.isGood, detail: answer.detail)
     }
 
+    /// A node that serves no pages says by an action how its release does.
+    func probe(by name: ActionName, _ release: ReleaseReference?) async -> WorkResult {
+        guard let action = configuration.actions[name] else {
+            return .probed(
+                isGood: false, detail: "`\(name)` is not among the actions of \(configuration.file)"
+            )
+        }
+        let context = ActionRunner.Context(
+            identity: TaskIdentity(rawValue: "health/\(name)"), run: nil, release: release,
+            releaseDirectory: release.map { store.filesDirectory(of: $0) },
+            socket: release.flatMap { socket(of: $0) })
+        let outcome = await actions.run(action, context)
+        let line = outcome.output.split(separator: "\n").last.map(String.init) ?? ""
+        return .probed(
+            isGood: outcome.state == .done,
+            detail: "\(name): \(line.isEmpty ? outcome.state.rawValue : line)")
+    }
+
     func unknown(_ check: HealthCheckName) -> WorkResult {
         .probed(
             isGood: false,
-            detail: "`\(check)` is not among the health checks of \(configuration.file); declare it there "
+            detail:
+                "`\(check)` is not among the health checks of \(configuration.file); declare it there "
                 + "and restart the agent")
     }
 }

@@ -82,7 +82,8 @@ private final class Unpacker: Sendable {
         _ entries: [BundleManifest.Entry], _ layout: ReleaseLayout, _ files: FileSystem,
         _ meter: ProgressMeter
     ) {
-        wanted = Dictionary(entries.map { ($0.digest, $0) }, uniquingKeysWith: { first, _ in first })
+        wanted = Dictionary(
+            entries.map { ($0.digest, $0) }, uniquingKeysWith: { first, _ in first })
         self.layout = layout
         self.files = files
         self.meter = meter

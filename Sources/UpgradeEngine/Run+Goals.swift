@@ -137,7 +137,8 @@ extension Run {
         let batches = made.batches
         made = MadeGoals()
         let fresh = MadeGoals(
-            warm: warmTasks, start: startTasks, startHealth: startHealth, extraTasks: extraTasks, extraHealth: extraHealth,
+            warm: warmTasks, start: startTasks, startHealth: startHealth, extraTasks: extraTasks,
+            extraHealth: extraHealth,
             verifyHealth: verifyHealth)
         var known = batches
         if let batch = step.batchUpgraded {

@@ -177,7 +177,8 @@ struct PlanChecks {
         guard values.list("rollout.warm")?.isEmpty == true else { return }
         findings.error(
             "start", at: place, "nothing starts the new release after the migration",
-            advice: "name the actions that start it under `rollout.warm`, or remove `rollout.start`")
+            advice: "name the actions that start it under `rollout.warm`, or remove `rollout.start`"
+        )
     }
 
     private mutating func checkFailureBudget() {

@@ -134,6 +134,8 @@ import WriteGate
             ("gate: {longest_hold: yes}", "expected a span"),
             ("health: {a: {address: \"169.254.169.254\"}}", "expected an address"),
             ("health: {a: {socket: \"/x\", address: \"127.0.0.1:1\"}}", "needs one of"),
+            ("health: {a: {socket: \"/x\", action: b}}", "needs one of"),
+            ("health: {a: {action: b}}", "is not among the actions"),
             ("application: {socket: /run/app.sock}", "no {release} in it"),
             ("node: &a web-1", "anchors and aliases"),
             ("node: web-1\nnode: web-2", "is given again"),

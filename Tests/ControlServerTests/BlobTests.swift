@@ -52,7 +52,8 @@ import UpgradeModel
             let before = try await server.send(.post, Path.missingBlobs, as: .person, body: list)
             #expect(before.status == 200)
             #expect(BlobPack.digests(inList: before.body) == digests)
-            #expect(try await server.send(.post, Path.readPack, as: .node, body: list).status == 404)
+            #expect(
+                try await server.send(.post, Path.readPack, as: .node, body: list).status == 404)
             let pack = zip(digests, contents).flatMap { BlobPack.head($0, count: $1.count) + $1 }
             let stored = try await server.send(
                 .post, Path.storePack, as: .person, body: .bytes(pack))

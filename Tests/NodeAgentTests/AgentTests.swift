@@ -106,6 +106,60 @@ import UpgradeModel
         }
     }
 
+    /// No proxy, no page, no socket: the gate is closed at once and has nothing in flight, and an action says how the release does.
+    @Test func aNodeThatHasOnlyWorkersGoesThroughEveryPart() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  is-alive:
+                    command: [/bin/sh, -c, 'echo "$SLUICE_RELEASE"; test "$SLUICE_RELEASE" = v2 -a -e ROOT/alive']
+                health:
+                  page: {action: is-alive}
+                """)
+        try await node.adopt("v1", files: ["a": "1"])
+        let v2 = try node.publish("v2", files: ["a": "2"])
+        let base = directive(1) {
+            $0.run = RunIdentifier(unchecked: "run-7")
+            $0.stage = v2
+            $0.writes = holding
+            $0.lease = Lease(duration: .seconds(30), onExpiry: .keep)
+        }
+        try await node.withAgent {
+            coordinator.say(base)
+            _ = try await coordinator.status {
+                $0.gate.writes == .hold && $0.gate.writesInFlight == 0 && $0.lease == .keep
+            }
+            var flipping = base
+            flipping.revision = 2
+            flipping.active = ActivationGoal(
+                release: v2, identity: ActivationIdentity(unchecked: "run-7.forward"))
+            flipping.health = HealthGoal(
+                identity: identity("h"), check: HealthCheckName(unchecked: "page"),
+                release: v2.name, consecutive: 2)
+            coordinator.say(flipping)
+            let ill = try await coordinator.status {
+                $0.active?.release == v2 && $0.health?.detail.contains("is-alive: ") == true
+            }
+            #expect(ill.health?.state == .checking)
+            try write("", to: "\(node.root)/alive", mode: 0o600)
+            let well = try await coordinator.status { $0.health?.state == .healthy }
+            #expect(well.health?.detail == "is-alive: v2")
+            var silent = flipping
+            silent.revision = 3
+            silent.silenced = try await ReleaseStore(node.configuration.releases).staged().first {
+                $0.name.rawValue == "v1"
+            }
+            coordinator.say(silent)
+            _ = try await coordinator.status { $0.silenced?.state == .silent }
+            var open = silent
+            open.revision = 4
+            open.writes = .open
+            coordinator.say(open)
+            _ = try await coordinator.status { $0.revision == 4 && $0.gate.writes == .open }
+        }
+    }
+
     /// A coordinator of an earlier version is asked for each file by itself.
     @Test(arguments: [true, false]) func manySmallFilesComeInFewRequests(knowsPacks: Bool)
         async throws

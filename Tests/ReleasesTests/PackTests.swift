@@ -15,7 +15,9 @@ import UpgradeModel
 
     private static func release(_ count: Int) throws -> TestRelease {
         var files: [String: String] = ["large.bin": String(repeating: "x", count: 300_000)]
-        for number in 0..<count { files["node_modules/d\(number % 40)/f\(number).js"] = "\(number)" }
+        for number in 0..<count {
+            files["node_modules/d\(number % 40)/f\(number).js"] = "\(number)"
+        }
         return try TestRelease("v1", files)
     }
 
@@ -23,10 +25,14 @@ import UpgradeModel
         let store = try ReleaseStore.at(directory.path)
         let release = try Self.release(1500)
         let source = PackSource(release.blobs)
-        let progress = Mutex(StagingProgress(release: release.reference, bytesDone: 0, bytesTotal: 0))
+        let progress = Mutex(
+            StagingProgress(release: release.reference, bytesDone: 0, bytesTotal: 0))
         try await store.stage(release, from: source) { new in progress.withLock { $0 = new } }
         #expect(source.packs == 3)
-        #expect(source.singles == [Digest.sha256(of: release.blobs.values.first { $0.count > 1000 } ?? [])])
+        #expect(
+            source.singles == [
+                Digest.sha256(of: release.blobs.values.first { $0.count > 1000 } ?? [])
+            ])
         #expect(try await store.verify(release.reference).isIntact)
         let last = progress.withLock { $0 }
         #expect(last.bytesDone == last.bytesTotal && last.bytesTotal > 300_000)
@@ -43,7 +49,8 @@ import UpgradeModel
         let sync = try #require(steps.firstIndex { $0.hasPrefix("syncfs ") })
         let place = try #require(
             steps.firstIndex { $0.hasPrefix("rename ") && $0.contains("/releases/v1.") })
-        let links = try #require(steps.lastIndex { $0.hasPrefix("link ") && $0.contains("/files/") })
+        let links = try #require(
+            steps.lastIndex { $0.hasPrefix("link ") && $0.contains("/files/") })
         #expect(links < sync && sync < place)
         #expect(steps.count { $0.hasPrefix("fsync ") } < 10)
     }

@@ -261,7 +261,9 @@ struct ScenarioWorld {
             {
                 violations.append("\(name) opens while the fence is up")
             }
-            let starts = directive.tasks.contains { $0.identity.rawValue.contains("/nodes.started/") }
+            let starts = directive.tasks.contains {
+                $0.identity.rawValue.contains("/nodes.started/")
+            }
             if starts, !database.isMigrated, theRun.direction == .forward {
                 violations.append("\(name) is told to start on the old schema")
             }
