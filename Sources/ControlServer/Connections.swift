@@ -7,7 +7,8 @@ import Synchronization
 /// Every open connection: how many there may be, and which ends when there are too many.
 ///
 /// A connection without an accepted token is a stranger's. Strangers end first and soon. When every place is taken, a connection on
-/// which nothing is under way ends: its client makes a new one when it has something to ask.
+/// which nothing is under way ends, or the first that has been answered: its client makes a new one when it has something to ask. So
+/// one place is free for whoever comes next.
 final class Connections: Sendable {
     private struct Entry {
         var channel: any Channel
@@ -59,7 +60,7 @@ final class Connections: Sendable {
     }
 
     /// The longest idle: a stranger's, otherwise any; not the one that has just come.
-    private func leastNeeded(_ state: State, besides new: any Channel) -> (any Channel)? {
+    private func leastNeeded(_ state: State, besides new: (any Channel)? = nil) -> (any Channel)? {
         let idle = state.entries.values.filter { !$0.isBusy && $0.channel !== new }
         let strangers = idle.filter { !$0.isKnown }
         return (strangers.isEmpty ? idle : strangers).min { $0.idleSince < $1.idleSince }?.channel
@@ -96,10 +97,14 @@ final class Connections: Sendable {
     func setBusy(
         _ isBusy: Bool, _ channel: any Channel, at now: ContinuousClock.Instant = .now
     ) {
-        state.withLock { state in
+        let ended: (any Channel)? = state.withLock { state in
             state.entries[ObjectIdentifier(channel)]?.isBusy = isBusy
             state.entries[ObjectIdentifier(channel)]?.idleSince = now
+            // When every place was taken by one in use, nobody else can say that a place is wanted: whoever wants it is not let in.
+            guard !isBusy, state.entries.count >= limit else { return nil }
+            return leastNeeded(state)
         }
+        ended?.close(promise: nil)
     }
 
     /// Whether it is a stranger's and nothing has been under way on it for this long.

@@ -121,6 +121,27 @@ import UpgradeModel
         #expect(places.closed == [2, 3, 0])
     }
 
+    @Test(
+        "that is answered ends when every place was taken by one in use, so that the next is let in"
+    )
+    func placeAfterAllWereInUse() {
+        let places = Places(limit: 3)
+        let channels = (0..<3).map { second in
+            let channel = places.open(second)
+            places.connections.know(channel)
+            places.connections.setBusy(true, channel, at: places.began + .seconds(second))
+            return channel
+        }
+        #expect(places.closed.isEmpty)
+        places.connections.setBusy(false, channels[1], at: places.began + .seconds(5))
+        places.turn()
+        #expect(places.closed == [1])
+        // Now there is room.
+        places.connections.setBusy(false, channels[0], at: places.began + .seconds(6))
+        places.turn()
+        #expect(places.closed == [1])
+    }
+
     @Test("of a stranger beyond an eighth of all ends, once it has had a second")
     func manyStrangers() {
         let places = Places(limit: 1000)
@@ -152,9 +173,13 @@ private final class Places {
         }
         open.append(channel)
         connections.add(channel, at: began + .seconds(second))
-        // A closed one tells it at the next turn of its loop.
-        for other in open { other.embeddedEventLoop.run() }
+        turn()
         return channel
+    }
+
+    /// A closed one tells it at the next turn of its loop.
+    func turn() {
+        for channel in open { channel.embeddedEventLoop.run() }
     }
 }
 
