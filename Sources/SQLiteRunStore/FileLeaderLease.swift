@@ -58,6 +58,7 @@ public final class FileLeaderLease: LeaderLease {
         let path = path
         let led = try await lanes.run(0) { () throws(StoreFailure) in readLock(lock).epoch }
         let accept = acceptOlderJournal
+        let store = store
         let epoch = try await store.perform { db in
             let known = try Int64.fetchOne(db, sql: "SELECT epoch FROM leader") ?? 0
             if led > known && !accept {
@@ -69,10 +70,9 @@ public final class FileLeaderLease: LeaderLease {
                     """)
             }
             let next = max(known, led) + 1
-            try db.inTransaction(.immediate) {
+            try store.transaction(db) {
                 try db.execute(
                     sql: "UPDATE leader SET epoch = ?, holder = ?", arguments: [next, holder])
-                return .commit
             }
             return Epoch(rawValue: next)
         }

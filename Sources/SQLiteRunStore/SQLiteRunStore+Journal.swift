@@ -9,9 +9,8 @@ extension SQLiteRunStore: Journal {
     /// One transaction. The coordinator's loop alone appends, and waits for each commit, so nothing is to be gathered here.
     public func append(_ appends: [JournalAppend]) async throws(StoreFailure) {
         try await perform { db in
-            try db.inTransaction(.immediate) {
+            try self.transaction(db) {
                 for append in appends { try self.store(append, in: db) }
-                return .commit
             }
         }
     }

@@ -10,9 +10,8 @@ extension SQLiteRunStore: Registry {
     public func addTokens(_ tokens: [NewToken], at now: Instant) async throws(StoreFailure) {
         defer { ownRegistryChanges.withLock { $0 += 1 } }
         try await perform { db in
-            try db.inTransaction(.immediate) {
+            try self.transaction(db) {
                 for token in tokens { try add(token, at: now, in: db) }
-                return .commit
             }
         }
     }
@@ -44,7 +43,7 @@ extension SQLiteRunStore: Registry {
         defer { ownRegistryChanges.withLock { $0 += 1 } }
         return try await perform { db in
             let before = db.totalChangesCount
-            try db.inTransaction(.immediate) {
+            try self.transaction(db) {
                 try db.execute(
                     sql: "DELETE FROM token WHERE kind = ? AND name = ?",
                     arguments: [identity.kind, identity.name])
@@ -52,7 +51,6 @@ extension SQLiteRunStore: Registry {
                     try db.execute(
                         sql: "DELETE FROM node WHERE name = ?", arguments: [name.rawValue])
                 }
-                return .commit
             }
             return db.totalChangesCount > before
         }

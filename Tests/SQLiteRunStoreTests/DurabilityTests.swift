@@ -12,7 +12,7 @@ import UpgradeModel
 @testable import SQLiteRunStore
 
 @Suite("The store on disk") struct DurabilityTests {
-    @Test("commits with a truncated rollback journal and syncs")
+    @Test("commits to a write-ahead log and syncs it")
     func durabilityIsWhatWasAskedFor() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
@@ -22,7 +22,43 @@ import UpgradeModel
                 try String.fetchOne(db, sql: "PRAGMA synchronous"),
             ]
         }
-        #expect(answers == ["truncate", "3"])
+        #expect(answers == ["wal", "2"])
+    }
+
+    @Test("commits nothing while another process writes, and reads meanwhile")
+    func oneWriter() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try await SQLiteRunStore(directory: directory.path)
+        let lease = FileLeaderLease(directory: directory.path, store: store)
+        let epoch = try await lease.acquire(holder: "one")
+        let other = try await SQLiteRunStore(directory: directory.path, examine: .none)
+        let path = "\(directory.path)/writer.lock"
+        let lock = open(path, O_RDWR | O_CLOEXEC)
+        defer { close(lock) }
+        try #require(flock(lock, LOCK_EX) == 0)
+        async let appended: Void = store.append(
+            JournalAppend(run1, after: 0, epoch: epoch, ["a"], claim: .take(web)))
+        #expect(try await other.events(of: run1, after: 0, limit: 9).isEmpty)
+        flock(lock, LOCK_UN)
+        try await appended
+        #expect(try await other.events(of: run1, after: 0, limit: 9).map(\.text) == ["a"])
+    }
+
+    @Test("holds the lock of the writers while it commits")
+    func lockIsHeld() async throws {
+        let directory = try TemporaryDirectory()
+        let store = try await SQLiteRunStore(directory: directory.path)
+        let path = "\(directory.path)/writer.lock"
+        let wasFree = try await store.perform { db in
+            var wasFree = true
+            try store.transaction(db) {
+                let lock = open(path, O_RDWR | O_CLOEXEC)
+                wasFree = flock(lock, LOCK_EX | LOCK_NB) == 0
+                close(lock)
+            }
+            return wasFree
+        }
+        #expect(!wasFree)
     }
 
     @Test(
