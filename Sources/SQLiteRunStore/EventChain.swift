@@ -19,15 +19,16 @@ struct EventChain: Equatable {
     }
 
     mutating func add(version: Int64, epoch: Epoch, at: Instant, body: [UInt8]) {
-        let previous = link
-        link = Self.hash { hasher in
-            hasher.update(previous)
-            for number in [version, epoch.rawValue, at.milliseconds, Int64(body.count)] {
-                hasher.update(
-                    stride(from: 0, to: 64, by: 8).map {
-                        UInt8(truncatingIfNeeded: number >> Int64($0))
-                    })
+        var head = link
+        head.reserveCapacity(link.count + 32)
+        for number in [version, epoch.rawValue, at.milliseconds, Int64(body.count)] {
+            // The lowest byte first.
+            for shift in stride(from: 0, to: 64, by: 8) {
+                head.append(UInt8(truncatingIfNeeded: number >> Int64(shift)))
             }
+        }
+        link = Self.hash { hasher in
+            hasher.update(head)
             hasher.update(body)
         }
     }
@@ -35,10 +36,6 @@ struct EventChain: Equatable {
     private static func hash(_ fill: (inout SHA256Hasher) -> Void) -> [UInt8] {
         var hasher = SHA256Hasher()
         fill(&hasher)
-        let text = Array(hasher.finalize().hexadecimal.utf8)
-        func value(_ digit: UInt8) -> UInt8 { digit < 58 ? digit - 48 : digit - 87 }
-        return stride(from: 0, to: text.count, by: 2).map {
-            value(text[$0]) << 4 | value(text[$0 + 1])
-        }
+        return hasher.finalize().bytes
     }
 }
