@@ -169,7 +169,7 @@ let rooms: [Room] = [
         needs: [.room("SQLiteRunStore"), .room("RunStore"), .room("UpgradeModel")]),
     tests(
         "Coordinator", .room("StoreTestSupport"), .room("RunStore"), .room("UpgradeModel"),
-        .room("UpgradePlan"),
+        .room("UpgradePlan"), .room("MigrationReader"),
         .room("UpgradeEngine"), .room("ControlAPI"), .room("ContentDigest"), .room("Releases"),
         logging),
     tests(

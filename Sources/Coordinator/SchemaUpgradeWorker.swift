@@ -10,9 +10,11 @@ import UpgradePlan
 public struct SchemaUpgradeWorker: DatabaseWorker {
     private let upgrade: SchemaUpgrade
 
-    /// - Parameter environment: the coordinator's own, where the plan's `env:NAME` is looked up.
+    /// - Parameters:
+    ///   - environment: the coordinator's own, where the plan's `env:NAME` is looked up.
+    ///   - shelf: where migrations that have been read before are found.
     public init(
-        _ assignment: DatabaseAssignment, environment: [String: String]
+        _ assignment: DatabaseAssignment, environment: [String: String], shelf: MigrationShelf
     ) throws(DatabaseFailure) {
         let name = assignment.database.url.name
         guard let address = environment[name], !address.isEmpty else {
@@ -25,8 +27,8 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
         }
         let migrations: MigrationSet
         do throws(MigrationSet.Invalid) {
-            migrations = try MigrationSet.read(
-                assignment.migrations.map { MigrationSet.File(name: $0.name, text: $0.text) })
+            migrations = try shelf.set(
+                of: assignment.migrations.map { MigrationSet.File(name: $0.name, text: $0.text) })
         } catch {
             throw DatabaseFailure(
                 code: "preflight", "the migrations are not valid: \(error)",

@@ -116,11 +116,12 @@ public struct CoordinatorCommand: AsyncParsableCommand {
             directory: data.directory, store: store, acceptOlderJournal: acceptOlderJournal)
         let blobs = try await FileBlobStore(directory: data.directory)
         let environment = ProcessInfo.processInfo.environment
+        let shelf = MigrationShelf()
         let coordinator = try await RunCoordinator.lead(
             RunCoordinator.Ports(
                 journal: store, lease: lease, blobs: blobs, registry: store,
                 makeWorker: { assignment throws(DatabaseFailure) in
-                    try SchemaUpgradeWorker(assignment, environment: environment)
+                    try SchemaUpgradeWorker(assignment, environment: environment, shelf: shelf)
                 }), holder: holder(), log: log)
         let server = try ControlServer(
             serving, control: coordinator, registry: store, blobs: blobs, metrics: metrics, log: log
