@@ -5,7 +5,6 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Logging
-import Metrics
 import NIOCore
 import RunStore
 import Synchronization
@@ -35,6 +34,7 @@ struct ControlResponder: HTTPResponder {
     let metrics: PrometheusMetrics
     let log: Logger
     let connections: Connections
+    let meters = RequestMeters()
     /// Event streams open at once.
     let streams = ConcurrencyLimit(Limits.streams, perOperator: Limits.streams / 4)
     /// Blobs received at once.
@@ -68,13 +68,9 @@ struct ControlResponder: HTTPResponder {
                     "why": "\(error.message.prefix(500))",
                 ])
         }
-        let dimensions = [("route", label), ("status", "\(response.status.code)")]
-        Counter(label: "sluice_http_requests_total", dimensions: dimensions).increment()
-        if label != "directive" {
-            let took = began.duration(to: .now).components
-            Metrics.Timer(label: "sluice_http_seconds", dimensions: [("route", label)])
-                .recordNanoseconds(took.seconds * 1_000_000_000 + took.attoseconds / 1_000_000_000)
-        }
+        meters.count(route: label, status: response.status.code)
+        // A poll waits on purpose.
+        if label != "directive" { meters.time(route: label, began.duration(to: .now)) }
         return response
     }
 
