@@ -58,10 +58,19 @@ extension SchemaUpgrade {
         """
 
     /// A session for this task: open, named after its epoch, and without any older one of Sluice beside it.
+    ///
+    /// Who else is there is asked once a session, for it takes as long as the rest of a task in the window. Whoever comes later
+    /// ends this session when it is of a higher epoch, and finds its mark when it is not; and what changes the database checks the
+    /// epoch itself.
     func prepareSession(for task: DatabaseTask) async throws {
-        if connection != nil {
+        if let connection {
             do {
-                try await announce(task)
+                if alone?.run == task.run, alone?.epoch == task.epoch {
+                    // Whether it is there still.
+                    _ = try await connection.query("SELECT")
+                } else {
+                    try await announce(task)
+                }
                 return
             } catch let error as PostgresError where error.isConnectionLost {
                 // It ended while it was idle, so nothing is lost.
@@ -91,6 +100,7 @@ extension SchemaUpgrade {
         // From here on the task can be stopped.
         connection = opened
         announced = nil
+        alone = nil
         installation = nil
         do {
             try await introduce()
@@ -131,7 +141,10 @@ extension SchemaUpgrade {
         let deadline = deadline(.seconds(10))
         while true {
             let found = try await connection.query(question)
-            if found.isEmpty { return }
+            if found.isEmpty {
+                alone = task
+                return
+            }
             if let higher = found.first(where: { ($0.integer(1) ?? 0) > task.epoch.rawValue }) {
                 throw DatabaseFailure(
                     code: "superseded",
@@ -151,6 +164,7 @@ extension SchemaUpgrade {
     /// Takes the marks of a task and names the session after it.
     func introduce(_ task: DatabaseTask) async throws {
         announced = nil
+        alone = nil
         try await takingOwnLocks {
             _ = try await open().execute(SchemaUpgrade.introduction(task))
         }

@@ -25,6 +25,8 @@ public actor SchemaUpgrade {
     var migrator = ""
     /// The task whose run and epoch the session shows.
     var announced: DatabaseTask?
+    /// The task that was announced and found no other session of its run, since this session has had its marks.
+    var alone: DatabaseTask?
     /// The schema `sluice` as this session has seen it; `nil` while it is not there.
     var installation: Installation?
     var isCancelled = false
