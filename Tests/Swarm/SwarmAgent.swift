@@ -43,6 +43,8 @@ struct SwarmAgent {
             tasks: directive.tasks.map { TaskOutcome(identity: $0.identity, state: .done) },
             health: directive.health.map {
                 HealthObservation(identity: $0.identity, state: .healthy, detail: "200")
-            }, failures: [], diskFree: 1 << 30)
+            }, failures: [], diskFree: 1 << 30,
+            silenced: Silence(
+                release: directive.silenced, state: directive.silenced == nil ? .idle : .silent))
     }
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A coordinator with thousands of agents that obey at once: the figures of docs/coordinator.md.
+"""A coordinator with thousands of agents that obey at once: the figures of docs/figures.md.
 
-    /usr/bin/python3 Tests/Fixtures/fleet/swarm.py --binaries DIRECTORY --nodes 1000 [--batches 2] [--strangers 60]
-                                                   [--files 1024] [--idle 20]
+    /usr/bin/python3 Tests/Fixtures/fleet/swarm.py --binaries DIRECTORY --nodes 1000 [--batches 2] [--watch] [--strangers 60]
+                                                   [--files 1024] [--statements 50000] [--history 200] [--idle 20]
 
 DIRECTORY has `sluice` and `Swarm`, of a release build for figures. Everything lives below one temporary directory and on loopback.
 """
@@ -20,6 +20,9 @@ import threading
 import time
 import urllib.request
 
+import history
+from following import Follower
+from journal import Journal
 from ports import Ports
 from postgres import MIGRATOR, Postgres
 from processes import Processes, wait_until
@@ -29,7 +32,7 @@ fleet: swarm
 nodes: {labels: {role: web}}
 release: {name: v2, expected: v1, bundle: bundle}
 database: {url: "env:SLUICE_DATABASE_URL", migrations: %s}
-rollout: {batches: %d, health: {check: page}, caches: [pages]}
+rollout: {canary: %d, batches: %d, health: {check: page}, caches: [pages]}
 """
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -53,8 +56,17 @@ class Site:
         bundle = self.directory / "bundle"
         bundle.mkdir()
         (bundle / "app.py").write_text("print('v2')\n")
+        migrations = fixtures / "migrations"
+        if self.options.statements:
+            migrations = self.directory / "migrations"
+            migrations.mkdir()
+            for file in (fixtures / "migrations").iterdir():
+                shutil.copy(file, migrations / ("9" + file.name))
+            self.write_statements(migrations)
         plan = self.directory / "plan.yaml"
-        plan.write_text(PLAN % (fixtures / "migrations", self.options.batches))
+        # All of one size, the canary among them.
+        batch = -(-self.options.nodes // self.options.batches)
+        plan.write_text(PLAN % (migrations, batch, batch))
         names = self.directory / "nodes.txt"
         names.write_text("".join("web-%05d\n" % number for number in range(self.options.nodes)))
         store = self.directory / "store"
@@ -66,6 +78,17 @@ class Site:
         self.postgres = Postgres(self.directory / "postgres", self.ports.take(), self.processes)
         self.postgres.create()
         self.postgres.run_file(fixtures / "schema.sql")
+
+    def write_statements(self, migrations):
+        """Files of 5,000 statements that any release lives with."""
+        for first in range(0, self.options.statements, 5000):
+            count = min(5000, self.options.statements - first)
+            text = "".join(
+                "COMMENT ON TABLE public.entry IS 'statement %d of many, as a generated file has them';\n" % (first + number)
+                for number in range(count))
+            name = "%04d_many" % (1000 + first // 5000)
+            (migrations / (name + ".up.sql")).write_text("-- sluice: expand\n" + text)
+            (migrations / (name + ".down.sql")).write_text("COMMENT ON TABLE public.entry IS NULL;\n")
 
     def lead(self):
         def limit():
@@ -131,15 +154,41 @@ class Site:
         self.sluice("apply", self.directory / "plan.yaml", "--yes", "--no-watch", "--coordinator",
                     "http://127.0.0.1:%d" % self.port, env=dict(os.environ, SLUICE_TOKEN=self.token))
         run = self.ask("/v1/runs")[0]["run"]
+        follower = None
+        if self.options.watch:
+            follower = Follower(self.port, self.token, run)
+            follower.start()
         wait_until("the run has ended", lambda: self.ask("/v1/runs")[0].get("endedAt"), deadline=600, every=0.2)
+        used = self.cpu() - begun
         self.watching = False
         watcher.join()
         view = self.ask("/v1/runs/%s" % run)
-        print("run %s, window %.3f s" % (view["summary"]["state"], (view["windowClosed"] - view["windowOpened"]) / 1000))
-        print("CPU a node and run: %.2f ms" % ((self.cpu() - begun) * 1000 / nodes))
+        print("run %s%s" % (view["summary"]["state"], ": " + view["reason"] if view.get("reason") else ""))
+        if view.get("windowClosed"):
+            print("window %.3f s" % ((view["windowClosed"] - view["windowOpened"]) / 1000))
+        print("CPU a node and run: %.2f ms" % (used * 1000 / nodes))
         print("slowest /healthz in the run: %.0f ms" % (self.slowest_health * 1000))
+        self.tell_steps(run)
+        if follower:
+            follower.join(60)
+            print("a watch is behind by %.2f s at most with events, by %.2f s with views (%d and %d)" % (
+                follower.slowest_fact, follower.slowest_view, follower.facts, follower.views))
         for stranger in strangers:
             stranger.close()
+
+    def tell_steps(self, run):
+        journal = Journal(self.ask("/v1/runs/%s/journal" % run)["entries"])
+        steps = [(step, (ended - began) * 1000) for _, _, step, began, ended in journal.steps()]
+        print("step by step: %s%s" % (
+            ", ".join("%s %.0f ms" % step for step in steps[:40]), " …" if len(steps) > 40 else ""))
+
+    def restart_with_history(self):
+        """Leads again with so many runs in the store."""
+        self.coordinator.terminate()
+        self.coordinator.wait()
+        events = history.multiply(self.directory / "store" / "sluice.db", self.options.history)
+        print("%d ended runs, %d events:" % (self.options.history, events))
+        self.lead()
 
     def end(self):
         if hasattr(self, "coordinator") and self.coordinator.poll() is None:
@@ -156,6 +205,9 @@ def main():
     parser.add_argument("--batches", type=int, default=2)
     parser.add_argument("--strangers", type=int, default=0)
     parser.add_argument("--files", type=int, default=0)
+    parser.add_argument("--statements", type=int, default=0, help="so many more statements among the migrations")
+    parser.add_argument("--watch", action="store_true", help="watch the run, and say how far behind that is")
+    parser.add_argument("--history", type=int, default=0, help="start the coordinator again with so many ended runs")
     parser.add_argument("--idle", type=int, default=20)
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
@@ -166,6 +218,8 @@ def main():
         site.prepare()
         site.lead()
         site.measure()
+        if options.history:
+            site.restart_with_history()
     finally:
         site.end()
         if options.keep:
