@@ -157,7 +157,7 @@ public struct RunView: Hashable, Codable, Sendable {
 
 /// One node of a run in a table.
 public struct NodeRow: Hashable, Codable, Sendable {
-    public enum Standing: String, Codable, Sendable {
+    public enum Membership: String, Codable, Sendable {
         /// Taking part.
         case member
         /// Kept out of service, see `reason`.
@@ -165,7 +165,7 @@ public struct NodeRow: Hashable, Codable, Sendable {
     }
 
     public var name: NodeName
-    public var standing: Standing
+    public var standing: Membership
     /// Whether the current step is reached on this node; `nil` when the step does not name it.
     public var reached: Bool?
     /// Its batch in the rollout, counted from 1; `nil` for a node that joined during the run.
@@ -178,7 +178,7 @@ public struct NodeRow: Hashable, Codable, Sendable {
     public var warning: String?
 
     public init(
-        name: NodeName, standing: Standing, reached: Bool?, batch: Int?, reason: String?,
+        name: NodeName, standing: Membership, reached: Bool?, batch: Int?, reason: String?,
         lastSeen: Span?,
         status: NodeStatus?, warning: String? = nil
     ) {

@@ -37,9 +37,9 @@ public struct ControlServer: Service {
         }
 
         /// Refuses to listen beyond this machine without TLS, unless a person said so.
-        public func check() throws(Refusal) {
+        public func check() throws(CannotStart) {
             if tls != nil || listen.isLoopback || isInsecureAllowed { return }
-            throw Refusal(
+            throw CannotStart(
                 description: """
                     \(listen) can be reached by other machines, and without TLS everybody on the way reads the tokens: give \
                     --tls-certificate and --tls-key, or listen on 127.0.0.1, or say --insecure
@@ -48,7 +48,7 @@ public struct ControlServer: Service {
     }
 
     /// Why a server is not started: nothing has been touched.
-    public struct Refusal: Error, Hashable, Sendable, CustomStringConvertible {
+    public struct CannotStart: Error, Hashable, Sendable, CustomStringConvertible {
         public var description: String
     }
 
@@ -60,7 +60,7 @@ public struct ControlServer: Service {
         _ configuration: Configuration, control: any FleetControl, registry: any Registry,
         blobs: any BlobStore, metrics: PrometheusMetrics, log: Logger,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
-    ) throws(Refusal) {
+    ) throws(CannotStart) {
         let listen = configuration.listen
         try configuration.check()
         connections = Connections(limit: configuration.connections, log: log)
@@ -87,7 +87,7 @@ public struct ControlServer: Service {
 
     private static func builder(
         _ configuration: Configuration, _ connections: Connections
-    ) throws(Refusal) -> HTTPServerBuilder {
+    ) throws(CannotStart) -> HTTPServerBuilder {
         let patience = configuration.patience
         let http = HTTPServerBuilder.http1(
             configuration: .init(
@@ -107,7 +107,7 @@ public struct ControlServer: Service {
             configuration.minimumTLSVersion = .tlsv13
             return try .tls(http, tlsConfiguration: configuration)
         } catch {
-            throw Refusal(
+            throw CannotStart(
                 description: """
                     TLS cannot be set up from \(tls.certificate) and \(tls.key): \(error); both must be PEM, readable by this \
                     user, and belong together

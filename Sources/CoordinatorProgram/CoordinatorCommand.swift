@@ -71,7 +71,7 @@ public struct CoordinatorCommand: AsyncParsableCommand {
             try await lead(log)
         } catch let said as ExitCode {
             throw said
-        } catch let refusal as ControlServer.Refusal {
+        } catch let refusal as ControlServer.CannotStart {
             throw complaint(refusal.description, 3)
         } catch let fault as CoordinatorFault {
             throw complaint(fault.description, fault.isRefusal ? 3 : 1)

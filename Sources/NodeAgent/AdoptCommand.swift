@@ -53,7 +53,7 @@ extension AgentCommand {
                     print("files   \(adopted.directory)")
                     print("socket  \(adopted.socket)")
                 }
-            } catch let refusal as Bundle.Refusal {
+            } catch let refusal as Bundle.NotABundle {
                 // As `sluice bundle` ends.
                 printError("\(refusal)")
                 throw ExitCode(3)

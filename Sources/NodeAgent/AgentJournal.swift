@@ -26,7 +26,7 @@ struct AgentJournal: ~Copyable {
     /// One line of the file.
     private struct Line: Codable {
         var at: Instant
-        var record: NodeRecord
+        var record: NodeJournalRecord
     }
 
     struct Opened: ~Copyable {
@@ -79,7 +79,7 @@ struct AgentJournal: ~Copyable {
     /// Appends records; returns when they are on disk, with one `fsync` for all of them.
     ///
     /// - Throws: once, and from then on always.
-    mutating func append(_ records: [NodeRecord], at now: Instant) throws(SystemFailure) {
+    mutating func append(_ records: [NodeJournalRecord], at now: Instant) throws(SystemFailure) {
         guard !records.isEmpty else { return }
         guard !isBroken else { throw SystemFailure("\(path) could not be written before") }
         let bytes = try encode(records, at: now)
@@ -129,7 +129,9 @@ struct AgentJournal: ~Copyable {
         try onFiles { () throws(FileFailure) in try syncDirectory(parentDirectory(of: path)) }
     }
 
-    private func encode(_ records: [NodeRecord], at now: Instant) throws(SystemFailure) -> [UInt8] {
+    private func encode(_ records: [NodeJournalRecord], at now: Instant) throws(SystemFailure)
+        -> [UInt8]
+    {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         var bytes: [UInt8] = []

@@ -114,7 +114,7 @@ struct WorkPerformer: Sendable {
         let manifest: [UInt8]
         do throws(CoordinatorClient.Failure) {
             manifest = try await coordinator.blob(
-                release.manifest, atMost: BundleManifest.Limits().encodedSize)
+                release.manifest, atMost: BundleManifest.SizeLimits().encodedSize)
         } catch {
             throw ReleaseFailure(
                 .fetchFailed, "the manifest of \(release.name) did not come: \(error.message)")

@@ -5,7 +5,7 @@ public import UpgradeModel
 /// One thing that an agent does because its engine says so.
 public enum NodeEffect: Hashable, Sendable {
     /// Durable before anything that follows. When that fails, nothing that follows is done.
-    case journal([NodeRecord])
+    case journal([NodeJournalRecord])
     case setGate(GateTarget)
     case setService(Service)
     case begin(NodeWork)

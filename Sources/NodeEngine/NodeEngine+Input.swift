@@ -3,7 +3,7 @@
 import UpgradeModel
 
 extension NodeEngine {
-    mutating func record(_ record: NodeRecord, _ ready: inout NodeReady) {
+    mutating func record(_ record: NodeJournalRecord, _ ready: inout NodeReady) {
         memory.apply(record)
         ready.journal.append(record)
     }

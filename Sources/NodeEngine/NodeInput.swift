@@ -103,7 +103,7 @@ public struct GateTarget: Hashable, Sendable {
 
 /// Everything that follows from one input. Journal first, then the gate and the work, then report.
 public struct NodeReady: Hashable, Sendable {
-    public var journal: [NodeRecord] = []
+    public var journal: [NodeJournalRecord] = []
     public var gate: GateTarget?
     public var service: Service?
     public var work: NodeWork?

@@ -24,7 +24,7 @@ extension NodeMemory {
     /// - Parameters:
     ///   - now: on the agent's steady clock, which never starts before the journal's last instant.
     ///   - clockWentBack: the wall clock is before the journal's last instant.
-    public func recordAtStart(at now: Instant, clockWentBack: Bool) -> NodeRecord? {
+    public func recordAtStart(at now: Instant, clockWentBack: Bool) -> NodeJournalRecord? {
         guard let directive, directive.lease.onExpiry == .open, gateAtStart != .open else {
             return nil
         }

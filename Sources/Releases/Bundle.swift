@@ -11,7 +11,7 @@ public struct Bundle: Sendable {
     public let warnings: [Diagnostic]
 
     /// Why a directory is no bundle: everything that was found, 100 errors and 100 warnings at most.
-    public struct Refusal: Error, Hashable, Sendable, CustomStringConvertible {
+    public struct NotABundle: Error, Hashable, Sendable, CustomStringConvertible {
         public let findings: [Diagnostic]
 
         public init(findings: [Diagnostic]) { self.findings = findings }
@@ -30,13 +30,13 @@ public struct Bundle: Sendable {
     ///   - assets: the directory, relative to the bundle, of files whose names change with their content.
     ///   - shared: paths that are left out, because each node has its own.
     ///   - progress: called with the number of files read so far, often; must be quick.
-    /// - Throws: ``Refusal``.
+    /// - Throws: ``NotABundle``.
     public static func read(
         directory: String, name: ReleaseName, assets: String? = nil,
-        limits: BundleManifest.Limits = BundleManifest.Limits(),
+        limits: BundleManifest.SizeLimits = BundleManifest.SizeLimits(),
         leavingOut shared: [BundlePath] = [],
         progress: @escaping (Int) -> Void = { _ in }
-    ) throws(Refusal) -> Bundle {
+    ) throws(NotABundle) -> Bundle {
         var top = directory
         while top.count > 1 && top.hasSuffix("/") { top.removeLast() }
         var reader = BundleReader(top: top, limits: limits, shared: Set(shared))
@@ -51,7 +51,7 @@ public struct Bundle: Sendable {
             }
         }
         if !reader.findings.isEmpty {
-            throw Refusal(findings: reader.findings + reader.warnings)
+            throw NotABundle(findings: reader.findings + reader.warnings)
         }
         do throws(ReleaseFailure) {
             let manifest = try BundleManifest(
@@ -61,7 +61,7 @@ public struct Bundle: Sendable {
             return Bundle(manifest: manifest, directory: top, warnings: reader.warnings)
         } catch {
             let finding = Diagnostic(.error, code: "bundle", "\(top): \(error.message)")
-            throw Refusal(findings: [finding] + reader.warnings)
+            throw NotABundle(findings: [finding] + reader.warnings)
         }
     }
 
@@ -71,7 +71,7 @@ public struct Bundle: Sendable {
 
 private struct BundleReader {
     let top: String
-    let limits: BundleManifest.Limits
+    let limits: BundleManifest.SizeLimits
     fileprivate let files = FileSystem()
     private let shared: Set<BundlePath>
     var progress: (Int) -> Void = { _ in }
@@ -81,7 +81,7 @@ private struct BundleReader {
     fileprivate(set) var warnings: [Diagnostic] = []
     fileprivate var hasWarnedOfBytecode = false
 
-    init(top: String, limits: BundleManifest.Limits, shared: Set<BundlePath>) {
+    init(top: String, limits: BundleManifest.SizeLimits, shared: Set<BundlePath>) {
         self.top = top
         self.limits = limits
         self.shared = shared

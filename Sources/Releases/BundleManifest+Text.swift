@@ -34,7 +34,7 @@ extension BundleManifest {
     /// Reads a manifest that may come from anybody.
     ///
     /// - Throws: ``ReleaseFailure/Code/invalidManifest`` with the line and what is wrong with it.
-    public init(parsing bytes: [UInt8], limits: Limits = Limits()) throws(ReleaseFailure) {
+    public init(parsing bytes: [UInt8], limits: SizeLimits = SizeLimits()) throws(ReleaseFailure) {
         guard bytes.count <= limits.encodedSize else {
             throw BundleManifest.refused(
                 "it has \(bytes.count) bytes, the limit is \(limits.encodedSize)")

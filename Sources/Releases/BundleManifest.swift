@@ -36,7 +36,7 @@ public struct BundleManifest: Hashable, Sendable {
     }
 
     /// What a manifest from a stranger may ask for.
-    public struct Limits: Hashable, Sendable {
+    public struct SizeLimits: Hashable, Sendable {
         public var entries: Int
         /// Directories that its files lie in.
         public var directories: Int
@@ -70,7 +70,7 @@ public struct BundleManifest: Hashable, Sendable {
     /// - Throws: ``ReleaseFailure/Code/invalidManifest`` with the first rule that is broken.
     public init(
         name: ReleaseName, entries: [Entry], links: [Link] = [], assets: BundlePath? = nil,
-        limits: Limits = Limits()
+        limits: SizeLimits = SizeLimits()
     ) throws(ReleaseFailure) {
         self.name = name
         self.entries = entries.sorted { $0.path < $1.path }
@@ -105,7 +105,7 @@ public struct BundleManifest: Hashable, Sendable {
         return entries.filter { seen.insert($0.digest).inserted }
     }
 
-    private static func totalSize(of entries: [Entry], _ limits: Limits) throws(ReleaseFailure)
+    private static func totalSize(of entries: [Entry], _ limits: SizeLimits) throws(ReleaseFailure)
         -> Int64
     {
         var total: Int64 = 0
@@ -129,7 +129,7 @@ public struct BundleManifest: Hashable, Sendable {
     ///
     /// The entries are sorted, so that the directories which two neighbours share are looked at once; the others are counted.
     private static func checkPaths(
-        _ entries: [Entry], _ links: [Link], _ limits: Limits
+        _ entries: [Entry], _ links: [Link], _ limits: SizeLimits
     ) throws(ReleaseFailure) {
         let paths = entries.map(\.path) + links.map(\.path)
         let names = Set(paths)

@@ -14,7 +14,7 @@ public actor ReleaseStore {
         public var root: String
         /// The socket of a release's application, with `{release}` for ``UpgradeModel/ReleaseReference/identifier``.
         public var socketTemplate: String
-        public var limits: BundleManifest.Limits
+        public var limits: BundleManifest.SizeLimits
         /// Paths in a release that lead to `shared` beneath the root instead.
         public var shared: [BundlePath]
         /// Bytes that must be left on the disk when everything has been fetched.
@@ -24,7 +24,8 @@ public actor ReleaseStore {
 
         public init(
             root: String, socketTemplate: String = "/run/sluice/app/{release}.sock",
-            limits: BundleManifest.Limits = BundleManifest.Limits(), shared: [BundlePath] = [],
+            limits: BundleManifest.SizeLimits = BundleManifest.SizeLimits(),
+            shared: [BundlePath] = [],
             reservedBytes: Int64 = 64 << 20,
             parallelFetches: Int = 4
         ) {

@@ -156,7 +156,7 @@ public actor SchemaUpgrade {
         return connection
     }
 
-    func cancelled(effect: DatabaseFailure.Effect = .none) -> DatabaseFailure {
+    func cancelled(effect: DatabaseFailure.PossibleEffect = .none) -> DatabaseFailure {
         DatabaseFailure(code: "cancelled", "the task was stopped", effect: effect)
     }
 

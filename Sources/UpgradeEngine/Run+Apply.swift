@@ -154,7 +154,7 @@ extension Run {
 
     private mutating func end(_ ended: DatabaseTaskEnded, at instant: Instant) {
         // What certainly took no effect has ended nothing.
-        if ended.result == .failed, ended.failure?.effect == DatabaseFailure.Effect.none {
+        if ended.result == .failed, ended.failure?.effect == DatabaseFailure.PossibleEffect.none {
             isPastPointOfNoReturn = database.wasPastPointOfNoReturn
         }
         let wasAbandoned = database.isAbandoned

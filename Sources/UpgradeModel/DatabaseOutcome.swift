@@ -34,7 +34,7 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
 
 /// Why a database task failed, and whether anything may have taken effect.
 public struct DatabaseFailure: Error, Hashable, Codable, Sendable {
-    public enum Effect: String, Codable, Sendable {
+    public enum PossibleEffect: String, Codable, Sendable {
         /// Nothing took effect: the transaction was rolled back, or never began.
         case none
         /// Something may have taken effect; probe before anything else.
@@ -47,12 +47,12 @@ public struct DatabaseFailure: Error, Hashable, Codable, Sendable {
     public var message: String
     /// What to do next.
     public var advice: String?
-    public var effect: Effect
+    public var effect: PossibleEffect
     /// All findings, for `preflight`.
     public var findings: [Diagnostic]
 
     public init(
-        code: String, _ message: String, advice: String? = nil, effect: Effect = .none,
+        code: String, _ message: String, advice: String? = nil, effect: PossibleEffect = .none,
         findings: [Diagnostic] = []
     ) {
         self.code = code

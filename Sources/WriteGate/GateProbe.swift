@@ -24,7 +24,7 @@ public struct GateProbe: Hashable, Sendable {
     }
 
     /// What an answer to the probe says.
-    public enum Verdict: Hashable, Sendable {
+    public enum Answer: Hashable, Sendable {
         /// The gate was asked, and a write would be held or refused.
         case closed
         /// The gate was asked, and a write would be let through.
@@ -53,7 +53,7 @@ public struct GateProbe: Hashable, Sendable {
     /// - Parameters:
     ///   - wasAsked: what the gate says: ``WriteGate/wasAsked(about:)``.
     ///   - headers: of the answer, names in lower case.
-    public func verdict(wasAsked: Bool, status: Int, headers: [String: String]) -> Verdict {
+    public func verdict(wasAsked: Bool, status: Int, headers: [String: String]) -> Answer {
         guard wasAsked else { return .notAsked(status: status) }
         let reason = headers["x-sluice-refused"].flatMap(Refusal.Reason.init(rawValue:))
         guard status == 503, headers["x-sluice-proof"] == proof, headers["retry-after"] != nil

@@ -96,9 +96,7 @@ import WriteGate
         #expect(!found.contains { $0.contains("abcdef123456") }, "a secret is never repeated")
     }
 
-    @Test(
-        "what would be unsafe is refused",
-        arguments: [
+    @Test(arguments: [
             ("coordinator: {url: \"http://192.0.2.7:1\", token: env:T}", "would travel in clear"),
             ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "expected http"),
             ("coordinator: {url: \"http://127.evil.example\", token: env:T}", "travel in clear"),
@@ -141,22 +139,20 @@ import WriteGate
             ("node: web-1\nnode: web-2", "is given again"),
             ("node: [", "not valid YAML"),
         ])
-    func refused(text: String, expected: String) {
+    func whatWouldBeUnsafeIsRefused(text: String, expected: String) {
         let read = AgentConfiguration.read(text: text, file: "a")
         #expect(read.configuration == nil)
         #expect(read.findings.contains { $0.description.contains(expected) }, "\(read.findings)")
     }
 
-    @Test(
-        "a file without keys is one finding, which says what it is and what to do",
-        arguments: [
-            ("", "1:1: error: the configuration is empty"),
-            ("# nothing yet\n\n", "1:1: error: the configuration is empty"),
-            ("null\n", "1:1: error: expected the keys of a configuration, not nothing"),
-            ("just some words\n", "1:1: error: expected the keys of a configuration, not `just"),
-            ("\n- a\n- b\n", "2:1: error: expected the keys of a configuration, not a list"),
-        ])
-    func noKeys(text: String, expected: String) {
+    @Test(arguments: [
+        ("", "1:1: error: the configuration is empty"),
+        ("# nothing yet\n\n", "1:1: error: the configuration is empty"),
+        ("null\n", "1:1: error: expected the keys of a configuration, not nothing"),
+        ("just some words\n", "1:1: error: expected the keys of a configuration, not `just"),
+        ("\n- a\n- b\n", "2:1: error: expected the keys of a configuration, not a list"),
+    ])
+    func aFileWithoutKeysIsOneFindingWhichSaysWhatItIsAndWhatToDo(text: String, expected: String) {
         let found = findings(text)
         #expect(found.count == 1)
         #expect(found.first?.contains("agent.yaml:\(expected)") == true, "\(found)")

@@ -4,7 +4,7 @@ import ControlAPI
 import Testing
 import UpgradeModel
 
-@Suite("A path") struct PathTests {
+@Suite struct PathTests {
     @Test
     func aPathIsTheSameForEverybody() {
         let digest = Digest(bytes: Array(repeating: 0xAB, count: 32))

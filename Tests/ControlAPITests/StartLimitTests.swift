@@ -5,7 +5,7 @@ import Foundation
 import Testing
 import UpgradeModel
 
-@Suite("The limit of a start") struct StartLimitTests {
+@Suite struct StartLimitTests {
     @Test
     func aStartHasRoomForTheLargestPlanAndTheMostMigrationsEscaped() throws {
         let share = Limits.migrationBytes / Limits.migrations

@@ -12,7 +12,7 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("Access") struct AccessTests {
+@Suite struct AccessTests {
     private static let blob = Digest.sha256(of: "blob")
 
     private static let forNodes: [(HTTPMethod, String)] = [
@@ -28,8 +28,8 @@ import UpgradeModel
         (.get, Path.blob(blob)), (.head, Path.blob(blob)),
     ]
 
-    @Test("nobody gets anywhere without a token that is known, and every refusal says what to do")
-    func withoutAToken() async throws {
+    @Test
+    func nobodyGetsAnywhereWithoutATokenThatIsKnownAndEveryRefusalSaysWhatToDo() async throws {
         try await RunningServer.run { server in
             for (method, path) in Self.forNodes + Self.forOperators + Self.forBoth {
                 for sender in [RunningServer.Sender.nobody, .stranger] {
@@ -47,8 +47,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a node may not what operators may, and an operator may not what nodes may")
-    func wrongKind() async throws {
+    @Test
+    func aNodeMayNotWhatOperatorsMayAndAnOperatorMayNotWhatNodesMay() async throws {
         try await RunningServer.run { server in
             for (method, path) in Self.forOperators {
                 let answer = try await server.send(method, path, as: .node)
@@ -68,8 +68,8 @@ import UpgradeModel
         }
     }
 
-    @Test("what is not listed does not exist")
-    func unlisted() async throws {
+    @Test
+    func whatIsNotListedDoesNotExist() async throws {
         try await RunningServer.run { server in
             let paths = [
                 "/", "/v1", "/v1/", "/v1/nodes/", "/v1/node", "/v1/runs/", "/v1/runs/..",
@@ -88,8 +88,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a revoked token is refused within a second or two")
-    func revoked() async throws {
+    @Test
+    func aRevokedTokenIsRefusedWithinASecondOrTwo() async throws {
         try await RunningServer.run { server in
             #expect(try await server.send(.get, Path.directive, as: .node).status == 204)
             try await server.store.revokeTokens(of: .node(NodeName(unchecked: "web1")))
@@ -103,10 +103,8 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "the tokens are read once while the registry is as it was, however many strangers ask, and again when it has changed"
-    )
-    func remembered() async throws {
+    @Test
+    func tokensAreReadAgainOnlyWhenTheRegistryHasChanged() async throws {
         let registry = CountingRegistry()
         let authenticator = Authenticator(registry: registry, interval: .zero)
         let token = Token()
@@ -126,8 +124,8 @@ import UpgradeModel
         await #expect(throws: APIError.self) { try await authenticator.identity(of: token) }
     }
 
-    @Test("health needs no token and tells why it is not well")
-    func health() async throws {
+    @Test
+    func healthNeedsNoTokenAndTellsWhyItIsNotWell() async throws {
         try await RunningServer.run { server in
             let well = try await server.send(.get, Path.health, as: .nobody)
             #expect(well.status == 200)
@@ -140,8 +138,8 @@ import UpgradeModel
         }
     }
 
-    @Test("metrics are for this machine without a token")
-    func metrics() async throws {
+    @Test
+    func metricsAreForThisMachineWithoutAToken() async throws {
         try await RunningServer.run { server in
             let handler = server.metrics.makeCounter(label: "sluice_test_total", dimensions: [])
             handler.increment(by: 3)
@@ -151,16 +149,16 @@ import UpgradeModel
         }
     }
 
-    @Test("metrics beyond this machine are for operators only")
-    func metricsAudience() throws {
+    @Test
+    func metricsBeyondThisMachineAreForOperatorsOnly() throws {
         try Route.Audience.loopbackOrOperators.admit(.operator(OperatorName(unchecked: "ada")))
         #expect(throws: APIError.self) {
             try Route.Audience.loopbackOrOperators.admit(.node(NodeName(unchecked: "web1")))
         }
     }
 
-    @Test("another protocol is refused")
-    func otherProtocol() async throws {
+    @Test
+    func anotherProtocolIsRefused() async throws {
         try await RunningServer.run { server in
             let headers = [HTTPHeader("Sluice-Protocol", "2")]
             let answer = try await server.send(.get, Path.nodes, as: .person, headers: headers)

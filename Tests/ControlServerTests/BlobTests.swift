@@ -10,11 +10,11 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("Blobs over HTTP") struct BlobTests {
+@Suite struct BlobTests {
     private let bytes = (0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 13) }
 
-    @Test("come back as they were sent, whole, by range and by size")
-    func comeBack() async throws {
+    @Test
+    func comeBackAsTheyWereSentWholeByRangeAndBySize() async throws {
         let bytes = bytes
         try await RunningServer.run { server in
             let path = Path.blob(.sha256(of: bytes))
@@ -43,8 +43,8 @@ import UpgradeModel
         }
     }
 
-    @Test("travel many at once, both ways")
-    func packs() async throws {
+    @Test
+    func travelManyAtOnceBothWays() async throws {
         let contents = (0..<300).map { Array("file \($0)".utf8) } + [[]]
         let digests = contents.map { Digest.sha256(of: $0) }
         let list = HTTPBody.bytes(BlobPack.list(digests))
@@ -69,8 +69,8 @@ import UpgradeModel
         }
     }
 
-    @Test("in packs are refused with other bytes, cut off, too large, and from nodes")
-    func refusedPacks() async throws {
+    @Test
+    func inPacksAreRefusedWithOtherBytesCutOffTooLargeAndFromNodes() async throws {
         let digest = Digest.sha256(of: "a")
         let large = bytes
         try await RunningServer.run { server in
@@ -102,8 +102,8 @@ import UpgradeModel
         }
     }
 
-    @Test("with another digest than they say are refused, and nothing is kept")
-    func otherDigest() async throws {
+    @Test
+    func withAnotherDigestThanTheySayAreRefusedAndNothingIsKept() async throws {
         let bytes = bytes
         try await RunningServer.run { server in
             let digest = Digest.sha256(of: "something else")
@@ -118,7 +118,6 @@ import UpgradeModel
     }
 
     @Test(
-        "ranges are read as RFC 9110 has them",
         arguments: [
             (nil, ByteRange.whole), ("bytes=0-", .part(0..<100)), ("bytes=0-0", .part(0..<1)),
             ("bytes=10-19", .part(10..<20)), ("bytes=90-200", .part(90..<100)),
@@ -129,7 +128,7 @@ import UpgradeModel
             ("bytes=", .whole),
             ("bytes=a-b", .whole), ("bytes=99999999999999999999-", .whole), ("bytes=-", .whole),
         ] as [(String?, ByteRange)])
-    func ranges(_ header: String?, _ expected: ByteRange) {
+    func rangesAreReadAsRFC9110HasThem(_ header: String?, _ expected: ByteRange) {
         #expect(ByteRange(header: header, size: 100) == expected)
     }
 }

@@ -10,40 +10,36 @@ import Testing
 
 @testable import ControlServer
 
-@Suite("Listening") struct ListeningTests {
-    @Test(
-        "beyond this machine needs TLS, or a person's word",
-        arguments: [
-            ("127.0.0.1:9740", true), ("127.8.9.10:1", true), ("localhost:9740", true),
-            ("[::1]:9740", true),
-            ("0.0.0.0:9740", false), ("10.0.0.1:9740", false), ("[::]:9740", false),
-            ("example.org:80", false),
-            ("127.0.0.1.example.org:80", false),
-        ])
-    func beyondThisMachine(_ text: String, _ isAllowed: Bool) throws {
+@Suite struct ListeningTests {
+    @Test(arguments: [
+        ("127.0.0.1:9740", true), ("127.8.9.10:1", true), ("localhost:9740", true),
+        ("[::1]:9740", true),
+        ("0.0.0.0:9740", false), ("10.0.0.1:9740", false), ("[::]:9740", false),
+        ("example.org:80", false),
+        ("127.0.0.1.example.org:80", false),
+    ])
+    func beyondThisMachineNeedsTLSOrAPersonsWord(_ text: String, _ isAllowed: Bool) throws {
         let listen = try #require(ListenAddress(argument: text))
         let plain = ControlServer.Configuration(listen: listen)
         if isAllowed {
             try plain.check()
         } else {
-            let refusal = #expect(throws: ControlServer.Refusal.self) { try plain.check() }
+            let refusal = #expect(throws: ControlServer.CannotStart.self) { try plain.check() }
             #expect(refusal?.description.contains("--insecure") == true)
         }
         try ControlServer.Configuration(listen: listen, isInsecureAllowed: true).check()
         try ControlServer.Configuration(listen: listen, tls: ("a", "b")).check()
     }
 
-    @Test(
-        "needs a host and a port",
-        arguments: [
-            "", ":", "9740", "127.0.0.1", "127.0.0.1:", ":9740", "a:65536", "a:-1", "a/b:1",
-        ])
-    func needsHostAndPort(_ text: String) {
+    @Test(arguments: [
+        "", ":", "9740", "127.0.0.1", "127.0.0.1:", ":9740", "a:65536", "a:-1", "a/b:1",
+    ])
+    func needsAHostAndAPort(_ text: String) {
         #expect(ListenAddress(argument: text) == nil)
     }
 
-    @Test("with a certificate speaks TLS, and nothing else")
-    func speaksTLS() async throws {
+    @Test
+    func withACertificateSpeaksTLSAndNothingElse() async throws {
         let certificate = try Certificate()
         try await RunningServer.run(tls: certificate.files) { server in
             let answer = try await server.send(.get, Path.health, as: .nobody)
@@ -55,13 +51,13 @@ import Testing
         }
     }
 
-    @Test("with a certificate that cannot be read is refused")
-    func refusesMissingCertificate() throws {
+    @Test
+    func withACertificateThatCannotBeReadIsRefused() throws {
         let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
         let configuration = ControlServer.Configuration(
             listen: listen, tls: ("/nowhere/a.pem", "/nowhere/b.pem"))
         let running = RunningServer()
-        let refusal = #expect(throws: ControlServer.Refusal.self) {
+        let refusal = #expect(throws: ControlServer.CannotStart.self) {
             _ = try ControlServer(
                 configuration, control: running.control, registry: running.store,
                 blobs: running.blobs,

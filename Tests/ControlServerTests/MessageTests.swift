@@ -8,9 +8,9 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("Messages") struct MessageTests {
-    @Test("a poll carries what the node has, and is answered with a directive or with nothing")
-    func poll() async throws {
+@Suite struct MessageTests {
+    @Test
+    func aPollCarriesWhatTheNodeHasAndIsAnsweredWithADirectiveOrWithNothing() async throws {
         try await RunningServer.run { server in
             let query = DirectiveQuery(epoch: Epoch(rawValue: 3), revision: 17, wait: .seconds(5))
             let path = "\(Path.directive)?\(query.text)"
@@ -27,10 +27,8 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "a poll whose query is no number is refused",
-        arguments: ["epoch=x", "revision=-1", "wait=1e9", "epoch="])
-    func wrongQuery(_ query: String) async throws {
+    @Test(arguments: ["epoch=x", "revision=-1", "wait=1e9", "epoch="])
+    func aPollWhoseQueryIsNoNumberIsRefused(_ query: String) async throws {
         try await RunningServer.run { server in
             let answer = try await server.send(.get, "\(Path.directive)?\(query)", as: .node)
             #expect(answer.status == 400)
@@ -38,8 +36,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a status is its sender's, whatever it says")
-    func status() async throws {
+    @Test
+    func aStatusIsItsSenderSWhateverItSays() async throws {
         try await RunningServer.run { server in
             let answer = try await server.send(
                 .post, Path.status, as: .node, body: try json(someStatus()))
@@ -51,8 +49,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a body that is too large is refused before it is read, and while it is read")
-    func tooLarge() async throws {
+    @Test
+    func aBodyThatIsTooLargeIsRefusedBeforeItIsReadAndWhileItIsRead() async throws {
         try await RunningServer.run { server in
             var status = someStatus()
             status.boot = String(repeating: "x", count: Limits.status)
@@ -65,8 +63,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a body that is not what it should be is refused with its place and without its text")
-    func malformed() async throws {
+    @Test
+    func aBodyThatIsNotWhatItShouldBeIsRefusedWithItsPlaceAndWithoutItsText() async throws {
         try await RunningServer.run { server in
             let body = HTTPBody.bytes(Array(#"{"request":"r","verb":"hunter2-secret"}"#.utf8))
             let answer = try await server.send(
@@ -81,8 +79,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a run is started and asked by the operator whose token it is")
-    func start() async throws {
+    @Test
+    func aRunIsStartedAndAskedByTheOperatorWhoseTokenItIs() async throws {
         try await RunningServer.run { server in
             let start = StartRun(
                 request: "r1", plan: "fleet: web", planFile: "plan.yaml",
@@ -99,8 +97,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a refused plan comes back with its diagnostics")
-    func refusedPlan() async throws {
+    @Test
+    func aRefusedPlanComesBackWithItsDiagnostics() async throws {
         try await RunningServer.run { server in
             let start = StartRun(
                 request: "r1", plan: "", planFile: "wrong.yaml",
@@ -111,8 +109,8 @@ import UpgradeModel
         }
     }
 
-    @Test("a run that is not there is not found")
-    func noSuchRun() async throws {
+    @Test
+    func aRunThatIsNotThereIsNotFound() async throws {
         try await RunningServer.run { server in
             let path = Path.run(RunIdentifier(unchecked: "other"))
             let answer = try await server.send(.get, path, as: .person)

@@ -7,9 +7,9 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("Metrics") struct PrometheusTests {
-    @Test("are written as Prometheus reads them, sorted")
-    func text() {
+@Suite struct PrometheusTests {
+    @Test
+    func areWrittenAsPrometheusReadsThemSorted() {
         let metrics = PrometheusMetrics()
         let b = metrics.makeCounter(label: "b_total", dimensions: [("route", "x")])
         b.increment(by: 2)
@@ -27,8 +27,8 @@ import UpgradeModel
                 """)
     }
 
-    @Test("count a duration in every bucket that it fits")
-    func histogram() {
+    @Test
+    func countADurationInEveryBucketThatItFits() {
         let metrics = PrometheusMetrics()
         let timer = metrics.makeTimer(label: "t", dimensions: [])
         timer.recordNanoseconds(2_000_000)
@@ -42,8 +42,8 @@ import UpgradeModel
         #expect(lines.contains("t_count 2"))
     }
 
-    @Test("have a limit of series")
-    func limit() {
+    @Test
+    func haveALimitOfSeries() {
         let metrics = PrometheusMetrics()
         for number in 0..<3000 {
             metrics.makeCounter(label: "c", dimensions: [("n", "\(number)")]).increment(by: 1)
@@ -52,19 +52,17 @@ import UpgradeModel
     }
 }
 
-@Suite("A token") struct TokenTests {
-    @Test("is new each time, has its shape, and reads back")
-    func shape() {
+@Suite struct TokenTests {
+    @Test
+    func isNewEachTimeHasItsShapeAndReadsBack() {
         let tokens = (0..<100).map { _ in Token() }
         #expect(Set(tokens.map(\.text)).count == 100)
         #expect(tokens.allSatisfy { $0.text.hasPrefix("sluice-") && $0.text.utf8.count == 71 })
         #expect(tokens.allSatisfy { Token(text: $0.text)?.hash == $0.hash })
     }
 
-    @Test(
-        "of another shape is none",
-        arguments: ["", "sluice-", "x", "sluice-\(String(repeating: "G", count: 64))"])
-    func otherShape(_ text: String) {
+    @Test(arguments: ["", "sluice-", "x", "sluice-\(String(repeating: "G", count: 64))"])
+    func ofAnotherShapeIsNone(_ text: String) {
         #expect(Token(text: text) == nil)
     }
 }

@@ -13,17 +13,15 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("A connection") struct PatienceTests {
+@Suite struct PatienceTests {
     private static var short: Patience {
         var patience = Patience()
         patience.interval = .milliseconds(20)
         return patience
     }
 
-    @Test(
-        "of a stranger who says nothing, or says it byte by byte, ends",
-        arguments: ["", "GET /hea"])
-    func silentStranger(_ beginning: String) async throws {
+    @Test(arguments: ["", "GET /hea"])
+    func ofAStrangerWhoSaysNothingOrSaysItByteByByteEnds(_ beginning: String) async throws {
         var patience = Self.short
         patience.stranger = .milliseconds(100)
         try await RunningServer.run(patience: patience) { server in
@@ -33,8 +31,8 @@ import UpgradeModel
         }
     }
 
-    @Test("with a token ends when a body trickles in")
-    func trickle() async throws {
+    @Test
+    func withATokenEndsWhenABodyTricklesIn() async throws {
         var patience = Self.short
         patience.body = .milliseconds(100)
         try await RunningServer.run(patience: patience) { server in
@@ -48,8 +46,8 @@ import UpgradeModel
         }
     }
 
-    @Test("with a token ends when its answer is not taken")
-    func unread() async throws {
+    @Test
+    func withATokenEndsWhenItsAnswerIsNotTaken() async throws {
         var patience = Self.short
         patience.answer = .milliseconds(200)
         patience.bytesPerSecond = 1 << 30
@@ -76,8 +74,8 @@ import UpgradeModel
         }
     }
 
-    @Test("answers nothing behind an answer that ends it")
-    func nothingBehindTheEnd() async throws {
+    @Test
+    func answersNothingBehindAnAnswerThatEndsIt() async throws {
         try await RunningServer.run { server in
             let connection = try RawConnection(server.origin)
             let body = "{}"
@@ -90,8 +88,8 @@ import UpgradeModel
         }
     }
 
-    @Test("answers pipelined requests one after the other, all of them")
-    func pipelined() async throws {
+    @Test
+    func answersPipelinedRequestsOneAfterTheOtherAllOfThem() async throws {
         var patience = Self.short
         patience.stranger = .milliseconds(300)
         try await RunningServer.run(patience: patience) { server in
@@ -103,10 +101,8 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "that nobody needs ends when every place is taken, a stranger's first, and never one in use"
-    )
-    func leastNeeded() {
+    @Test
+    func thatNobodyNeedsEndsWhenEveryPlaceIsTakenAStrangersFirstAndNeverOneInUse() {
         let places = Places(limit: 4)
         places.connections.know(places.open(0))
         places.connections.setBusy(true, places.open(1), at: places.began + .seconds(1))
@@ -121,10 +117,8 @@ import UpgradeModel
         #expect(places.closed == [2, 3, 0])
     }
 
-    @Test(
-        "that is answered ends when every place was taken by one in use, so that the next is let in"
-    )
-    func placeAfterAllWereInUse() {
+    @Test
+    func thatIsAnsweredEndsWhenEveryPlaceWasTakenByOneInUseSoThatTheNextIsLetIn() {
         let places = Places(limit: 3)
         let channels = (0..<3).map { second in
             let channel = places.open(second)
@@ -142,8 +136,8 @@ import UpgradeModel
         #expect(places.closed == [1])
     }
 
-    @Test("of a stranger beyond an eighth of all ends, once it has had a second")
-    func manyStrangers() {
+    @Test
+    func ofAStrangerBeyondAnEighthOfAllEndsOnceItHasHadASecond() {
         let places = Places(limit: 1000)
         for _ in 0..<200 { _ = places.open(0) }
         #expect(places.closed.isEmpty)

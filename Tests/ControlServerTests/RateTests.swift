@@ -8,9 +8,9 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("Asking without end") struct RateTests {
-    @Test("is refused once what one may ask at once is spent, and only for whoever asks so often")
-    func spends() throws {
+@Suite struct RateTests {
+    @Test
+    func isRefusedOnceWhatOneMayAskAtOnceIsSpentAndOnlyForWhoeverAsksSoOften() throws {
         let rate = RequestRate(burst: 3, perSecond: 2)
         let ada = Identity.operator(OperatorName(unchecked: "ada"))
         let bob = Identity.operator(OperatorName(unchecked: "bob"))
@@ -23,8 +23,8 @@ import UpgradeModel
         #expect(throws: APIError.self) { try rate.spend(ada, at: began + .milliseconds(600)) }
     }
 
-    @Test("has a status of its own for every reason there is", arguments: APIError.Code.allCases)
-    func statuses(_ code: APIError.Code) {
+    @Test(arguments: APIError.Code.allCases)
+    func hasAStatusOfItsOwnForEveryReasonThereIs(_ code: APIError.Code) {
         #expect(APIError(code, message: "").status != .internalServerError)
     }
 }

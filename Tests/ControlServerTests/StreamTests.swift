@@ -10,16 +10,16 @@ import UpgradeModel
 
 @testable import ControlServer
 
-@Suite("An event stream") struct StreamTests {
-    @Test(
-        "shows a fleet within a second as long as a view takes less than a tenth of one, and then takes a tenth of a core",
-        arguments: [(0, 100), (1, 100), (11, 100), (50, 450), (100, 800), (400, 800), (1000, 2000)])
-    func pause(_ cost: Int, _ pause: Int) {
+@Suite struct StreamTests {
+    @Test(arguments: [
+        (0, 100), (1, 100), (11, 100), (50, 450), (100, 800), (400, 800), (1000, 2000),
+    ])
+    func aViewIsShownEverySecondAndTakesATenthOfACoreAtMost(_ cost: Int, _ pause: Int) {
         #expect(EventStream.pause(after: .milliseconds(cost)) == .milliseconds(pause))
     }
 
-    @Test("tells every event once, in order, and ends with the run")
-    func tellsAll() async throws {
+    @Test
+    func tellsEveryEventOnceInOrderAndEndsWithTheRun() async throws {
         try await RunningServer.run { server in
             server.control.add(.paused(mark("one")))
             server.control.add(.resumed(mark("two")))
@@ -44,8 +44,8 @@ import UpgradeModel
         }
     }
 
-    @Test("tells events at once although a view is not due")
-    func factsFirst() async throws {
+    @Test
+    func tellsEventsAtOnceAlthoughAViewIsNotDue() async throws {
         try await RunningServer.run { server in
             // Each view takes half a second, so the next one is due a second later.
             server.control.state.withLock { $0.viewCost = .milliseconds(500) }
@@ -63,8 +63,8 @@ import UpgradeModel
         }
     }
 
-    @Test("goes on after the event that the client has")
-    func goesOn() async throws {
+    @Test
+    func goesOnAfterTheEventThatTheClientHas() async throws {
         try await RunningServer.run { server in
             for word in ["one", "two", "three"] { server.control.add(.paused(mark(word))) }
             server.control.add(.resumed(mark("four")), ending: true)
@@ -77,8 +77,8 @@ import UpgradeModel
         }
     }
 
-    @Test("ends when the coordinator ends")
-    func endsWithTheCoordinator() async throws {
+    @Test
+    func endsWhenTheCoordinatorEnds() async throws {
         try await RunningServer.run { server in
             let text = try await receive(server, Path.stream(someRun)) { soFar in
                 if soFar.contains("event: view") { server.control.finishStreams() }
@@ -87,8 +87,8 @@ import UpgradeModel
         }
     }
 
-    @Test("keeps a text with line ends in one line of data")
-    func lineEnds() async throws {
+    @Test
+    func keepsATextWithLineEndsInOneLineOfData() async throws {
         try await RunningServer.run { server in
             server.control.add(.paused(mark("a\nb\r\nevent: view\n\n")), ending: true)
             let events = parse(try await receive(server, Path.stream(someRun)))

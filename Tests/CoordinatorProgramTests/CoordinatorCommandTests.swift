@@ -10,11 +10,9 @@ import UpgradeModel
 
 @testable import CoordinatorProgram
 
-@Suite("The coordinator's command") struct CoordinatorCommandTests {
-    @Test(
-        "that fails says where, and what to do",
-        arguments: [(EADDRINUSE, "taken"), (EADDRNOTAVAIL, "no address"), (EACCES, "may not")])
-    func whyItFails(_ number: Int32, _ words: String) throws {
+@Suite struct CoordinatorCommandTests {
+    @Test(arguments: [(EADDRINUSE, "taken"), (EADDRNOTAVAIL, "no address"), (EACCES, "may not")])
+    func thatFailsSaysWhereAndWhatToDo(_ number: Int32, _ words: String) throws {
         let command = try CoordinatorCommand.parse(["--listen", "127.0.0.1:80"])
         let reason = try #require(command.reason(notListening: number))
         #expect(reason.contains("127.0.0.1:80"))
@@ -22,16 +20,16 @@ import UpgradeModel
         #expect(reason.contains("--listen"))
     }
 
-    @Test("a certificate without its key is refused")
-    func certificateWithoutKey() {
+    @Test
+    func aCertificateWithoutItsKeyIsRefused() {
         #expect(throws: (any Error).self) {
             try CoordinatorCommand.parse(["--tls-certificate", "a.pem"])
         }
         #expect(throws: Never.self) { try CoordinatorCommand.parse([]) }
     }
 
-    @Test("refuses a key, or a journal, that others may read, and says how to mend it")
-    func secrets() throws {
+    @Test
+    func refusesAKeyOrAJournalThatOthersMayReadAndSaysHowToMendIt() throws {
         let directory = try TemporaryDirectory()
         let key = "\(directory.path)/key.pem"
         let data = try DataOption.parse(["--data", directory.path])
@@ -50,8 +48,8 @@ import UpgradeModel
         #expect(throws: ExitCode(3)) { try data.requireSecrecy(nil) }
     }
 
-    @Test("begins a journal of its own where others may enter, and the coordinator takes it")
-    func begunBesideOthers() async throws {
+    @Test
+    func beginsAJournalOfItsOwnWhereOthersMayEnterAndTheCoordinatorTakesIt() async throws {
         let directory = try TemporaryDirectory()
         try #require(chmod(directory.path, 0o755) == 0)
         let data = try DataOption.parse(["--data", directory.path])
@@ -59,16 +57,16 @@ import UpgradeModel
         try data.requireSecrecy(nil)
     }
 
-    @Test("keeps descriptors for the store, and refuses to start with too few")
-    func descriptors() throws {
+    @Test
+    func keepsDescriptorsForTheStoreAndRefusesToStartWithTooFew() throws {
         #expect(try connectionLimit(files: 1024) == 896)
         #expect(try connectionLimit(files: 1_000_000) == 32_768)
         #expect(throws: ExitCode(3)) { try connectionLimit(files: 200) }
         #expect(raiseLimitOfOpenFiles() > 200)
     }
 
-    @Test("examines the journal beside a leader, and finds an edited event")
-    func verifies() async throws {
+    @Test
+    func examinesTheJournalBesideALeaderAndFindsAnEditedEvent() async throws {
         let directory = try TemporaryDirectory()
         let verify = try JournalCommand.Verify.parse(["--data", directory.path])
         await #expect(throws: ExitCode(3)) { try await verify.run() }

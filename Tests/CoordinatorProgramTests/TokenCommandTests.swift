@@ -10,9 +10,9 @@ import UpgradeModel
 
 @testable import CoordinatorProgram
 
-@Suite("The command for tokens") struct TokenCommandTests {
-    @Test("begins a store only where --data says so")
-    func beginsAStore() throws {
+@Suite struct TokenCommandTests {
+    @Test
+    func beginsAStoreOnlyWhereDataSaysSo() throws {
         let usual = try DataOption.parse([])
         #expect(throws: ExitCode(3)) { try usual.begins { _ in false } }
         #expect(try !usual.begins { $0 == "/var/lib/sluice" })
@@ -21,22 +21,22 @@ import UpgradeModel
         #expect(try !given.begins { $0 == "/srv/sluice" })
     }
 
-    @Test(
-        "has examples, as its subcommands and the coordinator's have",
-        arguments: [
-            ("token create", TokenCommand.configuration),
-            ("token create", TokenCommand.Create.configuration),
-            ("token revoke", TokenCommand.Revoke.configuration),
-            ("coordinator", CoordinatorCommand.configuration),
-            ("journal verify", JournalCommand.configuration),
-            ("journal verify", JournalCommand.Verify.configuration),
-        ])
-    func hasExamples(_ command: String, _ configuration: CommandConfiguration) {
+    @Test(arguments: [
+        ("token create", TokenCommand.configuration),
+        ("token create", TokenCommand.Create.configuration),
+        ("token revoke", TokenCommand.Revoke.configuration),
+        ("coordinator", CoordinatorCommand.configuration),
+        ("journal verify", JournalCommand.configuration),
+        ("journal verify", JournalCommand.Verify.configuration),
+    ])
+    func hasExamplesAsItsSubcommandsAndTheCoordinatorsHave(
+        _ command: String, _ configuration: CommandConfiguration
+    ) {
         #expect(configuration.discussion.contains("EXAMPLES\n  sluice \(command)"))
     }
 
-    @Test("makes the tokens of a list of nodes at once, each with its labels, or none")
-    func makesMany() async throws {
+    @Test
+    func makesTheTokensOfAListOfNodesAtOnceEachWithItsLabelsOrNone() async throws {
         let directory = try TemporaryDirectory()
         let list = "\(directory.path)/nodes.txt"
         let lines = (1...2000).map { "web-\($0) site=s\($0 % 2)" }
@@ -59,8 +59,8 @@ import UpgradeModel
         await store.close()
     }
 
-    @Test("revokes nobody with a complaint, and begins no store for it")
-    func revokesNobody() async throws {
+    @Test
+    func revokesNobodyWithAComplaintAndBeginsNoStoreForIt() async throws {
         let directory = FileManager.default.temporaryDirectory
             .appending(path: "sluice-token-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: directory) }
@@ -76,9 +76,9 @@ import UpgradeModel
     }
 }
 
-@Suite("An identity") struct IdentityTests {
-    @Test("is looked for where there is a list of its kind")
-    func advice() {
+@Suite struct IdentityTests {
+    @Test
+    func isLookedForWhereThereIsAListOfItsKind() {
         #expect(Identity.node(NodeName(unchecked: "web1")).advice.contains("sluice nodes"))
         #expect(!Identity.operator(OperatorName(unchecked: "ada")).advice.contains("sluice nodes"))
     }

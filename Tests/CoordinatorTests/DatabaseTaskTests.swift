@@ -10,9 +10,9 @@ import UpgradeModel
 
 @testable import Coordinator
 
-@Suite("A coordinator's database task") struct DatabaseTaskTests {
-    @Test("stops a database task that is not wanted any more")
-    func stopsATask() async throws {
+@Suite struct DatabaseTaskTests {
+    @Test
+    func stopsADatabaseTaskThatIsNotWantedAnyMore() async throws {
         let world = try await World()
         world.worker.hang(.migrate)
         let view = try await world.rollBack { $0.database == "migrate the schema" }
@@ -20,10 +20,8 @@ import UpgradeModel
         #expect(world.worker.kinds.contains(.revertMigrate))
     }
 
-    @Test(
-        "goes back although a task does not end when it is told to; its session is closed and asked no more"
-    )
-    func givesUpASession() async throws {
+    @Test
+    func aTaskThatDoesNotEndWhenToldToLosesItsSessionAndTheRunGoesBack() async throws {
         var world = try await World()
         let deaf = FakeDatabaseWorker()
         deaf.hang(.migrate)
@@ -37,8 +35,8 @@ import UpgradeModel
         #expect(world.worker.isClosed)
     }
 
-    @Test("has not begun a task that was cancelled before its session was there")
-    func earlyCancel() async throws {
+    @Test
+    func hasNotBegunATaskThatWasCancelledBeforeItsSessionWasThere() async throws {
         var world = try await World()
         // A worker is made when the migrations have been read.
         let blobs = GatedBlobs(world.blobs, gated: .sha256(of: "SELECT 1;"))
@@ -52,8 +50,8 @@ import UpgradeModel
         #expect(world.worker.tasks.isEmpty)
     }
 
-    @Test("tells no task to end that follows the one that was meant")
-    func lateCancel() async throws {
+    @Test
+    func tellsNoTaskToEndThatFollowsTheOneThatWasMeant() async throws {
         let world = try await World()
         world.worker.hang(.migrate)
         world.worker.hang(.revertMigrate)
@@ -73,8 +71,8 @@ import UpgradeModel
         #expect(world.worker.tasks.filter { $0.kind == .revertMigrate }.map(\.attempt) == [1])
     }
 
-    @Test("begins the task that is wanted when another ends whose end was known already")
-    func looksAgain() async throws {
+    @Test
+    func beginsTheTaskThatIsWantedWhenAnotherEndsWhoseEndWasKnownAlready() async throws {
         let world = try await World()
         world.worker.hang(.migrate)
         let view = try await world.withCoordinator { coordinator in
@@ -94,8 +92,8 @@ import UpgradeModel
         #expect(world.worker.kinds.contains(.revertMigrate))
     }
 
-    @Test("goes back when a task is wanted and no longer wanted within one turn")
-    func turnsBackInTheTurnThatWantsATask() async throws {
+    @Test
+    func goesBackWhenATaskIsWantedAndNoLongerWantedWithinOneTurn() async throws {
         var world = try await World()
         let journal = GatedJournal(world.store)
         world.journal = journal

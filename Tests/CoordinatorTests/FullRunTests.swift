@@ -9,9 +9,9 @@ import Testing
 import UpgradeEngine
 import UpgradeModel
 
-@Suite("A coordinator") struct FullRunTests {
-    @Test("takes a fleet through every phase to the new release")
-    func takesAFleetThrough() async throws {
+@Suite struct FullRunTests {
+    @Test
+    func takesAFleetThroughEveryPhaseToTheNewRelease() async throws {
         let world = try await World()
         let (view, journal, nodes) = try await world.withCoordinator { coordinator in
             let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
@@ -33,8 +33,8 @@ import UpgradeModel
         #expect(view.windowOpened != nil && view.windowClosed != nil)
     }
 
-    @Test("goes back when the migration fails, and says so")
-    func goesBack() async throws {
+    @Test
+    func goesBackWhenTheMigrationFailsAndSaysSo() async throws {
         let world = try await World()
         world.worker.fail(.migrate)
         let (view, nodes) = try await world.withCoordinator { coordinator in
@@ -49,8 +49,8 @@ import UpgradeModel
         #expect(nodes.allSatisfy { $0.status?.gate.writes == .open })
     }
 
-    @Test("lets the database's session go when the run has ended")
-    func closesTheSession() async throws {
+    @Test
+    func letsTheDatabasesSessionGoWhenTheRunHasEnded() async throws {
         let world = try await World()
         try await world.withCoordinator { coordinator in
             let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
@@ -59,8 +59,8 @@ import UpgradeModel
         #expect(world.worker.isClosed)
     }
 
-    @Test("gives up on a node that does not answer when its time is over")
-    func timeIsOver() async throws {
+    @Test
+    func givesUpOnANodeThatDoesNotAnswerWhenItsTimeIsOver() async throws {
         let world = try await World()
         let plan = World.plan(more: "deadlines: {preflight: 1s}")
         let view = try await world.withCoordinator(agents: Array(nodeNames.prefix(2))) {
@@ -73,8 +73,8 @@ import UpgradeModel
         #expect(view.reason?.contains("web3") == true)
     }
 
-    @Test("waits for an approval, and goes on with it")
-    func waitsForApproval() async throws {
+    @Test
+    func waitsForAnApprovalAndGoesOnWithIt() async throws {
         let world = try await World()
         let plan = World.plan(more: "approvals: [read-only]")
         let view = try await world.withCoordinator { coordinator in
@@ -92,8 +92,8 @@ import UpgradeModel
         #expect(view.summary.state == .done)
     }
 
-    @Test("tells one who watches every event once, in order")
-    func tellsEveryEvent() async throws {
+    @Test
+    func tellsOneWhoWatchesEveryEventOnceInOrder() async throws {
         let world = try await World()
         let (versions, last) = try await world.withCoordinator { coordinator in
             let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
@@ -108,8 +108,8 @@ import UpgradeModel
         #expect(versions == Array(1...max(1, last)))
     }
 
-    @Test("lists ended runs after a second one of the same fleet")
-    func listsOldRuns() async throws {
+    @Test
+    func listsEndedRunsAfterASecondOneOfTheSameFleet() async throws {
         let world = try await World()
         try await world.withCoordinator { coordinator in
             let first = try await coordinator.start(world.startRequest("one"), by: ada).summary.run

@@ -15,9 +15,9 @@ import UpgradeModel
 
 @testable import Coordinator
 
-@Suite("Beside the runs") struct HouseTests {
-    @Test("migrations are read while the coordinator goes on answering")
-    func readsMigrationsElsewhere() async throws {
+@Suite struct HouseTests {
+    @Test
+    func migrationsAreReadWhileTheCoordinatorGoesOnAnswering() async throws {
         var world = try await World()
         let begun = AsyncStream<Void>.makeStream()
         let answered = DispatchSemaphore(value: 0)
@@ -38,9 +38,8 @@ import UpgradeModel
         #expect(!timedOut.withLock { $0 })
     }
 
-    @Test(
-        "blobs of the latest runs of each fleet are kept, however many runs another fleet has had")
-    func keepsBlobsOfEachFleet() async throws {
+    @Test
+    func blobsOfTheLatestRunsOfEachFleetAreKeptHoweverManyRunsAnotherFleetHasHad() async throws {
         let world = try await World()
         let quiet = try await world.keepRelease("quiet")
         let gone = try await world.keepRelease("gone")
@@ -61,8 +60,8 @@ import UpgradeModel
         #expect(try await world.blobs.size(of: world.manifest.reference.manifest) != nil)
     }
 
-    @Test("damage in an old run is found while leading, and keeps no run from going on")
-    func damagedHistory() async throws {
+    @Test
+    func damageInAnOldRunIsFoundWhileLeadingAndKeepsNoRunFromGoingOn() async throws {
         let world = try await World()
         let old = try await world.withCoordinator { coordinator in
             let first = try await coordinator.start(world.startRequest("A"), by: ada).summary.run

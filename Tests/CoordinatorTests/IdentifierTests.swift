@@ -7,11 +7,11 @@ import StoreTestSupport
 import Testing
 import UpgradeModel
 
-@Suite("The identifier of a request") struct IdentifierTests {
+@Suite struct IdentifierTests {
     private let bob = OperatorName(unchecked: "bob")
 
-    @Test("of an old start starts nothing when it is sent again, before and after a restart")
-    func oldStart() async throws {
+    @Test
+    func ofAnOldStartStartsNothingWhenItIsSentAgainBeforeAndAfterARestart() async throws {
         let world = try await World()
         let first = try await world.withCoordinator { coordinator in
             let first = try await start("A", world, coordinator)
@@ -31,8 +31,8 @@ import UpgradeModel
         #expect(try await world.store.runs(limit: 9).count == 2)
     }
 
-    @Test("belongs to whoever used it, and to what was started with it")
-    func ownerAndContent() async throws {
+    @Test
+    func belongsToWhoeverUsedItAndToWhatWasStartedWithIt() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             _ = try await coordinator.start(world.startRequest("A"), by: ada)
@@ -47,8 +47,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is for one verb of one run: again it changes nothing, for anything else it is refused")
-    func verbs() async throws {
+    @Test
+    func isForOneVerbOfOneRunAgainItChangesNothingForAnythingElseItIsRefused() async throws {
         let world = try await World()
         let run = try await world.withCoordinator(agents: []) { coordinator in
             let run = try await coordinator.start(world.startRequest("A"), by: ada).summary.run
@@ -80,8 +80,8 @@ import UpgradeModel
         #expect(view.summary.state == .paused)
     }
 
-    @Test("and the reason are short")
-    func limits() async throws {
+    @Test
+    func andTheReasonAreShort() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let run = try await coordinator.start(world.startRequest("A"), by: ada).summary.run

@@ -7,13 +7,13 @@ import StoreTestSupport
 import Testing
 import UpgradeModel
 
-@Suite("A look at the database before a run") struct LookTests {
+@Suite struct LookTests {
     private static func question() -> DatabaseQuestion {
         DatabaseQuestion(plan: World.plan(), planFile: "plan.yaml", migrations: [])
     }
 
-    @Test("says what preflight would say, begins no run and lets its connection go")
-    func findings() async throws {
+    @Test
+    func saysWhatPreflightWouldSayBeginsNoRunAndLetsItsConnectionGo() async throws {
         let world = try await World()
         world.worker.fail(.preflight)
         try await world.withCoordinator(agents: []) { coordinator in
@@ -25,8 +25,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused to a third at once, who may ask again once another has ended")
-    func limit() async throws {
+    @Test
+    func isRefusedToAThirdAtOnceWhoMayAskAgainOnceAnotherHasEnded() async throws {
         let world = try await World()
         world.worker.hang(.preflight)
         try await world.withCoordinator(agents: []) { coordinator in

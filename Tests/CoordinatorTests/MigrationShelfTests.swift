@@ -6,13 +6,13 @@ import Testing
 
 @testable import Coordinator
 
-@Suite("The shelf of migrations") struct MigrationShelfTests {
+@Suite struct MigrationShelfTests {
     private func file(_ text: String) -> MigrationSet.File {
         MigrationSet.File(name: "0001_note.up.sql", text: text)
     }
 
-    @Test("reads the same files once, and others anew")
-    func readsOnce() throws {
+    @Test
+    func readsTheSameFilesOnceAndOthersAnew() throws {
         let reads = Reads()
         let shelf = MigrationShelf { files throws(MigrationSet.Invalid) in
             reads.count.withLock { $0 += 1 }
@@ -25,8 +25,8 @@ import Testing
         #expect(reads.count.withLock { $0 } == 2)
     }
 
-    @Test("says each time what is wrong with files that cannot be read")
-    func keepsNoFailure() {
+    @Test
+    func saysEachTimeWhatIsWrongWithFilesThatCannotBeRead() {
         let shelf = MigrationShelf()
         for _ in 1...2 {
             #expect(throws: MigrationSet.Invalid.self) {
@@ -35,8 +35,8 @@ import Testing
         }
     }
 
-    @Test("keeps what was asked for last")
-    func keepsFew() throws {
+    @Test
+    func keepsWhatWasAskedForLast() throws {
         let reads = Reads()
         let shelf = MigrationShelf { files throws(MigrationSet.Invalid) in
             reads.count.withLock { $0 += 1 }

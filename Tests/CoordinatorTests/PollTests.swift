@@ -7,11 +7,11 @@ import StoreTestSupport
 import Testing
 import UpgradeModel
 
-@Suite("A node's long-poll") struct PollTests {
+@Suite struct PollTests {
     private let web1 = nodeNames[0]
 
-    @Test("is answered at once with a directive that is newer than the node's")
-    func answeredAtOnce() async throws {
+    @Test
+    func isAnsweredAtOnceWithADirectiveThatIsNewerThanTheNodeS() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let query = DirectiveQuery(epoch: .zero, revision: 0, wait: .zero)
@@ -21,8 +21,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is answered with nothing when its wait is over")
-    func waitIsOver() async throws {
+    @Test
+    func isAnsweredWithNothingWhenItsWaitIsOver() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let query = DirectiveQuery(
@@ -32,8 +32,8 @@ import UpgradeModel
         }
     }
 
-    @Test("of an epoch that this leader does not have is never answered with an older directive")
-    func laterEpochIsNotAnswered() async throws {
+    @Test
+    func ofAnEpochThatThisLeaderDoesNotHaveIsNeverAnsweredWithAnOlderDirective() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let query = DirectiveQuery(
@@ -43,8 +43,8 @@ import UpgradeModel
         }
     }
 
-    @Test("that a newer one of the same node has replaced is answered with nothing")
-    func replaced() async throws {
+    @Test
+    func thatANewerOneOfTheSameNodeHasReplacedIsAnsweredWithNothing() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let query = DirectiveQuery(epoch: coordinator.epoch, revision: 1000, wait: .seconds(30))
@@ -62,8 +62,8 @@ import UpgradeModel
         }
     }
 
-    @Test("waits until what changed the directive is stored")
-    func waitsUntilStored() async throws {
+    @Test
+    func waitsUntilWhatChangedTheDirectiveIsStored() async throws {
         var world = try await World()
         let journal = GatedJournal(world.store)
         world.journal = journal
@@ -87,8 +87,8 @@ import UpgradeModel
         }
     }
 
-    @Test("of a node that got its token later is answered, of an unknown one is refused")
-    func laterToken() async throws {
+    @Test
+    func ofANodeThatGotItsTokenLaterIsAnsweredOfAnUnknownOneIsRefused() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let query = DirectiveQuery(epoch: .zero, revision: 0, wait: .zero)
@@ -101,8 +101,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is told that the coordinator has ended")
-    func coordinatorEnds() async throws {
+    @Test
+    func isToldThatTheCoordinatorHasEnded() async throws {
         var world = try await World()
         world.journal = FailingJournal(world.store, afterAppends: 0, .io("disk"))
         let failing = world

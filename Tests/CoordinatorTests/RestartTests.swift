@@ -8,9 +8,9 @@ import StoreTestSupport
 import Testing
 import UpgradeModel
 
-@Suite("A coordinator that is started again") struct RestartTests {
-    @Test("ends the run from every version of its journal")
-    func endsTheRunFromEveryVersion() async throws {
+@Suite struct RestartTests {
+    @Test
+    func endsTheRunFromEveryVersionOfItsJournal() async throws {
         let original = try await World()
         let run = try await original.withCoordinator { coordinator in
             let run = try await coordinator.start(original.startRequest(), by: ada).summary.run
@@ -31,10 +31,10 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "after its store failed at any append, has told nothing that is not stored, and ends the run",
-        arguments: [StoreFailure.io("fsync"), .full("no space left")])
-    func nothingIsToldThatIsNotStored(_ failure: StoreFailure) async throws {
+    @Test(arguments: [StoreFailure.io("fsync"), .full("no space left")])
+    func afterItsStoreFailedAtAnyAppendHasToldNothingThatIsNotStoredAndEndsTheRun(
+        _ failure: StoreFailure
+    ) async throws {
         var failedAppends = 0
         for count in 0..<200 {
             var world = try await World()
@@ -56,16 +56,16 @@ import UpgradeModel
         #expect(failedAppends > 10)
     }
 
-    @Test("goes on with a later epoch")
-    func laterEpoch() async throws {
+    @Test
+    func goesOnWithALaterEpoch() async throws {
         let world = try await World()
         let first = try await world.withCoordinator { $0.epoch }
         let second = try await world.withCoordinator { $0.epoch }
         #expect(second == first.next)
     }
 
-    @Test("does not start while another leads, and says who does")
-    func oneLeads() async throws {
+    @Test
+    func doesNotStartWhileAnotherLeadsAndSaysWhoDoes() async throws {
         let world = try await World()
         let leader = try await world.lead()
         await #expect(throws: CoordinatorFault.notStarted(.leaderHeld(by: "test"))) {
@@ -74,8 +74,8 @@ import UpgradeModel
         #expect(leader.epoch == Epoch(rawValue: 1))
     }
 
-    @Test("does not start on events that it does not understand, and names the run")
-    func doesNotUnderstand() async throws {
+    @Test
+    func doesNotStartOnEventsThatItDoesNotUnderstandAndNamesTheRun() async throws {
         let world = try await World()
         let lease = InMemoryLeaderLease(world.store)
         let epoch = try await lease.acquire(holder: "other")

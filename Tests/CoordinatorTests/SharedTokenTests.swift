@@ -7,11 +7,11 @@ import UpgradeModel
 
 @testable import Coordinator
 
-@Suite("One token at two machines") struct SharedTokenTests {
+@Suite struct SharedTokenTests {
     private func at(_ seconds: Int64) -> Instant { Instant(milliseconds: seconds * 1000) }
 
-    @Test("is noticed when two agents' boots come in turn")
-    func inTurn() {
+    @Test
+    func isNoticedWhenTwoAgentsBootsComeInTurn() {
         var shared = SharedToken()
         var news = 0
         for number in 1...6 {
@@ -23,8 +23,8 @@ import UpgradeModel
         #expect(!shared.isShared(at: at(10 + 600)))
     }
 
-    @Test("is not what an agent that starts again looks like, nor a late message of the one before")
-    func restarts() {
+    @Test
+    func isNotWhatAnAgentThatStartsAgainLooksLikeNorALateMessageOfTheOneBefore() {
         var shared = SharedToken()
         for boot in ["a", "b", "c", "d"] {
             for number in 1...3 { _ = shared.hear(boot, Int64(number), at: at(1)) }
@@ -37,8 +37,8 @@ import UpgradeModel
         #expect(!shared.isShared(at: at(6)))
     }
 
-    @Test("is said of the node, by its name and in its run, with what to do")
-    func isSaid() async throws {
+    @Test
+    func isSaidOfTheNodeByItsNameAndInItsRunWithWhatToDo() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let run = try await coordinator.start(world.startRequest(), by: ada).summary.run

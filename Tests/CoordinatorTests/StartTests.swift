@@ -9,9 +9,9 @@ import StoreTestSupport
 import Testing
 import UpgradeModel
 
-@Suite("Starting a run") struct StartTests {
-    @Test("twice by the same request is one run; by another is refused, and says who has the fleet")
-    func oneRunPerFleet() async throws {
+@Suite struct StartTests {
+    @Test
+    func twiceByTheSameRequestIsOneRunByAnotherIsRefusedAndSaysWhoHasTheFleet() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             let first = try await coordinator.start(world.startRequest("one"), by: ada)
@@ -24,8 +24,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused with every diagnostic of a plan that is not one")
-    func invalidPlan() async throws {
+    @Test
+    func isRefusedWithEveryDiagnosticOfAPlanThatIsNotOne() async throws {
         try await refused("invalid-plan", "3 errors") {
             $0.plan = "fleet: guestbook\nnodse: {}\n"
         } check: { error in
@@ -33,8 +33,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused without the manifest, or without a file that it names")
-    func missingBlobs() async throws {
+    @Test
+    func isRefusedWithoutTheManifestOrWithoutAFileThatItNames() async throws {
         try await refused("refused", "manifest") { $0.manifest = .sha256(of: "another") }
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
@@ -46,8 +46,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused when the bundle is another release than the plan says")
-    func otherRelease() async throws {
+    @Test
+    func isRefusedWhenTheBundleIsAnotherReleaseThanThePlanSays() async throws {
         try await refused("refused", "the plan says v3") {
             $0.plan = World.plan().split(separator: "\n").map {
                 $0 == "  name: v2" ? "  name: v3" : $0
@@ -56,8 +56,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused with migrations whose names lead elsewhere, and with too many")
-    func hostileMigrations() async throws {
+    @Test
+    func isRefusedWithMigrationsWhoseNamesLeadElsewhereAndWithTooMany() async throws {
         try await refused("refused", "unsafe") {
             $0.migrations = [MigrationFile(name: "../../etc/passwd", text: "")]
         }
@@ -68,8 +68,8 @@ import UpgradeModel
         }
     }
 
-    @Test("is refused when the labels select no node")
-    func noNodes() async throws {
+    @Test
+    func isRefusedWhenTheLabelsSelectNoNode() async throws {
         let world = try await World(nodes: [])
         try await world.withCoordinator(agents: []) { coordinator in
             await expect("no-nodes", "no node") {
@@ -78,8 +78,8 @@ import UpgradeModel
         }
     }
 
-    @Test("stores the digest of plan, manifest and migrations: each of them changes it")
-    func digestCoversAll() async throws {
+    @Test
+    func storesTheDigestOfPlanManifestAndMigrationsEachOfThemChangesIt() async throws {
         var digests: Set<String> = []
         for change in 0..<3 {
             let world = try await World()
@@ -100,8 +100,8 @@ import UpgradeModel
         #expect(digests.count == 3)
     }
 
-    @Test("keeps the blobs of runs over a restart, and no others")
-    func keepsBlobs() async throws {
+    @Test
+    func keepsTheBlobsOfRunsOverARestartAndNoOthers() async throws {
         let world = try await World()
         let request = world.startRequest()
         try await world.withCoordinator(agents: []) { coordinator in
@@ -132,8 +132,8 @@ import UpgradeModel
         #expect(other == nil)
     }
 
-    @Test("takes no status beyond the limits")
-    func limitsOfAStatus() async throws {
+    @Test
+    func takesNoStatusBeyondTheLimits() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             var agent = FakeAgent(nodeNames[0], serves: world.oldRelease)
@@ -156,8 +156,8 @@ import UpgradeModel
         }
     }
 
-    @Test("keeps what was uploaded again within the last hour, although it is old")
-    func keepsWhatIsAskedFor() async throws {
+    @Test
+    func keepsWhatWasUploadedAgainWithinTheLastHourAlthoughItIsOld() async throws {
         let world = try await World()
         world.blobs.letAnHourPass()
         try await world.withCoordinator(agents: []) { coordinator in
@@ -170,10 +170,8 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "is refused while the disk has no more room than the reserve, and /healthz says when it is low"
-    )
-    func littleRoom() async throws {
+    @Test
+    func isRefusedWhileTheDiskHasOnlyTheReserveAndHealthzSaysWhenItIsLow() async throws {
         let world = try await World()
         try await world.withCoordinator(agents: []) { coordinator in
             world.blobs.letSpaceBe(DiskSpace(free: 60 << 20, reserve: 64 << 20))

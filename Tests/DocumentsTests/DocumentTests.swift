@@ -24,7 +24,7 @@ private let rules = DocumentRules(
             .fallback("none")),
     ]))
 
-@Suite("A document") struct DocumentTests {
+@Suite struct DocumentTests {
     private func read(_ text: String) -> (values: DocumentValues?, findings: [String]) {
         let document = Document.read(text: text, file: "r", rules: rules)
         return (document.values, document.findings.finished().map(\.description))
@@ -47,10 +47,8 @@ private let rules = DocumentRules(
         #expect(values?.text("book") == nil)
     }
 
-    @Test(
-        "true and yes are the same, false and no too, whoever reads",
-        arguments: [("true", true), ("yes", true), ("false", false), ("no", false)])
-    func flags(_ text: String, _ expected: Bool) {
+    @Test(arguments: [("true", true), ("yes", true), ("false", false), ("no", false)])
+    func trueAndYesAreTheSameFalseAndNoTooWhoeverReads(_ text: String, _ expected: Bool) {
         #expect(read("title: a\nisVegan: \(text)").values?.flag("isVegan") == expected)
     }
 
@@ -98,51 +96,49 @@ private let rules = DocumentRules(
         #expect(codes("title: a\nsteps: {a: {say: \"\(accents)\"}}") == ["2:18 range"])
     }
 
-    @Test(
-        "a key that is given twice is found wherever it is written, and hides nothing else",
-        arguments: [
-            ("title: a\ntitle: b\nservings: x", ["2:1 duplicate-key", "3:11 type"]),
-            ("title: a\n\"title\": b\nservings: x", ["2:1 duplicate-key", "3:11 type"]),
-            (
-                "title: a\nservings: x\ntitle:\n  b\nservings: 1",
-                [
-                    "2:11 type", "3:1 duplicate-key", "5:1 duplicate-key",
-                ]
-            ),
-            ("{title: a, 'title': b, servings: x}", ["1:12 duplicate-key", "1:34 type"]),
-            (
-                "{title: a, servings: x, title: [b, {c: d}]}",
-                [
-                    "1:22 type", "1:25 duplicate-key",
-                ]
-            ),
-            (
-                "title: a\ncooks:\n- c\n- d\ncooks:\n- e\nservings: x",
-                [
-                    "5:1 duplicate-key", "7:11 type",
-                ]
-            ),
-            (
-                "title: a\noven:\n  time: 1s\n  # a comment\n  time: 2s\nservings: x",
-                [
-                    "5:3 duplicate-key", "6:11 type",
-                ]
-            ),
-            (
-                "title: a\nsteps:\n  b: {say: x}\n  b:\n    say: y\n    sey: z\nservings: x",
-                [
-                    "4:3 duplicate-key", "7:11 type",
-                ]
-            ),
-        ])
-    func repeated(_ text: String, _ expected: [String]) { #expect(codes(text) == expected) }
+    @Test(arguments: [
+        ("title: a\ntitle: b\nservings: x", ["2:1 duplicate-key", "3:11 type"]),
+        ("title: a\n\"title\": b\nservings: x", ["2:1 duplicate-key", "3:11 type"]),
+        (
+            "title: a\nservings: x\ntitle:\n  b\nservings: 1",
+            [
+                "2:11 type", "3:1 duplicate-key", "5:1 duplicate-key",
+            ]
+        ),
+        ("{title: a, 'title': b, servings: x}", ["1:12 duplicate-key", "1:34 type"]),
+        (
+            "{title: a, servings: x, title: [b, {c: d}]}",
+            [
+                "1:22 type", "1:25 duplicate-key",
+            ]
+        ),
+        (
+            "title: a\ncooks:\n- c\n- d\ncooks:\n- e\nservings: x",
+            [
+                "5:1 duplicate-key", "7:11 type",
+            ]
+        ),
+        (
+            "title: a\noven:\n  time: 1s\n  # a comment\n  time: 2s\nservings: x",
+            [
+                "5:3 duplicate-key", "6:11 type",
+            ]
+        ),
+        (
+            "title: a\nsteps:\n  b: {say: x}\n  b:\n    say: y\n    sey: z\nservings: x",
+            [
+                "4:3 duplicate-key", "7:11 type",
+            ]
+        ),
+    ])
+    func aKeyThatIsGivenTwiceIsFoundWhereverItIsWrittenAndHidesNothingElse(
+        _ text: String, _ expected: [String]
+    ) { #expect(codes(text) == expected) }
 
-    @Test(
-        "where it is written in an unusual way, it is said alone",
-        arguments: [
-            "{title: a,\n title: b}", "? title\n: a\n? title\n: b", "{\"a,b\": 1, \"a,b\": 2}",
-        ])
-    func repeatedElsewhere(_ text: String) {
+    @Test(arguments: [
+        "{title: a,\n title: b}", "? title\n: a\n? title\n: b", "{\"a,b\": 1, \"a,b\": 2}",
+    ])
+    func whereItIsWrittenInAnUnusualWayItIsSaidAlone(_ text: String) {
         let found = codes(text)
         #expect(found.count { $0.hasSuffix("duplicate-key") } >= 1, "\(found)")
     }

@@ -5,22 +5,18 @@ import Testing
 @testable import Documents
 
 @Suite struct SuggestionTests {
-    @Test(
-        "a slip of the finger is understood",
-        arguments: [
-            ("maxUnavailable", "max_unavailable"), ("max-unavailable", "max_unavailable"),
-            ("max_unavailble", "max_unavailable"), ("Canary", "canary"), ("canray", "canary"),
-            ("batch", "batches"), ("heath", "health"),
-        ])
-    func understood(_ word: String, _ meant: String) {
+    @Test(arguments: [
+        ("maxUnavailable", "max_unavailable"), ("max-unavailable", "max_unavailable"),
+        ("max_unavailble", "max_unavailable"), ("Canary", "canary"), ("canray", "canary"),
+        ("batch", "batches"), ("heath", "health"),
+    ])
+    func aSlipOfTheFingerIsUnderstood(_ word: String, _ meant: String) {
         let keys = ["warm", "canary", "batches", "max_unavailable", "health", "caches", "retire"]
         #expect(nearest(to: word, among: keys) == meant)
     }
 
-    @Test(
-        "what is far from everything gets no suggestion",
-        arguments: ["replicas", "x", "", "strategy", String(repeating: "canary", count: 30)])
-    func far(_ word: String) {
+    @Test(arguments: ["replicas", "x", "", "strategy", String(repeating: "canary", count: 30)])
+    func whatIsFarFromEverythingGetsNoSuggestion(_ word: String) {
         #expect(nearest(to: word, among: ["canary", "batches", "bake"]) == nil)
     }
 

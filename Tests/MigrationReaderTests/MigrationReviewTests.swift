@@ -17,33 +17,33 @@ private func codes(_ text: String, phase: String = "switch", servesReads: Bool =
         \.code)
 }
 
-@Test(
-    "Every kind of text that is no SQL is found with its line, and what follows is read on",
-    arguments: [
-        (
-            "\\restrict aB3dE\nSELECT 1;\n\\unrestrict aB3dE\n",
-            ["migration-psql:1", "migration-psql:3"]
-        ),
-        ("\\connect app\nSELECT 1;", ["migration-psql:1"]),
-        ("SELECT 1;\n  \\copy t FROM 'x'\nSELECT 2;\n", ["migration-psql:2"]),
-        (
-            "CREATE TABLE t (a text);\nCOPY t (a) FROM stdin;\nx\ty\n\\.\nCOMMIT;",
-            ["migration-statement:2", "migration-statement:5"]
-        ),
-        ("CRATE TABLE t (x int);", ["migration-syntax:1"]),
-        ("BEGIN;\nSELECT 1;\nCOMMIT;", ["migration-statement:1", "migration-statement:3"]),
-        ("SET standard_conforming_strings = off;\nSELECT 'it\\'s; fine';", ["migration-syntax:2"]),
-        ("-- only words\n/* and more */", ["migration-empty:1"]),
-        ("VACUUM ANALYZE;", ["migration-transaction:1"]),
-    ])
-func everyKindOfTextThatIsNoSQLIsFound(text: String, expected: [String]) {
+@Test(arguments: [
+    (
+        "\\restrict aB3dE\nSELECT 1;\n\\unrestrict aB3dE\n",
+        ["migration-psql:1", "migration-psql:3"]
+    ),
+    ("\\connect app\nSELECT 1;", ["migration-psql:1"]),
+    ("SELECT 1;\n  \\copy t FROM 'x'\nSELECT 2;\n", ["migration-psql:2"]),
+    (
+        "CREATE TABLE t (a text);\nCOPY t (a) FROM stdin;\nx\ty\n\\.\nCOMMIT;",
+        ["migration-statement:2", "migration-statement:5"]
+    ),
+    ("CRATE TABLE t (x int);", ["migration-syntax:1"]),
+    ("BEGIN;\nSELECT 1;\nCOMMIT;", ["migration-statement:1", "migration-statement:3"]),
+    ("SET standard_conforming_strings = off;\nSELECT 'it\\'s; fine';", ["migration-syntax:2"]),
+    ("-- only words\n/* and more */", ["migration-empty:1"]),
+    ("VACUUM ANALYZE;", ["migration-transaction:1"]),
+])
+func everyKindOfTextThatIsNoSQLIsFoundWithItsLineAndWhatFollowsIsReadOn(
+    text: String, expected: [String]
+) {
     let found = review([("0001_a.up.sql", text)]).filter { $0.severity == .error }
     #expect(found.map { "\($0.code):\($0.place?.line ?? 0)" } == expected, "\(found)")
     #expect(found.allSatisfy { $0.advice?.isEmpty == false })
 }
 
-@Test("What a database server's administrator does is refused in a migration")
-func whatAnAdministratorDoesIsRefused() {
+@Test
+func whatADatabaseServersAdministratorDoesIsRefusedInAMigration() {
     for text in [
         "COPY t FROM PROGRAM 'id'", "COPY t TO '/tmp/x'", "LOAD 'x'",
         "CREATE FUNCTION f() RETURNS int LANGUAGE plpython3u AS 'return 1'",
@@ -55,13 +55,13 @@ func whatAnAdministratorDoesIsRefused() {
     }
 }
 
-@Test("A directory without a migration is said")
+@Test
 func aDirectoryWithoutAMigrationIsSaid() {
     #expect(review([]).map(\.code) == ["migration-none"])
 }
 
-@Test("What the old release's readers would miss is said where they still read")
-func whatTheOldReadersWouldMissIsSaid() {
+@Test
+func whatTheOldReleasesReadersWouldMissIsSaidWhereTheyStillRead() {
     let breaking = [
         "DROP TABLE a.t", "DROP VIEW v", "ALTER TABLE t RENAME TO u",
         "ALTER TABLE t RENAME COLUMN a TO b", "ALTER TABLE t SET SCHEMA s",
@@ -76,8 +76,8 @@ func whatTheOldReadersWouldMissIsSaid() {
     #expect(codes("CREATE TABLE t (a int); ALTER TABLE t DROP COLUMN a; DROP TABLE t").isEmpty)
 }
 
-@Test("A prepared SELECT * that will fail is said once a table, wherever sessions live through it")
-func aPreparedStatementThatWillFailIsSaid() {
+@Test
+func aPreparedSELECTThatWillFailIsSaidOnceATableWhereverSessionsLiveThroughIt() {
     for change in ["ADD COLUMN a int", "ALTER COLUMN a TYPE text"] {
         #expect(codes("ALTER TABLE t \(change)") == ["cached-plan"])
         #expect(codes("ALTER TABLE t \(change)", servesReads: false).isEmpty)
@@ -90,8 +90,8 @@ func aPreparedStatementThatWillFailIsSaid() {
     #expect(codes("ALTER TABLE t ALTER COLUMN a SET DEFAULT 1").isEmpty)
 }
 
-@Test("A column that no row can have is said, above all on the way back")
-func aColumnThatNoRowCanHaveIsSaid() {
+@Test
+func aColumnThatNoRowCanHaveIsSaidAboveAllOnTheWayBack() {
     let found = review(
         [
             ("0001_a.up.sql", "SELECT 1"),
@@ -105,8 +105,8 @@ func aColumnThatNoRowCanHaveIsSaid() {
     }
 }
 
-@Test("A block that ends transactions is told the file that it can run in")
-func aBlockThatEndsTransactionsIsToldItsWay() {
+@Test
+func aBlockThatEndsTransactionsIsToldTheFileThatItCanRunIn() {
     let block = "DO $$ BEGIN LOOP UPDATE t SET a = 1; EXIT WHEN NOT FOUND; COMMIT; END LOOP; END $$"
     #expect(codes(block) == ["migration-transaction"])
     #expect(codes(block, phase: "expand") == ["migration-transaction"])
@@ -115,8 +115,8 @@ func aBlockThatEndsTransactionsIsToldItsWay() {
     #expect(codes("DO $$ BEGIN RAISE NOTICE 'COMMIT;'; /* COMMIT; */ END $$").isEmpty)
 }
 
-@Test("What only a newer server knows is a warning, and what follows is read")
-func whatOnlyANewerServerKnowsIsAWarning() throws {
+@Test
+func whatOnlyANewerServerKnowsIsAWarningAndWhatFollowsIsRead() throws {
     let newer = [
         "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE RETURNING t.a",
         "SELECT * FROM JSON_TABLE('[]', '$[*]' COLUMNS (a int PATH '$')) AS j",
@@ -133,8 +133,8 @@ func whatOnlyANewerServerKnowsIsAWarning() throws {
     }
 }
 
-@Test("A new enum value in the window and backslashes in old strings are said")
-func otherTrapsAreSaid() {
+@Test
+func aNewEnumValueInTheWindowAndBackslashesInOldStringsAreSaid() {
     #expect(codes("ALTER TYPE mood ADD VALUE 'x'") == ["enum-value"])
     #expect(codes("ALTER TYPE mood ADD VALUE 'x'", phase: "expand").isEmpty)
     #expect(codes("CREATE TYPE mood AS ENUM (); ALTER TYPE mood ADD VALUE 'x'").isEmpty)
@@ -143,13 +143,13 @@ func otherTrapsAreSaid() {
         codes("SET standard_conforming_strings = off; SELECT 'a\\b'") == ["migration-strings"])
 }
 
-@Test("What has been applied is no news")
+@Test
 func whatHasBeenAppliedIsNoNews() {
     #expect(review([("0002_a.up.sql", "DROP TABLE t")], appliedThrough: 2).isEmpty)
 }
 
-@Test("A header says phase, transaction, what is replaced, required and private")
-func aHeaderSaysMore() throws {
+@Test
+func aHeaderSaysPhaseTransactionWhatIsReplacedRequiredAndPrivate() throws {
     let header = try MigrationSet.read([
         .init(
             name: "0042_a.up.sql",
@@ -169,8 +169,8 @@ func aHeaderSaysMore() throws {
     }
 }
 
-@Test("Fifty thousand statements are read, each at its place")
-func manyStatementsAreRead() throws {
+@Test
+func fiftyThousandStatementsAreReadEachAtItsPlace() throws {
     let count = 50_000
     let text = (1...count).map { "INSERT INTO zip (code, town) VALUES ('\($0)', 'Town \($0)');\n" }
     let set = try MigrationSet.read([.init(name: "0001_a.up.sql", text: text.joined())])

@@ -161,10 +161,11 @@ import UpgradeModel
     }
 
     @Test(
-        "a probe's 0 means it took effect, 1 that it did not, anything else that nobody knows",
         arguments: [("exit 0", true), ("exit 1", false), ("exit 2", nil), ("kill -9 $$", nil)]
             as [(String, Bool?)])
-    func probe(script: String, expected: Bool?) async {
+    func aProbes0MeansItTookEffect1ThatItDidNotAnythingElseThatNobodyKnows(
+        script: String, expected: Bool?
+    ) async {
         let context = ActionRunner.Context(identity: identity("t"))
         let probed = action(["/bin/false"], probe: ["/bin/sh", "-c", script])
         #expect(await runner.probe(probed, context) == expected)

@@ -65,8 +65,8 @@ import UpgradeModel
         #expect(try await ask(answered(nil)) { $0.header = nil }.isGood)
     }
 
-    @Test("a page that says its version in its body, and asks for a token, is asked and believed")
-    func theVersionIsInTheBody() async throws {
+    @Test
+    func aPageThatSaysItsVersionInItsBodyAndAsksForATokenIsAskedAndBelieved() async throws {
         let root = try TemporaryDirectory().path
         let file = root + "/header"
         try write("Bearer abc\n", to: file, mode: 0o600)

@@ -15,14 +15,14 @@ import UpgradeModel
 
     init() throws { directory = try TemporaryDirectory().path }
 
-    private func write(_ records: [NodeRecord]) throws {
+    private func write(_ records: [NodeJournalRecord]) throws {
         var opened = try AgentJournal.open(path)
         try opened.journal.append(records, at: now)
     }
 
     private func memory() throws -> NodeMemory { try AgentJournal.open(path).memory }
 
-    private let records: [NodeRecord] = [
+    private let records: [NodeJournalRecord] = [
         .accepted(directive(4, epoch: 2) { $0.tasks = [task("t", "go")] }),
         .taskStarted(identity("t")),
     ]
@@ -75,7 +75,8 @@ import UpgradeModel
         var opened = try AgentJournal.open(path)
         var memory = opened.memory
         for revision in 1...200 {
-            let record = NodeRecord.accepted(directive(Int64(revision)) { $0.writes = holding })
+            let record = NodeJournalRecord.accepted(
+                directive(Int64(revision)) { $0.writes = holding })
             try opened.journal.append([record], at: now)
             memory.apply(record)
         }

@@ -114,7 +114,7 @@ final class TestNode: Sendable {
     }
 
     /// Writes the journal that an earlier agent has left.
-    func remember(_ records: [NodeRecord]) throws {
+    func remember(_ records: [NodeJournalRecord]) throws {
         var opened = try AgentJournal.open(configuration.journal)
         try opened.journal.append(records, at: Instant(milliseconds: 1))
     }

@@ -16,10 +16,8 @@ import UpgradeModel
         #expect(rig.engine.memory == memory)
     }
 
-    @Test(
-        "a directive of a lower epoch or revision changes nothing",
-        arguments: [(1, 9), (2, 1), (2, 4)] as [(Int64, Int64)])
-    func late(epoch: Int64, revision: Int64) {
+    @Test(arguments: [(1, 9), (2, 1), (2, 4)] as [(Int64, Int64)])
+    func aDirectiveOfALowerEpochOrRevisionChangesNothing(epoch: Int64, revision: Int64) {
         var rig = Rig()
         rig.hear(.directive(directive(5, epoch: 2) { $0.writes = hold }))
         let ready = rig.hear(.directive(directive(revision, epoch: epoch) { $0.stage = v2 }))

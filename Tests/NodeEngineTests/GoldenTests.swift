@@ -20,14 +20,14 @@ import UpgradeModel
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         for line in try lines {
-            let record = try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8))
+            let record = try JSONDecoder().decode(NodeJournalRecord.self, from: Data(line.utf8))
             #expect(String(decoding: try encoder.encode(record), as: UTF8.self) == line)
         }
     }
 
     @Test func everyKindOfRecordIsInTheGoldenFile() throws {
         let types = try lines.map {
-            try JSONDecoder().decode(NodeRecord.self, from: Data($0.utf8)).type
+            try JSONDecoder().decode(NodeJournalRecord.self, from: Data($0.utf8)).type
         }
         #expect(
             Set(types) == [
@@ -42,14 +42,14 @@ import UpgradeModel
     ])
     func aRecordOfAnotherVersionIsRefused(line: String) {
         #expect(throws: DecodingError.self) {
-            try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8))
+            try JSONDecoder().decode(NodeJournalRecord.self, from: Data(line.utf8))
         }
     }
 
     @Test func theRecordsOfAMemoryFoldToIt() throws {
         var memory = NodeMemory()
         for line in try lines {
-            memory.apply(try JSONDecoder().decode(NodeRecord.self, from: Data(line.utf8)))
+            memory.apply(try JSONDecoder().decode(NodeJournalRecord.self, from: Data(line.utf8)))
         }
         memory.apply(.accepted(directive(9, epoch: 9) { $0.tasks = [task("t"), task("u")] }))
         memory.apply(.taskStarted(TaskIdentity(rawValue: "t")))
@@ -57,7 +57,7 @@ import UpgradeModel
         memory.apply(.glassBroken(reason: "r", at: Instant(milliseconds: 5)))
         let at = Instant(milliseconds: 4)
         for lease in [
-            NodeRecord.leaseResumed(at: at), .leaseExpired(at: at), .leaseRenewed(at: at),
+            NodeJournalRecord.leaseResumed(at: at), .leaseExpired(at: at), .leaseRenewed(at: at),
         ] {
             memory.apply(lease)
             var folded = NodeMemory()

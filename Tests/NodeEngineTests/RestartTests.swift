@@ -52,8 +52,8 @@ import UpgradeModel
         #expect(rig.journal.count == 1, "nothing is noted where nothing may open")
     }
 
-    @Test("the coordinator's word ends what starts without it have left", arguments: [true, false])
-    func heard(isNews: Bool) {
+    @Test(arguments: [true, false])
+    func theCoordinatorsWordEndsWhatStartsWithoutItHaveLeft(isNews: Bool) {
         var rig = Rig.closed()
         for _ in 0..<3 { rig = rig.restarted(after: .seconds(40)) }
         #expect(rig.gateAtStart == .open)

@@ -38,11 +38,11 @@ func directive(_ revision: Int64, epoch: Int64 = 1, _ change: (inout Directive) 
 struct Rig {
     var engine: NodeEngine
     var now: Instant
-    var journal: [NodeRecord] = []
+    var journal: [NodeJournalRecord] = []
     var host: HostFacts
 
     init(
-        _ records: [NodeRecord] = [], staged: [ReleaseReference] = [v1],
+        _ records: [NodeJournalRecord] = [], staged: [ReleaseReference] = [v1],
         active: ReleaseReference = v1, at start: Instant = Instant(milliseconds: 1_000_000)
     ) {
         now = start

@@ -58,10 +58,10 @@ import UpgradeModel
         #expect(restarted.engine.preview().tasks == [unknown])
     }
 
-    @Test(
-        "a task that did not end well stops those behind it, and a new identity is a new attempt",
-        arguments: [TaskOutcome.State.failed, .notStarted, .unknown])
-    func stuck(state: TaskOutcome.State) {
+    @Test(arguments: [TaskOutcome.State.failed, .notStarted, .unknown])
+    func aTaskThatDidNotEndWellStopsThoseBehindItAndANewIdentityIsANewAttempt(
+        state: TaskOutcome.State
+    ) {
         var rig = Rig()
         rig.hear(
             .directive(

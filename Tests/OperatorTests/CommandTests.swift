@@ -12,7 +12,7 @@ import UpgradePlan
 
 @testable import Operator
 
-@Suite("Commands", .timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(5)))
 struct CommandTests {
     /// A coordinator with three nodes on v1, no run, and a store of blobs.
     private func coordinator(

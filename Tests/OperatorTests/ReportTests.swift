@@ -8,7 +8,7 @@ import UpgradeModel
 @testable import Operator
 @testable import UpgradeEngine
 
-@Suite("Reports")
+@Suite
 struct ReportTests {
     private func text(_ run: SampleRun, width: Int) throws -> String {
         let report = try #require(RunReport(run.journal))

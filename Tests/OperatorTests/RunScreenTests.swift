@@ -8,7 +8,7 @@ import UpgradeModel
 
 @testable import Operator
 
-@Suite("What a run looks like")
+@Suite
 struct RunScreenTests {
     static let closed = GateObservation(writes: .hold, writesInFlight: 1, writesWaiting: 7)
 
@@ -203,7 +203,7 @@ struct RunScreenTests {
     }
 }
 
-@Suite("Tables and lines")
+@Suite
 struct LineTests {
     @Test func coloursAreOnlyAddedWhenAsked() {
         let line = StyledLine("done", .good) + StyledLine(" now")

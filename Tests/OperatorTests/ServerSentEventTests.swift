@@ -4,7 +4,7 @@ import Testing
 
 @testable import Operator
 
-@Suite("Server-sent events")
+@Suite
 struct ServerSentEventTests {
     struct Case: Sendable, CustomTestStringConvertible {
         var what: String

@@ -11,7 +11,7 @@ import UpgradeModel
 @testable import Operator
 @testable import UpgradeEngine
 
-@Suite("Watching a run", .timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(5)))
 struct WatchTests {
     private func watch(
         _ server: FakeCoordinator, style: WatchStyle, _ console: TestConsole,

@@ -26,8 +26,8 @@ import UpgradeModel
         for release in releases { try await store.stage(release) }
     }
 
-    @Test("an activation shows the release's files, its socket and its record through current")
-    func shows() async throws {
+    @Test
+    func anActivationShowsTheReleasesFilesItsSocketAndItsRecordThroughCurrent() async throws {
         #expect(try await store.nextGeneration().rawValue == 1)
         let activation = try await store.activate(
             releases[0].reference, generation: .init(rawValue: 1))
@@ -43,8 +43,8 @@ import UpgradeModel
         #expect(try await store.nextGeneration().rawValue == 2)
     }
 
-    @Test("a repeated activation changes nothing; back and forth takes a new generation each")
-    func repeats() async throws {
+    @Test
+    func aRepeatedActivationChangesNothingBackAndForthTakesANewGenerationEach() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         _ = try await store.activate(releases[1].reference, generation: .init(rawValue: 2))
         let before = try listing(root)
@@ -55,8 +55,8 @@ import UpgradeModel
         #expect(try content("\(root)/current/files/app") == "app 1")
     }
 
-    @Test("a prepared activation changes what current shows only when it is activated")
-    func prepared() async throws {
+    @Test
+    func aPreparedActivationChangesWhatCurrentShowsOnlyWhenItIsActivated() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         _ = try await store.prepareActivation(releases[1].reference, generation: .init(rawValue: 2))
         #expect(try await store.current()?.generation.rawValue == 1)
@@ -64,8 +64,8 @@ import UpgradeModel
         #expect(try await store.current()?.generation.rawValue == 2)
     }
 
-    @Test("a generation is never used for two releases and never goes back")
-    func generations() async throws {
+    @Test
+    func aGenerationIsNeverUsedForTwoReleasesAndNeverGoesBack() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 5))
         let before = try listing(root)
         for (release, generation) in [(1, 5), (1, 4), (0, 4), (1, 0), (1, -1)] as [(Int, Int64)] {
@@ -78,8 +78,8 @@ import UpgradeModel
         #expect(try listing(root) == before)
     }
 
-    @Test("a release that is not staged, or whose manifest was changed, is not activated")
-    func notStaged() async throws {
+    @Test
+    func aReleaseThatIsNotStagedOrWhoseManifestWasChangedIsNotActivated() async throws {
         let other = try TestRelease("v9", ["app": "9"])
         #expect(
             await failure {
@@ -95,18 +95,16 @@ import UpgradeModel
         #expect(try await store.current() == nil)
     }
 
-    @Test("a current that is not the store's own is reported, not followed")
-    func foreignCurrent() async throws {
+    @Test
+    func aCurrentThatIsNotTheStoresOwnIsReportedNotFollowed() async throws {
         symlink("/etc", "\(root)/current")
         let error = await failure { _ = try await store.current() }
         #expect(error?.code == .damaged)
         #expect(error?.message.contains("\(root)/current") == true)
     }
 
-    @Test(
-        "killed before any change of a flip: current is the old activation or the new one, and a repeat completes it"
-    )
-    func killed() async throws {
+    @Test
+    func aFlipKilledBeforeAnyChangeLeavesOneActivationAndARepeatCompletesIt() async throws {
         var sawNew = false
         var step = 0
         while true {
@@ -138,9 +136,8 @@ import UpgradeModel
         #expect(sawNew)
     }
 
-    @Test(
-        "pruning keeps the active release, the protected and the last activated, with their assets")
-    func prunes() async throws {
+    @Test
+    func pruningKeepsTheActiveTheProtectedAndTheLastActivatedWithTheirAssets() async throws {
         for (index, release) in releases.prefix(3).enumerated() {
             _ = try await store.activate(
                 release.reference, generation: .init(rawValue: Int64(index + 1)))
@@ -160,14 +157,14 @@ import UpgradeModel
         #expect(try await store.prune(keeping: 0) == Pruning())
     }
 
-    @Test("before the first activation no release is pruned")
-    func noneActive() async throws {
+    @Test
+    func beforeTheFirstActivationNoReleaseIsPruned() async throws {
         #expect(try await store.prune(keeping: 1) == Pruning())
         #expect(try await store.staged().count == 4)
     }
 
-    @Test("the active release comes first even when others were activated later and rolled back")
-    func rolledBack() async throws {
+    @Test
+    func theActiveReleaseComesFirstEvenWhenOthersWereActivatedLaterAndRolledBack() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         _ = try await store.activate(releases[1].reference, generation: .init(rawValue: 2))
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 3))
@@ -176,8 +173,8 @@ import UpgradeModel
         #expect(try await store.nextGeneration().rawValue == 4)
     }
 
-    @Test("the number of an activation that was prepared and never flipped is not used again")
-    func preparedAndPruned() async throws {
+    @Test
+    func theNumberOfAnActivationThatWasPreparedAndNeverFlippedIsNotUsedAgain() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         try await store.prepareActivation(releases[1].reference, generation: .init(rawValue: 2))
         _ = try await store.prune(keeping: 1)
@@ -185,8 +182,8 @@ import UpgradeModel
         #expect(try await store.nextGeneration().rawValue == 3)
     }
 
-    @Test("removing takes a release and its own assets away, never the active one")
-    func removes() async throws {
+    @Test
+    func removingTakesAReleaseAndItsOwnAssetsAwayNeverTheActiveOne() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         try await store.remove(releases[1].reference)
         try await store.remove(releases[1].reference)
@@ -195,8 +192,8 @@ import UpgradeModel
         #expect(await failure { try await store.remove(releases[0].reference) }?.code == .active)
     }
 
-    @Test("a release goes with the activation that was prepared for it, and with those it had")
-    func removesActivations() async throws {
+    @Test
+    func aReleaseGoesWithTheActivationThatWasPreparedForItAndWithThoseItHad() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         _ = try await store.activate(releases[1].reference, generation: .init(rawValue: 2))
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 3))
@@ -209,8 +206,8 @@ import UpgradeModel
         #expect(try await store.nextGeneration().rawValue == 4, "no number below the active one")
     }
 
-    @Test("killed before any change of a removal: a repeat completes it")
-    func killedRemoval() async throws {
+    @Test
+    func killedBeforeAnyChangeOfARemovalARepeatCompletesIt() async throws {
         var step = 0
         while true {
             let directory = try TemporaryDirectory()
@@ -238,8 +235,8 @@ import UpgradeModel
         #expect(step > 5)
     }
 
-    @Test("assets are not pruned while a release's manifest cannot be read")
-    func unreadable() async throws {
+    @Test
+    func assetsAreNotPrunedWhileAReleasesManifestCannotBeRead() async throws {
         _ = try await store.activate(releases[0].reference, generation: .init(rawValue: 1))
         unlink("\(root)/releases/\(releases[0].reference.identifier)/manifest")
         let before = try listing("\(root)/assets")
@@ -247,9 +244,8 @@ import UpgradeModel
         #expect(try listing("\(root)/assets") == before)
     }
 
-    @Test(
-        "killed before any change of a pruning: what is kept is intact, and a repeat completes it")
-    func killedPruning() async throws {
+    @Test
+    func killedBeforeAnyChangeOfAPruningWhatIsKeptIsIntactAndARepeatCompletesIt() async throws {
         func prepare(_ root: String, _ files: FileSystem) async throws -> ReleaseStore {
             let store = try ReleaseStore.at(root, files: files)
             for (index, release) in releases.enumerated() {

@@ -20,8 +20,8 @@ private let golden = """
 private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb5d6a10"
 
 @Suite struct ManifestText {
-    @Test("the stored form of version 1 is read for ever, and written the same")
-    func goldenText() throws {
+    @Test
+    func theStoredFormOfVersion1IsReadForEverAndWrittenTheSame() throws {
         let manifest = try BundleManifest(parsing: Array(golden.utf8))
         #expect(manifest.name.rawValue == "v2")
         #expect(manifest.assets?.text == "static/assets")
@@ -38,8 +38,8 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
                 == "0121de72b425d20d7ee5f2452ca7281753642c91ab9092c6a9ae04b9b4cf1d18")
     }
 
-    @Test("the order in which entries are given does not matter")
-    func order() throws {
+    @Test
+    func theOrderInWhichEntriesAreGivenDoesNotMatter() throws {
         let manifest = try BundleManifest(parsing: Array(golden.utf8))
         let again = try BundleManifest(
             name: manifest.name, entries: manifest.entries.reversed(), assets: manifest.assets)
@@ -108,8 +108,8 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
         ]
     }()
 
-    @Test("a hostile manifest is refused with its reason", arguments: hostile.map(\.name))
-    func refused(name: String) async throws {
+    @Test(arguments: hostile.map(\.name))
+    func aHostileManifestIsRefusedWithItsReason(name: String) async throws {
         let hostile = try #require(ManifestText.hostile.first { $0.name == name })
         let error = await failure { _ = try BundleManifest(parsing: Array(hostile.text.utf8)) }
         #expect(error?.code == .invalidManifest)
@@ -117,8 +117,8 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
         #expect(error?.message.utf8.allSatisfy { $0 >= 32 } == true)
     }
 
-    @Test("bytes that are not UTF-8, and too many of them, are refused")
-    func bytes() async {
+    @Test
+    func bytesThatAreNotUTF8AndTooManyOfThemAreRefused() async {
         let error = await failure { _ = try BundleManifest(parsing: [0xff, 0xfe]) }
         #expect(error?.message.contains("UTF-8") == true)
         let long = await failure {
@@ -127,16 +127,16 @@ private let digest = "9c43f94b3ebf5b8d7d7fbc8db0ceec1a8da9fd1b1c7ae3b2e0e3d6ebbb
         #expect(long?.message.contains("limit is 100") == true)
     }
 
-    @Test("names that differ only in Unicode form are two files, as on disk")
-    func unicode() throws {
+    @Test
+    func namesThatDifferOnlyInUnicodeFormAreTwoFilesAsOnDisk() throws {
         let composed = try BundlePath("caf\u{e9}")
         let decomposed = try BundlePath("cafe\u{301}")
         #expect(composed != decomposed)
         #expect(Set([composed, decomposed]).count == 2)
     }
 
-    @Test("a hundred thousand entries are read back")
-    func many() throws {
+    @Test
+    func aHundredThousandEntriesAreReadBack() throws {
         let one = try #require(Digest(digest))
         let entries = try (0..<100_000).map {
             BundleManifest.Entry(path: try BundlePath("d\($0 % 100)/\($0)"), digest: one, size: 6)

@@ -17,8 +17,8 @@ import UpgradeModel
         name = try #require(ReleaseName("v1"))
     }
 
-    @Test("a bundle has every file of its directory, hidden ones too, with digest, size and mode")
-    func everything() throws {
+    @Test
+    func aBundleHasEveryFileOfItsDirectoryHiddenOnesTooWithDigestSizeAndMode() throws {
         let top = try directory.write(
             ["app.py": "app", ".hidden": "h", "x bin/start": "#!", "static/assets/a.1.js": "js"],
             under: "build")
@@ -34,8 +34,8 @@ import UpgradeModel
         #expect(bundle.warnings.isEmpty)
     }
 
-    @Test("the same files give the same release wherever and whenever they were written")
-    func deterministic() throws {
+    @Test
+    func theSameFilesGiveTheSameReleaseWhereverAndWheneverTheyWereWritten() throws {
         let files = ["b": "2", "a/x": "1", "x c": "3"]
         let first = try Bundle.read(directory: try directory.write(files, under: "one"), name: name)
         let second = try Bundle.read(
@@ -48,10 +48,8 @@ import UpgradeModel
         #expect(third.manifest.reference != first.manifest.reference)
     }
 
-    @Test(
-        "links, sockets, pipes, setuid files and bad names are all found at once, each with what to do"
-    )
-    func findings() throws {
+    @Test
+    func linksSocketsPipesSetuidFilesAndBadNamesAreAllFoundAtOnceEachWithWhatToDo() throws {
         let top = try directory.write(["ok": "1", "suid": "2"], under: "build")
         symlink("/etc/passwd", "\(top)/link")
         symlink("ok", "\(top)/inner")
@@ -78,8 +76,8 @@ import UpgradeModel
         }
     }
 
-    @Test("an empty directory is a warning, because it will not exist on the nodes")
-    func emptyDirectory() throws {
+    @Test
+    func anEmptyDirectoryIsAWarningBecauseItWillNotExistOnTheNodes() throws {
         let top = try directory.write(["ok": "1"], under: "build")
         mkdir("\(top)/uploads", 0o755)
         let bundle = try Bundle.read(directory: top, name: name)
@@ -87,8 +85,8 @@ import UpgradeModel
         #expect(bundle.warnings.first?.message.contains("\(top)/uploads") == true)
     }
 
-    @Test("an empty directory is told of beside what is wrong, too")
-    func emptyDirectoryBesideErrors() throws {
+    @Test
+    func anEmptyDirectoryIsToldOfBesideWhatIsWrongToo() throws {
         let top = try directory.write(["ok": "1"], under: "build")
         mkdir("\(top)/uploads", 0o755)
         symlink("/etc/passwd", "\(top)/link")
@@ -101,27 +99,26 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "a directory that is none, is empty, or lacks its assets is refused",
-        arguments: [
-            ("absent", nil), ("file", nil), ("empty", nil), ("good", "static"), ("good", "../good"),
-        ])
-    func refused(which: String, assets: String?) throws {
+    @Test(arguments: [
+        ("absent", nil), ("file", nil), ("empty", nil), ("good", "static"), ("good", "../good"),
+    ])
+    func aDirectoryThatIsNoneIsEmptyOrLacksItsAssetsIsRefused(which: String, assets: String?) throws
+    {
         _ = try directory.write(["file": "1"], under: ".")
         _ = try directory.write(["a": "1"], under: "good")
         mkdir("\(directory.path)/empty", 0o755)
-        #expect(throws: Bundle.Refusal.self) {
+        #expect(throws: Bundle.NotABundle.self) {
             try Bundle.read(directory: "\(directory.path)/\(which)", name: name, assets: assets)
         }
     }
 
-    @Test("limits hold for bundles too")
-    func limits() throws {
+    @Test
+    func limitsHoldForBundlesToo() throws {
         let top = try directory.write(["a": "1", "b": "22", "c": "333"], under: "build")
-        #expect(throws: Bundle.Refusal.self) {
+        #expect(throws: Bundle.NotABundle.self) {
             try Bundle.read(directory: top, name: name, limits: .init(entries: 2))
         }
-        #expect(throws: Bundle.Refusal.self) {
+        #expect(throws: Bundle.NotABundle.self) {
             try Bundle.read(directory: top, name: name, limits: .init(totalSize: 5))
         }
     }

@@ -28,10 +28,8 @@ import UpgradeModel
         before = try listing(directory.path)
     }
 
-    @Test(
-        "a manifest against the rules is refused with nothing changed",
-        arguments: ManifestText.hostile.map(\.name))
-    func manifest(name: String) async throws {
+    @Test(arguments: ManifestText.hostile.map(\.name))
+    func aManifestAgainstTheRulesIsRefusedWithNothingChanged(name: String) async throws {
         let text = try #require(ManifestText.hostile.first { $0.name == name }?.text)
         let release = ReleaseReference(
             name: try #require(ReleaseName("v2")), manifest: Digest.sha256(of: text))
@@ -44,8 +42,8 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test("a manifest other than the one that was announced is refused with nothing changed")
-    func otherManifest() async throws {
+    @Test
+    func aManifestOtherThanTheOneThatWasAnnouncedIsRefusedWithNothingChanged() async throws {
         let other = try TestRelease("v2", ["app": "two"])
         for release in [
             ReleaseReference(name: other.manifest.name, manifest: good.reference.manifest),
@@ -60,12 +58,12 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test(
-        "content that is not what the manifest promises is refused and nothing of it stays",
-        arguments: [
-            "other bytes", "too many bytes", "size says more", "size says less", "not empty",
-        ])
-    func content(kind: String) async throws {
+    @Test(arguments: [
+        "other bytes", "too many bytes", "size says more", "size says less", "not empty",
+    ])
+    func contentThatIsNotWhatTheManifestPromisesIsRefusedAndNothingOfItStays(kind: String)
+        async throws
+    {
         let right = Array("0123456789".utf8)
         let digest = Digest.sha256(of: right)
         let size: Int64 =
@@ -98,10 +96,8 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test(
-        "assets whose digest stands for another content are refused, all at once, with nothing changed"
-    )
-    func assets() async throws {
+    @Test
+    func assetsWhoseDigestStandsForAnotherContentAreRefusedAllAtOnce() async throws {
         try await store.stage(
             try TestRelease(
                 "v2", ["static/a.0123abcd.js": "1", "static/b-89abcdef.css": "1"], assets: "static")
@@ -119,10 +115,10 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test(
-        "an asset without a digest is the release's own: it takes no other release's name in the pool",
-        arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
-    func ownAssets(path: String) async throws {
+    @Test(arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
+    func anAssetWithoutADigestIsTheReleasesOwnItTakesNoOtherReleasesNameInThePool(path: String)
+        async throws
+    {
         try await store.stage(
             try TestRelease(
                 "v2", [path: "new", "static/app.0123abcd.js": "js", "app": "two"], assets: "static")
@@ -132,15 +128,15 @@ import UpgradeModel
         #expect(try FileSystem().status("\(root)/assets/sub")?.kind == .directory)
     }
 
-    @Test("an asset of the same name and content, or a file outside the assets, is no conflict")
-    func sameAsset() async throws {
+    @Test
+    func anAssetOfTheSameNameAndContentOrAFileOutsideTheAssetsIsNoConflict() async throws {
         try await store.stage(
             try TestRelease("v2", ["static/logo.svg": "old", "app": "two"], assets: "static"))
         try await store.stage(try TestRelease("v3", ["static/logo.svg": "new"]))
     }
 
-    @Test("a disk without room refuses with nothing changed")
-    func space() async throws {
+    @Test
+    func aDiskWithoutRoomRefusesWithNothingChanged() async throws {
         let full = try ReleaseStore(
             .init(root: root, socketTemplate: "/run/test/{release}.sock", reservedBytes: 1 << 60))
         let release = try TestRelease("v2", ["app": "two"])
@@ -150,8 +146,8 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test("a socket path that no socket can have is refused with nothing changed")
-    func socket() async throws {
+    @Test
+    func aSocketPathThatNoSocketCanHaveIsRefusedWithNothingChanged() async throws {
         let long = try ReleaseStore(
             .init(
                 root: root,
@@ -162,10 +158,8 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    @Test(
-        "a link planted where a blob is fetched to is removed, not followed",
-        arguments: ["outside", "x"])
-    func planted(target: String) async throws {
+    @Test(arguments: ["outside", "x"])
+    func aLinkPlantedWhereABlobIsFetchedToIsRemovedNotFollowed(target: String) async throws {
         let release = try TestRelease("v2", ["app": "two"])
         let outside = "\(directory.path)/\(target)"
         try FileSystem().write(Array("precious".utf8), to: outside, mode: 0o644)

@@ -51,8 +51,8 @@ import UpgradeModel
         return try FileSystem().target(ofLink: "\(files)/\(path)")
     }
 
-    @Test("a venv, a pnpm store and a cycle come to a node as they are")
-    func packageManagers() async throws {
+    @Test
+    func aVenvAPnpmStoreAndACycleComeToANodeAsTheyAre() async throws {
         let links = [
             "venv/bin/python3": "/usr/bin/python3", "venv/bin/python": "python3",
             "venv/lib64": "lib",
@@ -78,8 +78,8 @@ import UpgradeModel
         #expect(try await store.verify(bundle.manifest.reference).unexpected == [])
     }
 
-    @Test("a changed link is a damage")
-    func damage() async throws {
+    @Test
+    func aChangedLinkIsADamage() async throws {
         let bundle = try bundle(["lib/a": "1", "other/a": "2"], ["current": "lib"])
         let store = try store()
         try await stage(bundle, store)
@@ -90,33 +90,29 @@ import UpgradeModel
                 == ["current: it is not the link that it was"])
     }
 
-    @Test(
-        "a link that leads out of the bundle is a finding with what to do",
-        arguments: [
-            "../outside", "/home/deploy/uploads", "a/../../..", "/usr/../etc/shadow", "lib/../lib",
-        ])
-    func outside(target: String) throws {
-        let error = #expect(throws: Bundle.Refusal.self) {
+    @Test(arguments: [
+        "../outside", "/home/deploy/uploads", "a/../../..", "/usr/../etc/shadow", "lib/../lib",
+    ])
+    func aLinkThatLeadsOutOfTheBundleIsAFindingWithWhatToDo(target: String) throws {
+        let error = #expect(throws: Bundle.NotABundle.self) {
             try bundle(["lib/a": "1"], ["uploads": target])
         }
         #expect(error?.findings.first?.code == "bundle-link")
         #expect(error?.description.contains("application.shared") == true)
     }
 
-    @Test("a link to nothing and one to itself are warnings", arguments: ["nowhere", "link"])
-    func dangling(target: String) throws {
+    @Test(arguments: ["nowhere", "link"])
+    func aLinkToNothingAndOneToItselfAreWarnings(target: String) throws {
         let bundle = try bundle(["a": "1"], ["link": target])
         #expect(bundle.warnings.map(\.code) == ["bundle-link"])
     }
 
-    @Test(
-        "a hostile manifest cannot write through a link, nor out of the release",
-        arguments: [
-            "l 3 lib d\nf DIGEST 1 d/a", "l 5 ../.. x", "l 4 /etc x", "l 9 a/../../b x",
-            "l 1 a x\nl 1 b x",
-            "l 0  x", "l 99 a x", "l 3 a\tb x", "l 1 a ../x", "l 1 a x/y\nl 1 b x",
-        ])
-    func hostile(lines: String) throws {
+    @Test(arguments: [
+        "l 3 lib d\nf DIGEST 1 d/a", "l 5 ../.. x", "l 4 /etc x", "l 9 a/../../b x",
+        "l 1 a x\nl 1 b x",
+        "l 0  x", "l 99 a x", "l 3 a\tb x", "l 1 a ../x", "l 1 a x/y\nl 1 b x",
+    ])
+    func aHostileManifestCannotWriteThroughALinkNorOutOfTheRelease(lines: String) throws {
         let digest = Digest.sha256(of: "1".utf8).description
         let body = lines.replacing("DIGEST", with: digest).split(separator: "\n")
         let files = body.filter { $0.hasPrefix("f ") }
@@ -127,8 +123,8 @@ import UpgradeModel
         #expect(throws: ReleaseFailure.self) { try BundleManifest(parsing: Array(text.utf8)) }
     }
 
-    @Test("paths that lie too deep, and too many directories, are refused before they cost memory")
-    func depth() throws {
+    @Test
+    func pathsThatLieTooDeepAndTooManyDirectoriesAreRefusedBeforeTheyCostMemory() throws {
         let deep = (0...64).map { "d\($0)" }.joined(separator: "/")
         #expect(throws: BundlePath.Reason.self) { try BundlePath(deep + "/f") }
         #expect(throws: Never.self) { try BundlePath(deep) }
@@ -146,8 +142,8 @@ import UpgradeModel
 
     // MARK: - Shared paths
 
-    @Test("what a node shares is a link in each release, whatever the bundle has there")
-    func shared() async throws {
+    @Test
+    func whatANodeSharesIsALinkInEachReleaseWhateverTheBundleHasThere() async throws {
         let shared = [try BundlePath("public/uploads"), try BundlePath(".env")]
         let bundle = try bundle(["app": "1", "public/uploads/.gitkeep": "", "public/a": "a"], [:])
         let store = try store(sharing: shared)
@@ -168,8 +164,8 @@ import UpgradeModel
         #expect(directory.read("app/shared/.env") == "SECRET=1")
     }
 
-    @Test("what is left out of a bundle is not looked at")
-    func leftOut() throws {
+    @Test
+    func whatIsLeftOutOfABundleIsNotLookedAt() throws {
         let bundle = try bundle(
             ["app": "1"], ["log": "/var/www/shared/log"], leavingOut: [try BundlePath("log")])
         #expect(bundle.manifest.links == [])
@@ -177,16 +173,16 @@ import UpgradeModel
 
     // MARK: - Warnings
 
-    @Test(
-        "what looks like a secret is a warning",
-        arguments: [".env", "config/master.key", "deploy/id_rsa", ".env.production", ".git/config"])
-    func secrets(path: String) throws {
+    @Test(arguments: [
+        ".env", "config/master.key", "deploy/id_rsa", ".env.production", ".git/config",
+    ])
+    func whatLooksLikeASecretIsAWarning(path: String) throws {
         let bundle = try bundle([path: "x"], [:])
         #expect(bundle.warnings.map(\.code) == ["bundle-secret"])
     }
 
-    @Test("bytecode that goes by times is a warning, and that which does not is none")
-    func bytecode() throws {
+    @Test
+    func bytecodeThatGoesByTimesIsAWarningAndThatWhichDoesNotIsNone() throws {
         let bytes = String(repeating: "\u{1}", count: 4)
         let zeros = String(repeating: "\u{0}", count: 4)
         let rest = String(repeating: "x", count: 16)
@@ -196,15 +192,13 @@ import UpgradeModel
         #expect(try LinkTests().bundle(["a.pyc": bytes + bytes + rest], [:]).warnings == [])
     }
 
-    @Test(
-        "names carry a digest as bundlers make them",
-        arguments: [
-            ("css/site.55e7cbb9ba48.css", true), ("app-3f78abcd.js", true),
-            ("main.a1b2c3d4e5f6a7b8.chunk.js", true), ("site.css", false),
-            ("staticfiles.json", false), ("report-20260101.pdf", false), ("feedback.js", false),
-            ("defaced-cafe.js", false),
-        ])
-    func digests(path: String, carries: Bool) throws {
+    @Test(arguments: [
+        ("css/site.55e7cbb9ba48.css", true), ("app-3f78abcd.js", true),
+        ("main.a1b2c3d4e5f6a7b8.chunk.js", true), ("site.css", false),
+        ("staticfiles.json", false), ("report-20260101.pdf", false), ("feedback.js", false),
+        ("defaced-cafe.js", false),
+    ])
+    func namesCarryADigestAsBundlersMakeThem(path: String, carries: Bool) throws {
         #expect(try BundlePath(path).carriesDigest == carries)
     }
 }

@@ -35,8 +35,8 @@ import UpgradeModel
             assets: "static")
     }
 
-    @Test("a staged release has every file, read-only, and nothing is active")
-    func stages() async throws {
+    @Test
+    func aStagedReleaseHasEveryFileReadOnlyAndNothingIsActive() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let files = store.filesDirectory(of: first.reference)
@@ -51,8 +51,8 @@ import UpgradeModel
         #expect(try FileSystem().status("\(root)/staging")?.mode == 0o700)
     }
 
-    @Test("only contents that no staged release has are fetched, the others are linked")
-    func reuses() async throws {
+    @Test
+    func onlyContentsThatNoStagedReleaseHasAreFetchedTheOthersAreLinked() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         #expect(
@@ -73,10 +73,8 @@ import UpgradeModel
         #expect(try await store.verify(first.reference).isIntact)
     }
 
-    @Test(
-        "a content that is plain in one place and executable in another does not change the other's mode"
-    )
-    func modes() async throws {
+    @Test
+    func aContentThatIsPlainHereAndExecutableThereKeepsBothModes() async throws {
         let store = try ReleaseStore.at(root)
         let plain = try TestRelease("plain", ["tool": "body"])
         let both = try TestRelease("both", ["x run": "body", "x again": "body", "plain": "body"])
@@ -88,8 +86,8 @@ import UpgradeModel
         #expect(try await store.verify(both.reference).isIntact)
     }
 
-    @Test("a blob that a killed staging left linked into a release keeps its mode")
-    func leftoverBlob() async throws {
+    @Test
+    func aBlobThatAKilledStagingLeftLinkedIntoAReleaseKeepsItsMode() async throws {
         let store = try ReleaseStore.at(root)
         let plain = try TestRelease("plain", ["tool": "body"])
         try await store.stage(plain)
@@ -101,8 +99,8 @@ import UpgradeModel
         #expect(try await store.verify(executable.reference).isIntact)
     }
 
-    @Test("a damaged file of another release is not taken over but fetched")
-    func damagedNeighbour() async throws {
+    @Test
+    func aDamagedFileOfAnotherReleaseIsNotTakenOverButFetched() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let path = "\(store.filesDirectory(of: first.reference))/lib/same.py"
@@ -112,8 +110,8 @@ import UpgradeModel
         #expect(try content("\(store.filesDirectory(of: second.reference))/lib/same.py") == "same")
     }
 
-    @Test("a fetch that broke off goes on where it was")
-    func resumes() async throws {
+    @Test
+    func aFetchThatBrokeOffGoesOnWhereItWas() async throws {
         let body = String(repeating: "0123456789", count: 1000)
         let release = try TestRelease("big", ["big": body])
         let store = try ReleaseStore.at(root)
@@ -140,8 +138,8 @@ import UpgradeModel
         #expect(try content("\(later.filesDirectory(of: release.reference))/big") == body)
     }
 
-    @Test("a part that was damaged on disk is fetched again from the beginning")
-    func damagedPart() async throws {
+    @Test
+    func aPartThatWasDamagedOnDiskIsFetchedAgainFromTheBeginning() async throws {
         let release = try TestRelease("r", ["a": "0123456789"])
         let store = try ReleaseStore.at(root)
         let digest = Digest.sha256(of: "0123456789")
@@ -153,8 +151,8 @@ import UpgradeModel
         #expect(try await store.verify(release.reference).isIntact)
     }
 
-    @Test("as many blobs as configured are fetched at once, and no more")
-    func parallel() async throws {
+    @Test
+    func asManyBlobsAsConfiguredAreFetchedAtOnceAndNoMore() async throws {
         let release = try TestRelease(
             "r", Dictionary(uniqueKeysWithValues: (0..<12).map { ("f\($0)", "content \($0)") }))
         let store = try ReleaseStore.at(root)
@@ -173,8 +171,8 @@ import UpgradeModel
         #expect(source.calls.count == 12)
     }
 
-    @Test("a second staging is refused while one is under way, and so is removing; flipping is not")
-    func busy() async throws {
+    @Test
+    func aSecondStagingIsRefusedWhileOneIsUnderWayAndSoIsRemovingFlippingIsNot() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let goOn = Mutex(false)
@@ -194,8 +192,8 @@ import UpgradeModel
         #expect(try await store.staged().count == 2)
     }
 
-    @Test("cancelling a staging keeps what came and leaves no release")
-    func cancelled() async throws {
+    @Test
+    func cancellingAStagingKeepsWhatCameAndLeavesNoRelease() async throws {
         let store = try ReleaseStore.at(root)
         let source = MemorySource(first.blobs) { try await Task.sleep(for: .seconds(3600)) }
         let staging = Task { await failure { try await store.stage(first, from: source) } }
@@ -207,8 +205,8 @@ import UpgradeModel
         #expect(try await store.verify(first.reference).isIntact)
     }
 
-    @Test("staging again changes nothing")
-    func again() async throws {
+    @Test
+    func stagingAgainChangesNothing() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let before = try listing(root)
@@ -218,10 +216,8 @@ import UpgradeModel
         #expect(source.calls.isEmpty)
     }
 
-    @Test(
-        "a damage to a staged release is found, and staging it again repairs it",
-        arguments: ["changed", "missing", "mode", "link", "directory"])
-    func damage(kind: String) async throws {
+    @Test(arguments: ["changed", "missing", "mode", "link", "directory"])
+    func aDamageToAStagedReleaseIsFoundAndStagingItAgainRepairsIt(kind: String) async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let path = "\(store.filesDirectory(of: first.reference))/static/a.1.js"
@@ -243,8 +239,8 @@ import UpgradeModel
         #expect(try content("\(root)/assets/a.1.js") == "js1")
     }
 
-    @Test("a damaged active release is not touched")
-    func damagedActive() async throws {
+    @Test
+    func aDamagedActiveReleaseIsNotTouched() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         _ = try await store.activate(first.reference, generation: .init(rawValue: 1))
@@ -256,8 +252,8 @@ import UpgradeModel
         #expect(try listing(root) == before)
     }
 
-    @Test("what an application wrote into its release is told, and is no damage")
-    func unexpected() async throws {
+    @Test
+    func whatAnApplicationWroteIntoItsReleaseIsToldAndIsNoDamage() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         let files = store.filesDirectory(of: first.reference)
@@ -268,8 +264,8 @@ import UpgradeModel
         #expect(report.unexpected == ["lib/__pycache__/same.pyc"])
     }
 
-    @Test("assets of all staged releases are in the pool, beneath their paths")
-    func assets() async throws {
+    @Test
+    func assetsOfAllStagedReleasesAreInThePoolBeneathTheirPaths() async throws {
         let store = try ReleaseStore.at(root)
         try await store.stage(first)
         try await store.stage(second)
@@ -278,10 +274,8 @@ import UpgradeModel
         #expect(try FileSystem().names(in: "\(root)/assets") == ["a.1.js", "a.2.js"])
     }
 
-    @Test(
-        "killed before any change of a staging: what was there is intact, and staging again completes it"
-    )
-    func killed() async throws {
+    @Test
+    func aStagingKilledBeforeAnyChangeLeavesWhatWasThereAndARepeatCompletesIt() async throws {
         let whole = try TemporaryDirectory()
         let reference = try ReleaseStore.at("\(whole.path)/root")
         try await reference.stage(first)

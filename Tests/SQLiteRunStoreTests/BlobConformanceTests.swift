@@ -8,9 +8,9 @@ import Testing
 import TestSupport
 import UpgradeModel
 
-@Suite("A blob store") struct BlobConformanceTests {
-    @Test("gives back what it received, whole and in ranges", arguments: Implementation.allCases)
-    func givesBack(_ implementation: Implementation) async throws {
+@Suite struct BlobConformanceTests {
+    @Test(arguments: Implementation.allCases)
+    func givesBackWhatItReceivedWholeAndInRanges(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let bytes = (0..<300_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         let digest = Digest.sha256(of: bytes)
@@ -24,17 +24,17 @@ import UpgradeModel
         #expect(try await blobs.read(digest, offset: 300_000, length: 5).isEmpty)
     }
 
-    @Test("has the empty blob once it was received", arguments: Implementation.allCases)
-    func emptyBlob(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func hasTheEmptyBlobOnceItWasReceived(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         try await blobs.put([], pieces: 1)
         #expect(try await blobs.size(of: Digest.sha256(of: [])) == 0)
     }
 
-    @Test(
-        "shows nothing before the end, and nothing of a blob that was given up",
-        arguments: Implementation.allCases)
-    func nothingBeforeTheEnd(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func showsNothingBeforeTheEndAndNothingOfABlobThatWasGivenUp(_ implementation: Implementation)
+        async throws
+    {
         let blobs = try await implementation.open().blobs
         let digest = Digest.sha256(of: "half")
         let receiver = try await blobs.receive(digest, limit: 100)
@@ -47,8 +47,8 @@ import UpgradeModel
         #expect(try await blobs.size(of: digest) == nil)
     }
 
-    @Test("stores and reads many small blobs at once", arguments: Implementation.allCases)
-    func manyAtOnce(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func storesAndReadsManySmallBlobsAtOnce(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let contents = (0..<40).map { Array("blob \($0)".utf8) }
         let digests = contents.map { Digest.sha256(of: $0) }
@@ -67,8 +67,8 @@ import UpgradeModel
         try await blobs.store(zip(digests, contents).map { ($0, $1) })
     }
 
-    @Test("stores nothing under a digest that it has not", arguments: Implementation.allCases)
-    func wrongAmongMany(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func storesNothingUnderADigestThatItHasNot(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let wrong = Digest.sha256(of: "wanted")
         await #expect(throws: StoreFailure.self) {
@@ -77,8 +77,8 @@ import UpgradeModel
         #expect(try await blobs.missing(of: [wrong], renews: false) == [wrong])
     }
 
-    @Test("refuses bytes with another digest", arguments: Implementation.allCases)
-    func refusesOtherBytes(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesBytesWithAnotherDigest(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let digest = Digest.sha256(of: "wanted")
         let receiver = try await blobs.receive(digest, limit: 100)
@@ -87,8 +87,8 @@ import UpgradeModel
         #expect(try await blobs.size(of: digest) == nil)
     }
 
-    @Test("refuses more bytes than allowed", arguments: Implementation.allCases)
-    func refusesTooMany(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesMoreBytesThanAllowed(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let digest = Digest.sha256(of: "12345")
         let receiver = try await blobs.receive(digest, limit: 4)
@@ -97,8 +97,8 @@ import UpgradeModel
         #expect(try await blobs.size(of: digest) == nil)
     }
 
-    @Test("takes the same blob twice, also at the same time", arguments: Implementation.allCases)
-    func takesTwice(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func takesTheSameBlobTwiceAlsoAtTheSameTime(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         let bytes = Array("the same".utf8)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -109,24 +109,24 @@ import UpgradeModel
         #expect(try await blobs.read(Digest.sha256(of: bytes), offset: 0, length: 99) == bytes)
     }
 
-    @Test("keeps what it is asked to keep", arguments: Implementation.allCases)
-    func prunes(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func keepsWhatItIsAskedToKeep(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         try await blobs.put(Array("kept".utf8), pieces: 1)
         try await blobs.prune(keeping: [Digest.sha256(of: "kept")])
         #expect(try await blobs.size(of: Digest.sha256(of: "kept")) == 4)
     }
 
-    @Test("renews a blob that is there, and only that", arguments: Implementation.allCases)
-    func renews(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func renewsABlobThatIsThereAndOnlyThat(_ implementation: Implementation) async throws {
         let blobs = try await implementation.open().blobs
         try await blobs.put(Array("here".utf8), pieces: 1)
         #expect(try await blobs.renew(Digest.sha256(of: "here")) == 4)
         #expect(try await blobs.renew(Digest.sha256(of: "not here")) == nil)
     }
 
-    @Test("on a disk throws away what is older than an hour, unless it was renewed")
-    func prunesOld() async throws {
+    @Test
+    func onADiskThrowsAwayWhatIsOlderThanAnHourUnlessItWasRenewed() async throws {
         let directory = try TemporaryDirectory()
         let blobs = try await FileBlobStore(directory: directory.path)
         for text in ["old", "renewed"] {

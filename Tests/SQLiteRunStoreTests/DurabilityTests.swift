@@ -11,9 +11,9 @@ import UpgradeModel
 
 @testable import SQLiteRunStore
 
-@Suite("The store on disk") struct DurabilityTests {
-    @Test("commits to a write-ahead log and syncs it")
-    func durabilityIsWhatWasAskedFor() async throws {
+@Suite struct DurabilityTests {
+    @Test
+    func commitsToAWriteAheadLogAndSyncsIt() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
         let answers = try await store.perform { db in
@@ -25,8 +25,8 @@ import UpgradeModel
         #expect(answers == ["wal", "2"])
     }
 
-    @Test("commits nothing while another process writes, and reads meanwhile")
-    func oneWriter() async throws {
+    @Test
+    func commitsNothingWhileAnotherProcessWritesAndReadsMeanwhile() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
         let lease = FileLeaderLease(directory: directory.path, store: store)
@@ -44,8 +44,8 @@ import UpgradeModel
         #expect(try await other.events(of: run1, after: 0, limit: 9).map(\.text) == ["a"])
     }
 
-    @Test("holds the lock of the writers while it commits")
-    func lockIsHeld() async throws {
+    @Test
+    func holdsTheLockOfTheWritersWhileItCommits() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
         let path = "\(directory.path)/writer.lock"
@@ -61,9 +61,8 @@ import UpgradeModel
         #expect(!wasFree)
     }
 
-    @Test(
-        "frees its lead for the next although a child between fork and exec has the lock file open")
-    func releaseUnlocks() async throws {
+    @Test
+    func freesItsLeadForTheNextAlthoughAChildBetweenForkAndExecHasTheLockFileOpen() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
         let first = FileLeaderLease(directory: directory.path, store: store)
@@ -85,8 +84,8 @@ import UpgradeModel
         await second.release()
     }
 
-    @Test("gives back after a restart what it acknowledged before")
-    func survivesARestart() async throws {
+    @Test
+    func givesBackAfterARestartWhatItAcknowledgedBefore() async throws {
         let directory = try TemporaryDirectory()
         let first = try await SQLiteRunStore(directory: directory.path)
         let lease = FileLeaderLease(directory: directory.path, store: first)
@@ -109,17 +108,15 @@ import UpgradeModel
         #expect(later == epoch.next)
     }
 
-    @Test("after a full disk refuses everything, and has lost nothing acknowledged")
-    func fullDisk() async throws {
+    @Test
+    func afterAFullDiskRefusesEverythingAndHasLostNothingAcknowledged() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path, maximumPages: 40)
         try await fillUp(store, directory.path)
     }
 
-    @Test(
-        "after a real full disk refuses everything, and has lost nothing acknowledged",
-        .enabled(if: getuid() == 0))
-    func fullFileSystem() async throws {
+    @Test(.enabled(if: getuid() == 0))
+    func afterARealFullDiskRefusesEverythingAndHasLostNothingAcknowledged() async throws {
         let directory = try TemporaryDirectory()
         let target = "\(directory.path)/small"
         try #require(mkdir(target, 0o700) == 0)
@@ -168,8 +165,8 @@ import UpgradeModel
             try await next.events(of: run1, after: 0, limit: 20_000).map(\.text) == acknowledged)
     }
 
-    @Test("refuses to start on a file that is no database")
-    func refusesAForeignFile() async throws {
+    @Test
+    func refusesToStartOnAFileThatIsNoDatabase() async throws {
         let directory = try TemporaryDirectory()
         try write(
             Array("this is not a database, it is a letter".utf8), at: 0,
@@ -179,8 +176,8 @@ import UpgradeModel
         }
     }
 
-    @Test("refuses to start on tables of another program")
-    func refusesForeignTables() async throws {
+    @Test
+    func refusesToStartOnTablesOfAnotherProgram() async throws {
         let directory = try TemporaryDirectory()
         try edit(directory.path, "CREATE TABLE event (x)")
         await expectCorrupt("another program") {
@@ -199,20 +196,17 @@ import UpgradeModel
         "DELETE FROM event",
     ]
 
-    @Test(
-        "refuses to start on an edited, removed or reordered event, and names the run",
-        arguments: Self.edits)
-    func refusesAnEditedEvent(_ edit: String) async throws {
+    @Test(arguments: Self.edits)
+    func refusesToStartOnAnEditedRemovedOrReorderedEventAndNamesTheRun(_ edit: String) async throws
+    {
         let directory = try TemporaryDirectory()
         try await storeThree(directory.path)
         try self.edit(directory.path, edit)
         await expectCorrupt("run run-1") { try await SQLiteRunStore(directory: directory.path) }
     }
 
-    @Test(
-        "finds an edited, removed or reordered event when a run is read, and goes on with the other runs",
-        arguments: Self.edits)
-    func findsAnEditedEventWhenRead(_ edit: String) async throws {
+    @Test(arguments: Self.edits)
+    func anEditedRemovedOrReorderedEventIsFoundAndOtherRunsGoOn(_ edit: String) async throws {
         let directory = try TemporaryDirectory()
         try await storeThree(directory.path)
         try self.edit(directory.path, edit)
@@ -226,15 +220,15 @@ import UpgradeModel
         await store.close()
     }
 
-    @Test("says that there are too many open files, and where their number is set")
-    func noDescriptorLeft() async throws {
+    @Test
+    func saysThatThereAreTooManyOpenFilesAndWhereTheirNumberIsSet() async throws {
         let failure = systemFailure("open", "/srv/sluice.db", EMFILE)
         #expect("\(failure)".contains("LimitNOFILE"))
         #expect(!"\(failure)".contains("coordinator's user"))
     }
 
-    @Test("refuses to start on a torn page")
-    func refusesATornPage() async throws {
+    @Test
+    func refusesToStartOnATornPage() async throws {
         let directory = try TemporaryDirectory()
         try await storeThree(directory.path)
         let path = "\(directory.path)/sluice.db"
@@ -246,8 +240,8 @@ import UpgradeModel
         await expectCorrupt(path) { try await SQLiteRunStore(directory: directory.path) }
     }
 
-    @Test("refuses a journal that is older than the lead that the lock file tells of")
-    func refusesAnOlderCopy() async throws {
+    @Test
+    func refusesAJournalThatIsOlderThanTheLeadThatTheLockFileTellsOf() async throws {
         let directory = try TemporaryDirectory()
         try await storeThree(directory.path)
         try #require(truncate("\(directory.path)/sluice.db", 0) == 0)
@@ -263,8 +257,8 @@ import UpgradeModel
         #expect(try await lease.acquire(holder: "two") == Epoch(rawValue: 2))
     }
 
-    @Test("lets a second process add tokens while the first appends")
-    func tokensFromAnotherProcess() async throws {
+    @Test
+    func letsASecondProcessAddTokensWhileTheFirstAppends() async throws {
         let directory = try TemporaryDirectory()
         let store = try await SQLiteRunStore(directory: directory.path)
         let lease = FileLeaderLease(directory: directory.path, store: store)

@@ -6,11 +6,11 @@ import Testing
 import UpgradeModel
 
 /// What every journal keeps, whatever it is made of.
-@Suite("A journal") struct JournalConformanceTests {
-    @Test(
-        "gives back what was appended, in order, with its version, epoch and instant",
-        arguments: Implementation.allCases)
-    func givesBack(_ implementation: Implementation) async throws {
+@Suite struct JournalConformanceTests {
+    @Test(arguments: Implementation.allCases)
+    func givesBackWhatWasAppendedInOrderWithItsVersionEpochAndInstant(
+        _ implementation: Implementation
+    ) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         try await stores.journal.append(
@@ -28,8 +28,8 @@ import UpgradeModel
         #expect(try await stores.journal.latestInstant() == Instant(milliseconds: 20))
     }
 
-    @Test("keeps bytes of every value, and an empty body", arguments: Implementation.allCases)
-    func keepsBytes(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func keepsBytesOfEveryValueAndAnEmptyBody(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let bodies: [[UInt8]] = [Array(0...255), [], [0]]
@@ -41,10 +41,10 @@ import UpgradeModel
         #expect(try await stores.journal.events(of: run1, after: 0, limit: 9).map(\.body) == bodies)
     }
 
-    @Test(
-        "refuses an append at another version and stores nothing of it",
-        arguments: Implementation.allCases)
-    func refusesConflict(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesAnAppendAtAnotherVersionAndStoresNothingOfIt(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         try await stores.journal.append(
@@ -60,10 +60,10 @@ import UpgradeModel
         #expect(try await stores.journal.claims().map(\.run) == [run1])
     }
 
-    @Test(
-        "refuses an earlier leader once a later one has the lead",
-        arguments: Implementation.allCases)
-    func refusesEarlierLeader(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesAnEarlierLeaderOnceALaterOneHasTheLead(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let first = stores.lease()
         let old = try await first.acquire(holder: "one")
@@ -80,8 +80,8 @@ import UpgradeModel
             try await stores.journal.events(of: run1, after: 0, limit: 9).map(\.text) == ["a", "b"])
     }
 
-    @Test("refuses an epoch that nobody was given", arguments: Implementation.allCases)
-    func refusesUnknownEpoch(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesAnEpochThatNobodyWasGiven(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         await #expect {
@@ -92,10 +92,10 @@ import UpgradeModel
         }
     }
 
-    @Test(
-        "lets one run have a fleet, and tells the second who has it since when",
-        arguments: Implementation.allCases)
-    func oneRunPerFleet(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func letsOneRunHaveAFleetAndTellsTheSecondWhoHasItSinceWhen(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let journal = stores.journal
@@ -119,8 +119,8 @@ import UpgradeModel
             ])
     }
 
-    @Test("does not let a run give back the fleet of another", arguments: Implementation.allCases)
-    func onlyTheHolderReleases(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func doesNotLetARunGiveBackTheFleetOfAnother(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let journal = stores.journal
@@ -136,9 +136,8 @@ import UpgradeModel
         #expect(try await journal.events(of: run2, after: 0, limit: 9).count == 1)
     }
 
-    @Test(
-        "refuses the first event of a run that takes no fleet", arguments: Implementation.allCases)
-    func firstEventTakesAFleet(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func refusesTheFirstEventOfARunThatTakesNoFleet(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         await #expect(throws: StoreFailure.notFound("run run-1")) {
@@ -147,10 +146,10 @@ import UpgradeModel
         #expect(try await stores.journal.runs(limit: 9).isEmpty)
     }
 
-    @Test(
-        "stores appends that belong together all or none, in their order",
-        arguments: Implementation.allCases)
-    func allOrNone(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func storesAppendsThatBelongTogetherAllOrNoneInTheirOrder(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let journal = stores.journal
@@ -172,8 +171,8 @@ import UpgradeModel
         #expect(try await journal.events(of: run2, after: 0, limit: 9).map(\.text) == ["c", "d"])
     }
 
-    @Test("lists runs with the newest first", arguments: Implementation.allCases)
-    func listsRuns(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func listsRunsWithTheNewestFirst(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         for number in 1...5 {
@@ -191,10 +190,10 @@ import UpgradeModel
         #expect(runs[0].createdAt == Instant(milliseconds: 5))
     }
 
-    @Test(
-        "decides between appends at the same time: one wins each version",
-        arguments: Implementation.allCases)
-    func oneWinsEachVersion(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func decidesBetweenAppendsAtTheSameTimeOneWinsEachVersion(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let journal = stores.journal
@@ -218,9 +217,9 @@ import UpgradeModel
         #expect(try await journal.events(of: run1, after: 0, limit: 99).map(\.text) == acknowledged)
     }
 
-    @Test(
-        "keeps what is appended for many runs at the same time", arguments: Implementation.allCases)
-    func manyRunsAtOnce(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func keepsWhatIsAppendedForManyRunsAtTheSameTime(_ implementation: Implementation) async throws
+    {
         let stores = try await implementation.open()
         let epoch = try await stores.lease().keepingLead(of: "one")
         let journal = stores.journal

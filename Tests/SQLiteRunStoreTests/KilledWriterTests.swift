@@ -7,9 +7,9 @@ import Testing
 import TestSupport
 import UpgradeModel
 
-@Suite("A killed coordinator") struct KilledWriterTests {
-    @Test("has lost nothing that was acknowledged, and the next one leads at once")
-    func losesNothing() async throws {
+@Suite struct KilledWriterTests {
+    @Test
+    func hasLostNothingThatWasAcknowledgedAndTheNextOneLeadsAtOnce() async throws {
         let directory = try TemporaryDirectory()
         var acknowledged: Int64 = 0
         for round in 1...6 {
@@ -28,8 +28,8 @@ import UpgradeModel
         #expect(try await lease.acquire(holder: "next") == Epoch(rawValue: 7))
     }
 
-    @Test("that lives still keeps a second process from the lead")
-    func keepsASecondOut() async throws {
+    @Test
+    func thatLivesStillKeepsASecondProcessFromTheLead() async throws {
         let directory = try TemporaryDirectory()
         var writer = try StoreWriter(directory: directory.path)
         #expect(try writer.nextLine() == "epoch 1")

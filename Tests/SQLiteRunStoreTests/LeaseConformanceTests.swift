@@ -4,9 +4,9 @@ import RunStore
 import Testing
 import UpgradeModel
 
-@Suite("A leader's lease") struct LeaseConformanceTests {
-    @Test("raises the epoch each time that it is taken", arguments: Implementation.allCases)
-    func raisesTheEpoch(_ implementation: Implementation) async throws {
+@Suite struct LeaseConformanceTests {
+    @Test(arguments: Implementation.allCases)
+    func raisesTheEpochEachTimeThatItIsTaken(_ implementation: Implementation) async throws {
         let stores = try await implementation.open()
         var epochs: [Int64] = []
         for number in 1...3 {
@@ -17,10 +17,10 @@ import UpgradeModel
         #expect(epochs == [1, 2, 3])
     }
 
-    @Test(
-        "is one process's at a time, and tells the second who has it",
-        arguments: Implementation.allCases)
-    func isHeldByOne(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func isOneProcesssAtATimeAndTellsTheSecondWhoHasIt(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let first = stores.lease()
         let second = stores.lease()
@@ -35,10 +35,10 @@ import UpgradeModel
         await second.release()
     }
 
-    @Test(
-        "given up by one that does not have it stays with the one that has",
-        arguments: Implementation.allCases)
-    func strangersReleaseNothing(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func givenUpByOneThatDoesNotHaveItStaysWithTheOneThatHas(_ implementation: Implementation)
+        async throws
+    {
         let stores = try await implementation.open()
         let first = stores.lease()
         let second = stores.lease()

@@ -7,13 +7,13 @@ import Testing
 import TestSupport
 import UpgradeModel
 
-@Suite("A registry") struct RegistryConformanceTests {
+@Suite struct RegistryConformanceTests {
     private let node = Identity.node(NodeName(unchecked: "web1"))
     private let person = Identity.operator(OperatorName(unchecked: "ada"))
     private let now = Instant(milliseconds: 5)
 
-    @Test("knows whose a token is, by its hash", arguments: Implementation.allCases)
-    func knowsTokens(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func knowsWhoseATokenIsByItsHash(_ implementation: Implementation) async throws {
         let registry = try await implementation.open().registry
         try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
         try await registry.addToken(hash: .sha256(of: "o"), for: person, labels: [:], at: now)
@@ -22,9 +22,8 @@ import UpgradeModel
         #expect(try await registry.identities()[.sha256(of: "x")] == nil)
     }
 
-    @Test(
-        "keeps an operator apart from a node of the same name", arguments: Implementation.allCases)
-    func keepsKindsApart(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func keepsAnOperatorApartFromANodeOfTheSameName(_ implementation: Implementation) async throws {
         let registry = try await implementation.open().registry
         let namesake = Identity.operator(OperatorName(unchecked: "web1"))
         try await registry.addToken(hash: .sha256(of: "n"), for: node, labels: [:], at: now)
@@ -35,10 +34,10 @@ import UpgradeModel
         #expect(try await registry.nodes().map(\.name.rawValue) == ["web1"])
     }
 
-    @Test(
-        "lists nodes by name with their labels; a later token without labels leaves them",
-        arguments: Implementation.allCases)
-    func listsNodes(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func listsNodesByNameWithTheirLabelsALaterTokenWithoutLabelsLeavesThem(
+        _ implementation: Implementation
+    ) async throws {
         let registry = try await implementation.open().registry
         for name in ["web2", "web10", "web1"] {
             try await registry.addToken(
@@ -55,10 +54,10 @@ import UpgradeModel
         #expect(nodes[2].labels == ["role": "db"])
     }
 
-    @Test(
-        "stores many tokens at once; one that replaces ends the owner's earlier ones and no others",
-        arguments: Implementation.allCases)
-    func storesMany(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func storesManyTokensAtOnceOneThatReplacesEndsTheOwnersEarlierOnesAndNoOthers(
+        _ implementation: Implementation
+    ) async throws {
         let registry = try await implementation.open().registry
         try await registry.addToken(hash: .sha256(of: "old"), for: node, labels: [:], at: now)
         try await registry.addToken(hash: .sha256(of: "o"), for: person, labels: [:], at: now)
@@ -77,8 +76,8 @@ import UpgradeModel
         #expect(try await registry.nodes().count == 300)
     }
 
-    @Test("says when it has changed, and not otherwise", arguments: Implementation.allCases)
-    func saysChanges(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func saysWhenItHasChangedAndNotOtherwise(_ implementation: Implementation) async throws {
         let registry = try await implementation.open().registry
         let first = try await registry.changes()
         #expect(try await registry.changes() == first)
@@ -91,8 +90,8 @@ import UpgradeModel
         #expect(third != second && third != first)
     }
 
-    @Test("on a disk says what another process has changed")
-    func saysOthersChanges() async throws {
+    @Test
+    func onADiskSaysWhatAnotherProcessHasChanged() async throws {
         let directory = try TemporaryDirectory()
         let registry = try await SQLiteRunStore(directory: directory.path)
         let other = try await SQLiteRunStore(directory: directory.path, examine: .none)
@@ -104,8 +103,8 @@ import UpgradeModel
         #expect(try await registry.changes() != second)
     }
 
-    @Test("forgets every token of a revoked node, and the node", arguments: Implementation.allCases)
-    func revokes(_ implementation: Implementation) async throws {
+    @Test(arguments: Implementation.allCases)
+    func forgetsEveryTokenOfARevokedNodeAndTheNode(_ implementation: Implementation) async throws {
         let registry = try await implementation.open().registry
         try await registry.addToken(hash: .sha256(of: "1"), for: node, labels: ["a": "b"], at: now)
         try await registry.addToken(hash: .sha256(of: "2"), for: node, labels: [:], at: now)

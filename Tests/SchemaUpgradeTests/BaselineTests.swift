@@ -28,8 +28,8 @@ private func site(_ count: Int) async throws -> Site {
     return site
 }
 
-@Test("Files that are applied may go when a newer one requires them")
-func filesThatAreAppliedMayGo() async throws {
+@Test
+func filesThatAreAppliedMayGoWhenANewerOneRequiresThem() async throws {
     let newer = ("0004_d.up.sql", "-- sluice: expand requires=0003\nCREATE TABLE d (x int)")
     for kept in [[], [old[2]], [old[0], old[2]]] {
         let site = try await site(3)
@@ -50,10 +50,8 @@ func filesThatAreAppliedMayGo() async throws {
     }
 }
 
-@Test(
-    "One file stands for those that it replaces: run where none is applied, passed over where all are",
-    arguments: ["0003_all.up.sql", "0001_all.up.sql", "0002_all.up.sql"])
-func oneFileStandsForThoseThatItReplaces(name: String) async throws {
+@Test(arguments: ["0003_all.up.sql", "0001_all.up.sql", "0002_all.up.sql"])
+func aFileThatReplacesOthersRunsWhereNoneIsAppliedAndNotWhereAllAre(name: String) async throws {
     let squashed = [
         (
             name,
@@ -80,8 +78,8 @@ func oneFileStandsForThoseThatItReplaces(name: String) async throws {
     }
 }
 
-@Test("A file that is gone without a word is missed, with the way to retire it")
-func aFileThatIsGoneWithoutAWordIsMissed() async throws {
+@Test
+func aFileThatIsGoneWithoutAWordIsMissedWithTheWayToRetireIt() async throws {
     let site = try await site(3)
     let upgrade = site.upgrade(try read([old[2]]))
     let failure = try await upgrade.failure(.expand, epoch: 2, run: "r1")

@@ -41,10 +41,8 @@ private let leaks: [(first: String, question: String)] = [
     ),
 ]
 
-@Test(
-    "Whatever a file sets in its session, the next begins as if it were alone",
-    arguments: leaks.indices)
-func whateverAFileSetsTheNextBeginsAsIfAlone(index: Int) async throws {
+@Test(arguments: leaks.indices)
+func whateverAFileSetsInItsSessionTheNextBeginsAsIfItWereAlone(index: Int) async throws {
     let (first, question) = leaks[index]
     let table =
         ";SET ROLE $owner; CREATE TABLE answer (value text); RESET ROLE; GRANT pg_monitor TO $owner"
@@ -75,13 +73,11 @@ private let pair = """
     """
 private let seed = "INSERT INTO team VALUES (1, 10); INSERT INTO person VALUES (10, 1);"
 
-@Test(
-    "Deferred constraints are deferred in every file, and speak at its end",
-    arguments: [
-        "SELECT 1", seed + "DELETE FROM person; DELETE FROM team", "SET CONSTRAINTS ALL IMMEDIATE",
-        "CREATE TABLE later (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)",
-    ])
-func deferredConstraintsAreDeferredInEveryFile(first: String) async throws {
+@Test(arguments: [
+    "SELECT 1", seed + "DELETE FROM person; DELETE FROM team", "SET CONSTRAINTS ALL IMMEDIATE",
+    "CREATE TABLE later (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)",
+])
+func deferredConstraintsAreDeferredInEveryFileAndSpeakAtItsEnd(first: String) async throws {
     let site = try await Site.make(pair)
     let upgrade = site.upgrade(
         try migrations(
@@ -97,8 +93,8 @@ func deferredConstraintsAreDeferredInEveryFile(first: String) async throws {
     await upgrade.close()
 }
 
-@Test("A constraint that is immediate unless deferred does not become deferred by another file")
-func animmediateConstraintStaysImmediate() async throws {
+@Test
+func aConstraintImmediateByDefaultIsNotDeferredByAnotherFile() async throws {
     let site = try await Site.make(pair)
     let upgrade = site.upgrade(
         try migrations(
@@ -112,8 +108,8 @@ func animmediateConstraintStaysImmediate() async throws {
     await upgrade.close()
 }
 
-@Test("What a file breaks is said of that file, though a later one would have mended it")
-func whatAFileBreaksIsSaidOfThatFile() async throws {
+@Test
+func whatAFileBreaksIsSaidOfThatFileThoughALaterOneWouldHaveMendedIt() async throws {
     let site = try await Site.make(pair)
     let upgrade = site.upgrade(
         try migrations(

@@ -71,8 +71,8 @@ private let triggers = "SELECT FROM pg_trigger WHERE tgname LIKE '%sluice%'"
     for upgrade in [upgrade, next] { await upgrade.close() }
 }
 
-@Test("Readers of any table go on while the fence's triggers are taken away from busy ones")
-func readersGoOnWhileTriggersAreTakenAway() async throws {
+@Test
+func readersOfAnyTableGoOnWhileTheFencesTriggersAreTakenAwayFromBusyOnes() async throws {
     let busy = (1...120).map { "busy\($0)" }
     let site = try await Site.make(
         ";" + busy.map { "CREATE TABLE \($0) (); GRANT SELECT ON \($0) TO $app;" }.joined())

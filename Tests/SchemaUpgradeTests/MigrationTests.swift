@@ -234,10 +234,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
     #expect(ledger.map { $0.text(0) } == ["2"])
 }
 
-@Test(
-    "Statements outside a transaction keep out of another run's window, one by one",
-    arguments: [1, 2])
-func statementsOutsideATransactionKeepOutOfAnotherRunsWindow(count: Int) async throws {
+@Test(arguments: [1, 2])
+func statementsOutsideATransactionKeepOutOfAnotherRunsWindowOneByOne(count: Int) async throws {
     let site = try await Site.make()
     let indexes = (1...count).map { "CREATE INDEX CONCURRENTLY entry_\($0) ON entry (name);" }
     let upgrade = site.upgrade(
@@ -272,8 +270,8 @@ func statementsOutsideATransactionKeepOutOfAnotherRunsWindow(count: Int) async t
     await upgrade.close()
 }
 
-@Test("A migration that lets go of every advisory lock does not take its session's marks")
-func aMigrationThatLetsGoOfEveryLockIsMarkedAgain() async throws {
+@Test
+func aMigrationThatLetsGoOfEveryAdvisoryLockDoesNotTakeItsSessionsMarks() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try set(

@@ -10,14 +10,14 @@ import UpgradeModel
 private let invalid =
     "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid AND indrelid = 'entry'::regclass"
 
-@Test(
-    "Statements whose waits keep nobody out wait longer than the lock timeout, and are done",
-    arguments: [
-        "CREATE INDEX CONCURRENTLY entry_name ON entry (name)",
-        "DROP INDEX CONCURRENTLY entry_old",
-        "REINDEX TABLE CONCURRENTLY entry",
-    ])
-func statementsThatKeepNobodyOutWaitLongerThanTheLockTimeout(text: String) async throws {
+@Test(arguments: [
+    "CREATE INDEX CONCURRENTLY entry_name ON entry (name)",
+    "DROP INDEX CONCURRENTLY entry_old",
+    "REINDEX TABLE CONCURRENTLY entry",
+])
+func statementsWhoseWaitsKeepNobodyOutWaitLongerThanTheLockTimeoutAndAreDone(text: String)
+    async throws
+{
     let site = try await Site.make(
         ";CREATE INDEX entry_old ON entry (id); SET ROLE $owner; CREATE TABLE other (x int); GRANT SELECT ON other TO $app; RESET ROLE"
     )
@@ -48,14 +48,12 @@ func statementsThatKeepNobodyOutWaitLongerThanTheLockTimeout(text: String) async
     await upgrade.close()
 }
 
-@Test(
-    "What a failed concurrent statement has left is gone when the task has failed",
-    arguments: [
-        "CREATE UNIQUE INDEX CONCURRENTLY entry_name ON entry (name)",
-        "CREATE INDEX CONCURRENTLY entry_odd ON entry ((1 / (length(name) - length(name))))",
-        "REINDEX INDEX CONCURRENTLY entry_broken",
-    ])
-func whatAFailedConcurrentStatementHasLeftIsGone(text: String) async throws {
+@Test(arguments: [
+    "CREATE UNIQUE INDEX CONCURRENTLY entry_name ON entry (name)",
+    "CREATE INDEX CONCURRENTLY entry_odd ON entry ((1 / (length(name) - length(name))))",
+    "REINDEX INDEX CONCURRENTLY entry_broken",
+])
+func whatAFailedConcurrentStatementHasLeftIsGoneWhenTheTaskHasFailed(text: String) async throws {
     let site = try await Site.make(
         """
         ;INSERT INTO entry (name) VALUES ('twice'), ('twice');
@@ -76,8 +74,8 @@ func whatAFailedConcurrentStatementHasLeftIsGone(text: String) async throws {
     await upgrade.close()
 }
 
-@Test("A way back drops what an attempt that did not answer has left", arguments: [false, true])
-func aWayBackDropsWhatAnAttemptHasLeft(isDone: Bool) async throws {
+@Test(arguments: [false, true])
+func aWayBackDropsWhatAnAttemptThatDidNotAnswerHasLeft(isDone: Bool) async throws {
     let site = try await Site.make()
     let files = try migrations(
         (
@@ -97,17 +95,17 @@ func aWayBackDropsWhatAnAttemptHasLeft(isDone: Bool) async throws {
     await next.close()
 }
 
-@Test(
-    "After an attempt that did not answer, an index that says the same is taken, one that says another is not",
-    arguments: [
-        ("CREATE INDEX entry_name ON entry (name)", true),
-        ("CREATE INDEX entry_name ON entry (id)", false),
-        ("CREATE UNIQUE INDEX entry_name ON entry (name)", false),
-        ("CREATE INDEX entry_name ON entry (name) WHERE id > 5", false),
-        ("CREATE INDEX entry_name ON other (name)", false),
-        ("CREATE TABLE entry_name (a int)", false),
-    ])
-func afterAnAttemptAnIndexIsKnownByWhatItSays(found: String, isTaken: Bool) async throws {
+@Test(arguments: [
+    ("CREATE INDEX entry_name ON entry (name)", true),
+    ("CREATE INDEX entry_name ON entry (id)", false),
+    ("CREATE UNIQUE INDEX entry_name ON entry (name)", false),
+    ("CREATE INDEX entry_name ON entry (name) WHERE id > 5", false),
+    ("CREATE INDEX entry_name ON other (name)", false),
+    ("CREATE TABLE entry_name (a int)", false),
+])
+func afterAnAttemptWithoutAnswerOnlyAnIndexThatSaysTheSameIsTaken(found: String, isTaken: Bool)
+    async throws
+{
     let site = try await Site.make(";SET ROLE $owner; CREATE TABLE other (name text); RESET ROLE")
     let files = try migrations(
         (
@@ -127,15 +125,13 @@ func afterAnAttemptAnIndexIsKnownByWhatItSays(found: String, isTaken: Bool) asyn
     await next.close()
 }
 
-@Test(
-    "A name that is taken is PostgreSQL's to refuse, without an attempt before",
-    arguments: [
-        "CREATE INDEX CONCURRENTLY entry_old ON entry (name)",
-        "CREATE UNIQUE INDEX CONCURRENTLY entry_old ON other (name)",
-        "DROP INDEX CONCURRENTLY entry_never",
-        "ALTER TABLE log DETACH PARTITION entry CONCURRENTLY",
-    ])
-func aNameThatIsTakenIsRefused(text: String) async throws {
+@Test(arguments: [
+    "CREATE INDEX CONCURRENTLY entry_old ON entry (name)",
+    "CREATE UNIQUE INDEX CONCURRENTLY entry_old ON other (name)",
+    "DROP INDEX CONCURRENTLY entry_never",
+    "ALTER TABLE log DETACH PARTITION entry CONCURRENTLY",
+])
+func aNameThatIsTakenIsPostgreSQLsToRefuseWithoutAnAttemptBefore(text: String) async throws {
     let site = try await Site.make(
         """
         ;SET ROLE $owner; CREATE TABLE other (name text); CREATE INDEX entry_old ON entry (id);
@@ -149,8 +145,8 @@ func aNameThatIsTakenIsRefused(text: String) async throws {
     await upgrade.close()
 }
 
-@Test("A file without a transaction goes on where it stopped, and does nothing twice")
-func aFileWithoutATransactionGoesOnWhereItStopped() async throws {
+@Test
+func aFileWithoutATransactionGoesOnWhereItStoppedAndDoesNothingTwice() async throws {
     let site = try await Site.make(
         ";SET ROLE $owner; CREATE TABLE trace (n int); GRANT SELECT ON trace TO $app; RESET ROLE")
     let files = try migrations(
@@ -183,8 +179,8 @@ func aFileWithoutATransactionGoesOnWhereItStopped() async throws {
     await upgrade.close()
 }
 
-@Test("A way back from the middle of a file undoes what has taken effect, and no more is needed")
-func aWayBackFromTheMiddleOfAFile() async throws {
+@Test
+func aWayBackFromTheMiddleOfAFileUndoesWhatHasTakenEffectAndNoMoreIsNeeded() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(
@@ -212,8 +208,8 @@ func aWayBackFromTheMiddleOfAFile() async throws {
     await upgrade.close()
 }
 
-@Test("A statement that takes longer than the plan allows is stopped, in every phase")
-func aStatementThatTakesTooLongIsStopped() async throws {
+@Test
+func aStatementThatTakesLongerThanThePlanAllowsIsStoppedInEveryPhase() async throws {
     for phase in ["expand", "switch", "contract", "expand transaction=none"] {
         let site = try await Site.make()
         let upgrade = site.upgrade(
@@ -234,8 +230,8 @@ func aStatementThatTakesTooLongIsStopped() async throws {
     }
 }
 
-@Test("Pauses between attempts are longer than the waits, and grow to a bound")
-func readersOfATableThatIsWaitedForHaveMostOfTheTime() async throws {
+@Test
+func pausesBetweenAttemptsAreLongerThanTheWaitsAndGrowToABound() async throws {
     let site = try await Site.make()
     let holder = try await site.connect(as: "$app")
     try await holder.execute("BEGIN; SELECT FROM entry")

@@ -7,8 +7,8 @@ import SchemaUpgrade
 import Testing
 import UpgradeModel
 
-@Test("What migrations create belongs to the owner of the application's tables, in its schema")
-func whatMigrationsCreateBelongsToTheOwner() async throws {
+@Test
+func whatMigrationsCreateBelongsToTheOwnerOfTheApplicationsTablesInItsSchema() async throws {
     let site = try await Site.make(
         ";ALTER ROLE $owner SET search_path = 'shop', 'public'; CREATE SCHEMA shop AUTHORIZATION $owner"
     )
@@ -30,8 +30,8 @@ func whatMigrationsCreateBelongsToTheOwner() async throws {
     await upgrade.close()
 }
 
-@Test("Nothing of Sluice's is on the search path of a migration, whatever the migrator is called")
-func nothingOfSluicesIsOnTheSearchPath() async throws {
+@Test
+func nothingOfSluicesIsOnTheSearchPathOfAMigrationWhateverTheMigratorIsCalled() async throws {
     let site = try await Site.make(
         ";SET ROLE $owner; CREATE TABLE migration (id int, note text); RESET ROLE; INSERT INTO migration VALUES (1, 'of the application')"
     )
@@ -56,8 +56,8 @@ func nothingOfSluicesIsOnTheSearchPath() async throws {
             == "of the application!!!")
 }
 
-@Test("Several owners are a question, and the plan's word is the answer")
-func severalOwnersAreAQuestion() async throws {
+@Test
+func severalOwnersAreAQuestionAndThePlansWordIsTheAnswer() async throws {
     let site = try await Site.make(";CREATE TABLE strange (a int)")
     let files = try migrations(
         ("0001_x.up.sql", "-- sluice: expand\nALTER TABLE entry ADD COLUMN x int"))
@@ -77,8 +77,8 @@ func severalOwnersAreAQuestion() async throws {
     await told.close()
 }
 
-@Test("A migration has no superuser's rights, and RESET ROLE leads to none")
-func aMigrationHasNoSuperusersRights() async throws {
+@Test
+func aMigrationHasNoSuperusersRightsAndRESETROLELeadsToNone() async throws {
     let site = try await Site.make(";GRANT pg_monitor TO $owner")
     for text in [
         "CREATE ROLE intruder_$db SUPERUSER", "SELECT pg_read_file('PG_VERSION')",
@@ -101,24 +101,24 @@ func aMigrationHasNoSuperusersRights() async throws {
     await upgrade.close()
 }
 
-@Test(
-    "A new table, view or sequence that no application may use stops the migration with the statement that mends it",
-    arguments: [
-        (
-            "CREATE TABLE lonely (a int); REVOKE ALL ON lonely FROM PUBLIC, $app",
-            "ON public.lonely TO"
-        ),
-        (
-            "CREATE VIEW lonely AS SELECT 1 AS a; REVOKE ALL ON lonely FROM $app",
-            "ON public.lonely TO"
-        ),
-        ("CREATE SEQUENCE lonely", "GRANT USAGE ON SEQUENCE public.lonely TO"),
-        (
-            "CREATE TABLE full_one (id serial); GRANT INSERT ON full_one TO $app",
-            "ON SEQUENCE public.full_one_id_seq TO"
-        ),
-    ])
-func aNewTableThatNobodyMayUseStopsTheMigration(text: String, advice: String) async throws {
+@Test(arguments: [
+    (
+        "CREATE TABLE lonely (a int); REVOKE ALL ON lonely FROM PUBLIC, $app",
+        "ON public.lonely TO"
+    ),
+    (
+        "CREATE VIEW lonely AS SELECT 1 AS a; REVOKE ALL ON lonely FROM $app",
+        "ON public.lonely TO"
+    ),
+    ("CREATE SEQUENCE lonely", "GRANT USAGE ON SEQUENCE public.lonely TO"),
+    (
+        "CREATE TABLE full_one (id serial); GRANT INSERT ON full_one TO $app",
+        "ON SEQUENCE public.full_one_id_seq TO"
+    ),
+])
+func aNewRelationThatNoApplicationMayUseStopsTheMigrationWithTheStatement(
+    text: String, advice: String
+) async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(("0001_x.up.sql", "-- sluice: expand\n" + site.named(text))))
@@ -137,8 +137,8 @@ func aNewTableThatNobodyMayUseStopsTheMigration(text: String, advice: String) as
     await meant.close()
 }
 
-@Test("What an application owns, inherits, or may use by column or identity is usable")
-func whatAnApplicationMayUseIsUsable() async throws {
+@Test
+func whatAnApplicationOwnsInheritsOrMayUseByColumnOrIdentityIsUsable() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(

@@ -10,8 +10,8 @@ private func state(_ entries: String..., unfinished: String...) -> ToolLedgerSta
     ToolLedgerState(entries: Set(entries), unfinished: Set(unfinished))
 }
 
-@Test("Where it is known what was to be done, only the ledger counts")
-func whereTheEndIsKnownOnlyTheLedgerCounts() {
+@Test
+func whereItIsKnownWhatWasToBeDoneOnlyTheLedgerCounts() {
     let before = state("a")
     for endedWell in [true, false] {
         func outcome(_ after: ToolLedgerState) -> ToolOutcome {
@@ -30,8 +30,8 @@ func whereTheEndIsKnownOnlyTheLedgerCounts() {
     }
 }
 
-@Test("Where it is not known, a tool that was killed has done nothing or a part, never all")
-func whereTheEndIsNotKnownAKilledToolHasNeverDoneAll() {
+@Test
+func whereItIsNotKnownAToolThatWasKilledHasDoneNothingOrAPartNeverAll() {
     let before = state("a")
     #expect(
         ToolOutcome.of(before: before, after: state("b"), expected: nil, endedWell: true) == .done)
@@ -48,7 +48,7 @@ func whereTheEndIsNotKnownAKilledToolHasNeverDoneAll() {
             == .partlyDone(applied: [], missing: [], unfinished: ["b"]))
 }
 
-@Test("A way back is done when the ledger says what it said before")
+@Test
 func aWayBackIsDoneWhenTheLedgerSaysWhatItSaidBefore() {
     let (origin, before) = (state("a"), state("a", "b", "c"))
     #expect(ToolOutcome.ofWayBack(origin: origin, before: before, after: origin) == .done)
@@ -86,10 +86,8 @@ private let ledgers: [(ToolLedger, schema: String, ToolLedgerState)] = [
     ),
 ]
 
-@Test(
-    "A tool's ledger is read as the tool writes it, and a tool that has never run has none",
-    arguments: ledgers.indices)
-func aToolsLedgerIsRead(index: Int) async throws {
+@Test(arguments: ledgers.indices)
+func aToolsLedgerIsReadAsTheToolWritesItAndAToolThatHasNeverRunHasNone(index: Int) async throws {
     let (ledger, schema, expected) = ledgers[index]
     let site = try await Site.make()
     let upgrade = site.upgrade { $0.owner = site.owner }
@@ -107,8 +105,8 @@ func aToolsLedgerIsRead(index: Int) async throws {
     await upgrade.close()
 }
 
-@Test("A plan's query writes nothing and is no superuser's")
-func aPlansQueryWritesNothing() async throws {
+@Test
+func aPlansQueryWritesNothingAndIsNoSuperuserS() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade()
     let task = DatabaseTask(

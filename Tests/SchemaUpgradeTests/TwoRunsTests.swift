@@ -9,10 +9,8 @@ import UpgradeModel
 
 /// Two runs that meet on one database, and sessions that look like a run's.
 
-@Test(
-    "Of two runs that raise at once one wins, and the other is told who holds it",
-    arguments: [true, false])
-func ofTwoRunsThatRaiseAtOnceOneWins(hasOneRole: Bool) async throws {
+@Test(arguments: [true, false])
+func ofTwoRunsThatRaiseAtOnceOneWinsAndTheOtherIsToldWhoHoldsIt(hasOneRole: Bool) async throws {
     let site = try await Site.make("CREATE ROLE other_$db LOGIN SUPERUSER")
     let upgrades = [
         site.upgrade { $0.drainTimeout = .seconds(20) },
@@ -91,8 +89,8 @@ func ofTwoRunsThatRaiseAtOnceOneWins(hasOneRole: Bool) async throws {
     }
 }
 
-@Test("What a raise left half done is no longer proved when it is raised again")
-func aRaiseThatIsRepeatedForgetsTheCensus() async throws {
+@Test
+func whatARaiseLeftHalfDoneIsNoLongerProvedWhenItIsRaisedAgain() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(try .guestbook())
     for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] { try await upgrade.done(kind) }
@@ -137,8 +135,8 @@ func preflightSaysThatAnotherRunIsAtWork(hasOneRole: Bool) async throws {
     try await second.done(.preflight, run: "r2")
 }
 
-@Test("Of two runs that come to preflight at once one wins", arguments: [true, false])
-func ofTwoRunsAtPreflightOneWins(hasOneRole: Bool) async throws {
+@Test(arguments: [true, false])
+func ofTwoRunsThatComeToPreflightAtOnceOneWins(hasOneRole: Bool) async throws {
     let site = try await Site.make("CREATE ROLE other_$db LOGIN SUPERUSER")
     let first = site.upgrade(try .guestbook())
     let second = site.upgrade(try .guestbook()) {
@@ -174,10 +172,9 @@ func ofTwoRunsAtPreflightOneWins(hasOneRole: Bool) async throws {
 }
 
 /// Whoever may log in may take any advisory lock, and so the marks of a run that is yet to come.
-@Test(
-    "An application that holds a run's locks alone, or queues for them, is ended and named",
-    .timeLimit(.minutes(5)), arguments: [true, false])
-func anApplicationCannotHoldARunUp(isHeld: Bool) async throws {
+@Test(.timeLimit(.minutes(5)), arguments: [true, false])
+func anApplicationThatHoldsARunsLocksAloneOrQueuesForThemIsEndedAndNamed(isHeld: Bool) async throws
+{
     let site = try await Site.make()
     let first = site.upgrade()
     for kind in [DatabaseTask.Kind.expand, .raiseFence] { try await first.done(kind) }
@@ -220,8 +217,8 @@ func anApplicationCannotHoldARunUp(isHeld: Bool) async throws {
     for upgrade in [first, next] { await upgrade.close() }
 }
 
-@Test("Nor can it by the lock that the schema is made under", .timeLimit(.minutes(5)))
-func anApplicationCannotHoldTheInstallationUp() async throws {
+@Test(.timeLimit(.minutes(5)))
+func norCanItByTheLockThatTheSchemaIsMadeUnder() async throws {
     let site = try await Site.make()
     let application = try await site.connect(as: "$app")
     try await application.execute("SELECT pg_advisory_lock_shared(1936487787, 0)")
@@ -231,10 +228,8 @@ func anApplicationCannotHoldTheInstallationUp() async throws {
     await upgrade.close()
 }
 
-@Test(
-    "What holds a run's locks and cannot be ended is named, and meanwhile the task can be stopped",
-    .timeLimit(.minutes(5)))
-func aTaskThatWaitsForItsMarksCanBeStopped() async throws {
+@Test(.timeLimit(.minutes(5)))
+func whatHoldsARunsLocksForGoodIsNamedAndTheTaskCanBeStopped() async throws {
     let site = try await Site.make()
     let application = try await site.connect(as: "$app")
     try await application.execute(
@@ -261,8 +256,8 @@ func aTaskThatWaitsForItsMarksCanBeStopped() async throws {
     await upgrade.close()
 }
 
-@Test("Only sessions of this run's own are ended, whatever others call themselves")
-func onlySessionsOfThisRunAreEnded() async throws {
+@Test
+func onlySessionsOfThisRunsOwnAreEndedWhateverOthersCallThemselves() async throws {
     let site = try await Site.make()
     let run = String(repeating: "a", count: 32)
     let upgrade = site.upgrade { $0.trustedSuperusers.insert(site.migrator) }

@@ -7,20 +7,20 @@ import SchemaUpgrade
 import Testing
 import UpgradeModel
 
-@Test(
-    "A way back that cannot work is refused before the window, and nothing is left of the trial",
-    arguments: [
-        (
-            "ALTER TABLE entry DROP COLUMN name", "ALTER TABLE entry ADD COLUMN name text NOT NULL",
-            "down.sql:1:1"
-        ),
-        ("ALTER TABLE entry ADD COLUMN a int", "ALTER TABLE entry DROP COLUMN b", "down.sql:1:1"),
-        (
-            "CREATE TABLE t (a int); INSERT INTO t VALUES (1)", "DROP TABLE t; DROP TABLE t",
-            "down.sql:1:15"
-        ),
-    ])
-func aWayBackThatCannotWorkIsRefused(up: String, down: String, place: String) async throws {
+@Test(arguments: [
+    (
+        "ALTER TABLE entry DROP COLUMN name", "ALTER TABLE entry ADD COLUMN name text NOT NULL",
+        "down.sql:1:1"
+    ),
+    ("ALTER TABLE entry ADD COLUMN a int", "ALTER TABLE entry DROP COLUMN b", "down.sql:1:1"),
+    (
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1)", "DROP TABLE t; DROP TABLE t",
+        "down.sql:1:15"
+    ),
+])
+func aWayBackThatCannotWorkIsRefusedBeforeTheWindowAndNothingIsLeftOfTheTrial(
+    up: String, down: String, place: String
+) async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(try migrations(("0001_a.up.sql", up), ("0001_a.down.sql", down)))
     // The first time everything of Sluice's is installed.
@@ -34,8 +34,8 @@ func aWayBackThatCannotWorkIsRefused(up: String, down: String, place: String) as
     await upgrade.close()
 }
 
-@Test("A down file that leaves something behind is a warning, and nothing is left of the trial")
-func aWayBackThatLeavesSomethingIsAWarning() async throws {
+@Test
+func aDownFileThatLeavesSomethingBehindIsAWarningAndNothingIsLeftOfTheTrial() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(
@@ -50,8 +50,8 @@ func aWayBackThatLeavesSomethingIsAWarning() async throws {
     await upgrade.close()
 }
 
-@Test("A migration of the window that fails already is refused before it")
-func aMigrationThatFailsAlreadyIsRefused() async throws {
+@Test
+func aMigrationOfTheWindowThatFailsAlreadyIsRefusedBeforeIt() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(
@@ -63,8 +63,8 @@ func aMigrationThatFailsAlreadyIsRefused() async throws {
     await upgrade.close()
 }
 
-@Test("A trial that would keep others waiting is given up, and said", arguments: ["slow", "busy"])
-func aTrialThatWouldKeepOthersWaitingIsGivenUp(why: String) async throws {
+@Test(arguments: ["slow", "busy"])
+func aTrialThatWouldKeepOthersWaitingIsGivenUpAndSaid(why: String) async throws {
     let site = try await Site.make()
     let holder = try await site.connect(as: "$app")
     if why == "busy" { try await holder.execute("BEGIN; SELECT FROM entry") }
@@ -81,8 +81,8 @@ func aTrialThatWouldKeepOthersWaitingIsGivenUp(why: String) async throws {
     await upgrade.close()
 }
 
-@Test("A way back that works is said to have been tried, and only as far as there are down files")
-func aWayBackThatWorksIsSaid() async throws {
+@Test
+func aWayBackThatWorksIsSaidToHaveBeenTriedAndOnlyAsFarAsThereAreDownFiles() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(try .guestbook())
     let report = try await upgrade.done(.expand)

@@ -11,7 +11,7 @@ struct FakeDatabase {
     var hanging: Set<DatabaseTask.Kind> = []
     /// What a failure advises, and what it has found.
     var advice: String?
-    var effect = DatabaseFailure.Effect.none
+    var effect = DatabaseFailure.PossibleEffect.none
     var findings: [Diagnostic] = []
     /// Every task that was begun, as it was given.
     private(set) var performed: [DatabaseTask] = []

@@ -66,8 +66,8 @@ import UpgradeModel
         #expect(world.theRun.state == .done)
     }
 
-    @Test(arguments: [DatabaseFailure.Effect.none, .unknown])
-    func aFenceThatCertainlyStayedUpEndsNoWayBack(effect: DatabaseFailure.Effect) {
+    @Test(arguments: [DatabaseFailure.PossibleEffect.none, .unknown])
+    func aFenceThatCertainlyStayedUpEndsNoWayBack(effect: DatabaseFailure.PossibleEffect) {
         var world = ScenarioWorld()
         world.database.failing = [.lowerFence: 5]
         world.database.effect = effect

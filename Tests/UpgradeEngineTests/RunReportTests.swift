@@ -7,7 +7,7 @@ import UpgradeModel
 @testable import UpgradeEngine
 
 /// Reports of runs that the engine itself has made, and of a journal with known times.
-@Suite("Reports of runs") struct RunReportTests {
+@Suite struct RunReportTests {
     private func world(
         _ plan: String = ScenarioTests.plan(), _ prepare: (inout ScenarioWorld) -> Void = { _ in }
     ) -> ScenarioWorld {
@@ -134,7 +134,7 @@ import UpgradeModel
         let report = try #require(RunReport(journal.events))
         #expect(report.migration == nil)
         #expect(report.database.first?.failure?.message == "no such column")
-        #expect(report.troubles.first?.message == "migrate the schema failed: no such column")
+        #expect(report.troubles.first?.message == "database: migrate the schema failed: no such column")
     }
 
     @Test func aJournalWithoutABeginningHasNoReport() {

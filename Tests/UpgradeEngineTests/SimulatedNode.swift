@@ -18,7 +18,7 @@ struct SimulatedNode {
     private(set) var silenced: ReleaseReference?
     /// The agent is killed after so many effects more; `nil`: it lives.
     var effectsLeft: Int?
-    private var records: [NodeRecord] = []
+    private var records: [NodeJournalRecord] = []
     private var boots = 0
 
     init(_ name: NodeName, serves release: ReleaseReference, at now: Instant) {

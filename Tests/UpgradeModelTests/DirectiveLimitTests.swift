@@ -3,7 +3,7 @@
 import Testing
 import UpgradeModel
 
-@Suite("A directive") struct DirectiveLimitTests {
+@Suite struct DirectiveLimitTests {
     static let directive = Directive(
         epoch: Epoch(rawValue: 1), revision: 2,
         writes: .hold(HoldLimits(atMost: 1000, duration: .seconds(15), retryAfter: .seconds(5))),
@@ -67,12 +67,12 @@ import UpgradeModel
         Excess(words: "keepReleases is negative") { $0.keepReleases = -1 },
     ]
 
-    @Test("within every bound is taken") func within() {
+    @Test func withinEveryBoundIsTaken() {
         #expect(Self.directive.limitProblem == nil)
     }
 
-    @Test("beyond any bound is refused, and says which", arguments: excesses)
-    func beyond(_ excess: Excess) throws {
+    @Test(arguments: excesses)
+    func beyondAnyBoundIsRefusedAndSaysWhich(_ excess: Excess) throws {
         var directive = Self.directive
         excess.make(&directive)
         let problem = try #require(directive.limitProblem)

@@ -3,7 +3,7 @@
 import Testing
 import UpgradeModel
 
-@Suite("A status") struct StatusLimitTests {
+@Suite struct StatusLimitTests {
     static let status = NodeStatus(
         epoch: Epoch(rawValue: 1), revision: 2, boot: "b", sequence: 3, agentVersion: "1",
         gate: GateObservation(), lease: .open, staged: [], staging: nil, active: nil, service: .in,
@@ -83,8 +83,8 @@ import UpgradeModel
         },
     ]
 
-    @Test("within every limit is taken")
-    func within() {
+    @Test
+    func withinEveryLimitIsTaken() {
         var status = Self.status
         #expect(status.limitProblem == nil)
         status.tasks = Array(
@@ -95,8 +95,8 @@ import UpgradeModel
         #expect(status.limitProblem == nil)
     }
 
-    @Test("beyond any limit is refused, and says which", arguments: excesses)
-    func beyond(_ excess: Excess) throws {
+    @Test(arguments: excesses)
+    func beyondAnyLimitIsRefusedAndSaysWhich(_ excess: Excess) throws {
         var status = Self.status
         excess.make(&status)
         let problem = try #require(status.limitProblem)

@@ -20,12 +20,11 @@ import UpgradeModel
     func anythingElseIsNoSpan(_ text: String) { #expect(Span(text: text) == nil) }
 
     @Test(
-        "the shortest text reads back as the same span",
         arguments: [
             (0, "0s"), (1, "1ms"), (1000, "1s"), (1500, "1500ms"), (90_000, "90s"), (300_000, "5m"),
             (7_200_000, "2h"), (86_400_000, "1d"), (90_000_000, "25h"),
         ] as [(Int64, String)])
-    func description(_ milliseconds: Int64, _ text: String) {
+    func theShortestTextReadsBackAsTheSameSpan(_ milliseconds: Int64, _ text: String) {
         let span = Span(milliseconds: milliseconds)
         #expect(span.description == text)
         #expect(Span(text: text) == span)
@@ -39,8 +38,8 @@ import UpgradeModel
         #expect(.minutes(1) + .seconds(30) == Span(text: "90s"))
     }
 
-    @Test("a sum or a difference stays at the ends of the range and ends no program")
-    func extremes() {
+    @Test
+    func aSumOrADifferenceStaysAtTheEndsOfTheRangeAndEndsNoProgram() {
         let most = Span(milliseconds: .max)
         let least = Span(milliseconds: .min)
         #expect(most + .seconds(1) == most)

@@ -6,28 +6,26 @@ import UpgradeModel
 @testable import UpgradePlan
 
 @Suite struct BatchesTests {
-    @Test(
-        "sizes follow the canary, the list, its last value, and the bound",
-        arguments: [
-            Row(nodes: 1, expected: [1]),
-            Row(nodes: 3, expected: [1, 1, 1]),
-            Row(nodes: 3, canary: 3, expected: [3]),
-            Row(nodes: 3, canary: 9, expected: [3]),
-            Row(nodes: 10, canary: 2, batches: [.nodes(5)], expected: [2, 5, 3]),
-            Row(nodes: 10, batches: [.percent(25)], expected: [1, 3, 3, 3]),
-            Row(nodes: 3, batches: [.percent(1)], expected: [1, 1, 1]),
-            Row(nodes: 10, batches: [.percent(100)], expected: [1, 9]),
-            Row(
-                nodes: 40, batches: [.nodes(1), .nodes(5), .percent(20)],
-                expected: [1, 1, 5, 8, 8, 8, 8, 1]),
-            Row(
-                nodes: 10, canary: 4, batches: [.percent(50)], bound: .nodes(2),
-                expected: [2, 2, 2, 2, 2]),
-            Row(
-                nodes: 11, batches: [.percent(50)], bound: .percent(30), expected: [1, 3, 3, 3, 1]),
-            Row(nodes: 3, batches: [.nodes(2)], bound: .percent(1), expected: [1, 1, 1]),
-        ])
-    func sizes(_ row: Row) throws {
+    @Test(arguments: [
+        Row(nodes: 1, expected: [1]),
+        Row(nodes: 3, expected: [1, 1, 1]),
+        Row(nodes: 3, canary: 3, expected: [3]),
+        Row(nodes: 3, canary: 9, expected: [3]),
+        Row(nodes: 10, canary: 2, batches: [.nodes(5)], expected: [2, 5, 3]),
+        Row(nodes: 10, batches: [.percent(25)], expected: [1, 3, 3, 3]),
+        Row(nodes: 3, batches: [.percent(1)], expected: [1, 1, 1]),
+        Row(nodes: 10, batches: [.percent(100)], expected: [1, 9]),
+        Row(
+            nodes: 40, batches: [.nodes(1), .nodes(5), .percent(20)],
+            expected: [1, 1, 5, 8, 8, 8, 8, 1]),
+        Row(
+            nodes: 10, canary: 4, batches: [.percent(50)], bound: .nodes(2),
+            expected: [2, 2, 2, 2, 2]),
+        Row(
+            nodes: 11, batches: [.percent(50)], bound: .percent(30), expected: [1, 3, 3, 3, 1]),
+        Row(nodes: 3, batches: [.nodes(2)], bound: .percent(1), expected: [1, 1, 1]),
+    ])
+    func sizesFollowTheCanaryTheListItsLastValueAndTheBound(_ row: Row) throws {
         let names = (0..<row.nodes).map { NodeName(unchecked: "node-\(1000 + $0)") }
         let batches = try row.rollout.batches(of: names)
         #expect(batches.map(\.count) == row.expected)
@@ -46,8 +44,8 @@ import UpgradeModel
         }
     }
 
-    @Test("every node is in exactly one batch, and no batch is empty or above the bound")
-    func partition() throws {
+    @Test
+    func everyNodeIsInExactlyOneBatchAndNoBatchIsEmptyOrAboveTheBound() throws {
         var random = SeededGenerator(seed: 0x5EED)
         for _ in 0..<500 {
             let count = Int.random(in: 1...300, using: &random)

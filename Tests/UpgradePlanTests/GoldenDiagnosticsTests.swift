@@ -43,8 +43,8 @@ import UpgradeModel
         }
     }
 
-    @Test("no diagnostic repeats a secret", arguments: names)
-    func noSecret(_ name: String) throws {
+    @Test(arguments: names)
+    func noDiagnosticRepeatsASecret(_ name: String) throws {
         let bytes = try Data(contentsOf: Files.fixtures.appending(path: name))
         for diagnostic in PlanDocument.parse(bytes: bytes, file: name).diagnostics {
             #expect(!"\(diagnostic)".contains("hunter2"))

@@ -31,25 +31,23 @@ import UpgradeModel
         #expect(codes(nested(64)).contains("too-deep"))
     }
 
-    @Test(
-        "depth that would end a stack is refused",
-        arguments: [
-            Hostile("brackets", String(repeating: "[", count: 500_000)),
-            Hostile("dashes", String(repeating: "- ", count: 500_000)),
-            Hostile("question marks", String(repeating: "? ", count: 500_000)),
-            Hostile("braces", String(repeating: "{a: ", count: 200_000)),
-            Hostile(
-                "stairs",
-                (0..<1400).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
-            Hostile("brackets after a key", "x: " + String(repeating: "[", count: 990)),
-            Hostile(
-                "short stairs",
-                (0..<250).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
-            Hostile(
-                "stairs that end in dashes",
-                (0..<250).map { String(repeating: " ", count: $0) + "a:\n" }.joined() + " - - b"),
-        ])
-    func depth(_ hostile: Hostile) {
+    @Test(arguments: [
+        Hostile("brackets", String(repeating: "[", count: 500_000)),
+        Hostile("dashes", String(repeating: "- ", count: 500_000)),
+        Hostile("question marks", String(repeating: "? ", count: 500_000)),
+        Hostile("braces", String(repeating: "{a: ", count: 200_000)),
+        Hostile(
+            "stairs",
+            (0..<1400).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
+        Hostile("brackets after a key", "x: " + String(repeating: "[", count: 990)),
+        Hostile(
+            "short stairs",
+            (0..<250).map { String(repeating: " ", count: $0) + "a:" }.joined(separator: "\n")),
+        Hostile(
+            "stairs that end in dashes",
+            (0..<250).map { String(repeating: " ", count: $0) + "a:\n" }.joined() + " - - b"),
+    ])
+    func depthThatWouldEndAStackIsRefused(_ hostile: Hostile) {
         let found = codes(hostile.text)
         #expect(found.contains("too-deep") || found.contains("yaml"), "\(found)")
     }
@@ -69,15 +67,13 @@ import UpgradeModel
         #expect(findings(minimal(more: "<<: {lease: 10s}")) == ["5:1 alias"])
     }
 
-    @Test(
-        "tags are refused wherever they stand",
-        arguments: [
-            ("lease: !!str 10s", "5:8 tag"), ("lease: ! 10s", "5:8 tag"),
-            ("lease: !!str \"10s\"", "5:8 tag"), ("approvals: !!seq []", "5:12 tag"),
-            ("drain: !!map {timeout: 1s}", "5:8 tag"), ("!!str lease: 10s", "5:1 tag"),
-            ("lease: !python/object 10s", "5:8 tag"),
-        ])
-    func tags(_ line: String, _ expected: String) {
+    @Test(arguments: [
+        ("lease: !!str 10s", "5:8 tag"), ("lease: ! 10s", "5:8 tag"),
+        ("lease: !!str \"10s\"", "5:8 tag"), ("approvals: !!seq []", "5:12 tag"),
+        ("drain: !!map {timeout: 1s}", "5:8 tag"), ("!!str lease: 10s", "5:1 tag"),
+        ("lease: !python/object 10s", "5:8 tag"),
+    ])
+    func tagsAreRefusedWhereverTheyStand(_ line: String, _ expected: String) {
         #expect(findings(minimal(more: line)).contains(expected))
     }
 

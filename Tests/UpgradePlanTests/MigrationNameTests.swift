@@ -4,13 +4,11 @@ import Testing
 import UpgradeModel
 import UpgradePlan
 
-@Suite("Names and headers of migrations")
+@Suite
 struct MigrationNameTests {
-    @Test(
-        "A name is taken apart",
-        arguments: [
-            ("0003_split_author", "0003"), ("000000000000000012_x-y.z", "000000000000000012"),
-        ])
+    @Test(arguments: [
+        ("0003_split_author", "0003"), ("000000000000000012_x-y.z", "000000000000000012"),
+    ])
     func aNameIsTakenApart(version: String, number: String) throws {
         for (ending, direction) in [
             (".up.sql", MigrationName.MigrationDirection.up), (".down.sql", .down),
@@ -21,15 +19,13 @@ struct MigrationNameTests {
         }
     }
 
-    @Test(
-        "Anything else is no migration",
-        arguments: [
-            "0003_x.sql", "003_x.up.sql", "0003x.up.sql", "0003_.up.sql", "x_0003.up.sql",
-            "0003_-x.up.sql",
-            "0003_a..b.up.sql", "0003_a b.up.sql", "0003_x.up.sql.bak", "\u{0663}003_x.up.sql",
-            "0003_é.up.sql",
-            "1234567890123456789_x.up.sql", "",
-        ])
+    @Test(arguments: [
+        "0003_x.sql", "003_x.up.sql", "0003x.up.sql", "0003_.up.sql", "x_0003.up.sql",
+        "0003_-x.up.sql",
+        "0003_a..b.up.sql", "0003_a b.up.sql", "0003_x.up.sql.bak", "\u{0663}003_x.up.sql",
+        "0003_é.up.sql",
+        "1234567890123456789_x.up.sql", "",
+    ])
     func anythingElseIsNoMigration(file: String) {
         #expect(MigrationName(file: file) == nil)
     }
@@ -46,7 +42,6 @@ struct MigrationNameTests {
     }
 
     @Test(
-        "The header says when",
         arguments: [
             ("", .switch), ("CREATE TABLE a ();", .switch),
             ("-- sluice: expand\nSELECT 1", .expand),

@@ -7,8 +7,8 @@ import UpgradeModel
 
 /// The validator against texts that nobody would write.
 @Suite struct MutationTests {
-    @Test("a mutated reference is a plan, or is refused with places; it never stops the process")
-    func mutations() throws {
+    @Test
+    func aMutatedReferenceIsAPlanOrIsRefusedWithPlacesItNeverStopsTheProcess() throws {
         let reference = Array(try Files.plan("reference.yaml").unicodeScalars)
         var random = SeededGenerator(seed: 0x51_1CE)
         var refused = 0
@@ -27,8 +27,8 @@ import UpgradeModel
         #expect((20..<400).contains(refused))
     }
 
-    @Test("a line that is left out, doubled or moved never stops the process")
-    func lines() throws {
+    @Test
+    func aLineThatIsLeftOutDoubledOrMovedNeverStopsTheProcess() throws {
         let lines = try Files.plan("reference.yaml")
             .split(separator: "\n").filter { !$0.contains(#/^ *# /#) }.map(String.init)
         for index in lines.indices {

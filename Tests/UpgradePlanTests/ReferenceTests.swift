@@ -33,8 +33,8 @@ import UpgradeModel
         }
     }
 
-    @Test("the alternatives behind # are keys with values that validate")
-    func alternatives() throws {
+    @Test
+    func theAlternativesBehindAreKeysWithValuesThatValidate() throws {
         let lines = try Files.plan("reference.yaml").split(
             separator: "\n", omittingEmptySubsequences: false
         ).map(String.init)

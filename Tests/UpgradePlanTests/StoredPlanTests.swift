@@ -9,11 +9,11 @@ import UpgradeModel
 /// Plans as runs have stored them, each with every value that was read from it then.
 ///
 /// `SLUICE_REGENERATE=1 swift test --filter StoredPlan` writes the values anew: lines may be added for new keys, none may change.
-@Suite("A stored plan") struct StoredPlanTests {
+@Suite struct StoredPlanTests {
     static let folder = Files.fixtures.appending(path: "Stored")
 
-    @Test("means what it meant", arguments: ["reference", "minimal", "refuse"])
-    func keepsItsMeaning(_ name: String) throws {
+    @Test(arguments: ["reference", "minimal", "refuse"])
+    func meansWhatItMeant(_ name: String) throws {
         let text = try String(
             contentsOf: StoredPlanTests.folder.appending(path: "\(name).yaml"), encoding: .utf8)
         let plan = try #require(PlanDocument.stored(text: text, file: name))
@@ -26,22 +26,20 @@ import UpgradeModel
         #expect(values == (try? String(contentsOf: golden, encoding: .utf8)))
     }
 
-    @Test(
-        "is not held to rules for plans that are handed in",
-        arguments: [
-            minimal(rollout: "failure_budget: 3"),
-            minimal(more: "hooks: [{before: lift, run: announce, node: web-9}]"),
-            minimal(more: "# password=hunter2hunter2"),
-        ])
-    func objectionsAreForNewPlans(_ text: String) {
+    @Test(arguments: [
+        minimal(rollout: "failure_budget: 3"),
+        minimal(more: "hooks: [{before: lift, run: announce, node: web-9}]"),
+        minimal(more: "# password=hunter2hunter2"),
+    ])
+    func isNotHeldToRulesForPlansThatAreHandedIn(_ text: String) {
         let handedIn = PlanDocument.parse(text: text, file: "p")
         #expect(handedIn.plan == nil)
         #expect(handedIn.diagnostics.contains { $0.severity == .error })
         #expect(PlanDocument.stored(text: text, file: "p") != nil)
     }
 
-    @Test("that gives no plan is none", arguments: ["", "fleet: web", "fleet: [", "a: &b c"])
-    func noPlan(_ text: String) {
+    @Test(arguments: ["", "fleet: web", "fleet: [", "a: &b c"])
+    func thatGivesNoPlanIsNone(_ text: String) {
         #expect(PlanDocument.stored(text: text, file: "p") == nil)
     }
 }

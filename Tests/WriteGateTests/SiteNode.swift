@@ -66,7 +66,7 @@ final class SiteNode: Sendable {
 
     /// Sends a probe as an agent does.
     func probe(_ gate: WriteGate, path: String = "/_sluice/probe") async throws
-        -> GateProbe.Verdict
+        -> GateProbe.Answer
     {
         let probe = gate.makeProbe()
         let headers = Dictionary(uniqueKeysWithValues: probe.headers.map { ($0.name, $0.value) })

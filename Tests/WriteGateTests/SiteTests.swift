@@ -75,13 +75,13 @@ struct SiteTests {
     @Test(arguments: [
         (
             "location / { satisfy any; allow 127.0.0.0/8; deny all; proxy_pass APP; }",
-            GateProbe.Verdict.notAsked(status: 200)
+            GateProbe.Answer.notAsked(status: 200)
         ),
         ("location / { auth_request off; proxy_pass APP; }", .notAsked(status: 200)),
         ("location / { error_page 404 /404.html; proxy_pass APP; }", .disguised(status: 401)),
         ("location / { return 204; }", .notAsked(status: 204)),
     ])
-    func theProbeNamesWhatIsWrong(after: String, verdict: GateProbe.Verdict) async throws {
+    func theProbeNamesWhatIsWrong(after: String, verdict: GateProbe.Answer) async throws {
         let node = try await SiteNode(after: after)
         let gate = try node.gate(.refuse)
         let said = try await node.probe(gate)

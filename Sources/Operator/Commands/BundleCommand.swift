@@ -43,8 +43,8 @@ struct BundleCommand: AsyncParsableCommand {
             let name = try name()
             let assets = assets ?? AssetsDirectory.conventional(in: directory)
             let result = await console.during("reading \(directory)") { [directory] in
-                await offPool { () -> Result<Bundle, Bundle.Refusal> in
-                    do throws(Bundle.Refusal) {
+                await offPool { () -> Result<Bundle, Bundle.NotABundle> in
+                    do throws(Bundle.NotABundle) {
                         return .success(
                             try Bundle.read(directory: directory, name: name, assets: assets))
                     } catch { return .failure(error) }

@@ -95,7 +95,7 @@ extension Forecast {
         let preview = StepPreview(
             plan: plan, batches: batches,
             migrations: prepared.migrations.migrations.map {
-                StepPreview.Migration(
+                StepPreview.PlannedMigration(
                     version: $0.title,
                     moment: MigrationName.Moment(rawValue: $0.phase.rawValue) ?? .switch,
                     canBeUndone: $0.down != nil)

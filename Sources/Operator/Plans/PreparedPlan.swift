@@ -72,7 +72,7 @@ struct PreparedPlan: Sendable {
     ) -> Bundle? {
         guard let path = named.bundle else { return nil }
         let directory = resolved(path, besides: file)
-        do throws(Bundle.Refusal) {
+        do throws(Bundle.NotABundle) {
             let bundle = try Bundle.read(
                 directory: directory, name: named.release ?? ReleaseName(unchecked: "unnamed"),
                 assets: named.assets ?? AssetsDirectory.conventional(in: directory))

@@ -133,9 +133,9 @@ public struct StepPreview: Sendable {
     public var plan: Plan
     /// Canary first; empty when nobody knows which nodes the plan selects.
     public var batches: [[NodeName]]
-    public var migrations: [Migration]
+    public var migrations: [PlannedMigration]
 
-    public struct Migration: Hashable, Sendable {
+    public struct PlannedMigration: Hashable, Sendable {
         public var version: String
         public var moment: MigrationName.Moment
         public var canBeUndone: Bool
@@ -147,7 +147,7 @@ public struct StepPreview: Sendable {
         }
     }
 
-    public init(plan: Plan, batches: [[NodeName]], migrations: [Migration]) {
+    public init(plan: Plan, batches: [[NodeName]], migrations: [PlannedMigration]) {
         self.plan = plan
         self.batches = batches
         self.migrations = migrations

@@ -3,7 +3,7 @@
 public import UpgradeModel
 
 /// A fact of a node that survives its agent. Journaled before the effect that it announces.
-public enum NodeRecord: Hashable, Sendable {
+public enum NodeJournalRecord: Hashable, Sendable {
     /// The directive that counts from now on; never one of a lower epoch or revision.
     case accepted(Directive)
     /// About to flip to a release under a new cache generation.
@@ -62,7 +62,7 @@ public struct NodeMemory: Hashable, Sendable {
 
     public init() {}
 
-    public mutating func apply(_ record: NodeRecord) {
+    public mutating func apply(_ record: NodeJournalRecord) {
         switch record {
         case .accepted(let directive):
             // An agent of an earlier version may have written down what it should have refused.
@@ -86,8 +86,8 @@ public struct NodeMemory: Hashable, Sendable {
     }
 
     /// The records that fold to this memory: what a compacted journal begins with.
-    public func records(at now: Instant) -> [NodeRecord] {
-        var records: [NodeRecord] = []
+    public func records(at now: Instant) -> [NodeJournalRecord] {
+        var records: [NodeJournalRecord] = []
         if let directive { records.append(.accepted(directive)) }
         switch lease {
         case .resumed(let at): records.append(.leaseResumed(at: at))
@@ -105,7 +105,7 @@ public struct NodeMemory: Hashable, Sendable {
     }
 }
 
-extension NodeRecord: Codable {
+extension NodeJournalRecord: Codable {
     private enum Keys: String, CodingKey {
         case type, version, directive, plan, task, outcome, silence, reason, at
     }
@@ -131,7 +131,7 @@ extension NodeRecord: Codable {
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: Keys.self)
         try container.encode(type, forKey: .type)
-        try container.encode(NodeRecord.currentVersion, forKey: .version)
+        try container.encode(NodeJournalRecord.currentVersion, forKey: .version)
         switch self {
         case .accepted(let directive): try container.encode(directive, forKey: .directive)
         case .activationPlanned(let plan): try container.encode(plan, forKey: .plan)
@@ -152,7 +152,7 @@ extension NodeRecord: Codable {
         let container = try decoder.container(keyedBy: Keys.self)
         let type = try container.decode(String.self, forKey: .type)
         let version = try container.decode(Int.self, forKey: .version)
-        guard version == NodeRecord.currentVersion else {
+        guard version == NodeJournalRecord.currentVersion else {
             throw DecodingError.dataCorruptedError(
                 forKey: .version, in: container,
                 debugDescription: "record \(type) has version \(version), this program knows 1")
