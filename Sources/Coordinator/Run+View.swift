@@ -17,36 +17,12 @@ extension Run {
     /// - Parameter statuses: what the nodes last said, and when.
     func view(statuses: [NodeName: Observations.Seen], at now: Instant) -> RunView {
         RunView(
-            summary: summary, version: version, now: now, step: stepTitle, reason: reasonToShow,
-            advice: adviceToShow, batch: currentBatch, batches: batches.count,
+            summary: summary, version: version, now: now, step: stepTitle, reason: because,
+            advice: next, batch: currentBatch, batches: batches.count,
             windowOpened: windowOpened,
             windowClosed: windowClosed, database: databaseTitle,
             stillPaused: stillPaused.isEmpty ? nil : stillPaused,
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
-    }
-
-    private var stepTitle: String {
-        switch state {
-        case .done, .rolledBack, .refused: state.rawValue
-        default: current?.step.title ?? "begin"
-        }
-    }
-
-    private var reasonToShow: String? {
-        if case .stopped(let stopped) = standing { return stopped.reason }
-        return reason
-    }
-
-    private var adviceToShow: String? {
-        if case .stopped(let stopped) = standing { return stopped.advice }
-        if state == .awaitingApproval { return "go on with `sluice approve \(identifier)`" }
-        if state == .paused { return "go on with `sluice resume \(identifier)`" }
-        return advice
-    }
-
-    private var databaseTitle: String? {
-        guard let task = database.inFlight else { return nil }
-        return task.attempt > 1 ? "\(task.kind.title), attempt \(task.attempt)" : task.kind.title
     }
 
     private func row(of name: NodeName, _ seen: Observations.Seen?, at now: Instant) -> NodeRow {

@@ -3,109 +3,79 @@
 import UpgradeModel
 
 extension RunReport {
-    /// A report on its way, with the run beside it: the run says what the engine made of the same facts.
+    /// A report on its way: the run says what became of everything, and the report adds when.
     struct Fold {
         private var report: RunReport
-        /// `nil` when this program does not understand the plan any more; the report then has no batches and no window.
+        /// `nil` when this program does not understand the plan any more; what only the run knows is missing then.
         private var run: Run?
+        private var words = EventWords()
         private var epoch: Epoch
         private var current: Step? { report.steps.last?.step }
-        private var phase: Phase { report.steps.last?.phase ?? .preflight }
         /// The last fact that belongs to the current step.
         private var lastFact: Instant?
         /// Where each node is in the report, which has several facts of each.
         private var places: [NodeName: Int]
 
-        init(_ report: RunReport, run: Run?, epoch: Epoch) {
+        init(_ report: RunReport, of created: RunCreated, at instant: Instant, epoch: Epoch) {
             self.report = report
-            self.run = run
             self.epoch = epoch
+            run = Run(created, at: instant)
+            _ = words.sentence(of: .created(created))
             places = Dictionary(
                 report.nodes.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
-            for (index, batch) in (run?.batches ?? []).enumerated() {
-                for name in batch { update(name) { $0.batch = index + 1 } }
-            }
         }
 
         mutating func take(_ recorded: RecordedEvent) {
+            let instant = recorded.at
             if recorded.epoch != epoch {
                 epoch = recorded.epoch
-                trouble(
-                    .takeover, at: recorded.at,
-                    "another coordinator took over (epoch \(epoch.rawValue))")
+                report.troubles.append(
+                    TroubleEntry(
+                        at: instant, kind: .takeover, message: EventWords.takeover(by: epoch)))
             }
-            report.lastAt = recorded.at
-            take(recorded.event, at: recorded.at)
             run?.apply(recorded)
+            let sentence = words.sentence(of: recorded.event).text
+            if let trouble = TroubleEntry(recorded, sentence) { report.troubles.append(trouble) }
+            if let request = RequestEntry(recorded, sentence, in: phase) {
+                report.requests.append(request)
+            }
+            note(recorded.event, at: instant)
+            report.lastAt = instant
         }
+
+        private var phase: Phase { report.steps.last?.phase ?? .preflight }
 
         func finished() -> RunReport {
             var report = report
-            report.windowOpened = run?.windowOpened
-            report.windowClosed = run?.windowClosed
-            if let run { report.state = run.state }
-            if let paused = run?.stillPaused, !paused.isEmpty { report.stillPaused = paused }
+            if let run { report.read(run) }
             report.nodes.sort { ($0.batch ?? .max, $0.name) < ($1.batch ?? .max, $1.name) }
             return report
         }
 
-        private mutating func take(_ event: RunEvent, at instant: Instant) {
+        /// When it was.
+        private mutating func note(_ event: RunEvent, at instant: Instant) {
             switch event {
-            case .created:
-                break
-            case .stepBegan(let began):
-                begin(began, at: instant)
-            case .nodeSurveyed(let survey):
-                update(survey.node) { $0.before = survey.active?.release.name }
+            case .stepBegan(let began): begin(began, at: instant)
             case .nodeReached(let fact):
                 lastFact = instant
                 milestone(fact.node, .reached, at: instant)
-            case .nodeFailed(let fact):
-                milestone(fact.node, .failed, at: instant, fact.reason)
-                trouble(.failed, at: instant, node: fact.node, fact.reason)
+            case .nodeFailed(let fact): milestone(fact.node, .failed, at: instant, fact.reason)
             case .nodeQuarantined(let fact):
                 lastFact = instant
                 milestone(fact.node, .quarantined, at: instant, fact.reason)
-                update(fact.node) { $0.quarantine = fact.reason }
-                trouble(.quarantined, at: instant, node: fact.node, fact.reason)
-            case .nodeReadmitted(let fact):
-                milestone(fact.node, .readmitted, at: instant)
-                update(fact.node) { $0.quarantine = nil }
-            case .nodeJoined(let fact):
-                join(fact.node, at: instant)
-            case .drainCutShort(let cut):
-                lastFact = instant
-                let names = cut.nodes.map(\.rawValue).joined(separator: ", ")
-                trouble(
-                    .cutShort, at: instant,
-                    "the drain's time was over with writes in flight on \(names)")
+            case .nodeReadmitted(let fact): milestone(fact.node, .readmitted, at: instant)
+            case .nodeJoined(let fact): milestone(fact.node, .joined, at: instant)
+            case .drainCutShort, .approved: lastFact = instant
             case .databaseTaskStarted(let fact):
                 report.database.append(
                     DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))
-            case .databaseTaskEnded(let ended):
-                end(ended, at: instant)
-            case .approved(let approved):
-                lastFact = instant
-                request(.approve, approved.mark, at: instant)
-            case .paused(let mark): request(.pause, mark, at: instant)
-            case .resumed(let mark): request(.resume, mark, at: instant)
-            case .aborted(let mark): request(.abort, mark, at: instant)
-            case .retried(let mark):
-                request(.retry, mark, at: instant)
-                report.reason = nil
-                report.advice = nil
-            case .turnedBack(let turned):
-                turned.mark.map { request(.rollback, $0, at: instant) }
-                report.reason = turned.reason
-                report.advice = turned.advice
-                trouble(.turnedBack, at: instant, turned.reason)
-            case .stopped(let stopped):
-                report.reason = stopped.reason
-                report.advice = stopped.advice
-                trouble(.stopped, at: instant, stopped.reason)
+            case .databaseTaskEnded(let ended): end(ended, at: instant)
             case .ended:
                 completeStep(by: instant)
                 report.endedAt = instant
+            case .created, .nodeSurveyed, .paused, .resumed, .aborted, .retried, .turnedBack,
+                .stopped:
+                break
             }
         }
 
@@ -118,7 +88,7 @@ extension RunReport {
             report.steps.append(
                 StepEntry(
                     direction: began.direction, phase: began.phase, step: began.step,
-                    title: began.step.title, began: instant))
+                    title: began.step.title(in: run?.plan), began: instant))
         }
 
         private mutating func completeStep(by instant: Instant) {
@@ -128,18 +98,6 @@ extension RunReport {
 
         private mutating func end(_ ended: DatabaseTaskEnded, at instant: Instant) {
             if ended.result == .done { lastFact = instant }
-            if let proof = ended.report?.census { report.census = proof }
-            switch ended.result {
-            case .done: break
-            case .failed:
-                let why = ended.failure?.message ?? "for an unknown reason"
-                trouble(.databaseFailed, at: instant, "\(ended.kind.title) failed: \(why)")
-            case .lost:
-                trouble(
-                    .databaseLost, at: instant,
-                    "\(ended.kind.title): the coordinator went away, and the next attempt looks at what took effect"
-                )
-            }
             guard
                 let index = report.database.lastIndex(where: {
                     $0.kind == ended.kind && $0.attempt == ended.attempt
@@ -151,42 +109,89 @@ extension RunReport {
             report.database[index].failure = ended.failure
         }
 
-        private mutating func join(_ node: NodeName, at instant: Instant) {
+        private mutating func milestone(
+            _ node: NodeName, _ kind: Milestone.Kind, at instant: Instant, _ reason: String? = nil
+        ) {
             if places[node] == nil {
                 places[node] = report.nodes.count
                 report.nodes.append(NodeEntry(name: node, milestones: []))
             }
-            update(node) { $0.quarantine = Run.Member.joined }
-            milestone(node, .joined, at: instant)
-            trouble(.joined, at: instant, node: node, "appeared during the run")
-        }
-
-        private mutating func milestone(
-            _ node: NodeName, _ kind: Milestone.Kind, at instant: Instant, _ reason: String? = nil
-        ) {
-            let step = current
-            update(node) {
-                $0.milestones.append(Milestone(at: instant, kind: kind, step: step, reason: reason))
-            }
-        }
-
-        private mutating func request(_ verb: RequestVerb, _ mark: RequestMark, at instant: Instant)
-        {
-            report.requests.append(
-                RequestEntry(
-                    at: instant, verb: verb, by: mark.by, reason: mark.reason, phase: phase))
-        }
-
-        private mutating func trouble(
-            _ kind: TroubleEntry.Kind, at instant: Instant, node: NodeName? = nil, _ message: String
-        ) {
-            report.troubles.append(
-                TroubleEntry(at: instant, kind: kind, node: node, message: message))
-        }
-
-        private mutating func update(_ node: NodeName, _ change: (inout NodeEntry) -> Void) {
             guard let index = places[node] else { return }
-            change(&report.nodes[index])
+            report.nodes[index].milestones.append(
+                Milestone(at: instant, kind: kind, step: current, reason: reason))
+        }
+    }
+
+    /// What the run itself knows.
+    fileprivate mutating func read(_ run: Run) {
+        state = run.state
+        reason = run.because
+        advice = run.next
+        windowOpened = run.windowOpened
+        windowClosed = run.windowClosed
+        census = run.database.census
+        stillPaused = run.stillPaused.isEmpty ? nil : run.stillPaused
+        for index in nodes.indices {
+            guard let member = run.members[nodes[index].name] else { continue }
+            nodes[index].batch = member.batch.map { $0 + 1 }
+            nodes[index].before = member.surveyed?.release.name
+            nodes[index].quarantine = member.quarantine
+        }
+    }
+}
+
+extension RunReport.TroubleEntry {
+    /// - Returns: `nil` for a fact that is as planned.
+    fileprivate init?(_ recorded: RecordedEvent, _ sentence: String) {
+        var node: NodeName?
+        switch recorded.event {
+        case .nodeFailed(let fact):
+            kind = .failed
+            node = fact.node
+        case .nodeQuarantined(let fact):
+            kind = .quarantined
+            node = fact.node
+        case .nodeJoined(let fact):
+            kind = .joined
+            node = fact.node
+        case .drainCutShort: kind = .cutShort
+        case .turnedBack: kind = .turnedBack
+        case .stopped: kind = .stopped
+        case .databaseTaskEnded(let ended):
+            switch ended.result {
+            case .done: return nil
+            case .failed: kind = .databaseFailed
+            case .lost: kind = .databaseLost
+            }
+        default: return nil
+        }
+        at = recorded.at
+        self.node = node
+        message = sentence
+    }
+}
+
+extension RunReport.RequestEntry {
+    /// - Returns: `nil` for a fact that no person asked for.
+    fileprivate init?(_ recorded: RecordedEvent, _ sentence: String, in phase: Phase) {
+        guard let (verb, mark) = recorded.event.request else { return nil }
+        self.init(
+            at: recorded.at, verb: verb, by: mark.by, reason: mark.reason, phase: phase,
+            message: sentence)
+    }
+}
+
+extension RunEvent {
+    /// What a person asked for; `nil` for everything else.
+    var request: (verb: RequestVerb, mark: RequestMark)? {
+        switch self {
+        case .approved(let approved): (.approve, approved.mark)
+        case .paused(let mark): (.pause, mark)
+        case .resumed(let mark): (.resume, mark)
+        case .aborted(let mark): (.abort, mark)
+        case .retried(let mark): (.retry, mark)
+        case .turnedBack(let turned): turned.mark.map { (.rollback, $0) }
+        default: nil
         }
     }
 }

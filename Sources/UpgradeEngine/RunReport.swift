@@ -93,6 +93,8 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var reason: String?
         /// The current phase.
         public var phase: Phase
+        /// The same in words.
+        public var message: String
     }
 
     /// Something that did not go as planned.
@@ -105,6 +107,7 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var at: Instant
         public var kind: Kind
         public var node: NodeName?
+        /// What happened, in words.
         public var message: String
     }
 
@@ -112,7 +115,7 @@ public struct RunReport: Hashable, Codable, Sendable {
     public init?(_ events: [RecordedEvent]) {
         guard let first = events.first, case .created(let created) = first.event else { return nil }
         self.init(created, at: first.at)
-        var fold = Fold(self, run: Run(created, at: first.at), epoch: first.epoch)
+        var fold = Fold(self, of: created, at: first.at, epoch: first.epoch)
         for event in events.dropFirst() { fold.take(event) }
         self = fold.finished()
     }

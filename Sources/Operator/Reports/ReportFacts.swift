@@ -87,23 +87,11 @@ struct ReportFacts {
     }
 
     func describe(_ entry: RunReport.DatabaseEntry) -> String {
-        let attempt = entry.attempt > 1 ? ", attempt \(entry.attempt)" : ""
-        let end =
-            switch entry.result {
-            case .done: "done in \((entry.report?.duration ?? .zero).text)"
-            case .failed: failure(entry)
-            case .lost: "its coordinator went away"
-            case nil: "under way"
-            }
-        return "\(entry.kind.title)\(attempt): \(end)"
+        "\(EventWords.title(entry.kind, entry.attempt)): \(end(of: entry).text)"
     }
 
-    /// Findings are listed beside it; a message that repeats them is left out.
-    private func failure(_ entry: RunReport.DatabaseEntry) -> String {
-        let findings = entry.failure?.findings.count ?? 0
-        return findings > 0
-            ? "failed: \(counted(findings, "finding"))"
-            : "failed: \(entry.failure?.message ?? "for an unknown reason")"
+    private func end(of entry: RunReport.DatabaseEntry) -> EventWords.Sentence {
+        EventWords.end(entry.result, entry.report, entry.failure)
     }
 
     var census: [String] {
@@ -129,28 +117,9 @@ struct ReportFacts {
 
     /// What a database task had to say, and what it found.
     func details(_ entry: RunReport.DatabaseEntry) -> [String] {
-        shortened(entry.report?.lines ?? [], what: "line")
-            + (entry.report?.warnings ?? []).map(\.description)
-            + (entry.failure?.findings ?? []).map(\.description)
-            + (entry.failure?.advice.map { ["next: \($0)"] } ?? [])
-    }
-
-    func describe(_ request: RunReport.RequestEntry) -> String {
-        "\(request.verb.rawValue) by \(request.by) in \(request.phase)"
-            + (request.reason.map { ": \($0)" } ?? "")
-    }
-
-    func describe(_ trouble: RunReport.TroubleEntry) -> String {
-        let node = trouble.node.map { "\($0) " } ?? ""
-        return switch trouble.kind {
-        case .failed: "\(node)failed: \(trouble.message)"
-        case .quarantined: "\(node)quarantined: \(trouble.message)"
-        case .turnedBack:
-            (report.state == .refused ? "refused: " : "turned back: ") + trouble.message
-        case .stopped: "stopped: \(trouble.message)"
-        case .joined: "\(node)\(trouble.message)"
-        case .cutShort, .databaseFailed, .databaseLost, .takeover: trouble.message
-        }
+        let end = end(of: entry)
+        return shortened(end.details, what: "line") + end.findings.map(\.description)
+            + (end.next.map { ["next: \($0)"] } ?? [])
     }
 
     func describe(_ phase: RunReport.PhaseEntry) -> String {

@@ -83,12 +83,12 @@ struct ReportPage {
                 "What went wrong",
                 table(
                     ["when", "what"],
-                    report.troubles.map { [facts.time($0.at), facts.describe($0)] })),
+                    report.troubles.map { [facts.time($0.at), $0.message] })),
             section(
                 "Requests",
                 table(
                     ["when", "what"],
-                    report.requests.map { [facts.time($0.at), facts.describe($0)] })),
+                    report.requests.map { [facts.time($0.at), $0.message] })),
             section(
                 "Steps",
                 table(

@@ -18,9 +18,9 @@ struct ReportText {
             + section("nodes", nodes(width)) + section("database", database(width))
             + section("census", facts.census.flatMap { indented($0, width) })
             + section(
-                "what went wrong", timed(report.troubles.map { ($0.at, facts.describe($0)) }, width)
+                "what went wrong", timed(report.troubles.map { ($0.at, $0.message) }, width)
             )
-            + section("requests", timed(report.requests.map { ($0.at, facts.describe($0)) }, width))
+            + section("requests", timed(report.requests.map { ($0.at, $0.message) }, width))
     }
 
     private func section(_ title: String, _ lines: [StyledLine]) -> [StyledLine] {

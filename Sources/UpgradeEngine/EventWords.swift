@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+public import UpgradeModel
+import UpgradePlan
+
+/// The facts of a run in words: the one place where an event becomes text. Watch, report and page show what it says.
+///
+/// Facts are put in from the first one on, in their order: what some of them say depends on the plan, and on whether anything was
+/// touched before.
+public struct EventWords: Sendable {
+    /// What one fact says.
+    public struct Sentence: Hashable, Sendable {
+        /// May have several lines where it repeats what a program has said.
+        public var text: String
+        /// What to do next, when a person has to.
+        public var next: String?
+        /// Lines that belong to it, such as what was applied.
+        public var details: [String] = []
+        /// What was found: each is read, however many there are.
+        public var findings: [Diagnostic] = []
+    }
+
+    private var plan: Plan?
+    /// Whether a step has begun that changes anything: a run that turns back before that is a refused one.
+    private var hasTouched = false
+
+    public init() {}
+
+    public mutating func sentence(of event: RunEvent) -> Sentence {
+        switch event {
+        case .created(let created):
+            plan = PlanDocument.stored(text: created.plan, file: created.planFile)
+            return Sentence(
+                text: "run \(created.run): \(created.fleet) to \(created.release.name) on "
+                    + "\(counted(created.nodes.count, "node")), started by \(created.by)")
+        case .stepBegan(let began):
+            if began.step.touches { hasTouched = true }
+            let undo = began.direction == .forward ? "" : "undo "
+            return Sentence(text: "\(undo)\(began.phase): \(began.step.title(in: plan))")
+        case .turnedBack(let turned):
+            let word = hasTouched ? "turned back" : "refused"
+            return Sentence(text: "\(word): \(turned.reason)", next: turned.advice)
+        case .stopped(let stopped):
+            return Sentence(text: "stopped: \(stopped.reason)", next: stopped.advice)
+        case .databaseTaskEnded(let ended):
+            let attempt = EventWords.title(ended.kind, ended.attempt)
+            var sentence = EventWords.end(ended.result, ended.report, ended.failure)
+            let colon = ended.result == .lost ? ":" : ""
+            sentence.text = "database: \(attempt)\(colon) \(sentence.text)"
+            return sentence
+        default:
+            return Sentence(text: EventWords.short(event))
+        }
+    }
+
+    private static func short(_ event: RunEvent) -> String {
+        switch event {
+        case .nodeSurveyed(let survey):
+            let release = survey.active?.release.name.rawValue ?? "no release"
+            return "\(survey.node) is on \(release), agent \(survey.agentVersion)"
+        case .nodeReached(let fact): return "\(fact.node) reached"
+        case .nodeFailed(let trouble): return "\(trouble.node) failed: \(trouble.reason)"
+        case .nodeQuarantined(let trouble): return "\(trouble.node) quarantined: \(trouble.reason)"
+        case .nodeReadmitted(let fact): return "\(fact.node) takes part again"
+        case .nodeJoined(let fact): return "\(fact.node) joined; quarantined until it is upgraded"
+        case .drainCutShort(let cut):
+            let nodes = Listed.text(cut.nodes.map(\.rawValue), separator: ", ")
+            return "the drain's time is over with writes in flight on \(nodes)"
+        case .databaseTaskStarted(let fact): return "database: \(title(fact.kind, fact.attempt))"
+        case .approved(let approved): return "\(approved.phase) approved\(signed(approved.mark))"
+        case .paused(let mark): return "paused\(signed(mark))"
+        case .resumed(let mark): return "resumed\(signed(mark))"
+        case .aborted(let mark): return "aborted\(signed(mark))"
+        case .retried(let mark): return "tried again\(signed(mark))"
+        case .ended(let ended): return title(ended.outcome)
+        case .created, .stepBegan, .turnedBack, .stopped, .databaseTaskEnded: return event.type
+        }
+    }
+
+    /// Another coordinator leads from here on.
+    public static func takeover(by epoch: Epoch) -> String {
+        "another coordinator took over (epoch \(epoch.rawValue))"
+    }
+
+    /// A task of the database, and which attempt at it when that is not the first.
+    public static func title(_ kind: DatabaseTask.Kind, _ attempt: Int) -> String {
+        kind.title + (attempt > 1 ? ", attempt \(attempt)" : "")
+    }
+
+    /// How an attempt at a task of the database ended.
+    public static func end(
+        _ result: DatabaseTaskEnded.Result?, _ report: DatabaseReport?, _ failure: DatabaseFailure?
+    ) -> Sentence {
+        switch result {
+        case nil:
+            return Sentence(text: "under way")
+        case .lost:
+            return Sentence(text: "its coordinator is gone; looking at what took effect")
+        case .done:
+            return Sentence(
+                text: "done in \((report?.duration ?? .zero).text)", details: report?.lines ?? [],
+                findings: report?.warnings ?? [])
+        case .failed:
+            // Findings are listed beside it; a message that repeats them is left out.
+            let findings = failure?.findings ?? []
+            let why =
+                findings.isEmpty
+                ? failure?.message ?? "for an unknown reason"
+                : counted(findings.count, "finding")
+            return Sentence(text: "failed: \(why)", next: failure?.advice, findings: findings)
+        }
+    }
+
+    private static func title(_ outcome: Ended.Outcome) -> String {
+        switch outcome {
+        case .done: "done"
+        case .rolledBack: "rolled back"
+        case .refused: "nothing was touched"
+        }
+    }
+
+    private static func signed(_ mark: RequestMark) -> String {
+        " by \(mark.by)" + (mark.reason.map { ": \($0)" } ?? "")
+    }
+}
+
+/// What a run says of itself, for people: status, watch and report show the same.
+extension Run {
+    /// Why it turned back or waits.
+    public var because: String? {
+        if case .stopped(let stopped) = standing { return stopped.reason }
+        return reason
+    }
+
+    /// What to do next, when a person has to.
+    public var next: String? {
+        if case .stopped(let stopped) = standing { return stopped.advice }
+        if state == .awaitingApproval { return "go on with `sluice approve \(identifier)`" }
+        if state == .paused { return "go on with `sluice resume \(identifier)`" }
+        return advice
+    }
+
+    /// The current step.
+    public var stepTitle: String {
+        isEnded ? state.rawValue : current?.definition.title(in: plan) ?? "begin"
+    }
+
+    /// The task that the database is at; `nil` when it is at none.
+    public var databaseTitle: String? {
+        database.inFlight.map { EventWords.title($0.kind, $0.attempt) }
+    }
+}
