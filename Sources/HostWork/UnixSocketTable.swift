@@ -6,7 +6,7 @@ internal import Files
 public struct UnixSocketTable: Sendable {
     /// Inodes of listening sockets, by path.
     private var listeners: [String: Set<UInt64>] = [:]
-    /// Inodes of connections that the server has in hand, waiting to be accepted or accepted, by the path of its socket.
+    /// Inodes of connections that the server has, waiting to be accepted or accepted, by the path of its socket.
     private var connections: [String: Set<UInt64>] = [:]
 
     /// The table of now.

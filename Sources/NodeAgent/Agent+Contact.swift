@@ -135,7 +135,7 @@ extension Agent {
     }
 
     func endBreakGlass() -> LocalReport {
-        take(.mendGlass)
+        take(.endBreakGlass)
         return report()
     }
 }

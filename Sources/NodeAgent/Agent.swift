@@ -284,7 +284,7 @@ actor Agent {
             var quiet = 0
             // The first look is at once and the last 15 ms later.
             while !Task.isCancelled, gate.observe().setting.readHold != nil {
-                quiet = areReadsInHand() ? 0 : quiet + 1
+                quiet = hasReadsInFlight() ? 0 : quiet + 1
                 // A request may be between the proxy's question and its connection, hence more than one look.
                 guard quiet < 4, ContinuousClock.now < deadline else { break }
                 try? await Task.sleep(for: .milliseconds(5))
@@ -295,7 +295,7 @@ actor Agent {
         }
     }
 
-    private func areReadsInHand() -> Bool {
+    private func hasReadsInFlight() -> Bool {
         guard configuration.applicationSocket != nil, let current = engine.host.current else {
             return true
         }
@@ -397,7 +397,7 @@ actor Agent {
     private func log(_ work: NodeWork, _ result: WorkResult) {
         switch (work, result) {
         case (_, .failed(let message)): logger.error("\(work.words) failed: \(message)")
-        case (_, .hindered(let message)): logger.notice("\(work.words) hindered: \(message)")
+        case (_, .retryable(let message)): logger.notice("\(work.words) is tried again: \(message)")
         case (_, .task(let outcome)):
             logger.log(
                 level: outcome.state == .done ? .info : .error,

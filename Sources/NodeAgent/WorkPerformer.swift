@@ -99,7 +99,7 @@ struct WorkPerformer: Sendable {
             return .done(try await body())
         } catch {
             switch error.code {
-            case .fetchFailed, .cancelled, .busy: return .hindered(error.message)
+            case .fetchFailed, .cancelled, .busy: return .retryable(error.message)
             case .invalidManifest, .wrongManifest, .assetConflict, .noSpace, .wrongContent,
                 .damaged, .notStaged,
                 .active, .staleGeneration, .fileSystem:

@@ -21,19 +21,19 @@ extension NodeEngine {
             failures[goal] = failure.map {
                 NodeFailure(goal: goal, message: String($0.prefix(2048)))
             }
-            if failure != nil { effectsRetryAt = now + NodeEngine.effectPatience }
+            if failure != nil { effectsRetryAt = now + NodeEngine.effectRetryDelay }
             if goal == .service, failure == nil, let serviceTold { service = serviceTold }
         case .ended(let ended, let result):
             guard ended == work else { return }
             work = nil
-            // A hindrance of what nobody asks for any more keeps nothing waiting.
-            if case .hindered = result, !isWanted(ended) { return }
+            // A retry of what nobody asks for any more keeps nothing waiting.
+            if case .retryable = result, !isWanted(ended) { return }
             end(ended, result, at: now, &ready)
         case .breakGlass(let reason):
             record(.glassBroken(reason: reason, at: now), &ready)
-        case .mendGlass:
+        case .endBreakGlass:
             guard memory.brokenGlass != nil else { return }
-            record(.glassMended(at: now), &ready)
+            record(.breakGlassEnded(at: now), &ready)
         case .application(let release, let trouble): look(at: release, trouble)
         case .time:
             break
@@ -56,8 +56,8 @@ extension NodeEngine {
         }
         renewLease(at: now)
         failures = failures.filter { $0.key == .gate || $0.key == .service }
-        hindrances = 0
-        hinderedUntil = nil
+        retryCount = 0
+        retryAt = nil
         hasPruned = false
         if health?.goal != directive.health {
             health = directive.health.map { Health(goal: $0, nextAt: now) }
@@ -72,7 +72,7 @@ extension NodeEngine {
         switch result {
         case .done(let facts):
             if let facts { host = facts }
-            hindrances = 0
+            retryCount = 0
             if case .prune = ended { hasPruned = true }
         case .task(let outcome):
             record(.taskEnded(outcome.bounded), &ready)
@@ -99,11 +99,12 @@ extension NodeEngine {
             case .unstage: fail(.unstage, message)
             case .prune: fail(.prune, message)
             }
-        case .hindered:
-            hinderedUntil =
+        case .retryable:
+            retryAt =
                 now
-                + Span(milliseconds: NodeEngine.patience.milliseconds << Int64(min(hindrances, 6)))
-            hindrances += 1
+                + Span(
+                    milliseconds: NodeEngine.retryDelay.milliseconds << Int64(min(retryCount, 6)))
+            retryCount += 1
         }
     }
 

@@ -69,7 +69,7 @@ extension NodeEngine {
         }
         if work == nil, let nextSilenceLook { wakes.append(nextSilenceLook) }
         if work == nil {
-            if let hinderedUntil, hinderedUntil > now { wakes.append(hinderedUntil) }
+            if let retryAt, retryAt > now { wakes.append(retryAt) }
             if let health, !health.isHealthy, health.nextAt > now { wakes.append(health.nextAt) }
         }
         return wakes.min()

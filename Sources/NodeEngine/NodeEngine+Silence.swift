@@ -117,7 +117,7 @@ extension NodeEngine {
     }
 
     private func pause(after result: SilenceResult, _ goal: SilenceGoal, _ looks: Int) -> Span {
-        guard result.problem == nil else { return NodeEngine.effectPatience }
+        guard result.problem == nil else { return NodeEngine.effectRetryDelay }
         guard goal.state == .ended else { return NodeEngine.silenceInterval }
         let doubled = NodeEngine.silenceInterval.milliseconds << Int64(min(looks, 5))
         return min(Span(milliseconds: doubled), NodeEngine.longestSilenceInterval)

@@ -23,7 +23,7 @@ extension NodeEngine {
     /// The first thing that is not as it should be. In order: silent, on disk, warm, flipped, its actions, healthy, tidy.
     func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
         if let silence = silenceWork(directive, at: now) { return silence }
-        if let hinderedUntil, now < hinderedUntil { return nil }
+        if let retryAt, now < retryAt { return nil }
         if let stage = directive.stage, !host.staged.contains(stage) {
             return failures[.stage] == nil ? .stage(stage) : nil
         }

@@ -11,7 +11,7 @@ public struct NodeEngine: Sendable {
     public internal(set) var host: HostFacts
     public internal(set) var gate: GateObservation
     public internal(set) var service: Service
-    /// The piece of work in hand.
+    /// The current piece of work.
     public internal(set) var work: NodeWork?
     /// What the gate was last told.
     var gateTold: GateTarget?
@@ -19,8 +19,8 @@ public struct NodeEngine: Sendable {
     var lastContact: Instant
     var hasLeaseExpired = false
     var failures: [NodeFailure.Goal: NodeFailure] = [:]
-    var hindrances = 0
-    var hinderedUntil: Instant?
+    var retryCount = 0
+    var retryAt: Instant?
     var health: Health?
     var hasPruned = false
     var silence: SilenceProgress?
@@ -63,11 +63,11 @@ public struct NodeEngine: Sendable {
     /// The time between statuses in which only numbers of a closed gate differ.
     public static let counterInterval = Span.milliseconds(250)
     /// The time after which a gate or a flag that could not be set is set again.
-    public static let effectPatience = Span.seconds(1)
+    public static let effectRetryDelay = Span.seconds(1)
     /// The time between two questions of a health check.
     public static let probeInterval = Span.milliseconds(100)
-    /// The time after the first hindrance; doubled with each one in a row, up to 64 times.
-    public static let patience = Span.milliseconds(100)
+    /// The time before the first retry; doubled with each one in a row, up to 64 times.
+    public static let retryDelay = Span.milliseconds(100)
 
     /// - Parameters:
     ///   - memory: folded from the journal.

@@ -10,15 +10,15 @@ public enum NodeInput: Hashable, Sendable {
     case contact
     /// What is on the host, as far as it can change without the engine.
     case surveyed(HostFacts)
-    /// What the gate does and has in hand.
+    /// What the gate does and has to do.
     case gate(GateObservation)
     /// The gate or the service flag was set as the last ``NodeReady`` said, or why it could not be.
     case effected(NodeFailure.Goal, failure: String?)
-    /// The work in hand has ended.
+    /// The current work has ended.
     case ended(NodeWork, WorkResult)
     /// A person opens the gate on this node against the coordinator's word.
     case breakGlass(reason: String)
-    case mendGlass
+    case endBreakGlass
     /// Whether something answers where this release's application listens, and why not.
     case application(ReleaseReference, trouble: String?)
     case time
@@ -84,7 +84,7 @@ public enum WorkResult: Hashable, Sendable {
     /// Will not get better by itself: reported, and not tried again under this directive.
     case failed(String)
     /// May get better by itself, like a coordinator that does not answer: tried again after a while.
-    case hindered(String)
+    case retryable(String)
 }
 
 /// What the gate should do. Carried out at once, and durable before it is in force.
@@ -107,7 +107,7 @@ public struct NodeReady: Hashable, Sendable {
     public var gate: GateTarget?
     public var service: Service?
     public var work: NodeWork?
-    /// End the work in hand as soon as possible: it is not asked for any more.
+    /// End the current work as soon as possible: it is not asked for any more.
     public var cancelsWork = false
     /// Send a status now.
     public var report = false

@@ -16,7 +16,7 @@ public enum NodeJournalRecord: Hashable, Sendable {
     case silenceOver
     /// A person opened the gate against the coordinator's word.
     case glassBroken(reason: String, at: Instant)
-    case glassMended(at: Instant)
+    case breakGlassEnded(at: Instant)
     /// A start with a closed gate and without a word of the coordinator: the lease goes on from here.
     case leaseResumed(at: Instant)
     /// The lease ran out before the migration: the gate opens by itself, and stays so through restarts.
@@ -78,7 +78,7 @@ public struct NodeMemory: Hashable, Sendable {
         case .silenceBegan(let silence): self.silence = silence
         case .silenceOver: silence = nil
         case .glassBroken(let reason, _): brokenGlass = reason
-        case .glassMended: brokenGlass = nil
+        case .breakGlassEnded: brokenGlass = nil
         case .leaseResumed(let at): lease = .resumed(at: at)
         case .leaseExpired(let at): lease = .expired(at: at)
         case .leaseRenewed: lease = nil
@@ -121,7 +121,7 @@ extension NodeJournalRecord: Codable {
         case .silenceBegan: "silence-began"
         case .silenceOver: "silence-over"
         case .glassBroken: "glass-broken"
-        case .glassMended: "glass-mended"
+        case .breakGlassEnded: "glass-mended"
         case .leaseResumed: "lease-resumed"
         case .leaseExpired: "lease-expired"
         case .leaseRenewed: "lease-renewed"
@@ -142,7 +142,7 @@ extension NodeJournalRecord: Codable {
         case .glassBroken(let reason, let at):
             try container.encode(reason, forKey: .reason)
             try container.encode(at, forKey: .at)
-        case .glassMended(let at), .leaseResumed(let at), .leaseExpired(let at),
+        case .breakGlassEnded(let at), .leaseResumed(let at), .leaseExpired(let at),
             .leaseRenewed(let at):
             try container.encode(at, forKey: .at)
         }
@@ -173,7 +173,7 @@ extension NodeJournalRecord: Codable {
                 reason: try container.decode(String.self, forKey: .reason),
                 at: try container.decode(Instant.self, forKey: .at))
         case "glass-mended":
-            self = .glassMended(at: try container.decode(Instant.self, forKey: .at))
+            self = .breakGlassEnded(at: try container.decode(Instant.self, forKey: .at))
         case "lease-resumed":
             self = .leaseResumed(at: try container.decode(Instant.self, forKey: .at))
         case "lease-expired":

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the gate does and has in hand.
+/// What the gate does and has to do.
 public struct GateObservation: Hashable, Codable, Sendable {
     public var writes: WriteAdmission.Kind
     public var readsHeld: Bool

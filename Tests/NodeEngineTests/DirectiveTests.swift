@@ -153,7 +153,7 @@ import UpgradeModel
         #expect(memory.gateAtStart == GateTarget(writes: hold, reads: readHold))
         memory.apply(.glassBroken(reason: "r", at: Instant(milliseconds: 1)))
         #expect(memory.gateAtStart == .open)
-        memory.apply(.glassMended(at: Instant(milliseconds: 2)))
+        memory.apply(.breakGlassEnded(at: Instant(milliseconds: 2)))
         memory.apply(.accepted(directive(2)))
         #expect(memory.gateAtStart == .open)
     }
@@ -173,8 +173,8 @@ import UpgradeModel
         var restarted = Rig(rig.journal)
         #expect(restarted.hear(.time).gate == .open)
         #expect(restarted.engine.preview().breakGlass == "gone")
-        #expect(restarted.hear(.mendGlass).gate == GateTarget(writes: hold, reads: nil))
-        #expect(restarted.hear(.mendGlass).journal.isEmpty)
+        #expect(restarted.hear(.endBreakGlass).gate == GateTarget(writes: hold, reads: nil))
+        #expect(restarted.hear(.endBreakGlass).journal.isEmpty)
     }
 
     @Test func glassCanBeBrokenOnANodeThatHasNeverHeardOfACoordinator() {

@@ -117,7 +117,7 @@ import UpgradeModel
         #expect(rig.hear(.contact).endedAlarms.isEmpty)
         var next = rig.restarted(after: .seconds(1))
         #expect(next.hear(.time).alarms == [.glassBroken(reason: "r")])
-        #expect(next.hear(.mendGlass).endedAlarms == [.glassBroken(reason: "r")])
+        #expect(next.hear(.endBreakGlass).endedAlarms == [.glassBroken(reason: "r")])
         #expect(next.engine.alarms.isEmpty)
     }
 

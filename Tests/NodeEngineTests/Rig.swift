@@ -100,7 +100,7 @@ struct Rig {
         return hear(.time)
     }
 
-    /// Ends the work in hand well.
+    /// Ends the current work well.
     @discardableResult
     mutating func succeed(_ output: String = "") -> NodeReady {
         guard let work = engine.work else { return hear(.time) }

@@ -162,7 +162,7 @@ import UpgradeModel
         rig.hear(.ended(.silence(SilenceGoal(release: v1, state: .frozen)), .silenced(result)))
         let said = rig.engine.preview().silenced
         #expect(said?.state == .failed("a process does not stop") && said?.cut == 2)
-        #expect(rig.wait(NodeEngine.effectPatience).work != nil)
+        #expect(rig.wait(NodeEngine.effectRetryDelay).work != nil)
         rig.succeed()
         #expect(
             rig.engine.preview().silenced == Silence(release: v1, frozen: 3, cut: 2, state: .silent)

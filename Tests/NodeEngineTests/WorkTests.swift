@@ -124,7 +124,7 @@ import UpgradeModel
         rig.hear(.directive(directive(1) { $0.stage = v2 }))
         let ready = rig.hear(.directive(directive(2) { $0.tasks = [task("t")] }))
         #expect(ready.cancelsWork)
-        #expect(rig.hear(.ended(.stage(v2), .hindered("cancelled"))).work == .run(task("t")))
+        #expect(rig.hear(.ended(.stage(v2), .retryable("cancelled"))).work == .run(task("t")))
     }
 
     @Test func whatIsHinderedIsTriedAgainAfterAWhileThatGrowsAndEnds() {
@@ -133,7 +133,7 @@ import UpgradeModel
         var waits: [Int64] = []
         for _ in 0..<9 {
             let began = rig.now
-            var ready = rig.hear(.ended(.stage(v2), .hindered("no answer")))
+            var ready = rig.hear(.ended(.stage(v2), .retryable("no answer")))
             while ready.work == nil { ready = rig.wait(.milliseconds(50)) }
             waits.append((rig.now - began).milliseconds)
         }
