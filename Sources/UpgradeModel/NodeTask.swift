@@ -67,9 +67,9 @@ public struct HealthGoal: Hashable, Codable, Sendable {
     /// Further checks that have to answer well each time; `nil`: none.
     public var others: [HealthCheckName]?
     /// Where it is asked; `nil`: where each check says, which may be through the proxy.
-    public var place: Place?
+    public var place: ProbePlace?
 
-    public enum Place: String, Codable, Sendable {
+    public enum ProbePlace: String, Codable, Sendable {
         /// At the socket of the release itself, before the node has flipped to it: so many questions at once that each of its
         /// processes is likely to be asked.
         case ownSocket
@@ -77,7 +77,7 @@ public struct HealthGoal: Hashable, Codable, Sendable {
 
     public init(
         identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int,
-        others: [HealthCheckName]? = nil, place: Place? = nil
+        others: [HealthCheckName]? = nil, place: ProbePlace? = nil
     ) {
         self.identity = identity
         self.check = check

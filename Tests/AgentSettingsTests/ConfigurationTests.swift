@@ -97,48 +97,48 @@ import WriteGate
     }
 
     @Test(arguments: [
-            ("coordinator: {url: \"http://192.0.2.7:1\", token: env:T}", "would travel in clear"),
-            ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "expected http"),
-            ("coordinator: {url: \"http://127.evil.example\", token: env:T}", "travel in clear"),
-            ("coordinator: {url: \"http://localhost.evil.example\", token: env:T}", "in clear"),
-            ("coordinator: {url: \"http://[::1].evil.example\", token: env:T}", "expected http"),
-            ("coordinator: {url: \"http://127.0.0.1.evil.example:1\", token: env:T}", "in clear"),
-            ("actions: {a: {command: [/bin/echo, \"x{release}\"]}}", "not a placeholder"),
-            ("actions: {a: {command: [/bin/echo, \"{socket}\"]}}", "needs `application.socket`"),
-            ("actions: {a: {command: []}}", "names no program"),
-            ("actions: {a: {command: [/bin/true], probe: []}}", "names no program"),
-            ("actions: {a: {command: /bin/true}}", "expected a list"),
-            ("actions: {a: {command: [/bin/echo], environment: [PATH]}}", "cannot be passed on"),
-            (
-                "actions: {a: {command: [/bin/echo], environment: [LD_PRELOAD]}}",
-                "cannot be passed on"
-            ),
-            ("actions: {a: {command: [/bin/echo], user: nobody-at-all}}", "there is no user"),
-            (
-                "actions: {a: {command: [/bin/echo], environment: [BASH_ENV]}}",
-                "cannot be passed on"
-            ),
-            ("actions: {a: {command: [/bin/echo], environment: [PYTHONPATH]}}", "cannot be"),
-            ("gate: {loopback: \"0.0.0.0:80\"}", "127.0.0.0/8"),
-            ("gate: {mode: \"0777\"}", "everybody may ask"),
-            ("caches: {a: {directory: /etc/nginx}}", "not a directory to be emptied"),
-            ("caches: {a: {directory: /usr/share/x}}", "not a directory to be emptied"),
-            ("caches: {a: {directory: /var/lib}}", "which is Sluice's"),
-            (
-                "directories: {app: /srv/app}\ncaches: {a: {directory: /srv/app/releases}}",
-                "which is Sluice's"
-            ),
-            ("health: {a: {address: \"127.0.0.1:1\", request_headers: [x]}}", "expected a header"),
-            ("gate: {longest_hold: yes}", "expected a span"),
-            ("health: {a: {address: \"169.254.169.254\"}}", "expected an address"),
-            ("health: {a: {socket: \"/x\", address: \"127.0.0.1:1\"}}", "needs one of"),
-            ("health: {a: {socket: \"/x\", action: b}}", "needs one of"),
-            ("health: {a: {action: b}}", "is not among the actions"),
-            ("application: {socket: /run/app.sock}", "no {release} in it"),
-            ("node: &a web-1", "anchors and aliases"),
-            ("node: web-1\nnode: web-2", "is given again"),
-            ("node: [", "not valid YAML"),
-        ])
+        ("coordinator: {url: \"http://192.0.2.7:1\", token: env:T}", "would travel in clear"),
+        ("coordinator: {url: \"http://u:p@127.0.0.1\", token: env:T}", "expected http"),
+        ("coordinator: {url: \"http://127.evil.example\", token: env:T}", "travel in clear"),
+        ("coordinator: {url: \"http://localhost.evil.example\", token: env:T}", "in clear"),
+        ("coordinator: {url: \"http://[::1].evil.example\", token: env:T}", "expected http"),
+        ("coordinator: {url: \"http://127.0.0.1.evil.example:1\", token: env:T}", "in clear"),
+        ("actions: {a: {command: [/bin/echo, \"x{release}\"]}}", "not a placeholder"),
+        ("actions: {a: {command: [/bin/echo, \"{socket}\"]}}", "needs `application.socket`"),
+        ("actions: {a: {command: []}}", "names no program"),
+        ("actions: {a: {command: [/bin/true], probe: []}}", "names no program"),
+        ("actions: {a: {command: /bin/true}}", "expected a list"),
+        ("actions: {a: {command: [/bin/echo], environment: [PATH]}}", "cannot be passed on"),
+        (
+            "actions: {a: {command: [/bin/echo], environment: [LD_PRELOAD]}}",
+            "cannot be passed on"
+        ),
+        ("actions: {a: {command: [/bin/echo], user: nobody-at-all}}", "there is no user"),
+        (
+            "actions: {a: {command: [/bin/echo], environment: [BASH_ENV]}}",
+            "cannot be passed on"
+        ),
+        ("actions: {a: {command: [/bin/echo], environment: [PYTHONPATH]}}", "cannot be"),
+        ("gate: {loopback: \"0.0.0.0:80\"}", "127.0.0.0/8"),
+        ("gate: {mode: \"0777\"}", "everybody may ask"),
+        ("caches: {a: {directory: /etc/nginx}}", "not a directory to be emptied"),
+        ("caches: {a: {directory: /usr/share/x}}", "not a directory to be emptied"),
+        ("caches: {a: {directory: /var/lib}}", "which is Sluice's"),
+        (
+            "directories: {app: /srv/app}\ncaches: {a: {directory: /srv/app/releases}}",
+            "which is Sluice's"
+        ),
+        ("health: {a: {address: \"127.0.0.1:1\", request_headers: [x]}}", "expected a header"),
+        ("gate: {longest_hold: yes}", "expected a span"),
+        ("health: {a: {address: \"169.254.169.254\"}}", "expected an address"),
+        ("health: {a: {socket: \"/x\", address: \"127.0.0.1:1\"}}", "needs one of"),
+        ("health: {a: {socket: \"/x\", action: b}}", "needs one of"),
+        ("health: {a: {action: b}}", "is not among the actions"),
+        ("application: {socket: /run/app.sock}", "no {release} in it"),
+        ("node: &a web-1", "anchors and aliases"),
+        ("node: web-1\nnode: web-2", "is given again"),
+        ("node: [", "not valid YAML"),
+    ])
     func whatWouldBeUnsafeIsRefused(text: String, expected: String) {
         let read = AgentConfiguration.read(text: text, file: "a")
         #expect(read.configuration == nil)
