@@ -89,5 +89,11 @@ public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConverti
         case notRunning = "not-running"
         case nothingToApprove = "nothing-to-approve"
         case nothingToRetry = "nothing-to-retry"
+        case nothingToResolve = "nothing-to-resolve"
+        case noSuchMigration = "no-such-migration"
+        case goingForward = "going-forward"
+        case tooManyQuarantined = "too-many-quarantined"
+        case nodeIsHeard = "node-is-heard"
+        case lastNode = "last-node"
     }
 }

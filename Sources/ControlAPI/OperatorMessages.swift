@@ -70,11 +70,26 @@ public struct RunRequest: Hashable, Codable, Sendable {
     public var verb: RequestVerb
     /// For the journal: why.
     public var reason: String?
+    /// With `retry`: down files that count instead of those that do not work.
+    public var down: [MigrationFile]?
+    /// With `retry`: a run that goes back is to go forward again.
+    public var forward: Bool?
+    /// With `resolve`: what was done or undone by hand.
+    public var claims: [MigrationClaim]?
+    /// With `resolve`: a node that is off.
+    public var off: NodeName?
 
-    public init(request: String, verb: RequestVerb, reason: String? = nil) {
+    public init(
+        request: String, verb: RequestVerb, reason: String? = nil, down: [MigrationFile]? = nil,
+        forward: Bool? = nil, claims: [MigrationClaim]? = nil, off: NodeName? = nil
+    ) {
         self.request = request
         self.verb = verb
         self.reason = reason
+        self.down = down
+        self.forward = forward
+        self.claims = claims
+        self.off = off
     }
 }
 

@@ -43,8 +43,8 @@ public enum Path {
 
 /// What every reader and queue allows at most.
 public enum Limits {
-    /// Bytes of a `RunRequest`: two texts, escaped.
-    public static let request = 8 * text
+    /// Bytes of a `RunRequest`: two texts, and down files, escaped.
+    public static let request = 8 * text + 2 * migrationBytes
     /// Bytes of a `StartRun`: a plan and its migrations, of which every byte may be escaped with another, and names.
     public static let start = 2 * (plan + migrationBytes) + migrations * 1024
     /// Bytes of a plan.

@@ -63,6 +63,12 @@ extension APIError.Code {
         case .notRunning: self = .notRunning
         case .nothingToApprove: self = .nothingToApprove
         case .nothingToRetry: self = .nothingToRetry
+        case .nothingToResolve: self = .nothingToResolve
+        case .noSuchMigration: self = .noSuchMigration
+        case .goingForward: self = .goingForward
+        case .tooManyQuarantined: self = .tooManyQuarantined
+        case .nodeIsHeard: self = .nodeIsHeard
+        case .lastNode: self = .lastNode
         }
     }
 }

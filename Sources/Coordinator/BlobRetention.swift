@@ -14,12 +14,14 @@ enum BlobRetention {
     /// Whose blobs are kept, of each fleet: more runs than a node keeps releases.
     static let runs = 50
 
+    /// - Parameter more: what runs in progress have been brought since they were started.
     @concurrent static func apply(
-        to blobs: any BlobStore, by journal: any Journal, log: Logger
+        to blobs: any BlobStore, by journal: any Journal, keeping more: Set<Digest> = [],
+        log: Logger
     ) async {
         do {
             var manifests: Set<Digest> = []
-            var kept: Set<Digest> = []
+            var kept = more
             var counts: [FleetName: Int] = [:]
             for record in try await journal.runs(limit: .max) {
                 counts[record.fleet, default: 0] += 1
@@ -41,7 +43,8 @@ enum BlobRetention {
     private static func files(of manifest: Digest, in blobs: any BlobStore) async throws -> [Digest]
     {
         guard try await blobs.size(of: manifest) != nil else { return [] }
-        let bytes = try await blobs.readAll(manifest, limit: BundleManifest.Limits().encodedSize)
+        let bytes = try await blobs.readAll(
+            manifest, limit: BundleManifest.SizeLimits().encodedSize)
         return try await WorkLane.history.run { () throws(ReleaseFailure) in
             try BundleManifest(parsing: bytes).entries.map(\.digest)
         }

@@ -34,6 +34,10 @@ struct RequestMemory: Sendable {
         case .resumed(let mark): note(mark, .resume, run)
         case .aborted(let mark): note(mark, .abort, run)
         case .retried(let mark): note(mark, .retry, run)
+        case .mended(let mended): note(mended.mark, .retry, run)
+        case .turnedForward(let turned): note(turned.mark, .retry, run)
+        case .claimed(let claimed): note(claimed.mark, .resolve, run)
+        case .nodeTakenOff(let taken): note(taken.mark, .resolve, run)
         case .turnedBack(let turned):
             if let mark = turned.mark { note(mark, .rollback, run) }
         default: break

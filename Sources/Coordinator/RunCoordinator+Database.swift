@@ -37,6 +37,7 @@ extension RunCoordinator {
             if run.isEnded, slots[identifier]?.task == nil,
                 let worker = workers.removeValue(forKey: identifier)
             {
+                workerFiles[identifier] = nil
                 group.addTask { await worker.close() }
             }
         }
@@ -105,13 +106,22 @@ extension RunCoordinator {
         await givenUp?.close()
     }
 
+    /// The worker that has read the files that count; one that has read others is let go.
+    private func current(of run: Run) async throws(DatabaseFailure) -> (any DatabaseWorker)? {
+        guard let worker = workers[run.identifier] else { return nil }
+        if workerFiles[run.identifier] == run.migrations { return worker }
+        workers[run.identifier] = nil
+        await worker.close()
+        return nil
+    }
+
     private func worker(of run: Run) async throws(DatabaseFailure) -> any DatabaseWorker {
-        if let worker = workers[run.identifier] { return worker }
+        if let worker = try await current(of: run) { return worker }
         guard let database = run.plan.database else {
             throw DatabaseFailure(code: "no-database", "the plan names no database")
         }
         var migrations: [MigrationFile] = []
-        for reference in run.created.migrations {
+        for reference in run.migrations {
             migrations.append(try await migration(reference))
         }
         let assignment = DatabaseAssignment(
@@ -127,10 +137,11 @@ extension RunCoordinator {
             throw DatabaseFailure(code: "cancelled", "it was not begun")
         }
         workers[run.identifier] = worker
+        workerFiles[run.identifier] = run.migrations
         return worker
     }
 
-    private func migration(
+    func migration(
         _ reference: MigrationReference
     ) async throws(DatabaseFailure) -> MigrationFile {
         do throws(StoreFailure) {

@@ -14,7 +14,9 @@ extension RunCoordinator {
         async let examination: Void = examineHistory()
         var pause = min(ports.pruneInterval, .seconds(60))
         while (try? await Task.sleep(for: pause)) != nil {
-            await BlobRetention.apply(to: ports.blobs, by: ports.journal, log: log)
+            let brought = published.runs.values.flatMap { $0.migrations.map(\.digest) }
+            await BlobRetention.apply(
+                to: ports.blobs, by: ports.journal, keeping: Set(brought), log: log)
             pause = ports.pruneInterval
         }
         await examination

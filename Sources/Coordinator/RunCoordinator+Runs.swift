@@ -33,12 +33,53 @@ extension RunCoordinator {
         }
         let mark = RequestMark(request: request.request, by: name, reason: request.reason)
         try await alone(request.request) { () throws(APIError) in
-            try await submit(.request(run, request.verb, mark))
+            let input = try await self.input(request, of: run, mark)
+            try await submit(input)
             memory.note(
                 request.request, by: name,
                 .request(run, request.verb, reason: request.reason))
         }
         return try await view(of: run)
+    }
+
+    /// A request as the engine takes it; down files are kept as blobs first.
+    private func input(
+        _ request: RunRequest, of run: RunIdentifier, _ mark: RequestMark
+    ) async throws(APIError) -> CoreInput {
+        let demands = try await demands(request, of: run)
+        guard demands.count <= 1 else {
+            throw .refused("a request says one thing", "send them one after the other")
+        }
+        if let demand = demands.first { return .demand(run, demand, mark) }
+        guard request.verb != .resolve else {
+            throw .refused("resolve without what is resolved", "say --undone, --done or --off")
+        }
+        return .request(run, request.verb, mark)
+    }
+
+    private func demands(
+        _ request: RunRequest, of run: RunIdentifier
+    ) async throws(APIError) -> [Demand] {
+        var demands: [Demand] = []
+        switch request.verb {
+        case .retry:
+            if let files = request.down, !files.isEmpty {
+                demands.append(.mend(try await keepDown(files, of: run)))
+            }
+            if request.forward == true { demands.append(.goForward) }
+        case .resolve:
+            if let claims = request.claims, !claims.isEmpty {
+                guard claims.count <= MigrationClaim.most,
+                    claims.allSatisfy({ (1...20).contains($0.version.utf8.count) })
+                else {
+                    throw .refused("at most \(MigrationClaim.most) versions are resolved at once")
+                }
+                demands.append(.claim(claims))
+            }
+            if let node = request.off { demands.append(.takeOff(node)) }
+        case .pause, .resume, .approve, .abort, .rollback: break
+        }
+        return demands
     }
 
     /// Takes in one request of an identifier at a time, so that the second one finds what the first has done.

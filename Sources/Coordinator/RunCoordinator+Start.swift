@@ -3,6 +3,7 @@
 import ContentDigest
 public import ControlAPI
 import FoundationEssentials
+import MigrationReader
 import Releases
 import RunStore
 import SteadyClock
@@ -75,6 +76,38 @@ extension RunCoordinator {
         } catch {
             throw APIError(.unavailable, message: "\(error)")
         }
+    }
+
+    /// Reads down files together with the up files that they undo, and keeps them as blobs.
+    func keepDown(
+        _ files: [MigrationFile], of identifier: RunIdentifier
+    ) async throws(APIError) -> [MigrationReference] {
+        guard let run = published.run(identifier) else {
+            throw APIError(Refusal.noSuchRun(identifier))
+        }
+        let names = Set(files.map(\.name))
+        guard names.count == files.count else { throw .refused("a down file is named twice") }
+        var whole = files
+        do throws(DatabaseFailure) {
+            for reference in run.migrations where !names.contains(reference.name) {
+                whole.append(try await migration(reference))
+            }
+        } catch {
+            throw .refused(error.message, error.advice)
+        }
+        let all = whole
+        do throws(MigrationSet.Invalid) {
+            _ = try await WorkLane.requests.run { () throws(MigrationSet.Invalid) in
+                try MigrationSet.read(
+                    all.map { MigrationSet.File(name: $0.name, text: $0.text) })
+            }
+        } catch {
+            throw APIError(
+                .refused, message: "the down file is not valid",
+                advice: "mend it; `sluice validate PLAN` reads it as well",
+                diagnostics: error.findings)
+        }
+        return try await keep(files, for: run.plan)
     }
 
     /// Keeps the migrations as blobs, so that every later leader has them.
@@ -163,7 +196,7 @@ func timestamp(_ instant: Instant) -> String {
     let bytes: [UInt8]
     do throws(StoreFailure) {
         _ = try await blobs.renew(digest)
-        bytes = try await blobs.readAll(digest, limit: BundleManifest.Limits().encodedSize)
+        bytes = try await blobs.readAll(digest, limit: BundleManifest.SizeLimits().encodedSize)
     } catch {
         throw .refused(
             "the manifest of the release cannot be read: \(error.text)",

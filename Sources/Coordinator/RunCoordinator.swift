@@ -69,6 +69,8 @@ public actor RunCoordinator {
     /// Folded runs that ended before the latest of their fleet.
     var oldRuns: [RunIdentifier: Run] = [:]
     var workers: [RunIdentifier: any DatabaseWorker] = [:]
+    /// The files that each of them has read.
+    var workerFiles: [RunIdentifier: [MigrationReference]] = [:]
     /// What each run's worker does; `idle` where nothing is said.
     var slots: [RunIdentifier: DatabaseSlot] = [:]
     /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.

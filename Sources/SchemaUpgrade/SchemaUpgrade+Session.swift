@@ -155,7 +155,7 @@ extension SchemaUpgrade {
                 throw DatabaseFailure(
                     code: "migrator-shared",
                     "\(found[0].text(0)) of an earlier attempt does not end",
-                    advice: "end it on the server, then retry")
+                    advice: "end it on the server")
             }
             try await Task.sleep(for: .milliseconds(5))
         }
@@ -209,7 +209,7 @@ extension SchemaUpgrade {
                     code: "lock-timeout",
                     "an advisory lock of Sluice's own is held by "
                         + intruders.joined(separator: "; "),
-                    advice: "end these, with ROLLBACK PREPARED where they are prepared, then retry")
+                    advice: "end these, with ROLLBACK PREPARED where they are prepared")
             }
         }
     }

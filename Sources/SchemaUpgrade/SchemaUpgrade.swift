@@ -13,7 +13,7 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`.
+/// `migration-claim`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
@@ -110,7 +110,9 @@ public actor SchemaUpgrade {
                 try await prepareSession(for: task)
                 try await bringUpToDate(task)
                 let began = clock.now
+                let believed = try await believe(task)
                 var report = try await run(task)
+                report.lines = believed + report.lines
                 report.duration = Span(began.duration(to: clock.now))
                 return .done(report)
             } catch let error as PostgresError where error.isConnectionLost {
@@ -180,14 +182,14 @@ public actor SchemaUpgrade {
             if case .addressUnreadable = error {
                 return DatabaseFailure(
                     code: "database-address", error.description,
-                    advice: "correct the address in the coordinator's environment, then retry")
+                    advice: "correct the address in the coordinator's environment")
             }
             if error.sqlState == "57014", isCancelled { return cancelled() }
             if let refusal = error.refusal { return refusal }
             if error.isLockTimeout {
                 return DatabaseFailure(
                     code: "lock-timeout", "a lock was not to be had in time: \(error.description)",
-                    advice: "look for long transactions in pg_stat_activity, then retry")
+                    advice: "look for long transactions in pg_stat_activity")
             }
             return DatabaseFailure(code: "sql", error.description)
         default: return DatabaseFailure(code: "fault", "\(error)", effect: .unknown)

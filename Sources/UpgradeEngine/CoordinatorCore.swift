@@ -42,6 +42,7 @@ public struct CoordinatorCore: Sendable {
 public enum CoreInput: Sendable {
     case start(RunCreated)
     case request(RunIdentifier, RequestVerb, RequestMark)
+    case demand(RunIdentifier, Demand, RequestMark)
     case status(NodeName, NodeStatus)
     case databaseEnded(RunIdentifier, DatabaseTaskFact, DatabaseOutcome)
     case time
@@ -63,6 +64,9 @@ extension CoordinatorCore {
         case .request(let identifier, let verb, let mark):
             guard let place = table.place(of: identifier) else { throw .noSuchRun(identifier) }
             try put(.request(verb, mark), into: place, at: now, &ready)
+        case .demand(let identifier, let demand, let mark):
+            guard let place = table.place(of: identifier) else { throw .noSuchRun(identifier) }
+            try put(.demand(demand, mark), into: place, at: now, &ready)
         case .status(let node, let status):
             try take(status, from: node, at: now, &ready)
         case .databaseEnded(let identifier, let task, let outcome):

@@ -72,6 +72,17 @@ public struct EventWords: Sendable {
         case .resumed(let mark): return "resumed\(signed(mark))"
         case .aborted(let mark): return "aborted\(signed(mark))"
         case .retried(let mark): return "tried again\(signed(mark))"
+        case .mended(let mended):
+            let files = mended.files.map { "\($0.name) (\($0.digest.short))" }
+            let names = Listed.text(files, separator: ", ")
+            return "tried again with \(names)\(signed(mended.mark))"
+        case .claimed(let claimed):
+            let claims = claimed.claims.map { "\($0.version) \($0.state.rawValue)" }
+            let what = Listed.text(claims, separator: ", ")
+            return "\(what) by hand, is looked at\(signed(claimed.mark))"
+        case .nodeTakenOff(let taken): return "\(taken.node) is off\(signed(taken.mark))"
+        case .nodeHeardAgain(let fact): return "\(fact.node) is not off: it was heard"
+        case .turnedForward(let turned): return "goes forward again\(signed(turned.mark))"
         case .ended(let ended): return title(ended.outcome)
         case .created, .stepBegan, .turnedBack, .stopped, .databaseTaskEnded: return event.type
         }

@@ -43,7 +43,9 @@ public struct Observations: Sendable {
     func explanation(of node: NodeName, at now: Instant) -> String? {
         guard let seen = seen[node] else { return "nothing was heard from it" }
         let silence = now - seen.at
-        if silence > .seconds(15) { return "last heard \(silence.milliseconds / 1000) s ago" }
+        if silence > Observations.silence {
+            return "last heard \(silence.milliseconds / 1000) s ago"
+        }
         if let task = seen.status.tasks.first(where: { $0.state == .running }) {
             return "\(task.identity) is still running"
         }

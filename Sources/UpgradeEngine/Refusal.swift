@@ -28,6 +28,17 @@ public enum Refusal: Error, Hashable, Sendable {
     case notRunning
     case nothingToApprove
     case nothingToRetry
+    /// Nothing waits for what a person has done by hand.
+    case nothingToResolve
+    /// The files are not down files of this run's migrations.
+    case noSuchMigration(String)
+    case goingForward
+    /// Going forward would leave more nodes behind than the plan allows.
+    case tooManyQuarantined(Int, allowed: Int)
+    /// A node that is said to be off speaks.
+    case nodeIsHeard(NodeName)
+    /// No node would be left.
+    case lastNode(NodeName)
 
     /// A stable word for programs.
     public var code: String {
@@ -48,6 +59,12 @@ public enum Refusal: Error, Hashable, Sendable {
         case .notRunning: "not-running"
         case .nothingToApprove: "nothing-to-approve"
         case .nothingToRetry: "nothing-to-retry"
+        case .nothingToResolve: "nothing-to-resolve"
+        case .noSuchMigration: "no-such-migration"
+        case .goingForward: "going-forward"
+        case .tooManyQuarantined: "too-many-quarantined"
+        case .nodeIsHeard: "node-is-heard"
+        case .lastNode: "last-node"
         }
     }
 
@@ -72,6 +89,13 @@ public enum Refusal: Error, Hashable, Sendable {
         case .notRunning: "the run waits for a person"
         case .nothingToApprove: "no phase waits for approval"
         case .nothingToRetry: "no step has failed"
+        case .nothingToResolve: "the run does not wait for a migration"
+        case .noSuchMigration(let name): "\(name) is of no migration of this run"
+        case .goingForward: "the run is not going back"
+        case .tooManyQuarantined(let count, let allowed):
+            "\(count) nodes are in quarantine, and the plan's failure_budget is \(allowed)"
+        case .nodeIsHeard(let node): "the node \(node) is not off: it was heard just now"
+        case .lastNode(let node): "without \(node), no node would be left"
         }
     }
 
@@ -98,6 +122,14 @@ public enum Refusal: Error, Hashable, Sendable {
         case .notRunning: "go on with `sluice retry`, or go back with `sluice rollback`"
         case .nothingToApprove: "see `sluice status` for what the run waits for"
         case .nothingToRetry: "see `sluice status` for what the run does"
+        case .nothingToResolve: "see `sluice status` for what the run waits for"
+        case .noSuchMigration:
+            "a down file is named as the migration that it undoes: NNNN_name.down.sql, and a version is the digits before"
+        case .goingForward: "`sluice retry` tries the step again at which it waits"
+        case .tooManyQuarantined:
+            "put right what keeps them from taking part, as `sluice nodes` says, or go on back with `sluice retry`"
+        case .nodeIsHeard: "stop its agent and its application first, or let it take part"
+        case .lastNode: "go back with `sluice rollback`"
         }
     }
 }

@@ -55,15 +55,25 @@ extension Run {
         case .aborted(let mark):
             requests.insert(mark.request)
         case .retried(let mark):
-            standing = .active
-            database.failures = 0
-            drainBegan = nil
-            if let step = current?.step { retries[step, default: 0] += 1 }
-            requests.insert(mark.request)
+            tryAgain(mark)
+        case .mended(let mended):
+            mend(with: mended)
+        case .claimed(let claimed):
+            claims = claimed.claims
+            tryAgain(claimed.mark)
+        case .nodeTakenOff(let taken):
+            takeOff(taken)
+            nameAgain(taken.node)
+        case .nodeHeardAgain(let fact):
+            members[fact.node]?.isOff = false
+            nameAgain(fact.node)
+        case .turnedForward(let turned):
+            turnForward(turned)
         case .turnedBack(let turned):
             turnBack(turned)
         case .stopped(let stopped):
             standing = .stopped(stopped)
+            claims = []
             database.isAbandoned = database.inFlight != nil
         case .ended(let ended):
             standing = .ended(ended.outcome)
@@ -121,7 +131,7 @@ extension Run {
     }
 
     /// Of a kind with several, the last one answers for all: batches begin in order.
-    private static func note(_ step: any StepDefinition, in list: inout [any StepDefinition]) {
+    static func note(_ step: any StepDefinition, in list: inout [any StepDefinition]) {
         let kind = type(of: step)
         if let known = list.lastIndex(where: {
             type(of: $0) == kind && (!kind.asksWhileCurrent || $0.step == step.step)
@@ -165,6 +175,7 @@ extension Run {
         case .done:
             if let proof = ended.report?.census { database.census = proof }
             if current?.definition.task == ended.kind { current?.isDatabaseDone = true }
+            claims = []
             database.failures = 0
         case .failed where wasAbandoned:
             break
@@ -183,6 +194,7 @@ extension Run {
         advice = turned.advice
         itinerary = Itinerary.back(plan, from: itinerary, begun: begun)
         current = nil
+        quarantinedAtTurn = quarantined.count
         database.isAbandoned = database.inFlight != nil
         if let mark = turned.mark { requests.insert(mark.request) }
     }
@@ -212,7 +224,8 @@ extension RunEvent {
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
-            .turnedBack, .stopped, .ended:
+            .mended, .claimed, .nodeTakenOff, .nodeHeardAgain, .turnedForward, .turnedBack,
+            .stopped, .ended:
             true
         }
     }

@@ -14,8 +14,10 @@ extension Run {
 
     private func nextStep(seeing observations: Observations, at now: Instant) -> [RunEvent] {
         guard isGoingOn else { return [] }
-        guard let current else { return begin(0, seeing: observations) }
-        if isComplete(current, at: now) { return begin(current.index + 1, seeing: observations) }
+        guard let current else { return begin(0, seeing: observations, at: now) }
+        if isComplete(current, at: now) {
+            return begin(current.index + 1, seeing: observations, at: now)
+        }
         if let task = current.definition.task { return start(task, at: now) }
         return []
     }
@@ -40,14 +42,18 @@ extension Run {
         return current.definition.allowance(in: self).map { began + $0 }
     }
 
-    private func begin(_ index: Int, seeing observations: Observations) -> [RunEvent] {
+    private func begin(
+        _ index: Int, seeing observations: Observations, at now: Instant
+    ) -> [RunEvent] {
         guard standing == .active else { return [] }
         // A task of the way forward may still be at work: its end is awaited before anything is undone.
         if direction == .back, database.inFlight != nil { return [] }
         guard itinerary.indices.contains(index) else { return [.ended(Ended(outcome: outcome))] }
         let next = itinerary[index]
-        if let objection = next.objection(seeing: observations, in: self) {
-            return [.stopped(Stopped(reason: objection.reason, advice: objection.advice))]
+        if let objection = next.objection(seeing: observations, at: now, in: self) {
+            return objection.asks
+                ? [.stopped(Stopped(reason: objection.reason, advice: objection.advice))]
+                : setback(objection.reason, waysOut: objection.advice)
         }
         let began = RunEvent.stepBegan(
             StepBegan(direction: direction, index: index, phase: next.phase, step: next.step))

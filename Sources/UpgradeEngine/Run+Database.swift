@@ -25,6 +25,7 @@ extension Run {
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(
             kind: fact.kind, run: identifier, epoch: epoch, attempt: fact.attempt)
+        if !claims.isEmpty { task.claims = claims }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
         case .lowerFence where direction == .forward:

@@ -8,6 +8,7 @@ public enum RunInput: Hashable, Sendable {
     case status(NodeName)
     case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
     case request(RequestVerb, RequestMark)
+    case demand(Demand, RequestMark)
     /// It is later.
     case time
     /// A new leader has folded the run: what the last one had in flight is lost.
@@ -22,9 +23,13 @@ extension Run {
         switch input {
         case .status(let node):
             if members[node] == nil { return isEnded ? [] : [.nodeJoined(NodeFact(node: node))] }
-            return statusFacts(node, observations, at: now)
+            let heard = members[node]?.isOff == true && !isEnded
+            return (heard ? [.nodeHeardAgain(NodeFact(node: node))] : [])
+                + statusFacts(node, observations, at: now)
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
         case .request(let verb, let mark): return try requestFacts(verb, mark)
+        case .demand(let demand, let mark):
+            return try demandFacts(demand, mark, observations, at: now)
         case .time: return timeFacts(observations, at: now)
         case .leadershipTaken:
             guard let lost = database.inFlight else { return [] }

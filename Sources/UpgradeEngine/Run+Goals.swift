@@ -6,9 +6,13 @@ import UpgradePlan
 /// What the plan says, as goals of a node.
 extension Run {
     var forwardActivation: ActivationIdentity {
-        ActivationIdentity(unchecked: "\(identifier).forward")
+        ActivationIdentity(unchecked: "\(identifier).forward\(turn)")
     }
-    var backActivation: ActivationIdentity { ActivationIdentity(unchecked: "\(identifier).back") }
+    var backActivation: ActivationIdentity {
+        ActivationIdentity(unchecked: "\(identifier).back\(turn)")
+    }
+    /// A run that goes forward again flips anew.
+    private var turn: String { turns == 0 ? "" : "\(turns + 1)" }
 
     var admission: WriteAdmission {
         switch plan.writes.admission {

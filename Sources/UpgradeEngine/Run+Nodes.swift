@@ -79,9 +79,12 @@ extension Run {
 
     /// What nodes failing the current step leads to.
     ///
-    /// - Parameter isFit: whether the run may go on without them, within the failure budget.
+    /// - Parameters:
+    ///   - isFit: whether the run may go on without them, within the failure budget.
+    ///   - isSilence: whether they are not heard.
     func failure(
-        of troubles: [NodeTrouble], advice: String? = nil, isFit: Bool = true
+        of troubles: [NodeTrouble], advice: String? = nil, isFit: Bool = true,
+        isSilence: Bool = false
     ) -> [RunEvent] {
         guard let definition = current?.definition else { return [] }
         let facts = troubles.map(RunEvent.nodeFailed)
@@ -98,6 +101,11 @@ extension Run {
             if goesOn || isInBudget { return facts + troubles.map(RunEvent.nodeQuarantined) }
         }
         let words = Listed.text(troubles.map { "\($0.node): \($0.reason)" }, separator: "; ")
-        return facts + setback("\(definition.title) failed on \(words)", advice: advice)
+        // Nobody can prove anything of a node that is not there; a person who knows that it is off can say so.
+        let ways =
+            definition.isProof && direction == .forward && !isPastPointOfNoReturn && isSilence
+            ? waysAround(troubles.map(\.node)) : nil
+        return facts
+            + setback("\(definition.title) failed on \(words)", advice: advice, waysOut: ways)
     }
 }

@@ -24,27 +24,34 @@ extension Run {
             guard let phase = phaseToApprove else { throw .nothingToApprove }
             return [.approved(Approved(phase: phase, mark: mark))]
         case .retry:
-            guard case .stopped = standing, let current else { throw .nothingToRetry }
-            return [
-                .retried(mark),
-                .stepBegan(
-                    StepBegan(
-                        direction: direction, index: current.index, phase: current.phase,
-                        step: current.step)),
-            ]
+            guard case .stopped = standing, current != nil else { throw .nothingToRetry }
+            return [.retried(mark)] + beginAgain
+        case .resolve:
+            throw .nothingToResolve
         case .abort:
             try checkMayTurnBack()
             let words = "aborted by \(mark.by)" + (mark.reason.map { ": \($0)" } ?? "")
             let policy: RunEvent =
                 plan.onFailure == .rollback || phase == .preflight
                 ? .turnedBack(TurnedBack(reason: words, mark: nil))
-                : .stopped(Stopped(reason: words, advice: stopAdvice()))
+                : .stopped(Stopped(reason: words, advice: waysOut()))
             return [.aborted(mark), policy]
         case .rollback:
             try checkMayTurnBack()
             let words = "rolled back by \(mark.by)" + (mark.reason.map { ": \($0)" } ?? "")
             return [.turnedBack(TurnedBack(reason: words, mark: mark))]
         }
+    }
+
+    /// The current step once more.
+    var beginAgain: [RunEvent] {
+        guard let current else { return [] }
+        return [
+            .stepBegan(
+                StepBegan(
+                    direction: direction, index: current.index, phase: current.phase,
+                    step: current.step))
+        ]
     }
 
     private func checkMayTurnBack() throws(Refusal) {

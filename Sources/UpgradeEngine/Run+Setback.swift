@@ -7,29 +7,21 @@ import UpgradePlan
 extension Run {
     /// What a failure on the way forward leads to: the plan's policy.
     ///
-    /// - Parameter mayGoBack: a person may undo the run although it seems past the point of no return: what failed took no effect.
+    /// - Parameters:
+    ///   - cause: what to do about what failed, whatever becomes of the run.
+    ///   - waysOut: what leads on where the run waits; `nil`: what leads on from any step.
+    ///   - mayGoBack: a person may undo the run although it seems past the point of no return: what failed took no effect.
     func setback(
-        _ reason: String, advice: String? = nil, mayGoBack: Bool = false
+        _ reason: String, advice cause: String? = nil, waysOut: String? = nil,
+        mayGoBack: Bool = false
     ) -> [RunEvent] {
         let isTurning =
             !isPastPointOfNoReturn && direction == .forward
             && (plan.onFailure == .rollback || phase == .preflight)
-        if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: advice))] }
-        let first = advice.map { "\($0); then: " } ?? ""
-        return [.stopped(Stopped(reason: reason, advice: first + stopAdvice(mayGoBack: mayGoBack)))]
-    }
-
-    /// What a person can do about a run that waits.
-    func stopAdvice(mayGoBack: Bool = false) -> String {
-        if direction == .back {
-            return
-                "the gates of the nodes stay as they are; put right what failed, then `sluice retry \(identifier)`"
-        }
-        if isPastPointOfNoReturn, !mayGoBack {
-            return "put right what failed, then `sluice retry \(identifier)`"
-        }
-        return
-            "`sluice retry \(identifier)` tries the step again, `sluice rollback \(identifier)` undoes the run"
+        if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: cause))] }
+        let first = cause.map { "\($0); then: " } ?? ""
+        let ways = waysOut ?? self.waysOut(mayGoBack: mayGoBack)
+        return [.stopped(Stopped(reason: reason, advice: first + ways))]
     }
 
     func databaseFacts(_ task: DatabaseTaskFact, _ outcome: DatabaseOutcome) -> [RunEvent] {
@@ -52,11 +44,13 @@ extension Run {
             let willRetry =
                 (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
             guard !willRetry else { return [ended] }
+            let reason = "\(task.kind.title) failed: \(failure.message)"
+            let mayGoBack = failure.effect == .none && !database.wasPastPointOfNoReturn
+            if let ways = waysOut(of: task.kind, failure, mayGoBack: mayGoBack) {
+                return [ended] + setback(reason, advice: ways.cause, waysOut: ways.ways)
+            }
             return [ended]
-                + setback(
-                    "\(task.kind.title) failed: \(failure.message)",
-                    advice: failure.adviceForPeople,
-                    mayGoBack: failure.effect == .none && !database.wasPastPointOfNoReturn)
+                + setback(reason, advice: failure.adviceForPeople, mayGoBack: mayGoBack)
         }
     }
 
@@ -80,6 +74,7 @@ extension Run {
                 let known = observations.explanation(of: node, at: now).map { ": \($0)" } ?? ""
                 let words = "not reached within \(span)\(known)"
                 return NodeTrouble(node: node, reason: current.failed[node] ?? words)
-            })
+            }, isSilence: pending.allSatisfy { observations.isSilent($0, at: now, since: ledSince) }
+        )
     }
 }

@@ -43,6 +43,14 @@ public struct Run: Sendable {
     public internal(set) var approvals: Set<Phase> = []
     /// How often each step has been tried again at a person's request.
     public internal(set) var retries: [Step: Int] = [:]
+    /// Down files that were brought since the run was started.
+    var mended: [MigrationReference] = []
+    /// What a person says was done by hand, for the next attempt at the current step.
+    var claims: [MigrationClaim] = []
+    /// How often the run has gone forward again after it had turned back.
+    public internal(set) var turns = 0
+    /// How many nodes were in quarantine when the run turned back.
+    var quarantinedAtTurn = 0
     /// Identifiers of the requests that were accepted, so that each counts once.
     public internal(set) var requests: Set<String> = []
     /// Why the run turned back or was aborted.
@@ -110,6 +118,8 @@ public struct Run: Sendable {
         public var hasJoined: Bool
         /// It has been upgraded by itself; its batch, should it still come, finds that done.
         public var isUpgradedExtra = false
+        /// A person has said that it is off: nothing of it serves, and it is not waited for until it is heard again.
+        public var isOff = false
     }
 
     /// What the database has been asked and has answered.
@@ -219,4 +229,17 @@ extension Run {
 
     /// Counts from 1: which attempt of a step this is. Part of the identity of what is done once.
     func attempt(at step: Step) -> Int { 1 + (retries[step] ?? 0) }
+
+    /// The migration files that count, in their order: those that the run was started with, and down files brought since.
+    public var migrations: [MigrationReference] {
+        var files = created.migrations
+        for file in mended {
+            if let index = files.firstIndex(where: { $0.name == file.name }) {
+                files[index] = file
+            } else {
+                files.append(file)
+            }
+        }
+        return files
+    }
 }

@@ -27,6 +27,11 @@ extension RunEvent: Codable {
         case .resumed: "resumed"
         case .aborted: "aborted"
         case .retried: "retried"
+        case .mended: "mended"
+        case .claimed: "claimed"
+        case .nodeTakenOff: "node-taken-off"
+        case .nodeHeardAgain: "node-heard-again"
+        case .turnedForward: "turned-forward"
         case .turnedBack: "turned-back"
         case .stopped: "stopped"
         case .ended: "ended"
@@ -38,7 +43,8 @@ extension RunEvent: Codable {
         case .created(let payload): payload
         case .stepBegan(let payload): payload
         case .nodeSurveyed(let payload): payload
-        case .nodeReached(let payload), .nodeReadmitted(let payload), .nodeJoined(let payload):
+        case .nodeReached(let payload), .nodeReadmitted(let payload), .nodeJoined(let payload),
+            .nodeHeardAgain(let payload):
             payload
         case .nodeFailed(let payload), .nodeQuarantined(let payload): payload
         case .drainCutShort(let payload): payload
@@ -48,6 +54,10 @@ extension RunEvent: Codable {
         case .paused(let payload), .resumed(let payload), .aborted(let payload),
             .retried(let payload):
             payload
+        case .mended(let payload): payload
+        case .claimed(let payload): payload
+        case .nodeTakenOff(let payload): payload
+        case .turnedForward(let payload): payload
         case .turnedBack(let payload): payload
         case .stopped(let payload): payload
         case .ended(let payload): payload
@@ -89,6 +99,11 @@ extension RunEvent: Codable {
         case "resumed": self = .resumed(try RequestMark(from: decoder))
         case "aborted": self = .aborted(try RequestMark(from: decoder))
         case "retried": self = .retried(try RequestMark(from: decoder))
+        case "mended": self = .mended(try Mended(from: decoder))
+        case "claimed": self = .claimed(try Claimed(from: decoder))
+        case "node-taken-off": self = .nodeTakenOff(try NodeTakenOff(from: decoder))
+        case "node-heard-again": self = .nodeHeardAgain(try NodeFact(from: decoder))
+        case "turned-forward": self = .turnedForward(try TurnedForward(from: decoder))
         case "turned-back": self = .turnedBack(try TurnedBack(from: decoder))
         case "stopped": self = .stopped(try Stopped(from: decoder))
         case "ended": self = .ended(try Ended(from: decoder))

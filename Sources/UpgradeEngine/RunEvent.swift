@@ -27,6 +27,16 @@ public enum RunEvent: Hashable, Sendable {
     case resumed(RequestMark)
     case aborted(RequestMark)
     case retried(RequestMark)
+    /// Other down files count from here on, and the step is tried again.
+    case mended(Mended)
+    /// A person says what was done by hand, and the step is tried again.
+    case claimed(Claimed)
+    /// A person says that a node is off: nothing of it serves, and nothing is awaited from it.
+    case nodeTakenOff(NodeTakenOff)
+    /// A node that was said to be off has been heard.
+    case nodeHeardAgain(NodeFact)
+    /// From here on, a run that was going back goes forward again.
+    case turnedForward(TurnedForward)
     /// From here on, what was done is undone in reverse order.
     case turnedBack(TurnedBack)
     /// Stopped, waiting for a person.
@@ -181,4 +191,26 @@ public struct Ended: Hashable, Codable, Sendable {
     }
 
     public var outcome: Outcome
+}
+
+/// Down files that count instead of those that the run was started with, or where it had none.
+public struct Mended: Hashable, Codable, Sendable {
+    public var files: [MigrationReference]
+    public var mark: RequestMark
+}
+
+public struct Claimed: Hashable, Codable, Sendable {
+    public var claims: [MigrationClaim]
+    public var mark: RequestMark
+}
+
+public struct NodeTakenOff: Hashable, Codable, Sendable {
+    public var node: NodeName
+    public var mark: RequestMark
+}
+
+public struct TurnedForward: Hashable, Codable, Sendable {
+    /// The first step that is done again.
+    public var step: Step
+    public var mark: RequestMark
 }

@@ -73,8 +73,8 @@ extension RunReport {
             case .ended:
                 completeStep(by: instant)
                 report.endedAt = instant
-            case .created, .nodeSurveyed, .paused, .resumed, .aborted, .retried, .turnedBack,
-                .stopped:
+            case .created, .nodeSurveyed, .paused, .resumed, .aborted, .retried, .mended,
+                .claimed, .nodeTakenOff, .nodeHeardAgain, .turnedForward, .turnedBack, .stopped:
                 break
             }
         }
@@ -190,6 +190,10 @@ extension RunEvent {
         case .resumed(let mark): (.resume, mark)
         case .aborted(let mark): (.abort, mark)
         case .retried(let mark): (.retry, mark)
+        case .mended(let mended): (.retry, mended.mark)
+        case .turnedForward(let turned): (.retry, turned.mark)
+        case .claimed(let claimed): (.resolve, claimed.mark)
+        case .nodeTakenOff(let taken): (.resolve, taken.mark)
         case .turnedBack(let turned): turned.mark.map { (.rollback, $0) }
         default: nil
         }

@@ -27,9 +27,12 @@ extension Run {
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             .some([])
         case .nodeQuarantined(let trouble): .some([trouble.node])
-        case .nodeReadmitted(let fact), .nodeJoined(let fact): .some([fact.node])
+        case .nodeReadmitted(let fact), .nodeJoined(let fact), .nodeHeardAgain(let fact):
+            .some([fact.node])
         case .stepBegan(let began): told(by: began)
-        case .created, .retried, .turnedBack, .stopped, .ended: .everyMember
+        case .nodeTakenOff(let taken): .some([taken.node])
+        case .created, .retried, .mended, .claimed, .turnedForward, .turnedBack, .stopped, .ended:
+            .everyMember
         }
     }
 

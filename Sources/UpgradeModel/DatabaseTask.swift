@@ -38,6 +38,8 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     /// census left it, with every `switch` migration in the ledger, or the task fails. On the way back, `nil`: a fence that is
     /// not there is down.
     public var proof: CensusProof?
+    /// What a person says was done by hand; looked at first, and taken into the ledger when it is so.
+    public var claims: [MigrationClaim]?
 
     public init(
         kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,

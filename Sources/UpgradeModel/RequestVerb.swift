@@ -13,4 +13,6 @@ public enum RequestVerb: String, Codable, Sendable, CaseIterable {
     case retry
     /// Turn back now, whatever `on_failure` says.
     case rollback
+    /// Say what was done by hand, or that a node is off.
+    case resolve
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Testing
-import UpgradeEngine
+@testable import UpgradeEngine
 import UpgradeModel
 
 @Suite struct DisturbedRunTests {
@@ -23,7 +23,14 @@ import UpgradeModel
                 // Faults have stopped: what waits for a person gets one.
                 switch world.theRun.state {
                 case .paused: world.request(.resume)
-                case .waiting: world.request(.retry)
+                case .waiting:
+                    // A run that goes back may be told to go forward again, once or twice.
+                    let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
+                    if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
+                        world.demand(.goForward)
+                    } else {
+                        world.request(.retry)
+                    }
                 case .awaitingApproval: world.request(.approve)
                 case .running, .rollingBack, .done, .rolledBack, .refused: break
                 }

@@ -44,7 +44,9 @@ struct FakeDatabase {
             isMigrated = true
         case .lowerFence: isFenced = false
         case .contract: isContracted = true
-        case .revertMigrate: isMigrated = false
+        case .revertMigrate:
+            if isMigrated { migrations -= 1 }
+            isMigrated = false
         case .revertExpand: isExpanded = false
         }
         return .done(DatabaseReport())

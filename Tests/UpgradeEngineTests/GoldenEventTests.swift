@@ -65,6 +65,14 @@ import UpgradeModel
         .stopped(Stopped(reason: "no down-migration", advice: "write one")),
         .ended(Ended(outcome: .rolledBack)),
         .turnedBack(TurnedBack(reason: "drift", mark: nil, advice: "correct release.expected")),
+        .mended(
+            Mended(
+                files: [MigrationReference(name: "0001_init.down.sql", digest: digest)], mark: mark)
+        ),
+        .claimed(Claimed(claims: [MigrationClaim(version: "0001", state: .undone)], mark: mark)),
+        .nodeTakenOff(NodeTakenOff(node: node, mark: mark)),
+        .nodeHeardAgain(NodeFact(node: node)),
+        .turnedForward(TurnedForward(step: .braced, mark: mark)),
     ]
 
     private var file: URL {

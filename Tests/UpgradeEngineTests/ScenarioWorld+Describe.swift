@@ -27,6 +27,13 @@ extension ScenarioWorld {
         case .resumed(let mark): "\(mark.by) resumed"
         case .aborted(let mark): "\(mark.by) aborted"
         case .retried(let mark): "\(mark.by) retried"
+        case .mended(let mended):
+            "\(mended.mark.by) brought \(mended.files.map(\.name).joined(separator: ", "))"
+        case .claimed(let claimed):
+            "\(claimed.mark.by) said \(claimed.claims.map { "\($0.version) \($0.state.rawValue)" }.joined(separator: ", "))"
+        case .nodeTakenOff(let taken): "\(taken.mark.by) said that \(taken.node) is off"
+        case .nodeHeardAgain(let fact): "\(fact.node) is heard again"
+        case .turnedForward(let turned): "\(turned.mark.by) turned it forward"
         case .turnedBack(let turned): "turned back: \(turned.reason)"
         case .stopped(let stopped): "stopped: \(stopped.reason); \(stopped.advice)"
         case .ended(let ended): "ended: \(ended.outcome.rawValue)"

@@ -80,7 +80,7 @@ struct ScenarioWorld {
                     run: ScenarioWorld.run, fleet: FleetName(unchecked: "guestbook"), plan: plan,
                     planFile: "plan.yaml", digest: ScenarioWorld.new.manifest,
                     release: ScenarioWorld.new,
-                    migrations: [], nodes: nodes.keys.sorted(),
+                    migrations: ScenarioWorld.migrations, nodes: nodes.keys.sorted(),
                     by: OperatorName(unchecked: "alice"),
                     request: "q0")))
     }
@@ -90,6 +90,19 @@ struct ScenarioWorld {
         put(
             .request(
                 ScenarioWorld.run, verb,
+                RequestMark(
+                    request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
+    }
+
+    static let migrations = ["0003_split_name.up.sql", "0003_split_name.down.sql"].map {
+        MigrationReference(name: $0, digest: new.manifest)
+    }
+
+    mutating func demand(_ demand: Demand) {
+        requests += 1
+        put(
+            .demand(
+                ScenarioWorld.run, demand,
                 RequestMark(
                     request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
     }
@@ -242,6 +255,7 @@ struct ScenarioWorld {
             if case .stepBegan(let began) = event { began } else { nil }
         }
         fire(begun)
+        checkAdvice()
     }
 
     private mutating func store(_ appends: [RunAppend]) {
@@ -338,7 +352,7 @@ struct ScenarioWorld {
         write("    database: \(task.kind.rawValue) \(task.attempt)")
         if task.kind == .lowerFence, theRun.direction == .forward {
             for name in theRun.members.keys.sorted()
-            where nodes[name]?.isSilent(ScenarioWorld.old) != true {
+            where nodes[name]?.isSilent(ScenarioWorld.old) != true && !isOff(name) {
                 violations.append("lifts before the old release of \(name) is silent")
             }
         }
@@ -352,8 +366,60 @@ struct ScenarioWorld {
         if !database.isFenced { violations.append("migrates without a fence") }
         for name in theRun.members.keys.sorted()
         where nodes[name]?.directive?.lease.onExpiry != .keep || nodes[name]?.isGateOpen != false {
+            if isOff(name) { continue }
             violations.append("migrates before \(name) keeps its gate closed")
         }
+    }
+
+    /// A person has vouched for it.
+    private func isOff(_ name: NodeName) -> Bool { theRun.members[name]?.isOff == true }
+
+    /// Every command that the run advises is accepted as it stands.
+    private mutating func checkAdvice() {
+        guard let run = core.run(ScenarioWorld.run), !run.isEnded, let advice = run.next else {
+            return
+        }
+        for command in advice.split(separator: "`").filter({ $0.hasPrefix("sluice ") }) {
+            let filled = command.replacing("VERSION", with: "0003")
+                .replacing("FILE", with: "0003_split_name.down.sql")
+            let words = filled.split(separator: " ").dropFirst().map(String.init)
+            guard let input = ScenarioWorld.input(words) else { continue }
+            do {
+                let events = try run.decide(input, seeing: core.observations, at: now)
+                if events.isEmpty { violations.append("nothing follows from advice: \(command)") }
+            } catch {
+                // It has been heard since.
+                if case .nodeIsHeard(let name) = error, nodes[name]?.isLost == false { continue }
+                violations.append("advises \(command), and refuses it: \(error.message)")
+            }
+        }
+    }
+
+    private static func input(_ words: [String]) -> RunInput? {
+        let mark = RequestMark(
+            request: "advice", by: OperatorName(unchecked: "bob"), reason: "advised")
+        func value(_ option: String) -> String? {
+            words.firstIndex(of: option).map { words[$0 + 1] }
+        }
+        switch words.first {
+        case "retry":
+            if words.contains("--forward") { return .demand(.goForward, mark) }
+            if let file = value("--down") {
+                return .demand(
+                    .mend([MigrationReference(name: file, digest: new.manifest)]), mark)
+            }
+        case "resolve":
+            if let node = value("--off") {
+                return .demand(.takeOff(NodeName(unchecked: node)), mark)
+            }
+            for state in [MigrationClaim.State.done, .undone] {
+                if let version = value("--\(state.rawValue)") {
+                    return .demand(.claim([MigrationClaim(version: version, state: state)]), mark)
+                }
+            }
+        default: break
+        }
+        return words.first.flatMap { RequestVerb(rawValue: $0) }.map { .request($0, mark) }
     }
 
     /// Nobody writes with the old release on the new schema, heard or not.
@@ -362,7 +428,7 @@ struct ScenarioWorld {
             return
         }
         for name in run.members.keys.sorted() {
-            guard let node = nodes[name], node.isGateOpen,
+            guard let node = nodes[name], node.isGateOpen, !isOff(name),
                 node.active.release == ScenarioWorld.old
             else { continue }
             violations.append("\(name) writes with the old release on the new schema")

@@ -8,5 +8,5 @@ public let operatorCommands: [any ParsableCommand.Type] = [
     StatusCommand.self,
     NodesCommand.self, PauseCommand.self, ResumeCommand.self, ApproveCommand.self,
     AbortCommand.self,
-    RetryCommand.self, RollbackCommand.self, ReportCommand.self,
+    RetryCommand.self, ResolveCommand.self, RollbackCommand.self, ReportCommand.self,
 ]

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import ControlAPI
+internal import MigrationReader
 internal import UpgradeModel
 
 /// What every request has: the run, and why.
@@ -19,10 +20,17 @@ struct RequestOptions: ParsableArguments {
     @OptionGroup var connection: ConnectionOptions
 
     func send(_ verb: RequestVerb, _ console: Console) async throws {
+        try await send(console, RunRequest(request: newRequestIdentifier(), verb: verb))
+    }
+
+    /// - Parameter asked: without its reason, which is among the options.
+    func send(_ console: Console, _ asked: RunRequest) async throws {
+        let verb = asked.verb
         try await conclude(json: json, console: console) { () throws(CommandFailure) in
             let client = CoordinatorClient(try connection.resolved())
             let run = try await client.chosenRun(run, orElse: verb.adviceWithoutRun)
-            let request = RunRequest(request: newRequestIdentifier(), verb: verb, reason: reason)
+            var request = asked
+            request.reason = reason
             let view = try await client.patient(for: .seconds(10)).request(request, of: run)
             if json {
                 console.line(jsonLine(view))
@@ -44,7 +52,7 @@ extension RequestVerb {
         switch self {
         case .rollback:
             "there is nothing to undo; a plan to the older release goes back: sluice apply PLAN"
-        case .pause, .resume, .approve, .abort, .retry:
+        case .pause, .resume, .approve, .abort, .retry, .resolve:
             "there is nothing to \(rawValue); see how the last run ended: sluice status"
         }
     }
@@ -113,13 +121,105 @@ struct RetryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "retry", abstract: "Try the failed step of a stopped run again.",
         discussion: """
+            A run keeps the files that it was started with. When a down file of it does not work, --down brings one that does; it is
+            read at once, and tried in a transaction that takes effect as a whole or not at all. --forward lets a run that goes back go
+            forward again, from the first step that was undone.
+
             EXAMPLES
               sluice retry --reason "web-2 has disk space again"
+              sluice retry --down migrations/0004_names.down.sql
+              sluice retry --forward --reason "web-1 is mended"
             """)
 
     @OptionGroup var options: RequestOptions
 
-    func run() async throws { try await options.send(.retry, .standard()) }
+    @Option(
+        help: ArgumentHelp(
+            "A down file that counts from now on; may be repeated.", valueName: "file"))
+    var down: [String] = []
+
+    @Flag(help: "Go forward again instead of back.")
+    var forward = false
+
+    func validate() throws {
+        if forward, !down.isEmpty {
+            throw ValidationError("--down is for the way back, and --forward leaves it: say one")
+        }
+    }
+
+    func run() async throws { try await perform(.standard()) }
+
+    func perform(_ console: Console) async throws {
+        var request = RunRequest(request: newRequestIdentifier(), verb: .retry)
+        request.forward = forward ? true : nil
+        let paths = down
+        if !paths.isEmpty {
+            try await conclude(json: options.json, console: console) { () throws(CommandFailure) in
+                request.down = try paths.map { path throws(CommandFailure) in
+                    MigrationFile(
+                        name: String(path.split(separator: "/").last ?? ""),
+                        text: String(
+                            decoding: try TextFile.bytes(
+                                of: path, what: "down file", limit: MigrationSet.mostBytes),
+                            as: UTF8.self))
+                }
+                return .done
+            }
+        }
+        try await options.send(console, request)
+    }
+}
+
+struct ResolveCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "resolve",
+        abstract: "Say what was done by hand, so that a run that waits for it goes on.",
+        discussion: """
+            --undone: on the way back, a migration was undone by hand. --done: on the way forward, it was applied by hand. The database is
+            looked at before that is believed, and the ledger is written. --off: a node is switched off for sure, and nothing of it serves;
+            it is not waited for until it is heard again.
+
+            EXAMPLES
+              sluice resolve --undone 0004 --reason "the down file fails on rows; column put back by hand"
+              sluice resolve --done 0007 --reason "index built by hand at night"
+              sluice resolve --off web-3 --reason "pulled out of the rack"
+            """)
+
+    @OptionGroup var options: RequestOptions
+
+    @Option(help: ArgumentHelp("A migration that was undone by hand.", valueName: "version"))
+    var undone: [String] = []
+
+    @Option(help: ArgumentHelp("A migration that was applied by hand.", valueName: "version"))
+    var done: [String] = []
+
+    @Option(help: ArgumentHelp("A node that is off for sure.", valueName: "node"))
+    var off: String?
+
+    private var kinds: Int {
+        (undone.isEmpty ? 0 : 1) + (done.isEmpty ? 0 : 1) + (off == nil ? 0 : 1)
+    }
+
+    func validate() throws {
+        if kinds != 1 { throw ValidationError("say one of --undone, --done and --off") }
+        if (options.reason ?? "").isEmpty {
+            throw ValidationError(
+                "say with --reason what was done: the journal is all that others will know of it")
+        }
+        if let off, NodeName(off) == nil { throw ValidationError("\(off) is not a node's name") }
+    }
+
+    func run() async throws { try await perform(.standard()) }
+
+    func perform(_ console: Console) async throws {
+        var request = RunRequest(request: newRequestIdentifier(), verb: .resolve)
+        let claims =
+            undone.map { MigrationClaim(version: $0, state: .undone) }
+            + done.map { MigrationClaim(version: $0, state: .done) }
+        request.claims = claims.isEmpty ? nil : claims
+        request.off = off.flatMap { NodeName($0) }
+        try await options.send(console, request)
+    }
 }
 
 struct RollbackCommand: AsyncParsableCommand {

@@ -52,27 +52,27 @@ struct StatementFailure: Error {
 
     private var advice: String {
         if error.isLockTimeout {
-            return "look for long transactions in pg_stat_activity, then retry"
+            return "look for long transactions in pg_stat_activity"
         }
         switch error.sqlState {
         case "57014":
-            return "make the statement faster, or raise database.statement_timeout, then start anew"
+            return "make the statement faster, or raise database.statement_timeout"
         case "55P04":
             return
-                "add the value in a file with -- sluice: expand, whose transaction ends before; then start anew"
+                "add the value in a file with -- sluice: expand, whose transaction ends before"
         case "53200":
             return
-                "let fewer objects be touched in one transaction, or raise max_locks_per_transaction, then retry"
+                "let fewer objects be touched in one transaction, or raise max_locks_per_transaction"
         case "2D000":
             return
                 "let the file begin with -- sluice: expand transaction=none, so that the block may end transactions"
         case "42501":
             return
-                "migrations run as the owner of the application's tables (database.owner): give it that right, then start anew"
+                "migrations run as the owner of the application's tables (database.owner): give it that right"
         case "42P07", "42710":
             return
-                "something else has that name: rename it or drop it, or mend the migration; then start anew"
-        default: return "mend the migration, then start anew"
+                "something else has that name: rename it or drop it, or mend the migration"
+        default: return "mend the migration"
         }
     }
 }

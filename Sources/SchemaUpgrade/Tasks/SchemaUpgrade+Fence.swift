@@ -221,7 +221,7 @@ extension SchemaUpgrade {
         throw DatabaseFailure(
             code: "fence-left-over",
             "\(left) tables still have the fence's trigger (it lets everything through), because they are in use: \(holders)",
-            advice: "let these transactions end, or end them, then retry")
+            advice: "let these transactions end, or end them")
     }
 
     /// Takes the triggers of a lifted fence away, some at a time, with a lock on each that is waited for 10 ms at most: so long
@@ -273,7 +273,7 @@ extension SchemaUpgrade {
             code: "stragglers",
             "these could not be fenced: "
                 + tables.map { $0.text(0) }.joined(separator: ", "),
-            advice: "look in pg_locks at who holds them, then retry")
+            advice: "look in pg_locks at who holds them")
     }
 
     func deadline(_ span: Span) -> ContinuousClock.Instant {
@@ -308,7 +308,7 @@ extension SchemaUpgrade {
             let names = prepared.map { quotedLiteral($0.text(0)) }.joined(separator: ", ")
             throw DatabaseFailure(
                 code: "prepared-transactions", "prepared transactions are pending: \(names)",
-                advice: "COMMIT PREPARED or ROLLBACK PREPARED each of them, then retry")
+                advice: "COMMIT PREPARED or ROLLBACK PREPARED each of them")
         }
     }
 }

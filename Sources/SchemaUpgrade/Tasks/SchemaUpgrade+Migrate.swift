@@ -243,7 +243,7 @@ extension SchemaUpgrade {
             DatabaseFailure(
                 code: "connection-lost", error.description,
                 advice: "the ledger says that it did not take effect"
-                    + (isWhole ? "" : " as a whole") + "; retry",
+                    + (isWhole ? "" : " as a whole"),
                 effect: isWhole || (entries.isEmpty && !isRevert) ? .none : .unknown))
     }
 }

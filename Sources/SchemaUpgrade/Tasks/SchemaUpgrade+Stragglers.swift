@@ -67,7 +67,7 @@ extension SchemaUpgrade {
                 code: "stragglers",
                 "\(names.count) transactions older than the fence did not end within \(configuration.drainTimeout): "
                     + names.prefix(20).joined(separator: "; "),
-                advice: "end them, or let the plan terminate stragglers, then retry")
+                advice: "end them, or let the plan terminate stragglers")
         }
         let processes = "{\(stragglers.map(\.process).joined(separator: ","))}"
         let alive = """

@@ -144,7 +144,7 @@ private struct Rehearsal: Sendable {
         return DatabaseFailure(
             code: "way-back",
             "the way back does not work, tried before the window and taken back: \(reason.message)",
-            advice: "mend the down file, then start anew; nothing of the window has begun",
+            advice: "mend the down file; nothing of the window has begun",
             findings: reason.findings)
     }
 }

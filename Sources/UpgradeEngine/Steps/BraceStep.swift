@@ -15,7 +15,7 @@ struct BraceStep: StepDefinition {
     var title: String { "brace the nodes for the migration" }
     let isProof = true
     func details(_ preview: StepPreview) -> [String] { preview.heldReads }
-    func names(_ seat: Seat, in run: Run) -> Bool { true }
+    func names(_ seat: Seat, in run: Run) -> Bool { !seat.isOff }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         directive.lease.onExpiry = .keep

@@ -24,7 +24,25 @@ struct CloseStep: StepDefinition {
         }
     }
 
-    func names(_ seat: Seat, in run: Run) -> Bool { true }
+    func names(_ seat: Seat, in run: Run) -> Bool { !seat.isOff }
+
+    /// A node that was left behind and says nothing keeps the run from its window: nobody could prove of it that it lets no write
+    /// through, and writers would be held for nothing.
+    func objection(seeing observations: Observations, at now: Instant, in run: Run) -> Objection? {
+        guard run.direction == .forward else { return nil }
+        let silent = run.members.keys.sorted().filter { node in
+            guard let seat = run.seat(of: node), seat.isQuarantined, !seat.isOff else {
+                return false
+            }
+            return observations.isSilent(node, at: now, since: run.ledSince)
+        }
+        guard let first = silent.first else { return nil }
+        let names = Listed.text(silent.map(\.rawValue), separator: ", ")
+        return Objection(
+            reason:
+                "the window is not begun: nothing is heard from \(names), so nobody knows whether an old release serves there",
+            advice: run.waysAround([first]), asks: false)
+    }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         if !seat.isQuarantined { directive.writes = run.admission }

@@ -15,7 +15,7 @@ struct LowerFenceStep: DatabaseStep {
 
     /// A gate that a person has opened lets writes through, of an old release as well, and behind the fence they would meet the
     /// new schema.
-    func objection(seeing observations: Observations, in run: Run) -> Objection? {
+    func objection(seeing observations: Observations, at now: Instant, in run: Run) -> Objection? {
         guard run.direction == .forward else { return nil }
         let broken = run.members.keys.sorted().compactMap { node in
             observations[node]?.status.breakGlass.map { "\(node): \($0)" }

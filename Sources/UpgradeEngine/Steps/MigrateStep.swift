@@ -18,11 +18,17 @@ struct MigrateStep: DatabaseStep {
 
     func names(_ seat: Seat, in run: Run) -> Bool {
         let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
-        return isWaiting && !BraceStep.isProved(by: seat.node, in: run)
+        return isWaiting && isAwaited(seat, in: run)
     }
 
     func named(in run: Run) -> [NodeName] {
-        run.members.keys.filter { !BraceStep.isProved(by: $0, in: run) }.sorted()
+        run.members.keys.filter { node in
+            run.seat(of: node).map { isAwaited($0, in: run) } ?? false
+        }.sorted()
+    }
+
+    private func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+        !seat.isOff && !BraceStep.isProved(by: seat.node, in: run)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
@@ -39,7 +45,9 @@ struct MigrateStep: DatabaseStep {
         guard let hold = run.readHold, !run.hasCompletedBack(RevertMigrationStep.step) else {
             return
         }
-        directive.reads = ReadAdmission(hold: hold)
+        // Where the way back is stuck and the schema is still the new one, who serves the new release serves.
+        directive.reads = ReadAdmission(
+            hold: hold, until: run.isStuckOnNewSchema ? run.forwardActivation : nil)
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {

@@ -12,4 +12,43 @@ struct RevertMigrationStep: DatabaseStep {
 
     var title: String { "undo the migration" }
     func details(_ preview: StepPreview) -> [String] { preview.undone(.switch) }
+
+    /// Whoever served reads while the way back was stuck holds them again before the schema changes.
+    func names(_ seat: Seat, in run: Run) -> Bool {
+        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
+        return isWaiting && isAwaited(seat, in: run)
+    }
+
+    func named(in run: Run) -> [NodeName] {
+        run.members.keys.filter { node in
+            run.seat(of: node).map { isAwaited($0, in: run) } ?? false
+        }.sorted()
+    }
+
+    private func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+        run.readHold != nil && run.attempt(at: step) > 1 && !seat.isQuarantined
+    }
+
+    func quarantines(in run: Run) -> Bool { true }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        .reached(if: run.isHoldingReads(status))
+    }
+
+    func allowance(in run: Run) -> Span? {
+        let isWaiting = run.current?.pending.isEmpty == false
+        return isWaiting
+            ? run.plan.deadline(of: .readOnly)
+            : max(allowanceOfTask(in: run), .minutes(10))
+    }
+}
+
+extension Run {
+    /// Whether the way back waits for a person at the migration, which has certainly not been undone: then the new release fits.
+    var isStuckOnNewSchema: Bool {
+        guard direction == .back, case .stopped = standing,
+            current?.step == RevertMigrationStep.step
+        else { return false }
+        return database.lastFailure?.effect == DatabaseFailure.PossibleEffect.none
+    }
 }

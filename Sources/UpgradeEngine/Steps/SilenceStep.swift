@@ -25,7 +25,7 @@ struct SilenceStep: StepDefinition {
         ["its processes are frozen on every node, so that nothing of it writes on the new schema"]
     }
 
-    func names(_ seat: Seat, in run: Run) -> Bool { true }
+    func names(_ seat: Seat, in run: Run) -> Bool { !seat.isOff }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         directive.silenced = run.releaseToSilence(on: seat.node)

@@ -78,7 +78,7 @@ public protocol StepDefinition: Sendable {
     /// Whether what is neither a node's nor the database's matter is so.
     func isSatisfied(in run: Run) -> Bool
     /// Why it may not begin although the step before is complete: a person is asked.
-    func objection(seeing observations: Observations, in run: Run) -> Objection?
+    func objection(seeing observations: Observations, at now: Instant, in run: Run) -> Objection?
     /// The steps that undo it, in their order; it has begun, and perhaps not ended.
     func undo(_ undoing: Undoing) -> [any StepDefinition]
 }
@@ -89,6 +89,8 @@ public struct Seat: Sendable {
     public let member: Run.Member
 
     var isQuarantined: Bool { member.quarantine != nil }
+    /// A person has vouched for it: nothing of it serves, so nothing has to be proved of it.
+    var isOff: Bool { member.isOff }
 }
 
 /// What a status says about a step.
@@ -112,7 +114,10 @@ public enum Audience: Sendable {
 /// Why a step may not begin.
 public struct Objection: Hashable, Sendable {
     public var reason: String
+    /// What leads on where the run waits.
     public var advice: String
+    /// Whether a person is asked whatever the plan's `on_failure` says.
+    public var asks = true
 }
 
 /// What the way back is made from.
@@ -189,7 +194,9 @@ extension StepDefinition {
     public func allowance(in run: Run) -> Span? { run.plan.deadline(of: phase) }
     public func wait(in run: Run) -> Span? { nil }
     public func isSatisfied(in run: Run) -> Bool { true }
-    public func objection(seeing observations: Observations, in run: Run) -> Objection? { nil }
+    public func objection(seeing observations: Observations, at now: Instant, in run: Run)
+        -> Objection?
+    { nil }
     public func undo(_ undoing: Undoing) -> [any StepDefinition] { [] }
 }
 
