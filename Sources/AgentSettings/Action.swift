@@ -39,12 +39,16 @@ public struct Action: Hashable, Sendable {
         case release
         case releaseDirectory
         case socket
+        case version
+        case generation
 
         public init(_ text: String) {
             switch text {
             case "{release}": self = .release
             case "{release_dir}": self = .releaseDirectory
             case "{socket}": self = .socket
+            case "{version}": self = .version
+            case "{generation}": self = .generation
             default: self = .text(text)
             }
         }

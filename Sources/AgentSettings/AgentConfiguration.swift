@@ -14,6 +14,7 @@ public struct AgentConfiguration: Sendable {
     public var applicationSocket: String?
     /// Paths in each release that lead to the same path beneath `shared` in the application's directory.
     public var shared: [String] = []
+    public var release = ReleaseActions()
     public var gate: GateConfiguration
     /// How long reads that were let through before reads were held are waited for at most.
     public var readsSettleWithin: Span

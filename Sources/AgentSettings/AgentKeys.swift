@@ -26,6 +26,12 @@ enum AgentKeys {
                         of: .form(.releasePath), .init("list of paths in a release", maximum: 100)),
                     .fallback("[]")),
             ]), .optional),
+        DocumentKey(
+            "release",
+            .section(
+                ReleaseActions.Moment.allCases.map {
+                    DocumentKey($0.rawValue, .name, .optional)
+                }), .optional),
         DocumentKey("gate", .section(gate), .optional),
         DocumentKey("actions", .named(action, maximum: 200), .fallback("none")),
         DocumentKey("health", .named(health, maximum: 100), .fallback("none")),

@@ -45,7 +45,9 @@ extension ConfigurationBuilder {
             if case .text = argument {
                 findings.error(
                     "placeholder", at: word.place, "\(quoted(word.text)) is not a placeholder",
-                    advice: "{release}, {release_dir} or {socket}, as a whole argument")
+                    advice:
+                        "{release}, {release_dir}, {socket}, {version} or {generation}, as a whole argument"
+                )
             } else if argument == .socket, !hasSocket {
                 refuseSocket(at: word.place)
             }

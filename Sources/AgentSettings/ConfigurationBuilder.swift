@@ -40,6 +40,7 @@ struct ConfigurationBuilder {
             guard let name = CacheName(rawValue: entry.name) else { continue }
             if let cache = cache(entry.values) { caches[name] = cache }
         }
+        let release = releaseActions(among: actions)
         guard !findings.hasErrors, let coordinator, let directories, let gate,
             let settle = values.span("gate.reads_settle")
         else { return nil }
@@ -47,9 +48,39 @@ struct ConfigurationBuilder {
         return AgentConfiguration(
             file: findings.file, node: values.name("node"), coordinator: coordinator,
             directories: directories, applicationSocket: values.text("application.socket"),
-            shared: shared,
+            shared: shared, release: release,
             gate: gate, readsSettleWithin: settle, actions: actions, health: health,
             caches: caches)
+    }
+
+    private mutating func releaseActions(among actions: [ActionName: Action]) -> ReleaseActions {
+        var release = ReleaseActions()
+        for moment in ReleaseActions.Moment.allCases {
+            let key = "release.\(moment.rawValue)"
+            guard let name: ActionName = values.name(key) else { continue }
+            release[moment] = name
+            let isDeclared = values.named("actions")?.contains { $0.name == name.rawValue } == true
+            if !isDeclared {
+                findings.error(
+                    "action", at: values.place(of: key),
+                    "\(quoted(name.rawValue)) is not among the actions of this file",
+                    advice: "declare it under `actions`")
+            } else if moment != .report, actions[name]?.isRepeatable == false {
+                findings.error(
+                    "action", at: values.place(of: key),
+                    "\(quoted(name.rawValue)) runs again when an agent died while it ran",
+                    advice:
+                        "make it so that a second run does what one does, and say `repeatable: true`"
+                )
+            }
+        }
+        if (release[.switch] == nil) != (release[.report] == nil) {
+            findings.error(
+                "action", at: values.place(of: "release"),
+                "whoever switches to a version has to say which one is served, and the other way round",
+                advice: "name both `switch` and `report`")
+        }
+        return release
     }
 
     private mutating func coordinator() -> AgentConfiguration.CoordinatorAddress? {

@@ -20,6 +20,10 @@ struct ActionRunner: Sendable {
         var release: ReleaseReference?
         var releaseDirectory: String?
         var socket: String?
+        /// What the release names, where it is no bundle but a version.
+        var version: String?
+        /// The cache generation that the release is served under, or will be.
+        var generation: CacheGeneration?
     }
 
     /// How long a process that ran out of time may take to end by itself.
@@ -28,7 +32,8 @@ struct ActionRunner: Sendable {
     /// Runs an action to its end and says how it went.
     func run(_ action: Action, _ context: Context) async -> TaskOutcome {
         guard let arguments = arguments(action.command, context) else {
-            return refusal(context, "the task names no release, and the action needs one")
+            return refusal(
+                context, "the task has no release, version or generation, and the action needs one")
         }
         let keeper: OutputKeeper
         do throws(SystemFailure) {
@@ -123,6 +128,8 @@ struct ActionRunner: Sendable {
                 case .release: context.release?.name.rawValue
                 case .releaseDirectory: context.releaseDirectory
                 case .socket: context.socket
+                case .version: context.version
+                case .generation: context.generation.map { "\($0.rawValue)" }
                 }
             guard let value else { return nil }
             arguments.append(value)
@@ -142,6 +149,10 @@ struct ActionRunner: Sendable {
         if let release = context.release { values["SLUICE_RELEASE"] = release.name.rawValue }
         if let directory = context.releaseDirectory { values["SLUICE_RELEASE_DIR"] = directory }
         if let socket = context.socket { values["SLUICE_SOCKET"] = socket }
+        if let version = context.version { values["SLUICE_VERSION"] = version }
+        if let generation = context.generation {
+            values["SLUICE_GENERATION"] = "\(generation.rawValue)"
+        }
         return .custom(values)
     }
 }

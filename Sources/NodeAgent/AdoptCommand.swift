@@ -2,6 +2,7 @@
 
 import AgentSettings
 import ArgumentParser
+import CurlClient
 import Files
 import FoundationEssentials
 import Glibc
@@ -21,8 +22,13 @@ extension AgentCommand {
         @OptionGroup var options: Options
         @Option(help: "The release's name.")
         var release: String
-        @Option(help: "The directory with its files.")
-        var bundle: String
+        @Option(help: "The directory with its files. Or else --version-name.")
+        var bundle: String?
+        @Option(
+            help:
+                "What the node's own actions call it, where it is no bundle: `release.report` has to print that."
+        )
+        var versionName: String?
         @Option(help: "The directory of hashed assets, relative to the bundle.")
         var assets: String?
         @Option(help: "An action to run for it before it becomes current.")
@@ -68,10 +74,7 @@ extension AgentCommand {
         {
             try refuseAnotherToolsLayout(in: configuration.directories.app)
             let said = Progress()
-            let bundle = try Bundle.read(
-                directory: bundle, name: name, assets: assets,
-                leavingOut: configuration.releases.shared
-            ) { said.say("reading the bundle: \($0) files") }
+            let bundle = try read(name, configuration, said)
             for warning in bundle.warnings { printError("\(warning)") }
             try makeDirectory(configuration.directories.state, mode: 0o700)
             try makeDirectory(configuration.actionOutput, mode: 0o700)
@@ -91,6 +94,7 @@ extension AgentCommand {
             ) {
                 said.say("copying: \($0.bytesDone / 1_000_000) of \($0.bytesTotal / 1_000_000) MB")
             }
+            try await refuseAnotherVersion(of: reference, store, configuration)
             try await run(action, for: reference, store, configuration, said)
             let generation =
                 if let current { current.generation } else { try await store.nextGeneration() }
@@ -98,6 +102,44 @@ extension AgentCommand {
             return Adopted(
                 release: reference, directory: store.filesDirectory(of: reference),
                 socket: store.socketPath(of: reference), generation: generation.rawValue)
+        }
+
+        private func read(
+            _ name: ReleaseName, _ configuration: AgentConfiguration, _ said: Progress
+        ) throws -> Bundle {
+            switch (self.bundle, versionName) {
+            case (let directory?, nil):
+                return try Bundle.read(
+                    directory: directory, name: name, assets: assets,
+                    leavingOut: configuration.releases.shared
+                ) { said.say("reading the bundle: \($0) files") }
+            case (nil, let version?):
+                guard configuration.release.areForVersions else {
+                    throw SystemFailure(
+                        "\(configuration.file) has no `release.switch` and `release.report`; name the actions there"
+                    )
+                }
+                return try Bundle.naming(version: version, name: name)
+            case (nil, nil), (_?, _?):
+                throw SystemFailure("give one of --bundle and --version-name")
+            }
+        }
+
+        /// A version is adopted as it is served, and nothing is switched.
+        private func refuseAnotherVersion(
+            of release: ReleaseReference, _ store: ReleaseStore,
+            _ configuration: AgentConfiguration
+        ) async throws {
+            let performer = WorkPerformer(
+                configuration: configuration, store: store,
+                coordinator: CoordinatorClient(
+                    address: configuration.coordinator, token: HTTPSecret(""),
+                    client: CurlClient(), downloads: CurlClient()),
+                actions: ActionRunner(outputDirectory: configuration.actionOutput),
+                prober: HealthProber(), flusher: CacheFlusher(client: CurlClient()))
+            if let trouble = await performer.troubleReporting(release) {
+                throw SystemFailure(trouble)
+            }
         }
 
         private func run(
@@ -119,7 +161,7 @@ extension AgentCommand {
                     identity: TaskIdentity(rawValue: "adopt.\(release.identifier).\(text)"),
                     run: nil,
                     release: release, releaseDirectory: store.filesDirectory(of: release),
-                    socket: store.socketPath(of: release))
+                    socket: store.socketPath(of: release), version: versionName)
                 said.say("running \(text), for at most \(action.timeout)")
                 let outcome = await runner.run(action, context)
                 guard outcome.state == .done else {
@@ -167,14 +209,21 @@ extension AgentCommand {
 /// The blobs of a bundle on this machine.
 private struct BundleBlobs: BlobSource {
     private let files: [Digest: String]
+    private let contents: [Digest: [UInt8]]
 
     init(bundle: Bundle) {
+        contents = bundle.contents
         files = Dictionary(
             bundle.manifest.entries.map { ($0.digest, bundle.file(of: $0)) },
             uniquingKeysWith: { first, _ in first })
     }
 
     func fetch(_ digest: Digest, from offset: Int64, into sink: BlobSink) async throws {
+        if let bytes = contents[digest] {
+            // SAFETY: the sink uses the bytes during the call only.
+            _ = bytes.dropFirst(Int(offset)).withUnsafeBytes { sink.write($0) }
+            return
+        }
         guard let path = files[digest] else {
             throw SystemFailure("the bundle has no file with the digest \(digest)")
         }

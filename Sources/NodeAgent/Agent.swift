@@ -115,7 +115,11 @@ actor Agent {
             memory: parts.memory, host: parts.host,
             gate: meter.observe(parts.gate.observe(), areReadsSettled: false, at: now),
             service: parts.gate.service,
-            identity: NodeEngine.AgentIdentity(boot: parts.boot, version: programVersion), at: now)
+            identity: NodeEngine.AgentIdentity(
+                boot: parts.boot, version: programVersion,
+                abilities: AgentAbility.allCases.filter {
+                    $0 != .switchesVersions || parts.configuration.release.areForVersions
+                }), at: now)
         journal = parts.journal
     }
 
@@ -307,12 +311,23 @@ actor Agent {
 
     /// Looks whether the application answers, as the proxy would; cheaply, and so rarely that it costs nothing.
     private func watchApplication() async {
-        while !Task.isCancelled, configuration.applicationSocket != nil {
-            connectionAges.note(engine.host.staged.map { store.socketPath(of: $0) })
+        let hasSocket = configuration.applicationSocket != nil
+        var looks = 0
+        var drift: String?
+        while !Task.isCancelled, hasSocket || configuration.release.areForVersions {
+            if hasSocket {
+                connectionAges.note(engine.host.staged.map { store.socketPath(of: $0) })
+            }
             // A look is a connection, and while reads settle the connections are counted.
             if let release = engine.host.current?.release, gate.observe().setting.readHold == nil {
-                take(.application(release, trouble: trouble(reaching: release)))
+                // A version that somebody has switched by hand; a report may be a costly program.
+                if looks.isMultiple(of: 10) || drift != nil {
+                    drift = await performer.troubleReporting(release)
+                }
+                let unreachable = hasSocket ? trouble(reaching: release) : nil
+                take(.application(release, trouble: unreachable ?? drift))
             }
+            looks += 1
             try? await Task.sleep(for: .seconds(3), tolerance: .seconds(1))
         }
     }

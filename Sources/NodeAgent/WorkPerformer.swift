@@ -40,9 +40,7 @@ struct WorkPerformer: Sendable {
         let staged = try await store.staged()
         return HostFacts(
             staged: staged,
-            current: try await store.current().map {
-                CurrentRelease(release: $0.release, generation: $0.generation)
-            },
+            current: try await served(),
             latest: try await store.latestActivation().map {
                 CurrentRelease(release: $0.release, generation: $0.generation)
             },
@@ -55,13 +53,20 @@ struct WorkPerformer: Sendable {
             await releases { () async throws(ReleaseFailure) in
                 try await stage(release, surroundings)
             }
-        case .activate(let plan): await activate(plan, surroundings.host)
+        case .activate(let plan): await activate(plan, surroundings)
         case .unstage(let release):
-            await releases { () async throws(ReleaseFailure) in try await store.remove(release) }
+            await releases { () async throws(ReleaseFailure) in
+                let versions = versions(among: [release])
+                try await store.remove(release)
+                await removeVersions(versions, surroundings.run)
+            }
         case .prune(let count):
             await releases { () async throws(ReleaseFailure) in
+                let versions = versions(among: surroundings.host.staged)
                 _ = try await store.prune(
                     keeping: max(0, count) + 1, protecting: surroundings.protected)
+                let left = try await store.staged()
+                await removeVersions(versions.filter { !left.contains($0.key) }, surroundings.run)
             }
         case .run(let task): .task(await run(task, surroundings))
         case .resolve(let task): .task(await resolve(task, surroundings))
@@ -75,10 +80,12 @@ struct WorkPerformer: Sendable {
     // MARK: Releases
 
     /// A flip changes what is current and nothing else: the manifests are not read again while writers wait.
-    private func activate(_ plan: ActivationPlan, _ host: HostFacts) async -> WorkResult {
+    private func activate(_ plan: ActivationPlan, _ surroundings: Surroundings) async -> WorkResult
+    {
         await result { () async throws(ReleaseFailure) in
+            try await switchVersion(to: plan, surroundings.run)
             let activation = try await store.activate(plan.release, generation: plan.generation)
-            var host = host
+            var host = surroundings.host
             let current = CurrentRelease(
                 release: activation.release, generation: activation.generation)
             host.current = current
@@ -101,7 +108,7 @@ struct WorkPerformer: Sendable {
             switch error.code {
             case .fetchFailed, .cancelled, .busy: return .retryable(error.message)
             case .invalidManifest, .wrongManifest, .assetConflict, .noSpace, .wrongContent,
-                .damaged, .notStaged,
+                .damaged, .notStaged, .unfinished,
                 .active, .staleGeneration, .fileSystem:
                 return .failed(error.message)
             }
@@ -121,7 +128,10 @@ struct WorkPerformer: Sendable {
         }
         try await store.stage(
             manifest: manifest, as: release, from: CoordinatorBlobs(coordinator: coordinator),
-            progress: surroundings.onProgress)
+            progress: surroundings.onProgress
+        ) { directory async throws(ReleaseFailure) in
+            try await finish(release, in: directory, surroundings.run)
+        }
         // So that the flip in the write window is one rename.
         try await store.prepareActivation(release, generation: store.nextGeneration())
     }
@@ -132,7 +142,9 @@ struct WorkPerformer: Sendable {
         ActionRunner.Context(
             identity: task.identity, run: surroundings.run, release: task.release,
             releaseDirectory: task.release.map { store.filesDirectory(of: $0) },
-            socket: task.release.flatMap { socket(of: $0) })
+            socket: task.release.flatMap { socket(of: $0) },
+            version: task.release.flatMap { version(of: $0) },
+            generation: task.release.flatMap { surroundings.host.generation(of: $0) })
     }
 
     private func socket(of release: ReleaseReference) -> String? {

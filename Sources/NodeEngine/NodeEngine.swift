@@ -49,10 +49,14 @@ public struct NodeEngine: Sendable {
     public struct AgentIdentity: Hashable, Sendable {
         public var boot: String
         public var version: String
+        public var abilities: [AgentAbility]
 
-        public init(boot: String, version: String) {
+        public init(
+            boot: String, version: String, abilities: [AgentAbility] = AgentAbility.allCases
+        ) {
             self.boot = boot
             self.version = version
+            self.abilities = abilities
         }
     }
 

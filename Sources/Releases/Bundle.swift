@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import ContentDigest
 public import UpgradeModel
 
 /// A release on the operator's disk, before any node has it: a directory and the manifest of what is in it.
@@ -9,6 +10,30 @@ public struct Bundle: Sendable {
     public let directory: String
     /// What does not stop the bundle but is not as one may think, such as an empty directory.
     public let warnings: [Diagnostic]
+    /// What is not on the disk: by digest.
+    public private(set) var contents: [Digest: [UInt8]] = [:]
+
+    /// The one file of a release that is no bundle but a version: what the nodes' own actions call it.
+    public static let versionFile = ".sluice-version"
+
+    /// A release that names a version, for the nodes' own actions.
+    ///
+    /// - Throws: when the release's name cannot be that of one.
+    public static func naming(
+        version: String, name: ReleaseName
+    ) throws(ReleaseFailure) -> Bundle {
+        let bytes = Array("\(version)\n".utf8)
+        let digest = Digest.sha256(of: bytes)
+        let path: BundlePath
+        do throws(BundlePath.Reason) { path = try BundlePath(versionFile) } catch {
+            throw ReleaseFailure(.invalidManifest, "\(versionFile) \(error.text)")
+        }
+        let entry = BundleManifest.Entry(path: path, digest: digest, size: Int64(bytes.count))
+        let manifest = try BundleManifest(name: name, entries: [entry], assets: nil)
+        var bundle = Bundle(manifest: manifest, directory: "", warnings: [])
+        bundle.contents = [digest: bytes]
+        return bundle
+    }
 
     /// Why a directory is no bundle: everything that was found, 100 errors and 100 warnings at most.
     public struct NotABundle: Error, Hashable, Sendable, CustomStringConvertible {

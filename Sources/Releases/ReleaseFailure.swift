@@ -28,6 +28,8 @@ public struct ReleaseFailure: Error, Hashable, Sendable, CustomStringConvertible
         case active
         /// The generation is below one that this node has had, or stands for another release.
         case staleGeneration
+        /// An action of the node that has to finish the release before it is sealed has failed.
+        case unfinished
         /// The file system said no; the message says which call on which path.
         case fileSystem
     }

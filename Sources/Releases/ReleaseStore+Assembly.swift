@@ -4,16 +4,14 @@ internal import Glibc
 public import UpgradeModel
 
 extension ReleaseStore {
-    /// Builds the release in a private directory, brings it to the disk, and puts it in its place with one rename.
-    ///
-    /// Its assets are in the pool by then: whoever finds a release in its place may activate it.
+    /// Builds the release in a private directory.
     ///
     /// - Parameter copies: for each content, files that have it.
+    /// - Returns: the directory.
     func assemble(
-        _ manifest: BundleManifest, _ encoded: [UInt8], _ copies: [Digest: [String]]
-    ) throws(ReleaseFailure) {
-        let identifier = manifest.reference.identifier
-        let top = layout.assembly(identifier)
+        _ manifest: BundleManifest, _ copies: [Digest: [String]]
+    ) throws(ReleaseFailure) -> String {
+        let top = layout.assembly(manifest.reference.identifier)
         try files.removeTree(top)
         try files.makeDirectory(top, mode: 0o700)
         try files.makeDirectory("\(top)/files", mode: 0o755)
@@ -36,19 +34,28 @@ extension ReleaseStore {
             try files.symbolicLink(to: link.target, at: "\(top)/files/\(link.path)")
         }
         try linkShared(in: "\(top)/files", &made, &directories)
+        return top
+    }
+
+    /// Brings a release to the disk, and puts it in its place with one rename.
+    ///
+    /// Its assets are in the pool by then: whoever finds a release in its place may activate it.
+    func seal(
+        _ manifest: BundleManifest, _ encoded: [UInt8], _ copies: [Digest: [String]],
+        in top: String, hasMore: Bool
+    ) throws(ReleaseFailure) {
+        let identifier = manifest.reference.identifier
+        let directories = try directories(in: "\(top)/files")
         let fresh = manifest.entries.filter { entry in
             !isShared(entry.path)
                 && copies[entry.digest]?.contains(layout.blob(entry.digest)) == true
         }
-        if fresh.count + directories.count >= ReleaseStore.manyFiles {
+        if hasMore || fresh.count + directories.count >= ReleaseStore.manyFiles {
             try files.syncAll(at: top)
         } else {
             // After all of them were written, because then one commit of the file system's journal serves many of these.
             for entry in fresh { try files.sync("\(top)/files/\(entry.path)") }
-            for directory in directories.reversed() {
-                try files.sync("\(top)/files/\(directory)")
-            }
-            try files.sync("\(top)/files")
+            for directory in directories.reversed() { try files.sync(directory) }
         }
         try files.write(encoded, to: "\(top)/manifest", mode: 0o444)
         try files.setMode(top, 0o755)
@@ -57,6 +64,18 @@ extension ReleaseStore {
         try files.rename(top, to: layout.release(identifier))
         try files.sync(layout.releases)
         try files.sync(layout.staging)
+    }
+
+    /// A directory and all beneath it, the outermost first.
+    private func directories(in directory: String) throws(ReleaseFailure) -> [String] {
+        var found = [directory]
+        for name in try files.names(in: directory) {
+            let path = "\(directory)/\(name)"
+            if try files.status(path)?.kind == .directory {
+                found += try directories(in: path)
+            }
+        }
+        return found
     }
 
     /// From so many files and directories on, one sync of the whole file system is quicker than one for each.

@@ -14,11 +14,14 @@ extension ReleaseStore {
     ///   - manifest: the manifest's bytes, from anybody.
     ///   - release: what the bytes have to be.
     ///   - progress: called from any thread, often; must be quick. Counts only the bytes that have to be fetched.
+    ///   - finish: called with the directory of the release's files when they are all there, before anybody else can see it; what
+    ///     it adds belongs to the release. Returns whether it may have added anything. Not called for a release that is there already.
     /// - Throws: with the codes `invalidManifest`, `wrongManifest`, `assetConflict` and `noSpace` nothing has been changed, and
     ///   with `wrongContent` nothing is left of the attempt.
     public func stage(
         manifest bytes: [UInt8], as release: ReleaseReference, from source: any BlobSource,
-        progress: @escaping @Sendable (StagingProgress) -> Void = { _ in }
+        progress: @escaping @Sendable (StagingProgress) -> Void = { _ in },
+        finish: (String) async throws(ReleaseFailure) -> Bool = { _ in false }
     ) async throws(ReleaseFailure) {
         guard !isStaging else {
             throw ReleaseFailure(
@@ -51,7 +54,9 @@ extension ReleaseStore {
             throw error
         }
         for entry in missing { copies[entry.digest] = [layout.blob(entry.digest)] }
-        try assemble(manifest, bytes, copies)
+        let top = try assemble(manifest, copies)
+        let hasMore = try await finish("\(top)/files")
+        try seal(manifest, bytes, copies, in: top, hasMore: hasMore)
         try removeBlobs(of: manifest)
     }
 

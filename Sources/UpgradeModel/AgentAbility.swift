@@ -7,11 +7,23 @@
 public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     /// It asks a release at its own socket before the node flips to it (``HealthGoal/Place/ownSocket``).
     case asksOwnSocket = "asks-own-socket"
+    /// Its configuration has the actions that switch to a version and report it.
+    case switchesVersions = "switches-versions"
 
     /// What it can do, for people: `its agent cannot …`.
     public var words: String {
         switch self {
         case .asksOwnSocket: "ask the new release at its own socket"
+        case .switchesVersions: "switch to a version"
+        }
+    }
+
+    /// What to do on a node that lacks it.
+    public var advice: String {
+        switch self {
+        case .asksOwnSocket: "install the sluice-agent of the coordinator's version"
+        case .switchesVersions:
+            "name the actions under `release.switch` and `release.report` of its agent.yaml"
         }
     }
 }

@@ -80,10 +80,28 @@ extension Plan {
         public let name: ReleaseName
         /// The release that each node must be on before the run; `nil` lets each be on its own.
         public let expected: ReleaseName?
-        /// The bundle's directory, relative to the plan's own.
-        public let bundle: String
-        /// The directory in the bundle of files whose names change with their content; `nil` looks in the usual places.
-        public let assets: String?
+        public let source: Source
+
+        /// Where the release comes from.
+        public enum Source: Hashable, Sendable {
+            /// A directory, relative to the plan's own. `assets` is the directory in it of files whose names change with their
+            /// content; `nil` looks in the usual places.
+            case bundle(String, assets: String?)
+            /// What the nodes' own actions fetch, switch to and report, as they name it: a digest of an image, a version of a package.
+            case version(String)
+        }
+
+        /// `nil` for a version.
+        public var bundle: String? {
+            if case .bundle(let path, _) = source { path } else { nil }
+        }
+        public var assets: String? {
+            if case .bundle(_, let assets) = source { assets } else { nil }
+        }
+        /// `nil` for a bundle.
+        public var version: String? {
+            if case .version(let version) = source { version } else { nil }
+        }
 
         public init(
             name: ReleaseName, expected: ReleaseName? = nil, bundle: String, assets: String? = nil
@@ -92,8 +110,15 @@ extension Plan {
             precondition(!bundle.isEmpty, "a bundle needs a path")
             self.name = name
             self.expected = expected
-            self.bundle = bundle
-            self.assets = assets
+            source = .bundle(bundle, assets: assets)
+        }
+
+        public init(name: ReleaseName, expected: ReleaseName? = nil, version: String) {
+            precondition(name != expected, "a release cannot replace itself")
+            precondition(!version.isEmpty, "a version needs a name")
+            self.name = name
+            self.expected = expected
+            source = .version(version)
         }
     }
 

@@ -31,11 +31,18 @@ struct PlanBuilder {
 
     private var release: Plan.Release? {
         guard let name = values.name("release.name", as: ReleaseName.self),
-            let bundle = values.text("release.bundle")
+            let by = values.text("release.by")
         else { return nil }
-        return Plan.Release(
-            name: name, expected: values.name("release.expected"), bundle: bundle,
-            assets: values.text("release.assets"))
+        let expected: ReleaseName? = values.name("release.expected")
+        if by == "actions" {
+            return values.text("release.version").map {
+                Plan.Release(name: name, expected: expected, version: $0)
+            }
+        }
+        return values.text("release.bundle").map {
+            Plan.Release(
+                name: name, expected: expected, bundle: $0, assets: values.text("release.assets"))
+        }
     }
 
     private var database: Plan.Database? {

@@ -51,6 +51,7 @@ struct PlanChecks {
     }
 
     private mutating func checkRelease() {
+        checkSource()
         guard let name = values.text("release.name"), name == values.text("release.expected") else {
             return
         }
@@ -58,6 +59,31 @@ struct PlanChecks {
             "same-release", at: values.place(of: "release.expected"),
             "`expected` is the new release itself",
             advice: "write the name of the release that the nodes are on now")
+    }
+
+    private mutating func checkSource() {
+        guard values.isGiven("release"), let by = values.text("release.by") else { return }
+        let isByActions = by == "actions"
+        let needed = isByActions ? "release.version" : "release.bundle"
+        if !values.isPresent(needed), !values.isFaulty(needed) {
+            findings.error(
+                "missing", at: values.place(of: "release"),
+                "`release` has no `\(needed.dropFirst(8))`",
+                advice: isByActions
+                    ? "write what the nodes' actions call it, such as the digest of an image"
+                    : "name the directory of the bundle, or write `by: actions` with a `version`")
+        }
+        warnOfNoEffect(
+            isByActions ? ["release.bundle", "release.assets"] : ["release.version"],
+            because: isByActions
+                ? "the nodes' actions fetch the release" : "the release is a bundle")
+        let version = values.text("release.version") ?? ""
+        if version.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+            findings.error(
+                "text", at: values.place(of: "release.version"),
+                "a version is one line without control characters",
+                advice: "write it as the nodes' `release.report` action prints it")
+        }
     }
 
     // MARK: The write window

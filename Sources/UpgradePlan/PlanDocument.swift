@@ -23,6 +23,8 @@ public struct PlanDocument: Sendable {
     public struct NamedFiles: Sendable {
         public var release: ReleaseName?
         public var bundle: String?
+        /// Instead of a bundle.
+        public var version: String?
         public var assets: String?
         public var migrations: String?
     }
@@ -74,7 +76,11 @@ extension PlanDocument.NamedFiles {
     fileprivate init(_ values: DocumentValues?) {
         guard let values else { return }
         release = values.name("release.name")
-        bundle = values.text("release.bundle")
+        if values.text("release.by") == "actions" {
+            version = values.text("release.version")
+        } else {
+            bundle = values.text("release.bundle")
+        }
         assets = values.text("release.assets")
         migrations = values.isPresent("database") ? values.text("database.migrations") : nil
     }

@@ -40,7 +40,9 @@ enum PlanKeys {
     private static let release: [DocumentKey] = [
         DocumentKey("name", .name, .required),
         DocumentKey("expected", .name, .optional),
-        DocumentKey("bundle", .path, .required),
+        DocumentKey("by", .word(["bundle", "actions"]), .fallback("bundle")),
+        DocumentKey("bundle", .path, .optional),
+        DocumentKey("version", .text(maximum: 500), .optional),
         DocumentKey("assets", .path, .optional),
     ]
 

@@ -28,11 +28,32 @@ import WriteGate
             text: try String(contentsOf: file, encoding: .utf8), file: "agent.yaml")
         #expect(read.findings.filter { $0.severity == .error } == [])
         let configuration = try #require(read.configuration)
-        #expect(Set(configuration.actions.keys.map(\.rawValue)) == ["start-app", "stop-app"])
+        #expect(
+            Set(configuration.actions.keys.map(\.rawValue)) == [
+                "start-app", "stop-app", "build-release", "pull-image", "switch-image",
+                "report-image", "remove-image",
+            ])
+        #expect(configuration.release[.switch] == ActionName(unchecked: "switch-image"))
+        #expect(configuration.release.areForVersions)
         #expect(configuration.caches.count == 4)
         #expect(configuration.health.count == 1)
         let start = try #require(configuration.actions[ActionName(unchecked: "start-app")])
         #expect(start.isRepeatable && start.user?.name == "www-data" && start.environment == ["TZ"])
+    }
+
+    /// They are run again after a crash, and a node that switches without saying what it serves proves nothing.
+    @Test func actionsOfAReleaseAreDeclaredRepeatableAndComeTogether() {
+        let found = findings(
+            least + """
+                release: {fetch: pull, switch: turn, build: make}
+                actions:
+                  pull: {command: [/bin/true]}
+                  turn: {command: [/bin/true], repeatable: true}
+                """)
+        #expect(found.contains { $0.contains("\"make\" is not among the actions") })
+        #expect(found.contains { $0.contains("\"pull\" runs again") })
+        #expect(found.contains { $0.contains("name both `switch` and `report`") })
+        #expect(!found.contains { $0.contains("\"turn\"") })
     }
 
     @Test func theLeastConfigurationHasDefaults() throws {

@@ -51,6 +51,24 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
+    /// As a container image: a directory by version, and one service that is switched.
+    @Test func aVersionThatTheNodesFetchAndSwitchThemselvesIsUpgradedTo() async throws {
+        let run = try await runFleet("--by", "actions")
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: ["rollout", "verify"])
+    func aVersionIsSwitchedBackOnTheWayBack(phase: String) async throws {
+        let run = try await runFleet("--by", "actions", "--fail", phase)
+        #expect(run.fallen.isEmpty)
+    }
+
+    @Test(arguments: ["coordinator", "agent"])
+    func killedInTheSwitchTheRunEndsDoneOrRolledBack(victim: String) async throws {
+        let run = try await runFleet("--by", "actions", "--kill", victim, "--in", "rollout")
+        #expect(run.fallen.isEmpty)
+    }
+
     /// Gates may open by themselves meanwhile, but not from the rollout on: then every write is held all that time.
     @Test(arguments: ["drain", "rollout"])
     func aCoordinatorThatWasAwayForLongerThanTheLeaseBringsTheRunToItsEnd(phase: String)

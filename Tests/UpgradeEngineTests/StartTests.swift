@@ -119,4 +119,20 @@ import UpgradeModel
         #expect(!world.theRun.begun.contains(.started))
         #expect(world.done(by: "start-app") == ["web-1", "web-2", "web-3"])
     }
+
+    /// Another preflight refusal of the same kind: a plan of a version needs nodes that can switch to one.
+    @Test func aNodeThatCannotSwitchVersionsIsFoundInPreflight() {
+        let plan = ScenarioTests.plan().replacing(
+            "bundle: ../v2", with: "by: actions, version: sha256:ab12")
+        var world = ScenarioWorld()
+        world.nodes[Self.node]?.lacksAbilities = true
+        world.start(plan)
+        world.settle()
+        #expect(world.theRun.state == .refused)
+        #expect(world.theRun.reason?.contains("name the actions under `release.switch`") == true)
+        var other = ScenarioWorld()
+        other.start(plan)
+        other.settle()
+        #expect(other.theRun.state == .done)
+    }
 }

@@ -64,6 +64,16 @@ import UpgradeModel
             ])
     }
 
+    @Test func aVersionReachesThePlanInsteadOfABundle() throws {
+        let text = try Files.plan("minimal.yaml").replacing(
+            #/bundle: .*/#, with: "by: actions\n  version: sha256:ab12")
+        let document = PlanDocument.parse(text: text, file: "p")
+        let plan = try #require(document.plan, "\(document.diagnostics)")
+        #expect(plan.release.version == "sha256:ab12")
+        #expect(plan.release.bundle == nil)
+        #expect(document.named.version == "sha256:ab12" && document.named.bundle == nil)
+    }
+
     @Test func eachSpanReachesItsOwnField() throws {
         let rows: [(String, KeyPath<Plan, Span>)] = [
             ("lease: 7s", \.lease), ("drain: {timeout: 7s}", \.drain.timeout),

@@ -70,6 +70,10 @@ struct PreparedPlan: Sendable {
     private static func readBundle(
         _ named: PlanDocument.NamedFiles, _ file: String, _ findings: inout [Diagnostic]
     ) -> Bundle? {
+        if let version = named.version {
+            let name = named.release ?? ReleaseName(unchecked: "unnamed")
+            return try? Bundle.naming(version: version, name: name)
+        }
         guard let path = named.bundle else { return nil }
         let directory = resolved(path, besides: file)
         do throws(Bundle.NotABundle) {

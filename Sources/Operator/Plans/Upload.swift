@@ -79,7 +79,8 @@ struct Upload: Sendable {
         return prepared.bundle.manifest.distinctEntries.map { entry in
             Blob(
                 digest: entry.digest, size: entry.size,
-                body: .file(path: prepared.bundle.file(of: entry)))
+                body: prepared.bundle.contents[entry.digest].map { .bytes($0) }
+                    ?? .file(path: prepared.bundle.file(of: entry)))
         } + [
             Blob(
                 digest: prepared.release.manifest, size: Int64(encoded.count),

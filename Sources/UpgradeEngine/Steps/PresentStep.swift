@@ -46,9 +46,11 @@ struct PresentStep: StepDefinition {
 extension Run {
     /// What the plan needs and an agent cannot do.
     func missingAbility(of status: NodeStatus) -> String? {
-        let needed: [AgentAbility] = plan.startsAfterMigration ? [.asksOwnSocket] : []
+        let needed: [AgentAbility] =
+            (plan.startsAfterMigration ? [.asksOwnSocket] : [])
+            + (plan.release.version != nil ? [.switchesVersions] : [])
         return needed.first { !status.has($0) }.map {
-            "its agent (\(status.agentVersion)) cannot \($0.words); install the sluice-agent of the coordinator's version"
+            "its agent (\(status.agentVersion)) cannot \($0.words); \($0.advice)"
         }
     }
 }

@@ -15,6 +15,7 @@ import state
 from checker import Claim
 from fleet import interrupt_on_signals
 from sluice import SluiceFleet
+from versions import VersionFleet
 
 WINDOW_TARGET_MS = 250
 # Beyond the migration and the slowest start, where the release starts after the migration.
@@ -33,7 +34,8 @@ class Demo:
 
     def fleet(self):
         started = time.monotonic()
-        fleet = SluiceFleet(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
+        kind = VersionFleet if self.arguments.by == "actions" else SluiceFleet
+        fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
                             strict=self.arguments.start == "after-migration")
         fleet.__enter__()
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
@@ -241,6 +243,8 @@ def arguments():
     parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
     parser.add_argument("--start", choices=["warm", "after-migration"], default="warm",
                         help="after-migration: v2 refuses to start on the old schema, and starts in the window (default: warm)")
+    parser.add_argument("--by", choices=["bundle", "actions"], default="bundle",
+                        help="actions: versions that the nodes' own actions fetch and switch (default: bundle)")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
