@@ -156,3 +156,69 @@ func whatAnApplicationOwnsInheritsOrMayUseByColumnOrIdentityIsUsable() async thr
     try await upgrade.done(.expand)
     await upgrade.close()
 }
+
+@Test(
+    "A role that may use every older table and not the new one stops the migration, with its GRANT")
+func aRoleThatIsLeftOutStopsTheMigration() async throws {
+    let site = try await Site.make(
+        """
+        ;CREATE ROLE report_$db LOGIN; CREATE ROLE readers_$db; CREATE ROLE grouped_$db LOGIN; GRANT readers_$db TO grouped_$db;
+        CREATE ROLE partial_$db LOGIN; CREATE ROLE backup_$db LOGIN; GRANT pg_read_all_data TO backup_$db;
+        CREATE SCHEMA shop AUTHORIZATION $owner; SET ROLE $owner; CREATE TABLE second (n integer);
+        GRANT SELECT ON entry, second TO report_$db, readers_$db, backup_$db; GRANT SELECT ON entry TO partial_$db;
+        GRANT SELECT, INSERT ON second TO $app;
+        CREATE TABLE shop.item (n integer); GRANT SELECT, DELETE ON shop.item TO report_$db; RESET ROLE;
+        """)
+    for (text, words, advice) in [
+        (
+            "CREATE TABLE third (a int)",
+            ["role report_$db may use every older table of schema public", "role grouped_$db"],
+            "GRANT SELECT ON public.third TO report_$db"
+        ),
+        (
+            "CREATE VIEW third AS SELECT 1 AS a; GRANT SELECT ON third TO readers_$db",
+            ["role report_$db"], "GRANT SELECT ON public.third TO report_$db"
+        ),
+        (
+            "CREATE TABLE shop.third (a int)",
+            ["role report_$db may use every older table of schema shop"],
+            "GRANT SELECT, DELETE ON shop.third TO report_$db"
+        ),
+    ] {
+        for phase in ["-- sluice: expand\n", "-- sluice: switch\n"] {
+            let upgrade = site.upgrade(
+                try migrations(("0001_x.up.sql", phase + site.named(text))))
+            if phase.contains("switch") {
+                // The trial would find it as well.
+                try await upgrade.done(.raiseFence)
+                try await upgrade.done(.census)
+            }
+            let failure = try await upgrade.failure(
+                phase.contains("switch") ? .migrate : .expand)
+            #expect(failure.code == "migration-rights")
+            for word in words {
+                #expect(failure.message.contains(site.named(word)), "\(failure.message)")
+            }
+            #expect(!failure.message.contains("partial_"), "\(failure.message)")
+            #expect(!failure.message.contains("backup_"), "\(failure.message)")
+            #expect(failure.advice?.contains(site.named(advice)) == true, "\(failure)")
+            if phase.contains("switch") { try await upgrade.done(.lowerFence) }
+            await upgrade.close()
+        }
+    }
+    let upgrade = site.upgrade(
+        try migrations(
+            (
+                "0001_x.up.sql",
+                "-- sluice: expand private=hidden\nCREATE TABLE hidden (a int); CREATE TABLE third (a int);"
+                    + site.named("GRANT SELECT ON third TO report_$db, readers_$db")
+            )))
+    let report = try await upgrade.done(.expand)
+    // By default privileges, which give less than what there is on the others.
+    #expect(
+        report.lines.contains {
+            $0.contains(site.named("role $app may write to every older table"))
+                && $0.contains(site.named("GRANT SELECT, INSERT ON public.third TO $app"))
+        }, "\(report.lines)")
+    await upgrade.close()
+}

@@ -55,11 +55,10 @@ struct MigrationEnvironment: Sendable {
             $0.formUnion($1.migration.header.privateRelations)
         }
         do {
-            try newObjects.check(session, except: privates)
+            return try newObjects.check(session, except: privates)
         } catch let failure as DatabaseFailure where steps.contains(where: \.isUndo) {
             return ["\(failure.message); \(failure.advice ?? "")"]
         }
-        return []
     }
 
     private func close(_ session: borrowing Session) throws {

@@ -112,7 +112,8 @@ extension SchemaUpgrade {
             try environment.run(statement, session)
             try environment.leave(session, step)
             if !step.isUndo {
-                try newObjects.check(session, except: step.migration.header.privateRelations)
+                try newObjects.check(
+                    session, except: step.migration.header.privateRelations, isWhole: false)
             }
             try stored.store(task, session)
         }
