@@ -45,7 +45,10 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 searchPath: assignment.database.searchPath?.map { "\"\($0)\"" }.joined(
                     separator: ", "),
                 trustedSuperusers: Set(assignment.database.trusted),
-                mayBeInClear: assignment.database.tls == .optional))
+                mayBeInClear: assignment.database.tls == .optional,
+                sparesReaders: plan.drain.readers == .leave,
+                readers: Set(assignment.database.readers),
+                endsOldSessions: plan.drain.sessions == .end))
     }
 
     /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.

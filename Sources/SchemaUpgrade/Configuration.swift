@@ -48,6 +48,28 @@ extension SchemaUpgrade {
         public var trustedSuperusers: Set<String>
         /// Whether the connection to a server on another machine may be in clear; otherwise preflight refuses it.
         public var mayBeInClear: Bool
+        /// Whether old transactions that cannot write are neither waited for nor ended.
+        public var sparesReaders: Bool
+        /// Roles whose old transactions count as such by the plan's word, as long as they have written nothing.
+        public var readers: Set<String>
+        /// Whether sessions that are older than the window are ended before the lift; otherwise they are named.
+        public var endsOldSessions: Bool
+        /// The application's own migration tool, if one migrates.
+        public var tool: Tool?
+
+        /// A migration tool of the application's, which runs elsewhere.
+        public struct Tool: Sendable {
+            /// Where it keeps what it has applied.
+            public var ledger: ToolLedger
+            /// The role that it logs in as. When `nil`, it may be any that is, or belongs to, the role that the application's
+            /// tables belong to.
+            public var role: String?
+
+            public init(ledger: ToolLedger, role: String? = nil) {
+                self.ledger = ledger
+                self.role = role
+            }
+        }
 
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
@@ -57,7 +79,8 @@ extension SchemaUpgrade {
             trialBudget: Span = .milliseconds(300), reconnectTimeout: Span = .seconds(15),
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
-            mayBeInClear: Bool = false
+            mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
+            endsOldSessions: Bool = false, tool: Tool? = nil
         ) {
             self.address = address
             self.migrations = migrations
@@ -74,6 +97,10 @@ extension SchemaUpgrade {
             self.readOnlyDefault = readOnlyDefault
             self.trustedSuperusers = trustedSuperusers
             self.mayBeInClear = mayBeInClear
+            self.sparesReaders = sparesReaders
+            self.readers = readers
+            self.endsOldSessions = endsOldSessions
+            self.tool = tool
         }
     }
 }

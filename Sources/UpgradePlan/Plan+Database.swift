@@ -51,6 +51,8 @@ extension Plan {
         public let searchPath: [String]?
         /// Superusers whose sessions belong to people or to monitoring, sorted: preflight refuses those of all others.
         public let trusted: [String]
+        /// Roles whose transactions only read, by the plan's word, sorted: a backup's, which may write and does not.
+        public let readers: [String]
         public let tls: TransportRule
 
         /// Whether the connection to a database on another machine may be in clear.
@@ -63,7 +65,7 @@ extension Plan {
         public init(
             url: EnvironmentReference, migrations: String, lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
-            trusted: [String] = [], tls: TransportRule = .required
+            trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required
         ) {
             precondition(!migrations.isEmpty, "migrations need a path")
             precondition(Limits.lockTimeout.contains(lockTimeout), "lockTimeout out of range")
@@ -78,6 +80,7 @@ extension Plan {
             self.owner = owner
             self.searchPath = searchPath
             self.trusted = Set(trusted).sorted()
+            self.readers = Set(readers).sorted()
             self.tls = tls
         }
     }

@@ -50,12 +50,26 @@ extension Plan {
         public let timeout: Span
         /// What happens to those that have not.
         public let stragglers: Stragglers
+        /// What happens to old transactions that cannot write.
+        public let readers: Treatment
+        /// What happens, just before writes open, to sessions of the database that are older than the window.
+        public let sessions: Treatment
 
-        public init(timeout: Span = .seconds(10), stragglers: Stragglers = .terminate) {
+        public init(
+            timeout: Span = .seconds(10), stragglers: Stragglers = .terminate,
+            readers: Treatment = .leave, sessions: Treatment = .leave
+        ) {
             precondition(Limits.deadline.contains(timeout), "drain timeout out of range")
             self.timeout = timeout
             self.stragglers = stragglers
+            self.readers = readers
+            self.sessions = sessions
         }
+    }
+
+    /// What happens to what may stay in the database, and need not.
+    public enum Treatment: String, Hashable, Sendable, CaseIterable {
+        case leave, end
     }
 
     /// What happens to writers that have not ended when the drain's time is over.

@@ -51,6 +51,7 @@ struct PlanBuilder {
             let migrations = values.text("database.migrations"),
             let lockTimeout = values.span("database.lock_timeout"),
             let trusted = values.list("database.trusted"),
+            let readers = values.list("database.readers"),
             let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init)
         else { return nil }
         return Plan.Database(
@@ -58,7 +59,7 @@ struct PlanBuilder {
             statementTimeout: values.span("database.statement_timeout"),
             owner: values.text("database.owner"),
             searchPath: values.list("database.search_path")?.map(\.text),
-            trusted: trusted.map(\.text), tls: tls)
+            trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls)
     }
 
     private var writes: Plan.Writes? {
@@ -84,9 +85,12 @@ struct PlanBuilder {
 
     private var drain: Plan.Drain? {
         guard let timeout = values.span("drain.timeout"),
-            let stragglers = values.text("drain.stragglers").flatMap(Plan.Stragglers.init)
+            let stragglers = values.text("drain.stragglers").flatMap(Plan.Stragglers.init),
+            let readers = values.text("drain.readers").flatMap(Plan.Treatment.init),
+            let sessions = values.text("drain.sessions").flatMap(Plan.Treatment.init)
         else { return nil }
-        return Plan.Drain(timeout: timeout, stragglers: stragglers)
+        return Plan.Drain(
+            timeout: timeout, stragglers: stragglers, readers: readers, sessions: sessions)
     }
 
     private var rollout: Plan.Rollout? {

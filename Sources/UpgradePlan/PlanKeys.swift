@@ -59,6 +59,9 @@ enum PlanKeys {
             "trusted", .list(of: .form(.role), .init("list of roles", maximum: 100)),
             .fallback("[]")),
         DocumentKey(
+            "readers", .list(of: .form(.role), .init("list of roles", maximum: 100)),
+            .fallback("[]")),
+        DocumentKey(
             "tls", .word(Plan.Database.TransportRule.allCases.map(\.rawValue)),
             .fallback("required")),
     ]
@@ -83,6 +86,10 @@ enum PlanKeys {
         DocumentKey("timeout", .span(Limits.deadline), .fallback("10s")),
         DocumentKey(
             "stragglers", .word(Plan.Stragglers.allCases.map(\.rawValue)), .fallback("terminate")),
+        DocumentKey(
+            "readers", .word(Plan.Treatment.allCases.map(\.rawValue)), .fallback("leave")),
+        DocumentKey(
+            "sessions", .word(Plan.Treatment.allCases.map(\.rawValue)), .fallback("leave")),
     ]
 
     private static let rollout: [DocumentKey] = [

@@ -46,6 +46,9 @@ import UpgradeModel
         #expect(plan.database?.lockTimeout == .milliseconds(200))
         #expect(plan.database?.owner == "guestbook_owner")
         #expect(plan.database?.trusted == ["monitoring"])
+        #expect(plan.database?.readers == ["backup"])
+        #expect(plan.drain.readers == .leave)
+        #expect(plan.drain.sessions == .leave)
         #expect(plan.database?.tls == .required)
         #expect(plan.approvals == [.readOnly])
         #expect(

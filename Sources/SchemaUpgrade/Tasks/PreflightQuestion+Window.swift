@@ -54,13 +54,64 @@ extension PreflightQuestion {
         PreflightQuestion(
             severity: .warning, code: "session-table",
             sql: """
-                SELECT format('table %s looks like one that page views write to: while the fence is up, they get 25006', c.oid::regclass),
+                SELECT format('table %s looks like one that page views write to (%s writes so far): while the fence is up, they get 25006',
+                        c.oid::regclass, pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)),
                     'let the application serve such a page without its session, or hold the reads of who has one'
                 FROM pg_class AS c WHERE c.relkind IN ('r', 'p')
-                    AND c.relname IN ('django_session', 'sessions', 'session', 'ci_sessions', 'http_sessions', 'user_sessions')
+                    AND c.relname ~* '^(django_session|(ci_|http_|user_|web_|app_|spring_|flask_)?sessions?)$'
+                    AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+                UNION ALL SELECT format('column %s.%s looks like one that page views write to: while the fence is up, they get 25006',
+                        c.oid::regclass, quote_ident(a.attname)),
+                    'let the application serve such a page without writing, or hold the reads of who has a session'
+                FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE c.relkind IN ('r', 'p')
+                    AND a.attnum > 0 AND NOT a.attisdropped AND NOT c.relispartition
+                    AND a.attname ~* '^(last_(seen|active|activity|request|access|visit)(_at|_on)?|(page_?)?views?_count|hit_?count)$'
+                    AND pg_stat_get_tuples_updated(c.oid) > 0
                     AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
                 """),
+        PreflightQuestion(
+            severity: .warning, code: "connection-limit",
+            sql: connectionLimits),
+        PreflightQuestion(
+            severity: .warning, code: "pooler-behind",
+            sql: """
+                SELECT format('a pooler seems to stand before this database (%s): its connections outlive the window, and have plans and '
+                        'settings of the old schema', string_agg(DISTINCT sign, ', ')),
+                    'after the lift, RECONNECT on the pooler''s console, or `drain: {sessions: end}`'
+                FROM (SELECT format('role %s', rolname) AS sign FROM pg_roles
+                    WHERE rolcanlogin AND rolname ~* '^(pgbouncer|pgpool|odyssey|pgcat|supavisor|rds_?proxy|rdsproxyadmin)'
+                    UNION ALL SELECT format('schema %s', nspname) FROM pg_namespace WHERE nspname IN ('pgbouncer', 'pgpool', 'odyssey')
+                    UNION ALL SELECT format('function %s', oid::regprocedure) FROM pg_proc
+                    WHERE proname IN ('user_lookup', 'get_auth', 'user_search', 'pgbouncer_auth') AND prosecdef
+                    UNION ALL SELECT format('%s sessions of role %s whose last statement was DISCARD ALL', count(*), usename)
+                    FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle' AND query ~* '^discard all'
+                    GROUP BY usename) AS signs
+                HAVING count(*) > 0
+                """),
     ]
+
+    /// A new release that is warmed beside the old one opens as many connections again.
+    private static let connectionLimits = """
+        WITH client AS (SELECT usesysid, datid FROM pg_stat_activity WHERE backend_type = 'client backend'
+                AND pid <> pg_backend_pid()),
+            here AS (SELECT count(*) AS used FROM client WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)),
+            room AS (SELECT current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+                - coalesce(current_setting('reserved_connections', true)::integer, 0) AS most, (SELECT count(*) FROM client) AS used)
+        SELECT format('%s of the server''s %s connections are in use, %s of them of this database: a new release that is warmed beside '
+                'the old one may find none', room.used, room.most, here.used),
+            'smaller pools for the time of the run, or ALTER SYSTEM SET max_connections and a restart'
+        FROM room, here WHERE here.used > 0 AND room.used + here.used > room.most
+        UNION ALL SELECT format('role %s may have %s connections, and has %s: a new release that is warmed beside the old one may find none',
+                r.rolname, r.rolconnlimit, c.used),
+            format('ALTER ROLE %I CONNECTION LIMIT %s', r.rolname, 2 * r.rolconnlimit)
+        FROM pg_roles AS r JOIN (SELECT usesysid, count(*) AS used FROM client GROUP BY 1) AS c ON c.usesysid = r.oid
+        WHERE r.rolconnlimit >= 0 AND NOT r.rolsuper AND 2 * c.used > r.rolconnlimit
+        UNION ALL SELECT format('database %s may have %s connections, and has %s: a new release that is warmed beside the old one may find '
+                'none', d.datname, d.datconnlimit, here.used),
+            format('ALTER DATABASE %I CONNECTION LIMIT %s', d.datname, 2 * d.datconnlimit)
+        FROM pg_database AS d, here WHERE d.datname = current_database() AND d.datconnlimit >= 0 AND 2 * here.used > d.datconnlimit
+        """
 
     /// Lets the application's event triggers see what a migration might do, and takes it back: one of them may refuse it.
     static func definitions(_ session: borrowing Session) throws -> [Diagnostic] {

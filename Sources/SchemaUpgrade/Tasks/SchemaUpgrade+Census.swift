@@ -47,18 +47,22 @@ extension SchemaUpgrade {
         let proof = CensusProof(
             transaction: transaction, fenceLSN: row.text(0), stored: stored, ended: ended,
             server: row[3], timeline: row[4])
+        let spared = try await sparedReaders().map {
+            "left alone, because it only reads: \($0.description)"
+        }
         return DatabaseReport(
             lines: ["no writer is left: transaction \(transaction), fence LSN \(proof.fenceLSN)"]
-                + ended.map { "ended: \($0)" },
+                + ended.map { "ended: \($0)" } + spared,
             census: proof)
     }
 
-    private func waitForOlder(_ task: DatabaseTask, until deadline: ContinuousClock.Instant)
+    func waitForOlder(_ task: DatabaseTask, until deadline: ContinuousClock.Instant)
         async throws
     {
+        var readers: Set<String>?
         while true {
             try checkCancellation()
-            let left = try await older()
+            let left = try await olderWriters(&readers)
             if left.isEmpty { return }
             if ContinuousClock.now >= deadline {
                 try await endStragglers(task, left, until: deadline.advanced(by: .seconds(10)))
@@ -69,7 +73,7 @@ extension SchemaUpgrade {
     }
 
     /// - Returns: whether there was anything, and so another round is needed.
-    private func closeWhatAppeared(_ task: DatabaseTask) async throws -> Bool {
+    func closeWhatAppeared(_ task: DatabaseTask) async throws -> Bool {
         let claim = claim(task) + expectFence(task, "up")
         return try await open().perform { session in
             let appeared = try session.query(

@@ -32,12 +32,17 @@ extension SchemaUpgrade {
         var report = DatabaseReport(
             lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
         if pending.isEmpty {
-            if known.isEmpty { report.lines.append("nothing to migrate") }
+            if known.isEmpty {
+                report.lines.append("nothing to migrate")
+            } else {
+                try await rememberTransactions(task)
+            }
             return report
         }
         let steps = pending.map { Step.apply($0, $0.up) }
         report.lines += try await inOneTransaction(
             steps, task, until: deadline(patience(.switch)), needsCensus: true)
+        try await rememberTransactions(task)
         report.versions += pending.map(\.version)
         return report
     }
@@ -67,19 +72,22 @@ extension SchemaUpgrade {
     }
 
     func contract(_ task: DatabaseTask) async throws -> DatabaseReport {
-        try await tidyFence(task)
-        return try await apply(.contract, task)
+        let left = try await tidyFence(task)
+        var report = try await apply(.contract, task)
+        report.lines += left
+        return report
     }
 
     /// Undoes what this run has applied of a phase, the last first.
     func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
-        if phase == .expand { try await tidyFence(task) }
+        let left = phase == .expand ? try await tidyFence(task) : []
         let deadline = deadline(patience(phase))
         var lines = try await undoUnfinished(phase, task, until: deadline)
         let entries = try await ledger().entries(of: phase, in: task.run).reversed()
         guard !entries.isEmpty || !lines.isEmpty else {
-            return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"])
+            return DatabaseReport(lines: ["nothing to undo in phase \(phase.rawValue)"] + left)
         }
+        lines += left
         var steps: [Step] = []
         for entry in entries {
             let migration = configuration.migrations.migrations.first { $0.number == entry.number }
@@ -120,6 +128,8 @@ extension SchemaUpgrade {
         let isOnline = steps.contains { $0.migration.phase != .switch }
         var backoff = Backoff(
             after: configuration.lockTimeout, most: isOnline ? .seconds(5) : .milliseconds(400))
+        let readersMayStay = self.deadline(configuration.drainTimeout)
+        var ended: [String] = []
         while true {
             try checkCancellation()
             do {
@@ -127,9 +137,12 @@ extension SchemaUpgrade {
                     try environment.run(steps, session, needsCensus: needsCensus)
                 }
                 try await resetSession(task)
-                return lines
+                return ended + lines
             } catch let failure as StatementFailure where failure.error.isLockTimeout {
                 try await resetSession(task)
+                if !isOnline, ContinuousClock.now >= readersMayStay {
+                    ended += try await endReadersInTheWay(task)
+                }
                 if ContinuousClock.now >= deadline {
                     var reason = failure.databaseFailure
                     let blockers = try await longTransactions()

@@ -9,6 +9,12 @@ struct Straggler: Hashable, Sendable {
     /// When the session began: a process number alone may come back as somebody else's.
     var session: String
     var description: String
+    /// Who has logged in.
+    var role = ""
+    /// Role, application and the client's address, for people.
+    var holder = ""
+    /// It has no transaction number, and no lock but those of reading.
+    var isQuiet = false
 }
 
 extension SchemaUpgrade {
@@ -44,17 +50,26 @@ extension SchemaUpgrade {
             """)
     }
 
-    private func stragglers(_ condition: String) async throws -> [Straggler] {
+    func stragglers(_ condition: String) async throws -> [Straggler] {
         try await open().query(
             """
-            SELECT a.pid, a.backend_start::text, \(FenceStatements.description) FROM pg_stat_activity AS a
+            SELECT a.pid, a.backend_start::text, \(FenceStatements.description), a.usename,
+                concat_ws(', ', 'role ' || a.usename, 'application ' || coalesce(nullif(a.application_name, ''), '(none)'),
+                    'from ' || host(a.client_addr)),
+                a.backend_xid IS NULL AND a.state <> 'disabled' AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = a.pid
+                    AND l.locktype NOT IN ('virtualxid', 'advisory') AND l.mode NOT IN ('AccessShareLock', 'SIReadLock'))
+            FROM pg_stat_activity AS a
             WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
                 AND a.backend_type <> 'autovacuum worker' AND \(condition) ORDER BY a.pid
             """
-        ).map { Straggler(process: $0.text(0), session: $0.text(1), description: $0.text(2)) }
+        ).map {
+            Straggler(
+                process: $0.text(0), session: $0.text(1), description: $0.text(2), role: $0.text(3),
+                holder: $0.text(4), isQuiet: $0.isTrue(5))
+        }
     }
 
-    /// Applies the straggler policy: signals all of them, then waits until they are gone; or fails.
+    /// Applies the straggler policy: ends all of them, or fails.
     ///
     /// - Parameter task: for the record of who was ended, when there is a fence to keep it with.
     func endStragglers(
@@ -69,6 +84,16 @@ extension SchemaUpgrade {
                     + names.prefix(20).joined(separator: "; "),
                 advice: "end them, or let the plan terminate stragglers")
         }
+        if task != nil {
+            let list = "ARRAY[\(names.map(quotedLiteral).joined(separator: ", "))]::text[]"
+            try await open().query("UPDATE sluice.fence SET ended = ended || \(list)")
+        }
+        try await end(stragglers, until: deadline)
+    }
+
+    /// Signals all of them, then waits until they are gone.
+    func end(_ stragglers: [Straggler], until deadline: ContinuousClock.Instant) async throws {
+        let names = stragglers.map(\.description)
         let processes = "{\(stragglers.map(\.process).joined(separator: ","))}"
         let alive = """
             FROM pg_stat_activity AS a JOIN unnest($1::integer[], $2::text[]) AS s (pid, session)
@@ -77,10 +102,6 @@ extension SchemaUpgrade {
         let sessions = "{\(stragglers.map { "\"\($0.session)\"" }.joined(separator: ","))}"
         try await open().query(
             "SELECT pg_terminate_backend(a.pid) \(alive)", [processes, sessions])
-        if task != nil {
-            let list = "ARRAY[\(names.map(quotedLiteral).joined(separator: ", "))]::text[]"
-            try await open().query("UPDATE sluice.fence SET ended = ended || \(list)")
-        }
         while try await !open().query("SELECT \(alive)", [processes, sessions]).isEmpty {
             try checkCancellation()
             guard ContinuousClock.now < deadline else {
