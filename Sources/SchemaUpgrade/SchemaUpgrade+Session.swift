@@ -11,6 +11,8 @@ extension SchemaUpgrade {
     /// A name can be chosen by anybody; a lock ends with its session, is no row that outlives its owner, and can be taken
     /// before anything is installed. The number is `slui` in ASCII.
     private static let mark = 0x736C_7569
+    /// The first half of the advisory lock that whoever goes through the fence with a pass holds.
+    static let passMark = mark + 3
 
     /// The sessions of Sluice in this database, apart from this one, as rows of `pid`, `run` and `epoch`.
     static let marks = """

@@ -13,7 +13,7 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `migration-claim`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`.
+/// `migration-claim`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
@@ -119,7 +119,8 @@ public actor SchemaUpgrade {
                 await close()
                 if isCancelled { return .failed(cancelled(effect: .unknown)) }
                 switch task.kind {
-                case .preflight, .raiseFence, .census, .lowerFence:
+                case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
+                    .settlePass, .openRevertPass, .closeRevertPass:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -147,6 +148,8 @@ public actor SchemaUpgrade {
         case .contract: try await contract(task)
         case .revertMigrate: try await revert(.switch, task)
         case .revertExpand: try await revert(.expand, task)
+        case .openPass, .openRevertPass: try await openPass(task)
+        case .closePass, .settlePass, .closeRevertPass: try await closePass(task)
         }
     }
 

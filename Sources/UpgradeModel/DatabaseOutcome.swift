@@ -18,17 +18,23 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var warnings: [Diagnostic]
     /// For `migrate` and `expand`: versions applied by this run (also those that an earlier attempt had applied).
     public var versions: [String]
+    /// For `openPass`: the last entries of the tool's own ledger, before it ran.
+    public var ledger: [String]?
+    /// For `closePass`, `settlePass` and `closeRevertPass`: what is other than before the tool ran.
+    public var change: ToolChange?
 
     public init(
         lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,
         warnings: [Diagnostic] = [],
-        versions: [String] = []
+        versions: [String] = [], ledger: [String]? = nil, change: ToolChange? = nil
     ) {
         self.lines = lines
         self.duration = duration
         self.census = census
         self.warnings = warnings
         self.versions = versions
+        self.ledger = ledger
+        self.change = change
     }
 }
 

@@ -24,6 +24,16 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case revertMigrate
         /// Undo the `expand` migrations of this run with their down-migrations.
         case revertExpand
+        /// Keep what a tool's own ledger and the schema are before it runs, and let its sessions through the fence.
+        case openPass
+        /// Let the tool's sessions through no longer, and say what has changed since `openPass`.
+        case closePass
+        /// The same on the way back, whatever became of the tool.
+        case settlePass
+        /// On the way back: let the sessions of the tool that undoes through the fence.
+        case openRevertPass
+        /// Let them through no longer, and say what is still other than before.
+        case closeRevertPass
     }
 
     public var kind: Kind
@@ -40,10 +50,12 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var proof: CensusProof?
     /// What a person says was done by hand; looked at first, and taken into the ledger when it is so.
     public var claims: [MigrationClaim]?
+    /// For `openPass` and `openRevertPass`: the digest of the secret that the tool's sessions show. `nil`: nobody will.
+    public var pass: Digest?
 
     public init(
         kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,
-        proof: CensusProof? = nil
+        proof: CensusProof? = nil, pass: Digest? = nil
     ) {
         self.kind = kind
         self.run = run
@@ -51,5 +63,6 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         self.attempt = attempt
         self.budget = budget
         self.proof = proof
+        self.pass = pass
     }
 }

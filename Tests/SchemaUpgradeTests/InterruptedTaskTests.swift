@@ -97,6 +97,8 @@ import UpgradeModel
             case .contract: [.expand, .raiseFence, .census, .migrate, .lowerFence]
             case .revertMigrate: [.expand, .raiseFence, .census, .migrate]
             case .revertExpand: [.expand]
+            case .openPass, .closePass, .settlePass, .openRevertPass, .closeRevertPass:
+                [.expand, .raiseFence, .census]
             }
         if kind == .contract {
             // There is no way back from contract but by hand.

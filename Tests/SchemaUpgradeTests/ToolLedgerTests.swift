@@ -76,8 +76,18 @@ private let ledgers: [(ToolLedger, schema: String, ToolLedgerState)] = [
     ),
     (
         ToolLedger(.flyway),
-        "CREATE TABLE flyway_schema_history (version text, script text, success boolean); INSERT INTO flyway_schema_history VALUES ('1', 'V1', true), (NULL, 'R__view', true), ('2', 'V2', false)",
+        "CREATE TABLE flyway_schema_history (installed_rank serial, version text, script text, success boolean); INSERT INTO flyway_schema_history (version, script, success) VALUES ('1', 'V1', true), (NULL, 'R__view', true), ('2', 'V2', false)",
         state("1", "R__view", unfinished: "2")
+    ),
+    (
+        ToolLedger(.prisma),
+        "CREATE TABLE _prisma_migrations (migration_name text, started_at timestamptz, finished_at timestamptz, rolled_back_at timestamptz); INSERT INTO _prisma_migrations VALUES ('1_a', now(), now(), NULL), ('2_b', now(), NULL, NULL), ('3_c', now(), NULL, now())",
+        state("1_a", unfinished: "2_b")
+    ),
+    (
+        ToolLedger(.frappe),
+        "CREATE TABLE \"tabPatch Log\" (patch text, creation timestamptz); INSERT INTO \"tabPatch Log\" VALUES ('frappe.patches.a', now())",
+        state("frappe.patches.a")
     ),
     (
         ToolLedger(.query("SELECT name, ok FROM patches")),

@@ -48,6 +48,7 @@ struct FakeDatabase {
             if isMigrated { migrations -= 1 }
             isMigrated = false
         case .revertExpand: isExpanded = false
+        case .openPass, .closePass, .settlePass, .openRevertPass, .closeRevertPass: break
         }
         return .done(DatabaseReport())
     }

@@ -27,6 +27,7 @@ enum FenceRights {
     /// pg_dump shows each of these. While an ACL is closed, `pg_shdepend` still has the roles of the old one, so none of them
     /// can be dropped.
     private static let acls = """
+        -- Without the named rights of all but the owner; of all, when no owner is named.
         CREATE OR REPLACE FUNCTION sluice.closed(acl aclitem[], owner oid, rights text) RETURNS aclitem[]
         LANGUAGE sql STABLE AS $closed$
             SELECT coalesce(array_agg(kept::aclitem ORDER BY n) FILTER (WHERE kept IS NOT NULL), '{}')

@@ -6,7 +6,7 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
-    static let version = 4
+    static let version = 5
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
 
@@ -26,7 +26,7 @@ enum FenceSchema {
     /// Safe to run again; needs a transaction.
     static var install: String {
         quietly + tables + LedgerSchema.install + guards + claims + FenceRights.install
-            + tableTriggers
+            + FencePass.install + tableTriggers
             + privacy
     }
 
@@ -80,6 +80,8 @@ enum FenceSchema {
             older jsonb,
             ended text[] NOT NULL DEFAULT '{}',
             census_transaction text);
+        -- While a pass is open: the roles whose sessions may have it, and the digest of its secret.
+        ALTER TABLE sluice.fence ADD COLUMN IF NOT EXISTS passes text[], ADD COLUMN IF NOT EXISTS pass text;
         CREATE TABLE IF NOT EXISTS sluice.stored (
             kind text NOT NULL,
             object oid NOT NULL,
@@ -95,7 +97,8 @@ enum FenceSchema {
         CREATE OR REPLACE FUNCTION sluice.refuse_stranger() RETURNS trigger LANGUAGE plpgsql AS $guard$
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r
-                WHERE r.rolname OPERATOR(pg_catalog.=) session_user AND r.rolsuper) THEN
+                WHERE (r.rolname OPERATOR(pg_catalog.=) session_user OR r.rolname OPERATOR(pg_catalog.=) current_user)
+                    AND r.rolsuper) THEN
                 RAISE EXCEPTION 'the tables of schema sluice are not for applications' USING ERRCODE = '42501';
             END IF;
             RETURN NULL;
@@ -150,7 +153,7 @@ enum FenceSchema {
             PERFORM sluice.claim(task_epoch, task_run);
             INSERT INTO sluice.fence AS f (state, run, epoch) VALUES ('raising', task_run, task_epoch)
                 ON CONFLICT (one) DO UPDATE SET state = 'raising', run = excluded.run, epoch = excluded.epoch,
-                    raised_at = excluded.raised_at, older = NULL, census_transaction = NULL,
+                    raised_at = excluded.raised_at, older = NULL, census_transaction = NULL, passes = NULL, pass = NULL,
                     ended = CASE f.state WHEN 'lifting' THEN '{}' ELSE f.ended END
                 WHERE f.run = excluded.run OR f.state = 'lifting';
             IF NOT FOUND THEN PERFORM sluice.keep_out(task_run); END IF;
@@ -185,18 +188,24 @@ enum FenceSchema {
                 AND NOT EXISTS (SELECT FROM pg_trigger AS t
                     WHERE t.tgrelid = c.oid AND t.tgname = '\(trigger)' AND t.tgenabled = 'A');
 
+        CREATE OR REPLACE FUNCTION sluice.fence_table(unfenced oid) RETURNS void LANGUAGE plpgsql
+        SET sluice.fencing = 'on' AS $fence$
+        BEGIN
+            -- A foreign table takes no TRUNCATE trigger; what it empties is not in this database.
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OR DELETE %s ON %s
+                FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_write()', '\(trigger)',
+                CASE WHEN EXISTS (SELECT FROM pg_foreign_table WHERE ftrelid = unfenced) THEN ''
+                ELSE 'OR TRUNCATE' END, unfenced::regclass);
+            EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', unfenced::regclass, '\(trigger)');
+        END $fence$;
+
         CREATE OR REPLACE FUNCTION sluice.fence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql
         SET session_replication_role = replica AS $fence$
         DECLARE found_table oid; busy integer := 0;
         BEGIN
             FOR found_table IN SELECT oid FROM sluice.unfenced_table ORDER BY oid LIMIT at_most LOOP
                 BEGIN
-                    -- A foreign table takes no TRUNCATE trigger; what it empties is not in this database.
-                    EXECUTE format('CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OR DELETE %s ON %s
-                        FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_write()', '\(trigger)',
-                        CASE WHEN EXISTS (SELECT FROM pg_foreign_table WHERE ftrelid = found_table) THEN ''
-                        ELSE 'OR TRUNCATE' END, found_table::regclass);
-                    EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', found_table::regclass, '\(trigger)');
+                    PERFORM sluice.fence_table(found_table);
                 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
                     busy := busy + 1;
                     -- Whoever holds one often holds many: the others are only tried.
@@ -246,6 +255,7 @@ enum FenceSchema {
             IF current_setting('event_triggers', true) IS NOT NULL THEN
                 ALTER FUNCTION sluice.fence_tables(integer) SET event_triggers = off;
                 ALTER FUNCTION sluice.finish_lift(integer) SET event_triggers = off;
+                ALTER FUNCTION sluice.fence_new() SET event_triggers = off;
             END IF;
         END $quiet$;
 
@@ -266,6 +276,7 @@ enum FenceSchema {
             LOOP
                 EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA sluice FROM %1$s;
                     REVOKE ALL ON ALL TABLES IN SCHEMA sluice FROM %1$s;
+                    REVOKE ALL ON ALL SEQUENCES IN SCHEMA sluice FROM %1$s;
                     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sluice FROM %1$s',
                     CASE WHEN r.grantee = 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END);
             END LOOP;

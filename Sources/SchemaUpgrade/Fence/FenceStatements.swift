@@ -4,23 +4,35 @@
 enum FenceStatements {
     /// What everybody but the migrator meets. Keyed on `session_user`, which neither SET ROLE nor SECURITY DEFINER changes;
     /// written with `OPERATOR(pg_catalog.…)`, because it runs with the search path of whoever writes.
-    static func refusals(migrator: String) -> String {
+    ///
+    /// - Parameter lookingForPass: lets the sessions through that have the pass, too. A GRANT or REVOKE of theirs sees the
+    ///   rights as they will be after the lift; nobody else does.
+    static func refusals(migrator: String, lookingForPass: Bool = false) -> String {
         let isStranger =
             "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
         let refusal = """
             RAISE EXCEPTION 'this database is read-only while an upgrade runs'
                 USING ERRCODE = '25006', HINT = 'Try again in a moment.';
             """
+        let asOwn = lookingForPass ? "SECURITY DEFINER SET search_path = pg_catalog " : ""
+        let check =
+            lookingForPass
+            ? "IF \(isStranger) AND NOT sluice.has_pass() THEN" : "IF \(isStranger) THEN"
         return FenceSchema.quietly + """
-            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $refuse$
+            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql \(asOwn)AS $refuse$
             BEGIN
-                IF \(isStranger) THEN \(refusal) END IF;
+                \(check) \(refusal) END IF;
                 RETURN NULL;
             END $refuse$;
-            CREATE OR REPLACE FUNCTION sluice.refuse_change() RETURNS event_trigger LANGUAGE plpgsql AS $refuse$
+            CREATE OR REPLACE FUNCTION sluice.refuse_change() RETURNS event_trigger LANGUAGE plpgsql \(asOwn)AS $refuse$
             BEGIN
-                IF \(isStranger) THEN \(refusal) END IF;
+                \(check) \(refusal) END IF;
+                \(lookingForPass ? "IF tg_tag IN ('GRANT', 'REVOKE') THEN PERFORM sluice.open_rights(); END IF;" : "")
             END $refuse$;
+            CREATE OR REPLACE FUNCTION sluice.only_read() RETURNS text LANGUAGE sql AS $read$
+                SELECT CASE WHEN \(lookingForPass ? "sluice.has_pass()" : "false") THEN 'off'
+                    ELSE pg_catalog.set_config('transaction_read_only', 'on', true) END
+            $read$;
             DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
             CREATE EVENT TRIGGER \(FenceSchema.eventTrigger) ON ddl_command_start
                 EXECUTE FUNCTION sluice.refuse_change();
@@ -32,8 +44,10 @@ enum FenceStatements {
     static let letThrough =
         FenceSchema.quietly + """
             DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
+            DROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);
             CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
             BEGIN RETURN NULL; END $pass$;
+            DELETE FROM sluice.stored WHERE kind = 'tool';
             """
 
     /// Roles are the server's, so one may be dropped, whatever the fence of a database refuses.

@@ -14,47 +14,68 @@ public struct ToolLedger: Hashable, Sendable {
         case alembic
         /// `flyway_schema_history`: what has not succeeded is there as well.
         case flyway
-        /// A query of the plan's: rows of an entry and, if there is a second column, whether it is complete.
+        /// `_prisma_migrations`: what has begun and not ended is there as well.
+        case prisma
+        /// `tabPatch Log`, of Frappe.
+        case frappe
+        /// A query of the plan's: rows of an entry and, if there is a second column, whether it is complete; the last one last.
         case query(String)
     }
 
     public var kind: Kind
-    /// The schema that the tool's table is in.
-    public var schema: String
+    /// The schema that the tool's table is in; `nil`: where migrations look first.
+    public var schema: String?
 
-    public init(_ kind: Kind, schema: String = "public") {
+    public init(_ kind: Kind, schema: String? = nil) {
         self.kind = kind
         self.schema = schema
     }
 
-    /// The tool's table; `nil` for a query, which names its own.
-    var table: QualifiedTable? {
+    /// The tool's table, quoted; `nil` for a query, which names its own.
+    var table: String? {
         let name: String
         switch kind {
         case .django: name = "django_migrations"
         case .rails: name = "schema_migrations"
         case .alembic: name = "alembic_version"
         case .flyway: name = "flyway_schema_history"
+        case .prisma: name = "_prisma_migrations"
+        case .frappe: name = "tabPatch Log"
         case .query: return nil
         }
-        return QualifiedTable(schema: schema, name: name)
+        return (schema.map { "\(quotedIdentifier($0))." } ?? "") + quotedIdentifier(name)
     }
 
-    struct QualifiedTable: Hashable, Sendable {
-        var schema: String
-        var name: String
-        var quoted: String { "\(quotedIdentifier(schema)).\(quotedIdentifier(name))" }
-    }
-
-    /// Rows of an entry and whether it is complete.
+    /// Rows of an entry and whether it is complete, in the order in which they were done.
     var question: String {
-        let from = table.map { " FROM \($0.quoted)" } ?? ""
+        let from = table.map { " FROM \($0)" } ?? ""
         switch kind {
-        case .django: return "SELECT app || '.' || name, true\(from)"
-        case .rails: return "SELECT version::text, true\(from)"
-        case .alembic: return "SELECT version_num::text, true\(from)"
-        case .flyway: return "SELECT coalesce(version, script)::text, success\(from)"
+        case .django: return "SELECT app || '.' || name, true\(from) ORDER BY id"
+        case .rails: return "SELECT version::text, true\(from) ORDER BY 1"
+        case .alembic: return "SELECT version_num::text, true\(from) ORDER BY 1"
+        case .flyway:
+            return "SELECT coalesce(version, script)::text, success\(from) ORDER BY installed_rank"
+        case .prisma:
+            return
+                "SELECT migration_name, finished_at IS NOT NULL\(from) WHERE rolled_back_at IS NULL ORDER BY started_at"
+        case .frappe: return "SELECT patch, true\(from) ORDER BY creation"
         case .query(let sql): return sql
+        }
+    }
+
+    /// What the tool is told to go back to: the last entry, or all of them where there are several lines of them.
+    func heads(of entries: [String]) -> [String] {
+        switch kind {
+        case .alembic: return entries
+        case .django:
+            var last: [(app: Substring, entry: String)] = []
+            for entry in entries {
+                let app = entry.prefix { $0 != "." }
+                last.removeAll { $0.app == app }
+                last.append((app, entry))
+            }
+            return last.map(\.entry)
+        case .rails, .flyway, .prisma, .frappe, .query: return entries.suffix(1)
         }
     }
 }
@@ -64,10 +85,13 @@ public struct ToolLedgerState: Hashable, Sendable {
     public var entries: Set<String>
     /// Entries that the tool has begun and not ended, by its own word.
     public var unfinished: Set<String>
+    /// The entries in their order.
+    var ordered: [String]
 
     public init(entries: Set<String>, unfinished: Set<String> = []) {
         self.entries = entries
         self.unfinished = unfinished
+        ordered = entries.sorted()
     }
 
     init(_ rows: Rows) {
@@ -75,10 +99,19 @@ public struct ToolLedgerState: Hashable, Sendable {
         for row in rows {
             if row.cells.count > 1, row[1] == "f" {
                 unfinished.insert(row.text(0))
-            } else {
-                entries.insert(row.text(0))
+            } else if entries.insert(row.text(0)).inserted {
+                ordered.append(row.text(0))
             }
         }
+    }
+
+    public static func == (left: Self, right: Self) -> Bool {
+        left.entries == right.entries && left.unfinished == right.unfinished
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(entries)
+        hasher.combine(unfinished)
     }
 }
 
@@ -137,20 +170,29 @@ extension SchemaUpgrade {
     {
         do {
             try await prepareSession(for: task)
-            let entrance = try await surroundings().entrance(isLocal: true)
-            let state = try await open().transaction { session in
-                try session.execute("SET TRANSACTION READ ONLY; " + entrance)
-                if let table = ledger.table {
-                    let found = try session.query(
-                        "SELECT pg_catalog.to_regclass($1)", [table.quoted])
-                    if found[0][0] == nil { return ToolLedgerState(entries: []) }
-                }
-                return ToolLedgerState(try session.query(ledger.question))
-            }
-            try await resetSession(task)
-            return state
+            return try await read(ledger)
         } catch {
             throw failure(from: error)
+        }
+    }
+
+    /// The same on the session of the task under way, which is left as it was.
+    func read(_ ledger: ToolLedger) async throws -> ToolLedgerState {
+        struct RolledBack: Error { var state: ToolLedgerState }
+        let entrance = try await surroundings().entrance(isLocal: true)
+        do {
+            return try await open().transaction { session -> ToolLedgerState in
+                try session.execute("SET TRANSACTION READ ONLY; " + entrance)
+                if let table = ledger.table {
+                    let found = try session.query("SELECT pg_catalog.to_regclass($1)", [table])
+                    if found[0][0] == nil {
+                        throw RolledBack(state: ToolLedgerState(entries: []))
+                    }
+                }
+                throw RolledBack(state: ToolLedgerState(try session.query(ledger.question)))
+            }
+        } catch let found as RolledBack {
+            return found.state
         }
     }
 }

@@ -31,7 +31,7 @@ extension SchemaUpgrade {
         let ledger = try await preflightLedger(task, isInstalled)
         let all =
             findings + superusers + ledger + (try await migrationFindings()) + withoutWayBack()
-            + (try await longTransactionWarnings())
+            + (try await longTransactionWarnings()) + (try await toolFindings())
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {
             throw DatabaseFailure(
@@ -115,19 +115,26 @@ extension SchemaUpgrade {
     }
 
     private func longTransactionWarnings() async throws -> [Diagnostic] {
-        try await open().query(
+        let found = try await stragglers(
             """
-            SELECT \(FenceStatements.description) FROM pg_stat_activity AS a
-            WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type <> 'autovacuum worker'
-                AND a.xact_start < clock_timestamp() - make_interval(secs => $1::bigint / 1000.0)
-            ORDER BY a.xact_start LIMIT 20
-            """, ["\(configuration.drainTimeout.milliseconds)"]
-        ).map { row in
-            Diagnostic(
-                .warning, code: "long-transaction", "older than the drain timeout: \(row.text(0))",
-                advice: configuration.stragglers == .terminate
-                    ? "if it is still there when the fence goes up, its session is ended"
-                    : "if it is still there when the fence goes up, the run turns back")
+            a.xact_start < clock_timestamp() - make_interval(secs => \(configuration.drainTimeout.milliseconds) / 1000.0)
+            """)
+        if found.isEmpty { return [] }
+        let readers = configuration.sparesReaders ? try await rolesThatOnlyRead() : []
+        return found.prefix(20).map { transaction in
+            let advice =
+                if transaction.isReader(readers) {
+                    configuration.stragglers == .terminate
+                        ? "it only reads, so it is left alone, unless a migration has to wait for what it reads"
+                        : "it only reads, so it is left alone; a migration that changes what it reads waits for it"
+                } else if configuration.stragglers == .terminate {
+                    "if it is still there when the fence goes up, its session is ended"
+                } else {
+                    "if it is still there when the fence goes up, the run turns back"
+                }
+            return Diagnostic(
+                .warning, code: "long-transaction",
+                "older than the drain timeout: \(transaction.description)", advice: advice)
         }
     }
 }
