@@ -89,7 +89,10 @@ extension NodeEngine {
 
     func silenceWork(_ directive: Directive, at now: Instant) -> NodeWork? {
         guard let goal = silenceGoal(directive) else { return nil }
-        if let silence, silence.goal == goal, now < silence.nextAt { return nil }
+        // What no directive asks for any more is over now, and not at the next look: the run that has begun may start that very
+        // release again.
+        let isOver = directive.silenced != goal.release && silence?.isReached == true
+        if let silence, silence.goal == goal, now < silence.nextAt, !isOver { return nil }
         return .silence(goal)
     }
 

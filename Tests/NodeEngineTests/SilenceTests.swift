@@ -155,6 +155,26 @@ import UpgradeModel
         #expect(looks == 13, "2, 4, 8, 16, 32 and then each 60 seconds")
     }
 
+    /// A run back to the older release, soon after the lift of the first one.
+    @Test func whatTheNextRunStartsAgainIsNotEndedByALookThatWasDue() {
+        var rig = frozen()
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        rig.succeed()
+        rig.hear(
+            .directive(
+                directive(4) {
+                    $0.run = run2
+                    $0.stage = v1
+                    $0.tasks = [task("start-v1")]
+                }))
+        let done = rig.succeedInEverything()
+        #expect(done.first == .silence(SilenceGoal(release: v1, state: .ended)))
+        #expect(done.dropFirst().first == .run(task("start-v1")))
+        for _ in 0..<120 {
+            #expect(rig.wait(.seconds(1)).work == nil)
+        }
+    }
+
     @Test func whatCannotBeFrozenIsSaidAndTriedAgain() {
         var rig = Rig(staged: [v1, v2], active: v2)
         rig.hear(.directive(silent(1) { $0.active = nil }))
