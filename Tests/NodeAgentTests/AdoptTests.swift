@@ -63,7 +63,7 @@ import UpgradeModel
     func aStartScriptStartsARelease(
         _ script: String, _ argument: String, _ program: String, _ files: [String: String]
     ) async throws {
-        guard access(program, X_OK) == 0 else { return }
+        try #require(access(program, X_OK) == 0, "scripts/install-dependencies installs \(program)")
         let health =
             script == "php-fpm"
             ? "" : "health:\n  page: {socket: \"{socket}\", header: {ignore: true}}\n"
@@ -111,7 +111,6 @@ import UpgradeModel
     func anApplicationThatDiesAfterItsDaemonIsMadeIsFound(_ code: String, _ words: String)
         async throws
     {
-        guard access("/usr/bin/gunicorn", X_OK) == 0 else { return }
         let node = try TestNode(
             coordinator,
             extra: """
