@@ -12,7 +12,8 @@ import UpgradeModel
             .filter { $0.hasSuffix(".yaml") }.sorted()
         #expect(
             names == [
-                "django.yaml", "guestbook-v2.yaml", "minimal.yaml", "reference.yaml", "refuse.yaml",
+                "alembic.yaml", "django.yaml", "guestbook-v2.yaml", "minimal.yaml",
+                "reference.yaml", "refuse.yaml",
             ])
         for name in names {
             let document = PlanDocument.parse(text: try Files.plan(name), file: name)

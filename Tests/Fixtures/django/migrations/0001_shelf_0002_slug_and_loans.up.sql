@@ -1,4 +1,4 @@
--- What `manage.py sqlmigrate shelf 0002` prints, with the Python of its last operation in SQL, and the row of Django's own ledger.
+-- What `manage.py sqlmigrate shelf 0002` prints, and the row of Django's own ledger.
 ALTER TABLE shelf_book RENAME COLUMN author TO written_by;
 ALTER TABLE shelf_book ADD COLUMN slug varchar(220) NOT NULL DEFAULT '';
 CREATE TABLE shelf_loan (
@@ -7,5 +7,4 @@ CREATE TABLE shelf_loan (
     book_id bigint NOT NULL REFERENCES shelf_book (id) DEFERRABLE INITIALLY DEFERRED
 );
 CREATE INDEX shelf_loan_book_id ON shelf_loan (book_id);
-UPDATE shelf_book SET slug = id || '-' || lower(regexp_replace(title, '[^A-Za-z0-9]+', '-', 'g'));
 INSERT INTO django_migrations (app, name, applied) VALUES ('shelf', '0002_slug_and_loans', now());

@@ -40,7 +40,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The session of every logged-in reader is written by every page view.
 SESSION_SAVE_EVERY_REQUEST = True
-SESSION_ENGINE = "sluice_mode.django.sessions"
+SESSION_ENGINE = os.environ.get("SESSION_ENGINE", "sluice_mode.django.sessions")
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the Django site's clients saw, compared with its database and its files."""
+"""What a site's clients saw, compared with its database and its files."""
 
 import collections
 import json
@@ -16,13 +16,13 @@ def sessions(directory):
                  not failed and bool(notes), [json.dumps(note) for note in failed[:10]])
 
 
-def writes(directory, postgres, media):
+def writes(directory, postgres, media, table):
     """The ledger against the database and the uploads: nothing lost, nothing twice, author and file as they were sent."""
-    ledger = acknowledged(directory)["shelf_book"]
+    ledger = acknowledged(directory)[table]
     column = postgres.query(
-        "SELECT attname FROM pg_attribute WHERE attrelid = 'public.shelf_book'::regclass"
-        " AND attname IN ('author', 'written_by') AND NOT attisdropped")[0][0]
-    rows = postgres.query("SELECT request_id::text, %s, cover FROM public.shelf_book" % column)
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'public.%s'::regclass"
+        " AND attname IN ('author', 'written_by') AND NOT attisdropped" % table)[0][0]
+    rows = postgres.query("SELECT request_id::text, %s, cover FROM public.%s" % (column, table))
     stored = {key: (author, cover) for key, author, cover in rows}
     lost = [note for key, note in ledger.items() if stored.get(key, ("", ""))[0] != note["author"]]
     twice = [key for key, number in collections.Counter(row[0] for row in rows).items() if number > 1]
@@ -52,8 +52,7 @@ def jobs(directory, postgres, lift_ended_at):
         Claim("jobs done by v1's workers after the lift", str(late[0][0]), "0", late[0][0] == 0)]
 
 
-def own_ledger(postgres, names):
+def own_ledger(postgres, site, expected):
     """What the site's own tool believes."""
-    rows = postgres.query("SELECT name FROM django_migrations WHERE app = 'shelf' ORDER BY id")
-    found = [row[0] for row in rows]
-    return Claim("migrations in django_migrations", ", ".join(found), ", ".join(names), found == names)
+    found = [row[0] for row in postgres.query(site.ledger)]
+    return Claim("the ledger of the site's own tool", ", ".join(found), ", ".join(expected), found == expected)

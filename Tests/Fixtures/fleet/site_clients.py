@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Django site's clients: readers with a session and without, people who fill in its form and upload a file, and cron.
+"""The clients of a site: readers with a session and without, people who fill in its form and upload a file, and cron.
 
-    django_clients.py reader|anonymous|writer|cron --out DIRECTORY --url URL [--rate PER_SECOND] [--threads N] [--seed N]
+    site_clients.py reader|anonymous|writer|cron --out DIRECTORY --url URL [--rate PER_SECOND] [--threads N] [--seed N]
 
 What they see is written down as `clients.py` does it.
 """
@@ -32,8 +32,9 @@ _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 class Visitor(Browser):
     """A browser that keeps cookies."""
 
-    def __init__(self, url):
-        super().__init__(url)
+    def __init__(self, arguments):
+        super().__init__(arguments.url)
+        self.table = arguments.table
         self.cookies = {}
 
     def request(self, method, path, form=None, headers=(), body=None):
@@ -58,9 +59,15 @@ class Visitor(Browser):
         """Before the upgrade: a failure here is the harness's own."""
         _, _, page = self.request("GET", "/login/")
         status, _, _ = self.request(
-            "POST", "/login/", {"username": READER, "password": PASSWORD, "csrfmiddlewaretoken": _TOKEN.search(page)[1]})
+            "POST", "/login/", {"username": READER, "password": PASSWORD, **token_of(page)})
         if status != 302:
             raise RuntimeError("the reader could not log in: status %d" % status)
+
+
+def token_of(page):
+    """Django's token against forged forms; other sites have none."""
+    found = _TOKEN.search(page)
+    return {"csrfmiddlewaretoken": found[1]} if found else {}
 
 
 def read(visitor, notes, path, kind="page", logged_in=False, **more):
@@ -85,13 +92,13 @@ def read(visitor, notes, path, kind="page", logged_in=False, **more):
 
 
 def reader(arguments, notes, chance, logged_in=True):
-    visitor = Visitor(arguments.url)
+    visitor = Visitor(arguments)
     if logged_in:
         visitor.log_in()
     links = ["/books/1/"]
     for _ in paced(arguments.rate, chance):
         choice = chance.random()
-        if logged_in and choice < 0.1:
+        if logged_in and arguments.admin and choice < 0.1:
             # The admin has no release of its own in the page.
             read(visitor, notes, "/admin/shelf/book/", kind="admin", logged_in=True)
             continue
@@ -111,7 +118,7 @@ def reader(arguments, notes, chance, logged_in=True):
 
 
 def writer(arguments, notes, chance):
-    visitor = Visitor(arguments.url)
+    visitor = Visitor(arguments)
     visitor.log_in()
     page = None
     for _ in paced(arguments.rate, chance):
@@ -126,8 +133,7 @@ def writer(arguments, notes, chance):
         key = str(uuid.UUID(int=chance.getrandbits(128), version=4))
         author = chance.choice(clients.AUTHORS)
         field = "written_by" if 'name="written_by"' in page else "author"
-        form = {"request_id": key, "title": "A book of %s" % author, field: author,
-                "csrfmiddlewaretoken": _TOKEN.search(page)[1]}
+        form = {"request_id": key, "title": "A book of %s" % author, field: author, **token_of(page)}
         # Every other one goes back to the form; the others send again what they loaded before, also after the flip.
         if not send(visitor, notes, key, author, form) or chance.random() < 0.5:
             page = None
@@ -137,7 +143,7 @@ def send(visitor, notes, key, author, form):
     attempt = 0
     while attempt == 0 or not stopping.is_set():
         attempt += 1
-        note = {"kind": "write", "table": "shelf_book", "key": key, "author": author, "attempt": attempt, "began": time.time()}
+        note = {"kind": "write", "table": visitor.table, "key": key, "author": author, "attempt": attempt, "began": time.time()}
         try:
             status, headers, text = visitor.upload("/add/", form, key + ".svg", "<!-- %s -->" % key)
         except FAILURES as error:
@@ -181,6 +187,8 @@ def main():
     parser.add_argument("--rate", type=float, default=5.0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--table", required=True, help="where the books are")
+    parser.add_argument("--admin", action="store_true", help="the site has Django's admin")
     parser.add_argument("--job", nargs="+", help="what cron runs")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/demo-django: upgrades a Django site under load and proves the figures."""
+"""scripts/demo-django: upgrades a site that is not the guestbook under load and proves the figures."""
 
 import argparse
 import pathlib
@@ -9,11 +9,12 @@ import sys
 import time
 
 import checker
-import django_checker
+import site_checker
 import state
 from checker import Claim
-from django_faults import FAULTS
-from django_site import SiteFleet, make_bundles
+from faults import Fault
+from site_faults import FAULTS, KilledTool
+from sites import SITES, SiteFleet, make_bundles
 from fleet import interrupt_on_signals
 
 def everything(fleet, faults, say):
@@ -24,12 +25,13 @@ def everything(fleet, faults, say):
     claims = []
     for fault in faults:
         claims += fail(fleet, fault, say)
-    upgraded, lift_ended_at = upgrade(fleet, say)
+    upgraded, lift_ended_at = upgrade(fleet, KilledTool() if faults and fleet.tool else Fault(), say)
     time.sleep(3)
     fleet.stop_clients()
-    return [*claims, *upgraded, checker.reads(fleet.notes), django_checker.sessions(fleet.notes),
-            *django_checker.writes(fleet.notes, fleet.postgres, fleet.directory / "media"),
-            checker.refused(fleet.notes, "hold"), *django_checker.jobs(fleet.notes, fleet.postgres, lift_ended_at)]
+    return [*claims, *upgraded, checker.reads(fleet.notes), site_checker.sessions(fleet.notes),
+            *site_checker.writes(fleet.notes, fleet.postgres, fleet.directory / "media", fleet.site.table),
+            checker.refused(fleet.notes, "hold"),
+            *(site_checker.jobs(fleet.notes, fleet.postgres, lift_ended_at) if fleet.site.has_jobs else [])]
 
 
 def fail(fleet, fault, say):
@@ -50,11 +52,12 @@ def fail(fleet, fault, say):
     return claims
 
 
-def upgrade(fleet, say):
-    """v1 to v2. Returns the claims, and when the last gate was open again."""
+def upgrade(fleet, mishap, say):
+    """v1 to v2, whatever happens on the way. Returns the claims, and when the last gate was open again."""
     rights = state.rights(fleet.postgres)
-    say("\nsluice apply")
-    code, run = fleet.apply(fleet.variant("plan"), say=say)
+    say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
+    code, run = fleet.apply(mishap.prepare(fleet), say=say)
+    mishap.remove(fleet)
     for line in fleet.operator("report", run)[1]:
         say("  " + line)
     journal = fleet.journal(run)
@@ -65,7 +68,7 @@ def upgrade(fleet, say):
                     code == 0 and journal.outcome() == "done", journal.reasons()),
               Claim("nodes not on v2 alone with an open gate", str(len(wrong)), "0", not wrong, wrong),
               Claim("rights, roles and triggers changed by the fence", str(len(lost)), "0", not lost, sorted(lost)),
-              django_checker.own_ledger(fleet.postgres, ["0001_initial", "0002_slug_and_loans"])]
+              site_checker.own_ledger(fleet.postgres, fleet.site, fleet.site.after)]
     proof = journal.proof("v1", "v2")
     if proof is not None:
         claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, proof))
@@ -78,7 +81,9 @@ def upgrade(fleet, say):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo-django", description=__doc__)
-    parser.add_argument("--fail", choices=[*FAULTS, "all"], help="before that, let this go wrong")
+    parser.add_argument("--site", choices=sorted(SITES), default="django", help="which (default: django)")
+    parser.add_argument("--tool", action="store_true", help="the site's own tool migrates, and not SQL files")
+    parser.add_argument("--fail", metavar="NAME", help="before that, let this go wrong; `all`: everything that is known of this site")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
     return parser.parse_args()
@@ -91,16 +96,20 @@ def main():
     def say(text=""):
         print(text, file=sys.stderr if chosen.json else sys.stdout, flush=True)
 
-    bundles = None
+    known = FAULTS.get((chosen.site, chosen.tool), {})
+    if chosen.fail not in (None, "all", *known):
+        print("demo-django: --fail knows %s" % ", ".join([*known, "all"]), file=sys.stderr)
+        return 2
+    site, bundles = SITES[chosen.site], None
     try:
         began = time.monotonic()
-        bundles = make_bundles()
+        bundles = make_bundles(site)
         made = time.monotonic()
-        with SiteFleet(chosen.binaries, bundles) as fleet:
+        with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool) as fleet:
             say("%d nodes on v1 at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), fleet.balancer.url(), made - began, time.monotonic() - made))
-            faults = list(FAULTS) if chosen.fail == "all" else [chosen.fail] if chosen.fail else []
-            claims = everything(fleet, [FAULTS[name]() for name in faults], say)
+            faults = known.values() if chosen.fail == "all" else [known[chosen.fail]] if chosen.fail else []
+            claims = everything(fleet, [fault() for fault in faults], say)
     except KeyboardInterrupt:
         return 130
     except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:

@@ -1,0 +1,1 @@
+DELETE FROM django_migrations WHERE app = 'shelf' AND name = '0003_fill_slugs';
