@@ -41,10 +41,12 @@ extension RunCoordinator {
         try await requireBlobs(of: manifest, in: ports.blobs)
         let migrations = try await keep(request.migrations, for: plan)
         try await renewInventory()
+        let nodes = published.nodes(selectedBy: plan.selection)
+        try await requireAssets(of: manifest, on: nodes)
         let created = RunCreated(
             run: makeIdentifier(), fleet: plan.fleet, plan: request.plan,
             planFile: request.planFile, digest: digest, release: manifest.reference,
-            migrations: migrations, nodes: published.nodes(selectedBy: plan.selection), by: name,
+            migrations: migrations, nodes: nodes, by: name,
             request: request.request)
         try await submit(.start(created))
         memory.note(request.request, by: name, .start(created.run, digest))

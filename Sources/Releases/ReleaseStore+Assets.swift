@@ -11,27 +11,11 @@ internal import UpgradeModel
 extension ReleaseStore {
     func checkAssets(of manifest: BundleManifest) throws(ReleaseFailure) {
         guard manifest.assets != nil else { return }
-        let identifier = manifest.reference.identifier
-        var wanted: [BundlePath: Digest] = [:]
-        for (path, entry) in manifest.assetEntries where path.carriesDigest {
-            wanted[path] = entry.digest
-        }
-        var conflicts: [String] = []
-        try forEachStaged { other, otherManifest in
-            guard other != identifier else { return }
-            for (path, entry) in otherManifest.assetEntries {
-                guard let own = wanted[path], own != entry.digest else { continue }
-                conflicts.append("\(path) (as in \(other))")
-                wanted[path] = nil
-            }
-        }
-        guard !conflicts.isEmpty else { return }
-        let listed = conflicts.prefix(20).joined(separator: ", ")
+        var others: [(identifier: String, manifest: BundleManifest)] = []
+        try forEachStaged { identifier, other in others.append((identifier, other)) }
+        guard let conflict = manifest.assetConflict(with: others) else { return }
         throw ReleaseFailure(
-            .assetConflict,
-            "\(conflicts.count) assets of \(identifier) have a digest in their name and other content than the asset of that name "
-                + "which browsers may still ask for: \(listed)\(conflicts.count > 20 ? " and more" : ""); build them anew, so that the "
-                + "name changes with the content")
+            .assetConflict, "\(conflict); \(BundleManifest.assetConflictAdvice)")
     }
 
     /// Links the assets of a release into the pool.

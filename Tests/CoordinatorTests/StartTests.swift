@@ -46,6 +46,44 @@ import UpgradeModel
         }
     }
 
+    /// A build whose names do not change with their content is found before anything is fetched, all names at once.
+    @Test
+    func isRefusedWithAllAssetsThatStandForTwoContents() async throws {
+        let world = try await World()
+        func release(_ name: String, _ word: String) async throws -> BundleManifest {
+            var entries: [BundleManifest.Entry] = []
+            for file in ["app.3f786850.css", "app.3f786851.js", "plain.css"] {
+                let bytes = Array("\(word) \(file)".utf8)
+                try await world.keep(bytes)
+                entries.append(
+                    .init(
+                        path: try BundlePath("static/assets/\(file)"),
+                        digest: .sha256(of: bytes), size: Int64(bytes.count)))
+            }
+            let manifest = try BundleManifest(
+                name: ReleaseName(unchecked: name), entries: entries,
+                assets: try BundlePath("static/assets"))
+            try await world.keep(manifest.encoded)
+            return manifest
+        }
+        let old = try await release("v1", "old")
+        let new = try await release("v2", "new")
+        try await world.withCoordinator(agents: []) { coordinator in
+            var agent = FakeAgent(nodeNames[0], serves: old.reference)
+            _ = try await coordinator.report(agent.status(), from: nodeNames[0])
+            var request = world.startRequest()
+            request.manifest = new.reference.manifest
+            let asked = request
+            await expect("refused", "2 assets of \(new.reference.identifier)") {
+                try await coordinator.start(asked, by: ada)
+            }
+            // What the coordinator has no manifest of is the node's own to compare.
+            var other = FakeAgent(nodeNames[0], serves: world.oldRelease)
+            _ = try await coordinator.report(other.status(), from: nodeNames[0])
+            _ = try await coordinator.start(asked, by: ada)
+        }
+    }
+
     @Test
     func isRefusedWhenTheBundleIsAnotherReleaseThanThePlanSays() async throws {
         try await refused("refused", "the plan says v3") {

@@ -56,7 +56,7 @@ struct World: Sendable {
             at: Instant(milliseconds: 0))
     }
 
-    private func keep(_ bytes: [UInt8]) async throws {
+    func keep(_ bytes: [UInt8]) async throws {
         let receiver = try await blobs.receive(.sha256(of: bytes), limit: Int64(bytes.count))
         try await receiver.write(bytes)
         try await receiver.finish()
