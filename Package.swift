@@ -176,7 +176,8 @@ let rooms: [Room] = [
         "AgentSettings", .room("TestSupport"), .room("UpgradeModel"), .room("Documents"),
         .room("WriteGate")),
     tests(
-        "NodeAgent", .room("TestSupport"), .room("UpgradeModel"), .room("AgentSettings"),
+        "NodeAgent", .room("TestSupport"), .room("NginxTestSupport"), .room("UpgradeModel"),
+        .room("AgentSettings"),
         .room("HostWork"),
         .room("NodeEngine"),
         .room("ControlAPI"), .room("CurlClient"), .room("WriteGate"), .room("Releases"),

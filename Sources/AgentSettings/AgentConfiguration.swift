@@ -16,6 +16,10 @@ public struct AgentConfiguration: Sendable {
     public var shared: [String] = []
     public var release = ReleaseActions()
     public var gate: GateConfiguration
+    /// Where the gate is tried; `nil`: where writes have come in.
+    public var probes: [ProbeTarget]?
+    /// The main file of nginx's configuration, read for the limits that held requests meet.
+    public var nginx = "/etc/nginx/nginx.conf"
     /// How long reads that were let through before reads were held are waited for at most.
     public var readsSettleWithin: Span
     public var actions: [ActionName: Action]

@@ -141,6 +141,14 @@ extension DocumentKey.Form {
             : .wrongType("a path", text, advice: "write one that begins with / and has no spaces")
     }
 
+    static let probe = DocumentKey.Form("http:// or https:// URL") { text in
+        ProbeTarget(text, at: "127.0.0.1") != nil
+            ? nil
+            : .wrongType(
+                "a URL that clients may POST to", text,
+                advice: "write such as https://shop.example/orders, without a query")
+    }
+
     static let header = DocumentKey.Form("\"Name: value\"") { text in
         guard SentHeader(text) != nil else {
             // Not repeated: its value may be a secret.

@@ -55,6 +55,12 @@ enum AgentKeys {
         DocumentKey("group", .text(maximum: 64), .optional),
         DocumentKey("mode", .form(.socketMode), .fallback("0660")),
         DocumentKey("loopback", .form(.loopback), .optional),
+        DocumentKey(
+            "probe",
+            .list(of: .form(.probe), .init("list of http:// or https:// URLs", maximum: 100)),
+            .optional),
+        DocumentKey("nginx", .absolutePath, .fallback("/etc/nginx/nginx.conf")),
+        DocumentKey("probe_at", .text(maximum: 255), .fallback("127.0.0.1")),
         DocumentKey("longest_hold", .span(.seconds(1) ... .minutes(10)), .fallback("110s")),
         DocumentKey("in_flight_at_most", .span(.seconds(1) ... .minutes(60)), .fallback("10m")),
         DocumentKey("reads_settle", .span(.zero ... .minutes(1)), .fallback("500ms")),

@@ -49,7 +49,9 @@ struct ConfigurationBuilder {
             file: findings.file, node: values.name("node"), coordinator: coordinator,
             directories: directories, applicationSocket: values.text("application.socket"),
             shared: shared, release: release,
-            gate: gate, readsSettleWithin: settle, actions: actions, health: health,
+            gate: gate, probes: probes(),
+            nginx: values.text("gate.nginx") ?? "/etc/nginx/nginx.conf",
+            readsSettleWithin: settle, actions: actions, health: health,
             caches: caches)
     }
 
@@ -119,6 +121,19 @@ struct ConfigurationBuilder {
                 advice: "name one of at most 90 bytes")
         }
         return .init(app: app, state: state, runtime: runtime)
+    }
+
+    private mutating func probes() -> [ProbeTarget]? {
+        guard let urls = values.list("gate.probe"), let address = values.text("gate.probe_at")
+        else { return nil }
+        let targets = urls.compactMap { ProbeTarget($0.text, at: address) }
+        if targets.count != urls.count {
+            findings.error(
+                "value", at: values.place(of: "gate.probe_at"),
+                "\(quoted(address)) is not an address of this machine",
+                advice: "write such as 127.0.0.1 or 10.0.0.7, without a port")
+        }
+        return targets
     }
 
     private mutating func gate() -> GateConfiguration? {

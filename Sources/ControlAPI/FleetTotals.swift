@@ -18,6 +18,8 @@ public struct FleetTotals: Hashable, Codable, Sendable {
     public var readsRefused = 0
     /// Whether any gate holds reads.
     public var readsHeld = false
+    /// Writes that reached an application although nobody asked the gate; `nil`: no node says.
+    public var unasked: Int?
 
     public init(of rows: [NodeRow]) {
         nodes = rows.count
@@ -35,7 +37,12 @@ public struct FleetTotals: Hashable, Codable, Sendable {
             add(gate.writesRefused, to: &writesRefused)
             add(gate.readsWaiting, to: &readsWaiting)
             add(gate.readsRefused, to: &readsRefused)
-            readsHeld = readsHeld || gate.readsHeld
+            readsHeld = readsHeld || gate.readsHeld || gate.sessionsHeld == true
+            if let count = gate.unasked {
+                var total = unasked ?? 0
+                add(count, to: &total)
+                unasked = total
+            }
         }
     }
 

@@ -40,6 +40,11 @@ struct EasyOptions {
             set(CURLOPT_LOW_SPEED_TIME, (milliseconds(stall) + 999) / 1000)
         }
         if let path = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, text: path) }
+        if request.beginsWithProxyLine { set(CURLOPT_HAPROXYPROTOCOL, 1) }
+        if request.tls.isUnverified {
+            set(CURLOPT_SSL_VERIFYPEER, 0)
+            set(CURLOPT_SSL_VERIFYHOST, 0)
+        }
         if let path = request.tls.authorities {
             set(CURLOPT_CAINFO, text: path)
             check(CURLOPT_CAPATH, sluice_curl_set_text(easy, CURLOPT_CAPATH, nil))
@@ -73,6 +78,17 @@ struct EasyOptions {
             list = longer
         }
         check(CURLOPT_HTTPHEADER, sluice_curl_set_list(easy, CURLOPT_HTTPHEADER, list))
+        return list
+    }
+
+    /// - Returns: the list, to be freed when the handle has been cleaned up.
+    mutating func setConnectTo(_ address: String?) -> UnsafeMutablePointer<curl_slist>? {
+        guard let address else { return nil }
+        guard let list = curl_slist_append(nil, "::" + address) else {
+            check(CURLOPT_CONNECT_TO, CURLE_OUT_OF_MEMORY)
+            return nil
+        }
+        check(CURLOPT_CONNECT_TO, sluice_curl_set_list(easy, CURLOPT_CONNECT_TO, list))
         return list
     }
 

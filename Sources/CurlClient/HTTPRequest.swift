@@ -19,6 +19,11 @@ public struct HTTPRequest: Sendable {
     public var tls: TLSFiles
     /// Connect to this Unix socket instead of the URL's host and port; at most 107 bytes.
     public var unixSocket: String?
+    /// Connect to this address and port instead of the URL's, such as `127.0.0.1:8443` or `[::1]:443`; the URL's host is still the
+    /// one that is asked for, in `Host` and in TLS.
+    public var connectTo: String?
+    /// Begin the connection with a line of the PROXY protocol, as a listener that expects one wants it.
+    public var beginsWithProxyLine = false
     /// Ask for a part of the body. A server may ignore it: look for status 206.
     public var range: HTTPRange?
     /// How many bytes of body are taken before the transfer fails as ``HTTPFailure/Code/tooLarge``.
@@ -108,7 +113,7 @@ public struct HTTPTimeouts: Hashable, Sendable {
     }
 }
 
-/// The PEM files of a TLS connection. The peer's certificate and name are always verified; TLS 1.2 at least.
+/// The PEM files of a TLS connection, TLS 1.2 at least. The peer's certificate and name are verified unless it says otherwise.
 public struct TLSFiles: Hashable, Sendable {
     /// Certificates of the authorities to trust instead of the system's.
     public var authorities: String?
@@ -116,6 +121,8 @@ public struct TLSFiles: Hashable, Sendable {
     public var certificate: String?
     /// The private key of `certificate`.
     public var privateKey: String?
+    /// Whoever answers is believed. Only for a connection to this machine that carries no secret.
+    public var isUnverified = false
 
     public init(
         authorities: String? = nil, certificate: String? = nil, privateKey: String? = nil

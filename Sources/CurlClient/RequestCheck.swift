@@ -9,6 +9,7 @@ func findingInRequest(_ request: HTTPRequest) -> String? {
         ?? findingInSizes(request)
         ?? request.bearerToken.flatMap(findingInToken)
         ?? request.unixSocket.flatMap(findingInSocketPath)
+        ?? request.connectTo.flatMap(findingInConnectTo)
 }
 
 private func findingInURL(_ url: String) -> String? {
@@ -74,6 +75,11 @@ private func findingInSocketPath(_ path: String) -> String? {
         return "the socket path \(path) must be absolute and at most \(limit) bytes long"
     }
     return nil
+}
+
+private func findingInConnectTo(_ text: String) -> String? {
+    HTTPAddress("http://\(text)")?.port == nil
+        ? "the address \(text) to connect to must be a host with a port" : nil
 }
 
 /// A token of RFC 9110, section 5.6.2.

@@ -20,6 +20,7 @@ final class Transfer: @unchecked Sendable {
 
     private(set) var easy: UnsafeMutableRawPointer?
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectToList: UnsafeMutablePointer<curl_slist>?
     private var errorText: UnsafeMutablePointer<CChar>?
     private var file: Int32 = -1
 
@@ -58,6 +59,7 @@ final class Transfer: @unchecked Sendable {
         options.setPolicy()
         options.setTarget(request)
         headerList = options.setHeaders(request)
+        connectToList = options.setConnectTo(request.connectTo)
         setBody(&options)
         // SAFETY: unretained is enough, the loop holds the transfer until `end` has cleaned the handle up.
         let context = Unmanaged.passUnretained(self).toOpaque()
@@ -96,6 +98,8 @@ final class Transfer: @unchecked Sendable {
         easy = nil
         curl_slist_free_all(headerList)
         headerList = nil
+        curl_slist_free_all(connectToList)
+        connectToList = nil
         errorText?.deallocate()
         errorText = nil
         if file >= 0 { _ = Glibc.close(file) }

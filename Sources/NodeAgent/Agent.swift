@@ -32,6 +32,7 @@ actor Agent {
     var engine: NodeEngine
     private var meter = GateMeter()
     private var areReadsSettled = false
+    private var areSessionsSettled = false
     private var wakeUp: (any DispatchSourceTimer)?
     private var currentWork: Task<WorkResult, Never>?
     private var isWorkCancelled = false
@@ -47,7 +48,11 @@ actor Agent {
     /// At most one of each is pending: what is pending is looked at anew when its turn comes.
     let reports = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     private let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    private let sessionSettling = AsyncStream<Void>.makeStream(
+        bufferingPolicy: .bufferingNewest(1))
     private let works = AsyncStream<NodeWork>.makeStream()
+    /// Only the newest counts.
+    private let proofs = AsyncStream<ProofGoal>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let staging = Mutex<StagingState>(StagingState())
     private let connectionAges: ConnectionAges
 
@@ -137,7 +142,9 @@ actor Agent {
             group.addTask { await self.followDirectives() }
             group.addTask { await self.sendStatuses() }
             group.addTask { await self.settleReads() }
+            group.addTask { await self.settleSessions() }
             group.addTask { await self.watchApplication() }
+            group.addTask { await self.proveGate() }
             var reason: SystemFailure?
             for await end in ending.stream {
                 reason = end
@@ -182,11 +189,12 @@ actor Agent {
                 try journal.append(records, at: now)
             } catch {
                 // To open needs no memory: the next agent is at worst more careful. The log at least knows why.
-                if ready.gate == .open { _ = set(.open) }
+                if ready.gate?.isOpen == true { _ = set(.open) }
                 stop(because: error)
             }
         case .setGate(let target): return set(target)
         case .setService(let service): return [set(service)]
+        case .prove(let goal): proofs.continuation.yield(goal)
         case .begin(let work): begin(work)
         case .endWork:
             isWorkCancelled = true
@@ -212,20 +220,26 @@ actor Agent {
     private func set(_ target: GateTarget) -> [NodeInput] {
         let before = gate.observe()
         let hadReadHold = before.setting.readHold != nil
+        let hadSessionHold = before.setting.sessionReadHold != nil
         if target.writes.isOpen { meter.willOpen(before) }
         var failure: String?
         do throws(GateError) {
-            try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
+            gate.setPace(target.pace)
+            try gate.set(GateSetting(target))
             logger.info(
-                "gate: writes \(target.writes.kind.rawValue), reads \(target.reads == nil ? "pass" : "held")"
+                "gate: writes \(target.writes.kind.rawValue), reads \(target.reads == nil ? "pass" : "held")\(target.sessions == nil ? "" : ", those of sessions held")"
             )
         } catch {
             failure = error.description
             logger.error("the gate cannot be set: \(error)")
         }
-        let hasReadHold = gate.observe().setting.readHold != nil
+        let setting = gate.observe().setting
+        let hasReadHold = setting.readHold != nil
+        let hasSessionHold = setting.sessionReadHold != nil
         if hasReadHold != hadReadHold { areReadsSettled = false }
+        if hasSessionHold != hadSessionHold { areSessionsSettled = false }
         if hasReadHold, !areReadsSettled { settling.continuation.yield() }
+        if hasSessionHold, !areSessionsSettled { sessionSettling.continuation.yield() }
         return [observation(), .effected(.gate, failure: failure)]
     }
 
@@ -241,7 +255,11 @@ actor Agent {
     }
 
     func observation() -> NodeInput {
-        .gate(meter.observe(gate.observe(), areReadsSettled: areReadsSettled, at: clock.now))
+        .gate(
+            meter.observe(
+                gate.observe(), areReadsSettled: areReadsSettled,
+                areSessionsSettled: areSessionsSettled, sessionMarks: gate.sessionMarks,
+                at: clock.now))
     }
 
     private func compactJournal() {
@@ -299,12 +317,52 @@ actor Agent {
         }
     }
 
-    private func hasReadsInFlight() -> Bool {
-        guard configuration.applicationSocket != nil, let current = engine.host.current else {
-            return true
+    /// Waits until the requests that were under way when the reads of sessions began to be held have left the application: who has a
+    /// session among them is not known, and all others go on meanwhile.
+    private func settleSessions() async {
+        for await _ in sessionSettling.stream {
+            let deadline =
+                ContinuousClock.now + .milliseconds(configuration.readsSettleWithin.milliseconds)
+            var before = connectionsInFlight().map { connectionAges.young(among: $0) }
+            while !Task.isCancelled, gate.observe().setting.sessionReadHold != nil,
+                before?.isEmpty != true, ContinuousClock.now < deadline
+            {
+                try? await Task.sleep(for: .milliseconds(5))
+                before = connectionsInFlight().flatMap { before?.intersection($0) }
+            }
+            guard gate.observe().setting.sessionReadHold != nil else { continue }
+            areSessionsSettled = true
+            take(observation())
         }
-        let socket = store.socketPath(of: current.release)
-        return UnixSocketTable.now()?.connections(at: socket).isEmpty != true
+    }
+
+    private func hasReadsInFlight() -> Bool { connectionsInFlight()?.isEmpty != true }
+
+    /// What the proxy has passed on to the application and is not answered; `nil`: nobody knows.
+    private func connectionsInFlight() -> Set<UInt64>? {
+        guard configuration.applicationSocket != nil, let current = engine.host.current else {
+            return nil
+        }
+        return UnixSocketTable.now()?.connections(at: store.socketPath(of: current.release))
+    }
+
+    /// Sends marked writes through the proxy until one says that the gate is asked.
+    private func proveGate() async {
+        let prover = GateProver(gate: gate, targets: configuration.probes)
+        for await goal in proofs.stream {
+            var last: GateProof?
+            while !Task.isCancelled, engine.proofGoal == goal {
+                var proof = await prover.prove(isClosed: goal.isClosed)
+                if !goal.isClosed { proof.limits = await proxyLimits() }
+                if proof.state == .failed, proof != last { logger.error("\(proof.detail)") }
+                last = proof
+                // The question has told the gate by what the proxy knows a session.
+                take(observation())
+                take(.proved(goal, proof))
+                guard proof.state == .failed || proof.state == .waiting else { break }
+                try? await Task.sleep(for: .milliseconds(200))
+            }
+        }
     }
 
     // MARK: - The application

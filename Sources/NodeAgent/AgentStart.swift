@@ -102,7 +102,7 @@ struct AgentStart: Sendable {
         let gate = try openGate(onChange)
         do throws(GateError) {
             if isForgotten {
-                try gate.set(GateSetting(writes: target.writes, readHold: target.reads))
+                try gate.set(GateSetting(target))
             } else if target == .open, memory.directive != nil {
                 // A flag that cannot be removed stops nothing: the engine tries again and reports it.
                 try? gate.set(.open)
@@ -154,7 +154,8 @@ struct AgentStart: Sendable {
             let performer = WorkPerformer(
                 configuration: configuration, store: store, coordinator: coordinator,
                 actions: ActionRunner(outputDirectory: configuration.actionOutput),
-                prober: HealthProber(), flusher: CacheFlusher(client: client))
+                prober: HealthProber(pass: { gate.makePass() }),
+                flusher: CacheFlusher(client: client))
             let host = try await performer.survey()
             let memory = opened.memory
             return Agent(

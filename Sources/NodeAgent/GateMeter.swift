@@ -19,11 +19,17 @@ struct GateMeter: Sendable {
         longestWait = max(longestWait, snapshot.oldestHeld ?? .zero)
     }
 
-    /// - Parameter areReadsSettled: whether the reads that were let through before have left the application.
-    mutating func observe(_ snapshot: GateSnapshot, areReadsSettled: Bool, at now: Instant)
-        -> GateObservation
-    {
-        let isClosedNow = !snapshot.setting.writes.isOpen || snapshot.setting.readHold != nil
+    /// - Parameters:
+    ///   - areReadsSettled: whether the reads that were let through before have left the application.
+    ///   - areSessionsSettled: the same for the reads of sessions.
+    ///   - sessionMarks: by what the proxy knows a session.
+    mutating func observe(
+        _ snapshot: GateSnapshot, areReadsSettled: Bool, areSessionsSettled: Bool = false,
+        sessionMarks: String? = nil, at now: Instant
+    ) -> GateObservation {
+        let setting = snapshot.setting
+        let isClosedNow =
+            !setting.writes.isOpen || setting.readHold != nil || setting.sessionReadHold != nil
         if isClosedNow != isClosed {
             isClosed = isClosedNow
             if isClosed {
@@ -45,6 +51,12 @@ struct GateMeter: Sendable {
             writesRefused: totals.writesRefused.total - atClosing.writesRefused.total,
             readsRefused: totals.readsRefused.total - atClosing.readsRefused.total,
             writesReleased: released, longestWait: longestWait, closedAt: closedAt,
-            openedAt: openedAt)
+            openedAt: openedAt, unasked: totals.unasked,
+            sessionsHeld: setting.sessionReadHold != nil,
+            sessionsSettled: setting.sessionReadHold != nil && areSessionsSettled,
+            sessionMarks: sessionMarks,
+            writesWaited: totals.writesWaited - atClosing.writesWaited,
+            readsWaited: totals.readsWaited - atClosing.readsWaited,
+            sessionReadsWaited: totals.sessionReadsWaited - atClosing.sessionReadsWaited)
     }
 }

@@ -9,6 +9,9 @@ import UpgradeModel
 /// On a connection of its own, as the proxy's are. One that is kept would be counted among the reads that have not left the
 /// application, and the next write window would wait for it in vain.
 struct HealthProber: Sendable {
+    /// Lets a question through while the proxy holds reads: what decides whether they go on must not wait with them.
+    var pass: @Sendable () -> (name: String, value: String)? = { nil }
+
     /// - Parameter applicationSocket: where the release that is asked about listens, as far as there is one.
     func ask(
         _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
@@ -17,6 +20,9 @@ struct HealthProber: Sendable {
             return (
                 false, "the check needs the release's socket, and the release is not on this node"
             )
+        }
+        if check.destination != .applicationSocket, let pass = pass() {
+            request.headers.append(HTTPHeader(pass.name, pass.value))
         }
         do throws(SystemFailure) {
             for header in check.requestHeaders { request.headers.append(try HTTPHeader(header)) }

@@ -29,10 +29,28 @@ struct LocalReport: Codable, Sendable {
         var writes = "\(gate.writes.rawValue), \(inFlight) in flight"
         if gate.writes != .open {
             writes += ", \(gate.writesWaiting) waiting, \(gate.writesRefused) refused"
+            if let waited = gate.writesWaited { writes += ", \(waited) held so far" }
         }
         lines.append(("writes", writes))
+        if let proof = gate.proof { lines.append(("proxy", proof.words)) }
+        if let unasked = gate.unasked, unasked > 0 {
+            let what = unasked == 1 ? "1 write has" : "\(unasked) writes have"
+            lines.append(
+                (
+                    "PAST THE GATE",
+                    "\(what) reached the application without the gate being asked; see docs/gate.md"
+                ))
+        }
         let reads = "held, \(gate.readsWaiting) waiting, \(gate.readsRefused) refused"
         lines.append(("reads", gate.readsHeld ? reads : "pass"))
+        if gate.sessionsHeld == true {
+            let waited = gate.sessionReadsWaited ?? 0
+            lines.append(
+                (
+                    "sessions",
+                    "reads with \(gate.sessionMarks ?? "a session") held, \(waited) so far"
+                ))
+        }
         if let reason = status.breakGlass { lines.append(("BREAK GLASS", reason)) }
         lines.append(
             (
@@ -73,6 +91,18 @@ struct LocalRequest: Codable, Sendable {
 
     var verb: Verb
     var reason: String?
+}
+
+extension GateProof {
+    /// For people on the node.
+    fileprivate var words: String {
+        switch state {
+        case .waiting: detail.isEmpty ? "a write of the agent's own is under way" : detail
+        case .proved: "asks the gate, as a write of the agent's own says"
+        case .failed: detail
+        case .untried: "not tried: \(detail)"
+        }
+    }
 }
 
 extension Silence {

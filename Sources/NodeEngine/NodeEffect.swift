@@ -8,6 +8,8 @@ public enum NodeEffect: Hashable, Sendable {
     case journal([NodeJournalRecord])
     case setGate(GateTarget)
     case setService(Service)
+    /// Send a marked write through the proxy.
+    case prove(ProofGoal)
     case begin(NodeWork)
     /// End the current work as soon as possible.
     case endWork
@@ -22,6 +24,7 @@ extension NodeReady {
         (journal.isEmpty ? [] : [.journal(journal)])
             + (gate.map { [.setGate($0)] } ?? [])
             + (service.map { [.setService($0)] } ?? [])
+            + (proof.map { [.prove($0)] } ?? [])
             + (work.map { [.begin($0)] } ?? [])
             + (cancelsWork ? [.endWork] : [])
             + (report ? [.report] : [])

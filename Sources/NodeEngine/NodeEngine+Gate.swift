@@ -20,12 +20,24 @@ extension NodeEngine {
     /// What the gate should do by the directive alone.
     var gateWanted: GateTarget {
         guard let directive = memory.directive else { return .open }
-        return GateTarget(writes: directive.writes, reads: readsWanted(directive.reads))
+        return GateTarget(
+            writes: directive.writes, reads: readsWanted(directive.reads),
+            sessions: directive.sessions)
     }
 
     func readsWanted(_ reads: ReadAdmission) -> HoldLimits? {
         guard let until = reads.until else { return reads.hold }
-        return activeIdentity == until ? nil : reads.hold
+        return readsLetGo == until && activeIdentity == until ? nil : reads.hold
+    }
+
+    /// Reads that wait for a flip go on when the release that came with it answers: its actions done, its health passed. From then
+    /// on they are not held for it again, whatever is asked anew.
+    mutating func letReadsGo() {
+        guard let directive = memory.directive, let until = directive.reads.until,
+            activeIdentity == until, readsLetGo != until,
+            case .finished = nextTask(directive, .afterActivation), health?.isHealthy ?? true
+        else { return }
+        readsLetGo = until
     }
 
     /// An effect that failed is asked for again once its time has come.
@@ -40,7 +52,8 @@ extension NodeEngine {
         // Without a directive the gate stays as it was found, unless a person says otherwise.
         guard memory.directive != nil || memory.brokenGlass != nil else { return }
         let mayOpen = hasLeaseExpired && memory.directive?.lease.onExpiry == .open
-        let target = memory.brokenGlass != nil || mayOpen ? .open : gateWanted
+        var target = memory.brokenGlass != nil || mayOpen ? .open : gateWanted
+        target.pace = memory.directive?.pace
         if target != gateTold {
             gateTold = target
             ready.gate = target

@@ -35,6 +35,7 @@ extension NodeEngine {
             guard memory.brokenGlass != nil else { return }
             record(.breakGlassEnded(at: now), &ready)
         case .application(let release, let trouble): look(at: release, trouble)
+        case .proved(let goal, let proof): take(proof, of: goal)
         case .time:
             break
         }
@@ -59,6 +60,7 @@ extension NodeEngine {
         retryCount = 0
         retryAt = nil
         hasPruned = false
+        askForProofAnew()
         if health?.goal != directive.health {
             health = directive.health.map { Health(goal: $0, nextAt: now) }
         }

@@ -5,6 +5,8 @@ import UpgradeModel
 extension NodeEngine {
     func observe() -> NodeStatus {
         let directive = memory.directive
+        var gate = gate
+        gate.proof = proof
         return NodeStatus(
             epoch: directive?.epoch ?? .zero, revision: directive?.revision ?? 0,
             boot: identity.boot,
@@ -50,7 +52,9 @@ extension NodeEngine {
             pause = min(pause, Span(milliseconds: directive.lease.duration.milliseconds / 3))
         }
         let isBusy = !gate.isIdle || !(lastReport?.gate.isIdle ?? true)
-        if isBusy, gate != lastReport?.gate { pause = min(pause, NodeEngine.counterInterval) }
+        var comparable = gate
+        comparable.proof = proof
+        if isBusy, comparable != lastReport?.gate { pause = min(pause, NodeEngine.counterInterval) }
         // Why a check does not pass is what a person is told when its deadline is over.
         if let answer = observeHealth(), answer.state != .healthy,
             answer.detail != lastReport?.health?.detail
@@ -79,7 +83,8 @@ extension NodeEngine {
 extension GateObservation {
     /// Open, and nobody waits: what comes and goes then is nobody's concern.
     fileprivate var isIdle: Bool {
-        writes == .open && !readsHeld && writesWaiting == 0 && readsWaiting == 0
+        writes == .open && !readsHeld && sessionsHeld != true && writesWaiting == 0
+            && readsWaiting == 0
     }
 }
 
@@ -96,6 +101,10 @@ extension NodeStatus {
         mine.gate = other.gate
         return mine == other && gate.writes == other.gate.writes
             && gate.readsHeld == other.gate.readsHeld
-            && gate.readsSettled == other.gate.readsSettled && isDrained == wasDrained
+            && gate.readsSettled == other.gate.readsSettled
+            && gate.sessionsHeld == other.gate.sessionsHeld
+            && gate.sessionsSettled == other.gate.sessionsSettled
+            && gate.sessionMarks == other.gate.sessionMarks && gate.proof == other.gate.proof
+            && isDrained == wasDrained
     }
 }

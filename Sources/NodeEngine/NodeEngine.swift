@@ -16,6 +16,12 @@ public struct NodeEngine: Sendable {
     /// What the gate was last told.
     var gateTold: GateTarget?
     var serviceTold: Service?
+    /// The flip whose release has answered, so that no read waits for it any more.
+    var readsLetGo: ActivationIdentity?
+    /// The marked write that says whether the gate is asked, and what came of it.
+    public internal(set) var proofGoal: ProofGoal?
+    var proof: GateProof?
+    var isProofAsked = false
     var lastContact: Instant
     var hasLeaseExpired = false
     var failures: [NodeFailure.Goal: NodeFailure] = [:]
@@ -95,6 +101,10 @@ public struct NodeEngine: Sendable {
         }
         hasLeaseExpired = memory.hasOpenedByItself
         lastReportAt = now
+        // Those that an earlier agent has let go are not held again while health is proved anew.
+        if !gate.readsHeld, activeIdentity == memory.directive?.reads.until {
+            readsLetGo = activeIdentity
+        }
     }
 
     public mutating func step(_ input: NodeInput, at now: Instant) -> NodeReady {
@@ -102,8 +112,10 @@ public struct NodeEngine: Sendable {
         take(input, at: now, &ready)
         watchLease(at: now, &ready)
         forgetEffects(at: now)
+        letReadsGo()
         setGate(&ready)
         setService(&ready)
+        proveGate(&ready)
         if work == nil { begin(at: now, &ready) }
         announceAlarms(&ready)
         ready.cancelsWork = work.map { !isWanted($0) } ?? false

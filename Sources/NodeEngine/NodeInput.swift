@@ -21,6 +21,8 @@ public enum NodeInput: Hashable, Sendable {
     case endBreakGlass
     /// Whether something answers where this release's application listens, and why not.
     case application(ReleaseReference, trouble: String?)
+    /// What a marked write through the proxy has said.
+    case proved(ProofGoal, GateProof)
     case time
 }
 
@@ -92,11 +94,22 @@ public struct GateTarget: Hashable, Sendable {
     public var writes: WriteAdmission
     /// `nil`: reads pass.
     public var reads: HoldLimits?
+    /// `nil`: the reads of those who have a session are reads like others.
+    public var sessions: HoldLimits?
+    /// How many of those who have waited are let go in a second; `nil`: as many as the application takes.
+    public var pace: Int?
 
-    public init(writes: WriteAdmission, reads: HoldLimits?) {
+    public init(
+        writes: WriteAdmission, reads: HoldLimits?, sessions: HoldLimits? = nil, pace: Int? = nil
+    ) {
         self.writes = writes
         self.reads = reads
+        self.sessions = sessions
+        self.pace = pace
     }
+
+    /// Whether everything passes, at whatever pace.
+    public var isOpen: Bool { writes.isOpen && reads == nil && sessions == nil }
 
     public static let open = GateTarget(writes: .open, reads: nil)
 }
@@ -107,6 +120,8 @@ public struct NodeReady: Hashable, Sendable {
     public var gate: GateTarget?
     public var service: Service?
     public var work: NodeWork?
+    /// Send a marked write through the proxy, and again until it says something good or another is asked for.
+    public var proof: ProofGoal?
     /// End the current work as soon as possible: it is not asked for any more.
     public var cancelsWork = false
     /// Send a status now.

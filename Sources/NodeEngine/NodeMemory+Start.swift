@@ -9,7 +9,8 @@ extension NodeMemory {
     /// Reads that wait for a flip are held even when it has happened; the engine, which sees the host, lets them through.
     public var gateAtStart: GateTarget {
         guard let directive, brokenGlass == nil, !hasOpenedByItself else { return .open }
-        return GateTarget(writes: directive.writes, reads: directive.reads.hold)
+        return GateTarget(
+            writes: directive.writes, reads: directive.reads.hold, sessions: directive.sessions)
     }
 
     /// What to write down before the gate is closed at a start; `nil` when there is nothing.

@@ -57,7 +57,8 @@ public struct EventWords: Sendable {
         switch event {
         case .nodeSurveyed(let survey):
             let release = survey.active?.release.name.rawValue ?? "no release"
-            return "\(survey.node) is on \(release), agent \(survey.agentVersion)"
+            let warnings = (survey.warnings ?? []).map { "; warning: \($0)" }.joined()
+            return "\(survey.node) is on \(release), agent \(survey.agentVersion)\(warnings)"
         case .nodeReached(let fact): return "\(fact.node) reached"
         case .nodeFailed(let trouble): return "\(trouble.node) failed: \(trouble.reason)"
         case .nodeQuarantined(let trouble): return "\(trouble.node) quarantined: \(trouble.reason)"

@@ -14,6 +14,7 @@ public enum Itinerary {
         (.readOnly, CloseStep.self),
         // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
         (.drain, DrainStep.self),
+        (.drain, HoldSessionsStep.self),
         (.drain, RaiseFenceStep.self),
         (.drain, CensusStep.self),
         (.migrate, BraceStep.self),

@@ -52,6 +52,9 @@ public struct Observations: Sendable {
         if let health = seen.status.health, health.state == .checking {
             return "its health check last said: \(health.detail)"
         }
+        if let proof = seen.status.gate.proof, !seen.status.gate.isProved, !proof.detail.isEmpty {
+            return proof.detail
+        }
         if seen.status.gate.writes != .open {
             switch seen.status.gate.writesInFlight {
             case nil: return "its writes in flight are not counted"

@@ -167,6 +167,10 @@ extension Run {
         if ended.result == .failed, ended.failure?.effect == DatabaseFailure.PossibleEffect.none {
             isPastPointOfNoReturn = database.wasPastPointOfNoReturn
         }
+        let hadNoEffect =
+            ended.result == .failed && ended.failure?.effect == DatabaseFailure.PossibleEffect.none
+        if ended.kind == .migrate, !hadNoEffect { database.mayHaveMigrated = true }
+        if ended.kind == .revertMigrate, ended.result == .done { database.mayHaveMigrated = false }
         let wasAbandoned = database.isAbandoned
         database.inFlight = nil
         database.isAbandoned = false

@@ -26,7 +26,7 @@ extension Run {
     private func base(of seat: Seat) -> Directive {
         var directive = Directive(
             epoch: .zero, revision: 0, run: identifier,
-            lease: Lease(duration: plan.lease, onExpiry: .open))
+            lease: Lease(duration: plan.lease, onExpiry: .open), pace: plan.writes.pace)
         if seat.isQuarantined {
             directive.service = .out
             directive.writes = .refuse(

@@ -31,6 +31,15 @@ extension Run {
         return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
     }
 
+    /// The limits of the held reads of those who have a session; `nil` when they are served.
+    var sessionHold: HoldLimits? {
+        guard plan.database != nil, let sessions = plan.sessions, let hold = sessions.hold else {
+            return nil
+        }
+        return HoldLimits(
+            atMost: hold.atMost, duration: hold.span, retryAfter: plan.writes.retryAfter)
+    }
+
     var warmTasks: [NodeTask] { made.warm ?? makeWarmTasks() }
 
     private func makeWarmTasks() -> [NodeTask] {

@@ -18,7 +18,8 @@ extension Run {
         case .notYet:
             return []
         case .reached:
-            return survey(node, status) + [.nodeReached(NodeFact(node: node))]
+            let figures = current.step == .opened ? status.gate.figures : nil
+            return survey(node, status) + [.nodeReached(NodeFact(node: node, gate: figures))]
         case .failed(let reason):
             return failure(of: node, reason, isFit: true, observations, at: now)
         case .unfit(let reason):
@@ -31,8 +32,20 @@ extension Run {
         guard current?.step == .present else { return [] }
         return [
             .nodeSurveyed(
-                NodeSurveyed(node: node, active: status.active, agentVersion: status.agentVersion))
+                NodeSurveyed(
+                    node: node, active: status.active, agentVersion: status.agentVersion,
+                    warnings: warnings(status)))
         ]
+    }
+
+    /// Which limits of a node's proxy the plan's held requests would meet; `nil` for none.
+    private func warnings(_ status: NodeStatus) -> [String]? {
+        var held = 0
+        if case .hold(let count, _) = plan.writes.admission { held += count }
+        if let readHold { held += readHold.atMost }
+        if let sessionHold { held += sessionHold.atMost }
+        let warnings = status.gate.proof?.limits?.warnings(holding: held) ?? []
+        return warnings.isEmpty ? nil : warnings
     }
 
     /// What is known already of the nodes that the current step waits for.

@@ -135,6 +135,8 @@ public struct Run: Sendable {
         public var census: CensusProof?
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
+        /// Whether the `switch` migrations have taken effect, or may have, and are not known to be undone.
+        public var mayHaveMigrated = false
         /// Whether the run was past the point of no return before the task in flight was started.
         var wasPastPointOfNoReturn = false
     }
@@ -210,6 +212,9 @@ extension Run {
     }
 
     func seat(of node: NodeName) -> Seat? { members[node].map { Seat(node: node, member: $0) } }
+
+    /// Whether the schema may be another one than before the run.
+    var isSchemaInDoubt: Bool { database.inFlight?.kind == .migrate || database.mayHaveMigrated }
 
     /// Whether a step of the way back is over.
     func hasCompletedBack(_ step: Step) -> Bool {

@@ -118,10 +118,14 @@ public struct NodeSurveyed: Hashable, Codable, Sendable {
     public var node: NodeName
     public var active: ActiveRelease?
     public var agentVersion: String
+    /// What on the node would stand in the way of what the plan asks, with figures; findings that do not stop the run.
+    public var warnings: [String]?
 }
 
 public struct NodeFact: Hashable, Codable, Sendable {
     public var node: NodeName
+    /// What its gate has done since it closed, of a node whose gate is open again. `nil` otherwise, and in older journals.
+    public var gate: GateFigures?
 }
 
 public struct NodeTrouble: Hashable, Codable, Sendable {

@@ -56,9 +56,11 @@ extension RunReport {
         private mutating func note(_ event: RunEvent, at instant: Instant) {
             switch event {
             case .stepBegan(let began): begin(began, at: instant)
+            case .nodeSurveyed(let survey): update(survey.node) { $0.warnings = survey.warnings }
             case .nodeReached(let fact):
                 lastFact = instant
                 milestone(fact.node, .reached, at: instant)
+                if let figures = fact.gate { update(fact.node) { $0.gate = figures } }
             case .nodeFailed(let fact): milestone(fact.node, .failed, at: instant, fact.reason)
             case .nodeQuarantined(let fact):
                 lastFact = instant
@@ -73,7 +75,7 @@ extension RunReport {
             case .ended:
                 completeStep(by: instant)
                 report.endedAt = instant
-            case .created, .nodeSurveyed, .paused, .resumed, .aborted, .retried, .mended,
+            case .created, .paused, .resumed, .aborted, .retried, .mended,
                 .claimed, .nodeTakenOff, .nodeHeardAgain, .turnedForward, .turnedBack, .stopped:
                 break
             }

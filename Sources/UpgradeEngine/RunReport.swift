@@ -58,6 +58,10 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var milestones: [Milestone]
         /// Why it is kept out of service at the end; `nil` when it takes part.
         public var quarantine: String?
+        /// What its gate did with requests; `nil` while it is closed, and of an older agent.
+        public var gate: GateFigures?
+        /// Which limits of its proxy held requests would meet, as preflight found.
+        public var warnings: [String]?
     }
 
     /// Something that a node did.

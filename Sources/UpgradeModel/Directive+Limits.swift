@@ -16,7 +16,9 @@ extension Directive {
             check.text("writes.message", message)
         }
         reads.hold?.check("reads", &check)
+        sessions?.check("sessions", &check)
         check.span("lease.duration", lease.duration, Bounds.hold)
+        check.number("pace", pace, Bounds.held)
         check.entries("tasks", tasks.count)
         for task in tasks {
             check.word("tasks.identity", task.identity.rawValue)

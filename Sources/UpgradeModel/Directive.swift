@@ -28,13 +28,20 @@ public struct Directive: Hashable, Codable, Sendable {
     /// `nil`: what was frozen before goes on when it is the release that is served, or when the same run still has the gate closed,
     /// which is its way back. In all other cases it is ended: it would go on where it stopped, on a schema that is not its own.
     public var silenced: ReleaseReference?
+    /// The reads of those who have a session wait, since many applications write on them and the database is fenced. `nil`: they
+    /// are reads like others.
+    public var sessions: HoldLimits?
+    /// How many of those who have waited are let go in a second when the gate opens, at most; `nil`: as many as the application
+    /// takes.
+    public var pace: Int?
 
     public init(
         epoch: Epoch, revision: Int64, run: RunIdentifier? = nil, writes: WriteAdmission = .open,
         reads: ReadAdmission = .pass, lease: Lease = Lease(), stage: ReleaseReference? = nil,
         unstage: ReleaseReference? = nil, active: ActivationGoal? = nil, service: Service = .in,
         tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
-        silenced: ReleaseReference? = nil
+        silenced: ReleaseReference? = nil, sessions: HoldLimits? = nil,
+        pace: Int? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -50,6 +57,8 @@ public struct Directive: Hashable, Codable, Sendable {
         self.health = health
         self.keepReleases = keepReleases
         self.silenced = silenced
+        self.sessions = sessions
+        self.pace = pace
     }
 
     /// Whether both ask the same of a node, whoever says so and whenever.

@@ -23,6 +23,21 @@ public struct GateObservation: Hashable, Codable, Sendable {
     /// When the gate last closed and last opened, on the node's steady clock.
     public var closedAt: Instant?
     public var openedAt: Instant?
+    /// What a write of the agent's own through the proxy says; `nil`: outside a run, and of an older agent.
+    public var proof: GateProof?
+    /// Since the agent started: writes that reached the application although nobody asked the gate. `nil`: an older agent.
+    public var unasked: Int?
+    /// Whether the reads of those who have a session are held. `nil`: an older agent, which cannot.
+    public var sessionsHeld: Bool?
+    /// While they are: whether the requests that were under way when that began have left the application, or the wait for them is
+    /// over.
+    public var sessionsSettled: Bool?
+    /// By what the proxy knows a session: `cookie:NAME`, `header:NAME`, with a space between two. `nil`: it has not said.
+    public var sessionMarks: String?
+    /// Since the gate last closed: writes, reads, and among these the reads of sessions that had to wait. `nil`: an older agent.
+    public var writesWaited: Int?
+    public var readsWaited: Int?
+    public var sessionReadsWaited: Int?
 
     public init(
         writes: WriteAdmission.Kind = .open, readsHeld: Bool = false, readsSettled: Bool = false,
@@ -30,7 +45,9 @@ public struct GateObservation: Hashable, Codable, Sendable {
         writesWaiting: Int = 0, readsWaiting: Int = 0, writesRefused: Int = 0,
         readsRefused: Int = 0,
         writesReleased: Int = 0, longestWait: Span = .zero, closedAt: Instant? = nil,
-        openedAt: Instant? = nil
+        openedAt: Instant? = nil, proof: GateProof? = nil, unasked: Int? = nil,
+        sessionsHeld: Bool? = nil, sessionsSettled: Bool? = nil, sessionMarks: String? = nil,
+        writesWaited: Int? = nil, readsWaited: Int? = nil, sessionReadsWaited: Int? = nil
     ) {
         self.writes = writes
         self.readsHeld = readsHeld
@@ -44,5 +61,13 @@ public struct GateObservation: Hashable, Codable, Sendable {
         self.longestWait = longestWait
         self.closedAt = closedAt
         self.openedAt = openedAt
+        self.proof = proof
+        self.unasked = unasked
+        self.sessionsHeld = sessionsHeld
+        self.sessionsSettled = sessionsSettled
+        self.sessionMarks = sessionMarks
+        self.writesWaited = writesWaited
+        self.readsWaited = readsWaited
+        self.sessionReadsWaited = sessionReadsWaited
     }
 }

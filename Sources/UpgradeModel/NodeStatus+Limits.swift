@@ -48,6 +48,20 @@ extension GateObservation {
         ]
         for (name, count) in counts { check.number("gate.\(name)", count, Bounds.requests) }
         check.span("gate.longestWait", longestWait)
+        check.text("gate.proof", proof?.detail)
+        check.number("gate.workers", proof?.limits?.workers, Bounds.requests)
+        check.number("gate.connections", proof?.limits?.connections, Bounds.requests)
+        check.entries("limits of the proxy", proof?.limits?.shares.count ?? 0)
+        for share in proof?.limits?.shares ?? [] {
+            check.text("gate.shares", share.key, Bounds.word)
+            check.text("gate.shares", share.place)
+            check.number("gate.shares", share.atMost, Bounds.requests)
+        }
+        check.number("gate.unasked", unasked, Bounds.requests)
+        check.text("gate.sessionMarks", sessionMarks, Bounds.word)
+        check.number("gate.writesWaited", writesWaited, Bounds.requests)
+        check.number("gate.readsWaited", readsWaited, Bounds.requests)
+        check.number("gate.sessionReadsWaited", sessionReadsWaited, Bounds.requests)
         check.number("gate.closedAt", closedAt?.milliseconds, Bounds.instant.milliseconds)
         check.number("gate.openedAt", openedAt?.milliseconds, Bounds.instant.milliseconds)
     }

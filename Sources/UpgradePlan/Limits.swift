@@ -10,6 +10,7 @@ enum Limits {
     static let failureBudget = 0...10_000
     static let consecutive = 1...100
     static let held = 1...100_000
+    static let pace = 1...10_000
     static let keepReleases = 1...100
     static let hold = Span.milliseconds(100)...Span.minutes(5)
     static let retryAfter = Span.seconds(1)...Span.minutes(60)

@@ -8,11 +8,15 @@ extension Plan {
         public let admission: Admission
         /// What a refused client is told to wait: whole seconds, in `Retry-After`.
         public let retryAfter: Span
+        /// How many held requests go through in a second on each node when the gates open, at most; `nil`: as many as its
+        /// application takes.
+        public let pace: Int?
 
         public init(
             admission: Admission = .hold(atMost: 1000, for: .seconds(15)),
-            retryAfter: Span = .seconds(5)
+            retryAfter: Span = .seconds(5), pace: Int? = nil
         ) {
+            if let pace { precondition(Limits.pace.contains(pace), "pace out of range") }
             if case .hold(let count, let span) = admission {
                 precondition(Limits.held.contains(count), "held writes out of range")
                 precondition(Limits.hold.contains(span), "hold out of range")
@@ -21,6 +25,7 @@ extension Plan {
             precondition(retryAfter.milliseconds % 1000 == 0, "Retry-After has whole seconds")
             self.admission = admission
             self.retryAfter = retryAfter
+            self.pace = pace
         }
     }
 
@@ -42,6 +47,51 @@ extension Plan {
         ///
         /// The count is for each node; what exceeds either limit is refused.
         case hold(for: Span, atMost: Int)
+    }
+
+    /// What becomes of the reads of those who have a session while the database is fenced.
+    public struct Sessions: Hashable, Sendable {
+        /// By what a request with a session is known.
+        public let mark: SessionMark
+        /// `nil`: they are served, and what they write fails.
+        public let hold: Hold?
+
+        /// The count is for each node; what exceeds either limit is refused.
+        public struct Hold: Hashable, Sendable {
+            public let span: Span
+            public let atMost: Int
+        }
+
+        public init(_ mark: SessionMark, hold: (span: Span, atMost: Int)?) {
+            if let hold {
+                precondition(Limits.held.contains(hold.atMost), "held reads out of range")
+                precondition(Limits.hold.contains(hold.span), "hold out of range")
+            }
+            self.mark = mark
+            self.hold = hold.map { Hold(span: $0.span, atMost: $0.atMost) }
+        }
+    }
+
+    /// What a request with a session carries.
+    public enum SessionMark: Hashable, Sendable {
+        case cookie(String)
+        case header(String)
+
+        /// As the proxy says it to the agent: `cookie:sessionid`.
+        public var text: String {
+            switch self {
+            case .cookie(let name): "cookie:\(name)"
+            case .header(let name): "header:\(name)"
+            }
+        }
+
+        /// For people.
+        public var words: String {
+            switch self {
+            case .cookie(let name): "cookie \(name)"
+            case .header(let name): "header \(name)"
+            }
+        }
     }
 
     /// How the last writers before the migration are waited for.

@@ -18,6 +18,9 @@ public struct Plan: Hashable, Sendable {
     public let database: Database?
     public let writes: Writes
     public let reads: Reads
+    /// How those who have a session are known, and what becomes of their reads while the database is fenced; `nil`: they are reads
+    /// like others.
+    public let sessions: Sessions?
     public let drain: Drain
     public let rollout: Rollout
     /// The phases that wait for an operator's approval before they begin, in the order of a run.
@@ -38,6 +41,7 @@ public struct Plan: Hashable, Sendable {
         database: Database? = nil,
         writes: Writes = Writes(),
         reads: Reads = .serve,
+        sessions: Sessions? = nil,
         drain: Drain = Drain(),
         rollout: Rollout,
         approvals: [Phase] = [],
@@ -57,6 +61,7 @@ public struct Plan: Hashable, Sendable {
         self.database = database
         self.writes = writes
         self.reads = reads
+        self.sessions = sessions
         self.drain = drain
         self.rollout = rollout
         self.approvals = Set(approvals).sorted()

@@ -18,7 +18,7 @@ struct PlanBuilder {
         else { return nil }
         return Plan(
             fleet: fleet, selection: selection, release: release, database: database,
-            writes: writes, reads: reads, drain: drain, rollout: rollout,
+            writes: writes, reads: reads, sessions: sessions, drain: drain, rollout: rollout,
             approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
             lease: lease, keepReleases: keepReleases)
@@ -64,15 +64,17 @@ struct PlanBuilder {
 
     private var writes: Plan.Writes? {
         guard let retryAfter = values.span("writes.retry_after") else { return nil }
+        let pace = values.text("writes.pace").flatMap { Int($0) }
         if values.text("writes.admission") == "refuse" {
             return values.text("writes.message").map {
-                Plan.Writes(admission: .refuse(message: $0), retryAfter: retryAfter)
+                Plan.Writes(admission: .refuse(message: $0), retryAfter: retryAfter, pace: pace)
             }
         }
         guard let span = values.span("writes.hold_for"),
             let count = values.count("writes.hold_at_most")
         else { return nil }
-        return Plan.Writes(admission: .hold(atMost: count, for: span), retryAfter: retryAfter)
+        return Plan.Writes(
+            admission: .hold(atMost: count, for: span), retryAfter: retryAfter, pace: pace)
     }
 
     private var reads: Plan.Reads? {
@@ -81,6 +83,19 @@ struct PlanBuilder {
             let count = values.count("reads.hold_at_most")
         else { return nil }
         return .hold(for: span, atMost: count)
+    }
+
+    private var sessions: Plan.Sessions? {
+        guard values.isPresent("reads.sessions") else { return nil }
+        let mark =
+            values.text("reads.sessions.cookie").map(Plan.SessionMark.cookie)
+            ?? values.text("reads.sessions.header").map(Plan.SessionMark.header)
+        guard let mark else { return nil }
+        guard values.text("reads.sessions.while_fenced") == "hold",
+            let span = values.span("reads.sessions.hold_for"),
+            let count = values.count("reads.sessions.hold_at_most")
+        else { return Plan.Sessions(mark, hold: nil) }
+        return Plan.Sessions(mark, hold: (span, count))
     }
 
     private var drain: Plan.Drain? {

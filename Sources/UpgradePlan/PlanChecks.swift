@@ -19,6 +19,7 @@ struct PlanChecks {
         checkRelease()
         checkWrites()
         checkReads()
+        checkSessions()
         checkDatabase()
         checkRollout()
         checkStart()
@@ -114,6 +115,14 @@ struct PlanChecks {
                 "writes are held for \(hold), and browsers and proxies rarely wait longer than 60s",
                 advice: "shorten `writes.hold_for`, or raise the proxies' timeouts above it")
         }
+        if let pace = values.text("writes.pace").flatMap({ Int($0) }), pace > 0,
+            let count = values.count("writes.hold_at_most"), count / pace > 60
+        {
+            findings.warning(
+                "slow-pace", at: values.place(of: "writes.pace"),
+                "\(count) held writes take \(count / pace)s at \(pace) a second, and clients rarely wait longer than 60s",
+                advice: "raise `writes.pace`, lower `writes.hold_at_most`, or write `measured`")
+        }
         for path in ["drain.timeout", "rollout.bake"] {
             guard let other = values.span(path), other > hold else { continue }
             findings.warning(
@@ -134,6 +143,33 @@ struct PlanChecks {
                 "reads are held for a migration, and the plan has no database",
                 advice: "remove `reads`, or add `database`")
         default: break
+        }
+    }
+
+    private mutating func checkSessions() {
+        guard values.isPresent("reads.sessions") else { return }
+        let place = values.place(of: "reads.sessions")
+        let marks = ["reads.sessions.cookie", "reads.sessions.header"].filter(values.isPresent)
+        if marks.count != 1, !marks.contains(where: { values.isFaulty($0) }) {
+            findings.error(
+                marks.isEmpty ? "sessions" : "exclusive", at: place,
+                marks.isEmpty
+                    ? "nothing says by what a session is known"
+                    : "a session is known by a cookie and by a header",
+                advice:
+                    "write one of `cookie: NAME` and `header: NAME`, the same as in sluice-http.conf"
+            )
+        }
+        if !values.isPresent("database") {
+            findings.warning(
+                "no-effect", at: place,
+                "sessions matter while a database is fenced, and the plan has none",
+                advice: "remove `reads.sessions`, or add `database`")
+        }
+        if values.text("reads.sessions.while_fenced") == "serve" {
+            warnOfNoEffect(
+                ["reads.sessions.hold_for", "reads.sessions.hold_at_most"],
+                because: "the reads of sessions are served, not held")
         }
     }
 

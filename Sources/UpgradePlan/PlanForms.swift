@@ -43,6 +43,33 @@ extension DocumentKey.Form {
         return nil
     }
 
+    /// The name of a cookie or a header: a token of RFC 9110.
+    static let token = DocumentKey.Form("name of a cookie or a header") { text in
+        let isToken = text.utf8.allSatisfy { byte in
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+        guard isToken, !text.isEmpty, text.utf8.count <= 100 else {
+            return Mismatch(
+                code: "name", message: "\(quoted(text)) is not the name of a cookie or a header",
+                advice: "write it alone, such as `sessionid`, without its value")
+        }
+        return nil
+    }
+
+    static let pace = DocumentKey.Form("measured, or a number of requests a second") { text in
+        if text == "measured" { return nil }
+        guard let number = wholeNumber(text) else {
+            return .wrongType(
+                "`measured` or a number", text, advice: "write `measured`, or such as `50`")
+        }
+        return Limits.pace.contains(number)
+            ? nil
+            : Mismatch(
+                code: "range", message: "\(quoted(text)) is out of range",
+                advice: "write 1 to \(Limits.pace.upperBound)")
+    }
+
     static let size = DocumentKey.Form("number of nodes, or percentage") { text in
         if case .failure(let mismatch) = BatchSize.read(text) { mismatch } else { nil }
     }

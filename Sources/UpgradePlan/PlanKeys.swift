@@ -70,6 +70,7 @@ enum PlanKeys {
         DocumentKey("admission", .word(["hold", "refuse"]), .fallback("hold")),
         DocumentKey("hold_for", .span(Limits.hold), .fallback("15s")),
         DocumentKey("hold_at_most", .count(Limits.held), .fallback("1000")),
+        DocumentKey("pace", .form(.pace), .fallback("measured")),
         DocumentKey("message", .text(maximum: 500), .fallback(defaultMessage)),
         DocumentKey("retry_after", .span(Limits.retryAfter), .fallback("5s")),
     ]
@@ -79,6 +80,15 @@ enum PlanKeys {
     private static let reads: [DocumentKey] = [
         DocumentKey("while_migrating", .word(["serve", "hold"]), .fallback("serve")),
         DocumentKey("hold_for", .span(Limits.hold), .fallback("10s")),
+        DocumentKey("hold_at_most", .count(Limits.held), .fallback("1000")),
+        DocumentKey("sessions", .section(sessions), .optional),
+    ]
+
+    private static let sessions: [DocumentKey] = [
+        DocumentKey("cookie", .form(.token), .optional),
+        DocumentKey("header", .form(.token), .optional),
+        DocumentKey("while_fenced", .word(["hold", "serve"]), .fallback("hold")),
+        DocumentKey("hold_for", .span(Limits.hold), .fallback("15s")),
         DocumentKey("hold_at_most", .count(Limits.held), .fallback("1000")),
     ]
 

@@ -35,6 +35,7 @@ struct Admission {
     private var tickets: [RequestIdentifier: Ticket] = [:]
     private var inFlight: InFlight
     private var pace: ReleasePace
+    private var plannedPace: Int?
     private let configuration: GateConfiguration
 
     struct Held {
@@ -46,7 +47,8 @@ struct Admission {
         self.setting = setting
         self.configuration = configuration
         inFlight = InFlight(configuration)
-        pace = configuration.newPace
+        pace = ReleasePace(
+            first: configuration.releasedFirst, atMost: configuration.releasedAtMost)
     }
 
     /// A request has come.
@@ -82,7 +84,7 @@ struct Admission {
     /// The setting changes; those who waited for it are answered in the order of their arrival, as fast as the application
     /// takes them: the first now, the others by ``proceed(at:)``.
     mutating func set(_ new: GateSetting, at now: Instant) -> [Reply] {
-        if setting != new { pace = configuration.newPace }
+        if setting != new { pace = newPace }
         setting = new
         var replies: [Reply] = []
         if case .refuse(let retryAfter, let message) = new.writes {
@@ -98,12 +100,29 @@ struct Admission {
         return replies + expire(at: now) + proceed(at: now)
     }
 
+    /// How many of those who have waited are let go in a second at most; `nil`: as many as the application takes.
+    mutating func setPace(_ perSecond: Int?) {
+        guard perSecond != plannedPace else { return }
+        plannedPace = perSecond
+        pace = newPace
+    }
+
+    private var newPace: ReleasePace {
+        ReleasePace(
+            first: configuration.releasedFirst, atMost: configuration.releasedAtMost,
+            perSecond: plannedPace)
+    }
+
+    private func mayProceed(at now: Instant) -> Bool {
+        pace.hasRoom && (pace.nextTurn.map { $0 <= now } ?? true)
+    }
+
     /// Lets go of those who need not wait any more, as many as the pace allows.
     mutating func proceed(at now: Instant) -> [Reply] {
         var replies: [Reply] = []
         for lane in Lane.allCases where isReleasing(lane) {
             while let (ticket, held) = lanes[lane].first,
-                pace.hasRoom || held.arrival + configuration.longestHold <= now
+                mayProceed(at: now) || held.arrival + configuration.longestHold <= now
             {
                 lanes[lane].remove(ticket)
                 forget(held.asked.request, ticket)
@@ -182,6 +201,8 @@ struct Admission {
     /// When ``expire(at:)`` or ``proceed(at:)`` has something to do next.
     var nextDeadline: Instant? {
         var deadlines = [inFlight.nextDeadline, pace.nextDeadline]
+        let hasGoing = Lane.allCases.contains { isReleasing($0) && !lanes[$0].isEmpty }
+        if hasGoing, pace.hasRoom { deadlines.append(pace.nextTurn) }
         for lane in Lane.allCases {
             guard let first = lanes[lane].first else { continue }
             let longest = hold(on: lane).map { span(of: $0) } ?? configuration.longestHold
@@ -251,6 +272,13 @@ extension Admission {
 
     private mutating func join(_ lane: Lane, _ asked: Asked, at now: Instant) {
         lanes[lane].append(asked.ticket, Held(arrival: now, asked: asked))
+        switch lane {
+        case .writes: collected.writesWaited += 1
+        case .reads: collected.readsWaited += 1
+        case .sessions:
+            collected.readsWaited += 1
+            collected.sessionReadsWaited += 1
+        }
         if let request = asked.request { tickets[request] = asked.ticket }
     }
 
@@ -307,12 +335,6 @@ extension Admission {
                 oldestHeld: oldestHeld.map { now - $0 },
                 oldestInFlight: oldestInFlight.map { now - $0 })
         }
-    }
-}
-
-extension GateConfiguration {
-    fileprivate var newPace: ReleasePace {
-        ReleasePace(first: releasedFirst, atMost: releasedAtMost)
     }
 }
 

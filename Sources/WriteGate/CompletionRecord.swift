@@ -4,8 +4,10 @@ import UpgradeModel
 
 /// One syslog datagram of the proxy's `access_log`, format `sluice` of the snippet.
 ///
-/// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711 201 asked 0.004`: the request, the worker process, the status,
-/// whether the gate was asked, and the seconds that the application took. The header differs between proxies and is skipped; no field is under a client's control.
+/// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711 201 asked 0.004 - http,HTTP/1.1,,10.0.0.7,80,shop.example,_`: the request,
+/// the worker process, the status, whether the gate was asked, the seconds that the application took, the mark of a probe, and the
+/// server. The header differs between proxies and is skipped. Mark and host are a client's words, and the proxy lets no others
+/// through than those of their form.
 struct CompletionRecord: Hashable, Sendable {
     /// The request that has ended, with whatever status; `nil` for a datagram that says nothing but that the worker's
     /// datagrams arrive.
@@ -15,17 +17,26 @@ struct CompletionRecord: Hashable, Sendable {
     var hasFailed = false
     /// How long the application took; `nil` when the request did not get there, or was tried more than once.
     var took: Span?
-    /// The application has seen a write that neither the gate nor the flags were asked about.
-    var hasPassedUnasked = false
+    /// Whether it got to the application, and past whom.
+    var passage: ProxyPassage?
+    /// The mark of a probe, if it is one.
+    var mark: String?
+    /// Where the proxy took it.
+    var server: ProxyServer?
 
-    static let bytesAtMost = 512
+    /// The application has seen a write that neither the gate nor the flags were asked about.
+    var hasPassedUnasked: Bool { completed != nil && passage == .unasked }
+
+    static let bytesAtMost = 1024
+    /// How many fields there are behind the marker: those of the first snippets, with status and passage, with mark and server.
+    private static let counts = [4, 7, 9]
 
     /// - Returns: `nil` for anything that is not of that format.
     init?(_ datagram: some Collection<UInt8>) {
         guard datagram.count <= Self.bytesAtMost else { return nil }
         let words = datagram.split(separator: UInt8(ascii: " "))
         guard let marker = words.lastIndex(where: { $0.elementsEqual("sluice1".utf8) }),
-            words.count == marker + 4 || words.count == marker + 7,
+            Self.counts.contains(words.count - marker),
             let request = RequestIdentifier(words[marker + 2]),
             let worker = ProxyWorker(words[marker + 3])
         else { return nil }
@@ -36,13 +47,17 @@ struct CompletionRecord: Hashable, Sendable {
         } else if !leg.elementsEqual("asked".utf8) {
             return nil
         }
-        guard words.count == marker + 7 else { return }
+        guard words.count >= marker + 7 else { return }
         guard let status = UInt16(String(decoding: words[marker + 4], as: UTF8.self)) else {
             return nil
         }
         hasFailed = status >= 500
         took = milliseconds(words[marker + 6])
-        hasPassedUnasked = completed != nil && words[marker + 5].elementsEqual("unasked".utf8)
+        passage = ProxyPassage(rawValue: String(decoding: words[marker + 5], as: UTF8.self))
+        guard words.count == marker + 9 else { return }
+        let mark = String(decoding: words[marker + 7], as: UTF8.self)
+        self.mark = mark == "-" ? nil : mark
+        server = ProxyServer(String(decoding: words[marker + 8], as: UTF8.self))
     }
 }
 

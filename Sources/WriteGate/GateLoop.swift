@@ -17,6 +17,7 @@ final class GateLoop {
     private let listeners: [Listener]
     private let completions: Descriptor
     private let probes: ProbeBook
+    private let servers: ServerBook
     private var admission: Admission
     private var connections: [Int32: Connection] = [:]
     private var asking: [Ticket: Connection] = [:]
@@ -35,7 +36,7 @@ final class GateLoop {
 
     init(
         _ configuration: GateConfiguration, admission: Admission, mailbox: Mailbox,
-        listeners: [Listener], completions: Descriptor, probes: ProbeBook,
+        listeners: [Listener], completions: Descriptor, probes: ProbeBook, servers: ServerBook,
         onChange: @escaping @Sendable (GateSnapshot) -> Void
     ) throws(GateError) {
         self.configuration = configuration
@@ -44,6 +45,7 @@ final class GateLoop {
         self.listeners = listeners
         self.completions = completions
         self.probes = probes
+        self.servers = servers
         self.onChange = onChange
         let number = sluice_epoll_create()
         guard number >= 0 else {
@@ -100,6 +102,7 @@ final class GateLoop {
             deliver(admission.set(setting, at: SteadyClock.sinceBoot))
             mailbox.publish(admission.counts)
             done.signal()
+        case .setPace(let perSecond): admission.setPace(perSecond)
         case .whenDrained(let action): awaitingDrain.append(action)
         case .stop: isRunning = false
         }
@@ -245,6 +248,13 @@ extension GateLoop {
     }
 
     private func ask(_ connection: Connection, _ request: AdmissionRequest, keepAlive: Bool) {
+        if let marks = request.sessionMarks { servers.noteSessionMarks(marks) }
+        if let mark = request.probe, !request.kind.isWrite, probes.isPass(mark) {
+            let pass = Answer.admit.response(
+                to: request, keepAlive: keepAlive, isReadOnly: !admission.setting.writes.isOpen)
+            answer(pass, on: connection, keepAlive: keepAlive)
+            return
+        }
         if let mark = request.probe, let proof = probes.answer(mark) {
             let reason: Refusal.Reason =
                 admission.setting.writes.isOpen ? .probeOpen : .probeClosed
@@ -336,6 +346,12 @@ extension GateLoop {
             }
             guard let record = CompletionRecord(buffer[..<count]) else { continue }
             heard.insert(record.worker)
+            if let mark = record.mark, probes.end(mark, record.passage) { continue }
+            if let server = record.server, record.completed != nil,
+                record.passage != ProxyPassage.none
+            {
+                servers.note(server)
+            }
             if let ticket = admission.complete(record, by: process, at: SteadyClock.sinceBoot),
                 let connection = asking[ticket]
             {

@@ -33,6 +33,8 @@ public struct GateProbe: Hashable, Sendable {
         case disguised(status: Int)
         /// The gate was not asked: a write that is sent like this passes it by.
         case notAsked(status: Int)
+        /// The proxy has answered it by itself before it could ask the gate: nothing is known of what gets further.
+        case stopped(status: Int)
 
         /// What is so and what to do, for people; empty for an answer that is as it should be.
         public var problem: String {
@@ -42,6 +44,9 @@ public struct GateProbe: Hashable, Sendable {
                 "the proxy asks the gate, but its clients get \(status) instead of the gate's refusal: another "
                     + "error_page for 401 stands above the snippet, or in the location. Put the snippet first in the "
                     + "server, and its error_page line into the location"
+            case .stopped(let status):
+                "the proxy answered \(status) by itself before it asked the gate, so that nothing is known of writes that get "
+                    + "further. Name a URL under gate.probe in agent.yaml that a client of the application may POST to"
             case .notAsked(let status):
                 "a write through the proxy was answered \(status) without the gate being asked. In nginx, put the "
                     + "snippet first in the server, above every rewrite, if and return; look for auth_request off and "
@@ -52,9 +57,15 @@ public struct GateProbe: Hashable, Sendable {
 
     /// - Parameters:
     ///   - wasAsked: what the gate says: ``WriteGate/wasAsked(about:)``.
+    ///   - passage: what the proxy has reported of it: ``WriteGate/passage(of:)``.
     ///   - headers: of the answer, names in lower case.
-    public func verdict(wasAsked: Bool, status: Int, headers: [String: String]) -> Answer {
-        guard wasAsked else { return .notAsked(status: status) }
+    public func verdict(
+        wasAsked: Bool, passage: ProxyPassage? = nil, status: Int, headers: [String: String]
+    ) -> Answer {
+        guard wasAsked else {
+            return passage == ProxyPassage.none
+                ? .stopped(status: status) : .notAsked(status: status)
+        }
         let reason = headers["x-sluice-refused"].flatMap(Refusal.Reason.init(rawValue:))
         guard status == 503, headers["x-sluice-proof"] == proof, headers["retry-after"] != nil
         else {

@@ -128,6 +128,8 @@ struct AdmissionRequest: Hashable, Sendable {
     var form = RefusalForm.text
     /// The mark of the agent's own probe.
     var probe: String?
+    /// By what the proxy knows a session.
+    var sessionMarks: String?
 }
 
 /// The few headers that matter; a later one of the same name does not override the first.
@@ -137,7 +139,7 @@ private struct QuestionHeaders {
 
     private static let known: Set<String> = [
         "x-request-id", "x-sluice-worker", "x-sluice-kind", "x-sluice-probe", "x-sluice-refused",
-        "x-sluice-retry-after", "x-sluice-message", "x-sluice-proof", "x-sluice-session-cookie",
+        "x-sluice-retry-after", "x-sluice-message", "x-sluice-proof", "x-sluice-session-marks",
         "x-original-method", "x-original-uri", "x-original-accept", "x-original-content-type",
         "x-forwarded-method", "x-forwarded-uri", "accept", "content-type", "upgrade",
     ]
@@ -173,6 +175,7 @@ private struct QuestionHeaders {
         request.request = first["x-request-id"].flatMap { RequestIdentifier($0) }
         request.worker = first["x-sluice-worker"].flatMap { ProxyWorker(Array($0.utf8)) }
         request.probe = first["x-sluice-probe"].flatMap { $0.isEmpty ? nil : $0 }
+        request.sessionMarks = first["x-sluice-session-marks"].map { String($0.prefix(200)) }
         return request
     }
 

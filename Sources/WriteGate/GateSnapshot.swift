@@ -34,6 +34,11 @@ public struct GateTotals: Hashable, Sendable {
     public var writesRefused = Refusals()
     /// Reads answered 503, while they were held as well.
     public var readsRefused = Refusals()
+    /// Requests that had to wait, whatever became of them.
+    public var writesWaited = 0
+    public var readsWaited = 0
+    /// Those of ``readsWaited`` that came with a session.
+    public var sessionReadsWaited = 0
     /// Held requests whose client went away.
     public var abandoned = 0
     /// Writes whose completion the proxy reported. Stays 0 while `admitted` rises when the proxy's `access_log` line is

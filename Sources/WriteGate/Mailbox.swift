@@ -10,6 +10,8 @@ final class Mailbox: Sendable {
     enum Command: Sendable {
         /// Make the setting decide, answer those it concerns, then signal.
         case set(GateSetting, done: DispatchSemaphore)
+        /// How many of those who wait may be let go in a second.
+        case setPace(Int?)
         /// Call back, once, when the gate is closed and nothing is under way.
         case whenDrained(@Sendable (GateSnapshot) -> Void)
         case stop

@@ -7,16 +7,19 @@ final class ProbeBook: Sendable {
     private struct Entry {
         var probe: GateProbe
         var wasAsked = false
+        var passage: ProxyPassage?
+        /// A read of the agent's own that is let through.
+        var isPass = false
     }
 
     private static let atMost = 64
     private let entries = Mutex<[Entry]>([])
 
-    func make() -> GateProbe {
+    func make(isPass: Bool = false) -> GateProbe {
         let probe = GateProbe()
         entries.withLock { entries in
             if entries.count >= Self.atMost { entries.removeFirst() }
-            entries.append(Entry(probe: probe))
+            entries.append(Entry(probe: probe, isPass: isPass))
         }
         return probe
     }
@@ -24,12 +27,32 @@ final class ProbeBook: Sendable {
     /// - Returns: the proof, when the mark is that of a probe.
     func answer(_ mark: String) -> String? {
         entries.withLock { entries in
-            guard let index = entries.firstIndex(where: { $0.probe.mark == mark }) else {
-                return nil
-            }
+            guard let index = entries.firstIndex(where: { $0.probe.mark == mark && !$0.isPass })
+            else { return nil }
             entries[index].wasAsked = true
             return entries[index].probe.proof
         }
+    }
+
+    func isPass(_ mark: String) -> Bool {
+        entries.withLock { $0.contains { $0.isPass && $0.probe.mark == mark } }
+    }
+
+    /// The proxy has reported the end of a request with this mark.
+    ///
+    /// - Returns: whether it is that of a probe.
+    func end(_ mark: String, _ passage: ProxyPassage?) -> Bool {
+        entries.withLock { entries in
+            guard let index = entries.firstIndex(where: { $0.probe.mark == mark }) else {
+                return false
+            }
+            entries[index].passage = passage
+            return true
+        }
+    }
+
+    func passage(of probe: GateProbe) -> ProxyPassage? {
+        entries.withLock { $0.first { $0.probe == probe }?.passage }
     }
 
     func wasAsked(about probe: GateProbe) -> Bool {

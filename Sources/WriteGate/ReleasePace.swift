@@ -11,6 +11,10 @@ struct ReleasePace {
     /// How many may be under way.
     private(set) var window: Int
     private let atMost: Int
+    /// A pace that somebody has planned: not more than so many in each second since the first, however fast the application is.
+    private let perSecond: Int?
+    private var first: Instant?
+    private var admitted: Int64 = 0
     private var underWay = KeyedQueue<RequestIdentifier, Instant>()
     /// Those whose end nobody reports: each takes its place for a fixed time.
     private var uncounted = KeyedQueue<Ticket, Instant>()
@@ -38,8 +42,9 @@ struct ReleasePace {
     /// then.
     static let careful = 64
 
-    init(first: Int, atMost: Int) {
+    init(first: Int, atMost: Int, perSecond: Int? = nil) {
         self.atMost = max(1, atMost)
+        self.perSecond = perSecond.map { max(1, $0) }
         window = min(max(1, first), self.atMost)
     }
 
@@ -49,7 +54,15 @@ struct ReleasePace {
         return late.isEmpty || areClientsSlow || underWay.count + late.count < Self.careful
     }
 
+    /// When the planned pace lets the next one go; `nil`: it waits for no time.
+    var nextTurn: Instant? {
+        guard let perSecond, let first else { return nil }
+        return first + .milliseconds(admitted * 1000 / Int64(perSecond))
+    }
+
     mutating func admit(_ ticket: Ticket, _ request: RequestIdentifier?, at now: Instant) {
+        first = first ?? now
+        admitted += 1
         if let request {
             underWay.append(request, now)
         } else {

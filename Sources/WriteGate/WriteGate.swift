@@ -19,6 +19,7 @@ public final class WriteGate: Sendable {
     private let mailbox: Mailbox
     private let lock: Descriptor
     private let probes = ProbeBook()
+    private let serverBook: ServerBook
     private let ended = DispatchSemaphore(value: 0)
     private let current: Mutex<Current>
 
@@ -46,6 +47,7 @@ public final class WriteGate: Sendable {
         files = GateFiles(directory: configuration.runtimeDirectory)
         try files.prepare()
         lock = try Sockets.lock(configuration.runtimeDirectory)
+        serverBook = ServerBook(configuration.runtimeDirectory)
         // The rest of the agent keeps 256 descriptors to itself.
         let openFiles = Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
         var configuration = configuration
@@ -76,7 +78,7 @@ public final class WriteGate: Sendable {
         }
         let loop = try GateLoop(
             configuration, admission: admission, mailbox: mailbox, listeners: listeners,
-            completions: completions, probes: probes, onChange: onChange)
+            completions: completions, probes: probes, servers: serverBook, onChange: onChange)
         try start(loop)
         current.withLock { $0.isStarted = true }
         try? files.lower(Array(Set(GateFiles.Flag.admission).subtracting(setting.flags)))
@@ -137,6 +139,10 @@ public final class WriteGate: Sendable {
         }
     }
 
+    /// How many of those who have waited are let go in a second when the gate opens, at most; `nil`: as many as the application
+    /// takes. Not kept: whoever restarts a gate says it again, and nobody waits then.
+    public func setPace(_ perSecond: Int?) { _ = mailbox.send(.setPace(perSecond)) }
+
     /// Puts the node in or out of the load balancer: a flag that the proxy's health page obeys. Out is durable.
     public func setService(_ service: Service) throws(GateError) {
         switch service {
@@ -151,8 +157,23 @@ public final class WriteGate: Sendable {
     /// A marked write to send through the proxy. The gate remembers the last few that it has made.
     public func makeProbe() -> GateProbe { probes.make() }
 
+    /// A header for a read of the agent's own, such as a health check, which is let through while others are held.
+    public func makePass() -> (name: String, value: String) {
+        ("X-Sluice-Probe", probes.make(isPass: true).mark)
+    }
+
+    /// By what the proxy knows that a request has a session, as its own configuration says: `cookie:NAME` and `header:NAME`, with a
+    /// space between two. `nil` as long as it has asked for nothing, and of snippets that do not say.
+    public var sessionMarks: String? { serverBook.sessionMarks }
+
     /// Whether the proxy has asked about a probe.
     public func wasAsked(about probe: GateProbe) -> Bool { probes.wasAsked(about: probe) }
+
+    /// How far the proxy has let a probe get; `nil`: it has not reported its end, or does not report any.
+    public func passage(of probe: GateProbe) -> ProxyPassage? { probes.passage(of: probe) }
+
+    /// The servers of the proxy through which writes have come as far as the gate or the application.
+    public var servers: [ProxyServer] { serverBook.all }
 
     /// What the gate sees now. Cheap, from any thread.
     public func observe() -> GateSnapshot { mailbox.snapshot }

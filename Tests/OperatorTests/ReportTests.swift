@@ -19,6 +19,26 @@ struct ReportTests {
         ReportPage(try #require(RunReport(run.journal))).text
     }
 
+    @Test func whatTheGatesHeldAndRefusedAndWhatPreflightWarnedOfIsInTextAndPage() throws {
+        var report = try #require(RunReport(SampleRun.straight().journal))
+        report.nodes[0].gate = GateFigures(
+            writesHeld: 120, readsHeld: 7, sessionReadsHeld: 5, writesRefused: 2, readsRefused: 1,
+            longestWait: .milliseconds(1310), unasked: 0)
+        report.nodes[1].warnings = ["768 connections <"]
+        report.nodes[2].warnings = ["768 connections <"]
+        let text = ReportText(report).lines(width: 100).map(\.plain).joined(separator: "\n")
+        #expect(text.contains("web-2, web-3: 768 connections <"))
+        #expect(text.contains("LONGEST WAIT") && text.contains("1.31s") && text.contains("120"))
+        #expect(!text.contains("PAST THE GATE"))
+        let page = ReportPage(report).text
+        #expect(
+            page.contains("Held and refused") && page.contains("web-2, web-3: 768 connections &lt;")
+        )
+        report.nodes[0].gate?.unasked = 4
+        let more = ReportText(report).lines(width: 120).map(\.plain).joined(separator: "\n")
+        #expect(more.contains("PAST THE GATE"))
+    }
+
     // MARK: Text
 
     @Test func aStraightRunIsReported() throws {

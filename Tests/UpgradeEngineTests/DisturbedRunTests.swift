@@ -15,7 +15,8 @@ import UpgradeModel
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: seed % 3 == 0 ? "serve" : "hold",
-                    start: seed % 4 == 0 ? "after-migration" : "warm"))
+                    start: seed % 4 == 0 ? "after-migration" : "warm",
+                    sessions: seed % 4 == 1 ? "cookie: sessionid" : nil))
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()

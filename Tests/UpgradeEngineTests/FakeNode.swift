@@ -18,6 +18,13 @@ struct FakeNode {
     var failsToFreeze = false
     /// Its agent knows how to silence a release and nothing that came later.
     var lacksAbilities = false
+    /// What its proxy's configuration says.
+    var limits: ProxyLimits?
+    /// By what its proxy knows a session.
+    var sessionMarks: String? = "cookie:sessionid"
+    /// What is wrong with its proxy: writes pass the gate by, once it is closed or always.
+    var disproof: String?
+    var isDisprovedWhenClosed = false
     /// Why a person has opened its gate.
     var breakGlass: String?
     var active: ActiveRelease
@@ -133,7 +140,17 @@ struct FakeNode {
         return GateObservation(
             writes: breakGlass == nil ? directive.writes.kind : .open, readsHeld: isHolding,
             readsSettled: isHolding,
-            writesInFlight: directive.writes.isOpen ? 3 + stuckWrites : stuckWrites)
+            writesInFlight: directive.writes.isOpen ? 3 + stuckWrites : stuckWrites,
+            proof: proof(directive), sessionsHeld: directive.sessions != nil,
+            sessionsSettled: directive.sessions != nil, sessionMarks: sessionMarks,
+            writesWaited: 12, readsWaited: 3, sessionReadsWaited: 1)
+    }
+
+    private func proof(_ directive: Directive) -> GateProof? {
+        guard let disproof, !isDisprovedWhenClosed || !directive.writes.isOpen else {
+            return limits.map { GateProof(.proved, limits: $0) }
+        }
+        return GateProof(.failed, disproof)
     }
 
     private func failures(_ directive: Directive) -> [NodeFailure] {

@@ -32,6 +32,18 @@ import UpgradeModel
         #expect(report.windowOpened != nil && report.windowClosed != nil)
     }
 
+    @Test func whatEachGateHeldAndWhatWouldHaveStoodInTheWayIsKept() throws {
+        let world = world { world in
+            world.nodes[NodeName(unchecked: "web-2")]?.limits = ProxyLimits(
+                workers: 1, connections: 768, shares: [])
+        }
+        let report = try #require(RunReport(world.journal))
+        #expect(report.nodes.allSatisfy { $0.gate?.writesHeld == 12 && $0.gate?.readsHeld == 3 })
+        #expect(report.nodes.map { $0.warnings?.count } == [nil, 1, nil])
+        // Writes and reads of the plan, each in two connections.
+        #expect(report.nodes[1].warnings?.first?.contains("2000 held requests take 4000") == true)
+    }
+
     @Test func aStateIsAlwaysTheRunsOwn() throws {
         let world = world(ScenarioTests.plan(approvals: "[lift]")) { world in
             world.nodes[NodeName(unchecked: "web-2")]?.isUnhealthy = true

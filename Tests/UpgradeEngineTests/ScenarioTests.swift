@@ -9,7 +9,7 @@ import UpgradeModel
     static func plan(
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
         approvals: String = "[]", reads: String = "hold", batches: String = "1",
-        start: String = "warm"
+        start: String = "warm", sessions: String? = nil
     ) -> String {
         """
         fleet: guestbook
@@ -17,7 +17,7 @@ import UpgradeModel
           labels: {role: web}
         release: {name: v2, expected: v1, bundle: ../v2}
         database: {url: env:URL, migrations: ../migrations}
-        reads: {while_migrating: \(reads)}
+        reads: {while_migrating: \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:
           warm: [start-app]
@@ -290,6 +290,70 @@ import UpgradeModel
         let report = try #require(RunReport(world.journal))
         #expect(report.troubles.count { $0.kind == .failed } == 11)
         #expect(report.advice == advice)
+    }
+
+    @Test func theReadsOfSessionsWaitFromBeforeTheFenceUntilTheGatesOpen() throws {
+        var world = ScenarioWorld()
+        world.start(Self.plan(reads: "serve", sessions: "cookie: sessionid"))
+        world.settle()
+        #expect(world.theRun.state == .done)
+        try Transcript.compare(world, "sessions/straight-run")
+    }
+
+    @Test func theReadsOfSessionsWaitOnTheWayBackUntilTheFenceIsDown() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.start(Self.plan(reads: "serve", sessions: "cookie: sessionid"))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        try Transcript.compare(world, "sessions/rollback")
+    }
+
+    @Test(
+        arguments: [
+            ("cookie: shop", "cookie:sessionid", "knows a session by cookie:sessionid"),
+            ("header: Authorization", "cookie:sessionid", "knows a session by cookie:sessionid"),
+            ("cookie: sessionid", nil, "has not said by what it knows a session"),
+            ("cookie: shop, while_fenced: serve", "cookie:sessionid", nil),
+            ("cookie: SessionID", "cookie:shop cookie:sessionid", nil),
+            ("header: Authorization", "header:authorization", nil),
+        ] as [(String, String?, String?)])
+    func aNodeWhoseProxyKnowsSessionsByAnotherMarkIsFoundInPreflight(
+        sessions: String, marks: String?, words: String?
+    ) throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-2")]?.sessionMarks = marks
+        for name in ["web-1", "web-3"] where words == nil {
+            world.nodes[NodeName(unchecked: name)]?.sessionMarks = marks
+        }
+        world.start(Self.plan(budget: 1, sessions: sessions))
+        world.settle()
+        #expect(world.theRun.state == (words == nil ? .done : .refused))
+        if let words { #expect(try #require(world.theRun.reason).contains(words)) }
+    }
+
+    private let rewrite = "a write through the proxy was answered 200 without the gate being asked"
+
+    @Test func aProxyThatPassesTheGateByIsFoundInPreflightAndNoBudgetMakesUpForIt() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-2")]?.disproof = rewrite
+        world.start(Self.plan(budget: 1))
+        world.settle()
+        #expect(world.theRun.state == .refused)
+        #expect(try #require(world.theRun.reason).contains("web-2: " + rewrite))
+        try Transcript.compare(world, "gate-passed-by/preflight")
+    }
+
+    @Test func aClosedGateThatIsPassedByTurnsTheRunBackBeforeTheFence() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-2")]?.disproof = rewrite
+        world.nodes[NodeName(unchecked: "web-2")]?.isDisprovedWhenClosed = true
+        world.start(Self.plan(budget: 1))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(!world.theRun.begun.contains { $0.description.contains("fence") })
+        #expect(try #require(world.theRun.reason).contains("web-2: " + rewrite))
+        try Transcript.compare(world, "gate-passed-by/closing")
     }
 
     @Test func aMigrationThatHangsIsCancelledAtItsDeadlineAndUndone() throws {

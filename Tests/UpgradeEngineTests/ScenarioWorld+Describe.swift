@@ -45,6 +45,7 @@ extension ScenarioWorld {
         if directive.reads.hold != nil {
             words.append("reads hold" + (directive.reads.until.map { " until \($0)" } ?? ""))
         }
+        if directive.sessions != nil { words.append("sessions hold") }
         if directive.lease.onExpiry == .keep { words.append("keep") }
         if let stage = directive.stage { words.append("stage \(stage.name)") }
         if let unstage = directive.unstage { words.append("unstage \(unstage.name)") }

@@ -77,6 +77,7 @@ struct SimulatedNode {
         case .setService(let service):
             self.service = service
             return [.effected(.service, failure: nil)]
+        case .prove(let goal): return [.proved(goal, GateProof(.proved))]
         case .begin(let work): return [.ended(work, perform(work))]
         case .endWork, .report: return []
         }
@@ -108,6 +109,8 @@ struct SimulatedNode {
     private var observation: GateObservation {
         GateObservation(
             writes: gate.writes.kind, readsHeld: gate.reads != nil,
-            readsSettled: gate.reads != nil, writesInFlight: gate.writes.isOpen ? 3 : 0)
+            readsSettled: gate.reads != nil, writesInFlight: gate.writes.isOpen ? 3 : 0,
+            sessionsHeld: gate.sessions != nil, sessionsSettled: gate.sessions != nil,
+            sessionMarks: "cookie:sessionid")
     }
 }

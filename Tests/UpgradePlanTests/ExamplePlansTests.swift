@@ -40,6 +40,7 @@ import UpgradeModel
             PlanDocument.parse(text: try Files.plan("reference.yaml"), file: "r").plan)
         #expect(plan.rollout.batches == [.nodes(1), .nodes(5), .percent(20)])
         #expect(plan.release.assets == "static/assets")
+        #expect(plan.sessions == .init(.cookie("sessionid"), hold: (.seconds(15), 1000)))
         #expect(plan.rollout.maxUnavailable == .percent(25))
         #expect(plan.rollout.actions.map(\.rawValue) == ["reload-workers"])
         #expect(plan.rollout.caches.map(\.rawValue) == ["pages"])

@@ -363,4 +363,24 @@ struct AdmissionTests {
         }
         #expect(queue.inOrder.map(\.key) == expected)
     }
+
+    @Test func aPlannedPaceLetsNoMoreGoInASecondHoweverFastTheyComeBack() {
+        var gate = Self(admission: Admission(.hold(1000), configuration: GateConfiguration()))
+        gate.admission.setPace(10)
+        for number in 1...40 { _ = gate.ask(number) }
+        var released = gate.admission.set(.open, at: Self.at(100)).count
+        var now = Self.at(100)
+        #expect(released == 1, "the first at once")
+        while released < 40 {
+            guard let next = gate.admission.nextDeadline else { break }
+            #expect(next > now, "it never spins")
+            now = max(next, now + .milliseconds(1))
+            _ = gate.admission.expire(at: now)
+            let more = gate.admission.proceed(at: now)
+            released += more.count
+            for number in 1...released { _ = gate.complete(number, at: 100) }
+        }
+        #expect(released == 40)
+        #expect((now - Self.at(100)).milliseconds >= 3900)
+    }
 }

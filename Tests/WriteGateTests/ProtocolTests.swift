@@ -105,6 +105,8 @@ struct ProtocolTests {
         ("<190>Nov 22 18:04:05 host nginx: sluice1 asked r1 4711", nil),
         ("<190>Nov 22 18:04:05 nginx: sluice1 done sluice1 done r2 1", "r2"),
         ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711 201 asked 0.004", "r1"),
+        ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711 201 asked 0.004 - -", "r1"),
+        ("sluice1 done r1 4711 201 none - 0af3 http,HTTP/1.1,,::1,80,a,_", "r1"),
     ])
     func aCompletionIsUnderstood(text: String, completed: String?) {
         let record = CompletionRecord(Array(text.utf8))

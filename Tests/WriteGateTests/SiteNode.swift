@@ -9,8 +9,9 @@ import WriteGate
 /// A server of somebody's own, with whatever sites have in theirs, around the shipped snippets.
 final class SiteNode: Sendable {
     let directory: TemporaryDirectory
-    let nginx: PrivateNginx
-    let application: RecordingApplication
+    private let site: GatedSite
+    var nginx: PrivateNginx { site.nginx }
+    var application: RecordingApplication { site.application }
 
     var runtime: String { directory.path + "/run" }
     var client: HTTPClient { nginx.client() }
@@ -25,37 +26,16 @@ final class SiteNode: Sendable {
         reply: (@Sendable (RecordingApplication.Request) -> RecordingApplication.Reply)? = nil
     ) async throws {
         directory = try TemporaryDirectory()
-        let path = directory.path
-        for part in ["run", "files", "snippets"] {
-            try FileManager.default.createDirectory(
-                atPath: "\(path)/\(part)", withIntermediateDirectories: true)
-        }
-        application = try RecordingApplication(at: path + "/app.sock", name: "ok", reply: reply)
-        for name in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf"] {
-            try directory.write(
-                String(contentsOfFile: "\(nginxSnippets)/\(name)", encoding: .utf8)
-                    .replacingOccurrences(of: "/run/sluice", with: "\(path)/run")
-                    .replacingOccurrences(of: "/etc/nginx/sluice", with: "\(path)/snippets")
-                    .replacingOccurrences(of: "cookie_sessionid", with: "cookie_\(sessionCookie)"),
-                to: "snippets/\(name)")
-        }
-        func placed(_ text: String) -> String {
-            text.replacingOccurrences(of: "APP", with: "http://unix:\(path)/app.sock")
-                .replacingOccurrences(of: "FILES", with: path + "/files")
-        }
-        let address = privateLoopbackAddress()
-        nginx = try await PrivateNginx(
-            in: path, address: address,
-            http: """
-                \(placed(http))
-                include \(path)/snippets/sluice-http.conf;
-                server {
-                    listen \(address):8080\(listen);
-                    \(placed(before))
-                    include \(path)/snippets/sluice-server.conf;
-                    \(placed(after))
-                }
-                """)
+        let runtime = directory.path + "/run"
+        try FileManager.default.createDirectory(
+            atPath: runtime, withIntermediateDirectories: true)
+        site = try await GatedSite(
+            in: directory.path, runtime: runtime, before: before, after: after, http: http,
+            listen: listen,
+            edit: {
+                $0.replacingOccurrences(of: "cookie_sessionid", with: "cookie_\(sessionCookie)")
+            },
+            reply: reply)
     }
 
     func gate(_ setting: GateSetting? = nil) throws -> WriteGate {
@@ -72,7 +52,7 @@ final class SiteNode: Sendable {
         let headers = Dictionary(uniqueKeysWithValues: probe.headers.map { ($0.name, $0.value) })
         let response = try await client.send(GateProbe.method, path, headers: headers)
         return probe.verdict(
-            wasAsked: gate.wasAsked(about: probe), status: response.status,
-            headers: response.headers)
+            wasAsked: gate.wasAsked(about: probe), passage: gate.passage(of: probe),
+            status: response.status, headers: response.headers)
     }
 }

@@ -46,7 +46,9 @@ struct SiteTests {
         let gate = try node.gate(.refuse)
         #expect(try await node.probe(gate) == .notAsked(status: 200))
         #expect(try await node.client.post("/page", "").status == 200)
-        #expect(await eventually { gate.observe().totals.unasked == 2 })
+        // The probe is nobody's write.
+        #expect(await eventually { gate.observe().totals.unasked == 1 })
+        #expect(gate.servers.map(\.address) == [node.nginx.address])
     }
 
     @Test(arguments: [
@@ -79,7 +81,6 @@ struct SiteTests {
         ),
         ("location / { auth_request off; proxy_pass APP; }", .notAsked(status: 200)),
         ("location / { error_page 404 /404.html; proxy_pass APP; }", .disguised(status: 401)),
-        ("location / { return 204; }", .notAsked(status: 204)),
     ])
     func theProbeNamesWhatIsWrong(after: String, verdict: GateProbe.Answer) async throws {
         let node = try await SiteNode(after: after)
@@ -87,6 +88,40 @@ struct SiteTests {
         let said = try await node.probe(gate)
         #expect(said == verdict)
         #expect(!said.problem.isEmpty)
+    }
+
+    @Test(arguments: [
+        "location / { return 204; }", "location / { deny all; proxy_pass APP; }",
+        "if ($request_method = POST) { return 405; } location / { proxy_pass APP; }",
+    ])
+    func aProbeThatTheProxyAnswersByItselfSaysNothingOfTheGate(after: String) async throws {
+        let node = try await SiteNode(after: after)
+        let gate = try node.gate(.refuse)
+        let probe = gate.makeProbe()
+        let headers = Dictionary(uniqueKeysWithValues: probe.headers.map { ($0.name, $0.value) })
+        let response = try await node.client.send(GateProbe.method, "/", headers: headers)
+        #expect(await eventually { gate.passage(of: probe) != nil })
+        let verdict = probe.verdict(
+            wasAsked: gate.wasAsked(about: probe), passage: gate.passage(of: probe),
+            status: response.status, headers: response.headers)
+        #expect(verdict == .stopped(status: response.status))
+        #expect(node.application.requests.isEmpty && gate.servers == [])
+    }
+
+    @Test func theGateKnowsWhereWritesComeInAlsoAfterARestart() async throws {
+        let node = try await SiteNode(before: "server_name shop.example;")
+        let gate = try node.gate()
+        #expect(gate.servers == [])
+        for host in ["shop.example", "other.example", "shop.example"] {
+            _ = try await node.client.send("POST", "/", headers: ["Host": host], body: "x")
+        }
+        #expect(await eventually { gate.observe().totals.completed == 3 })
+        #expect(gate.servers.map(\.host) == ["shop.example"])
+        #expect(gate.servers.map(\.name) == ["shop.example"])
+        #expect(gate.servers.map(\.destination) == ["\(node.nginx.address):8080"])
+        gate.stop()
+        let next = try node.gate()
+        #expect(next.servers.map(\.destination) == ["\(node.nginx.address):8080"])
     }
 
     @Test func nobodyCanForgeAnAnswerToAProbe() async throws {

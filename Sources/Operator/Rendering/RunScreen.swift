@@ -89,6 +89,12 @@ struct RunScreen: Sendable {
                     + StyledLine(" for \((now - opened).text), \(all.writesWaiting) held\(refusal)")
             )
         }
+        if let unasked = all.unasked, unasked > 0 {
+            lines.append(
+                StyledLine("past gate ", .faint)
+                    + StyledLine("\(counted(unasked, "write"))", .warning)
+                    + StyledLine(" reached an application without the gate being asked"))
+        }
         if all.readsHeld || all.readsRefused > 0 {
             lines.append(
                 StyledLine("reads     ", .faint)

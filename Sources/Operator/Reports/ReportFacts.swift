@@ -70,6 +70,40 @@ struct ReportFacts {
         return "\(report.nodes.count)" + (quarantined > 0 ? ", \(quarantined) quarantined" : "")
     }
 
+    /// What the gates did with requests, a row a node; empty when no gate has said.
+    var gates: (titles: [String], rows: [[String]]) {
+        let found = report.nodes.compactMap { node in node.gate.map { (node.name, $0) } }
+        let isBypassed = found.contains { $0.1.unasked > 0 }
+        let titles =
+            [
+                "node", "writes held", "refused", "longest wait", "reads held", "of sessions",
+                "refused",
+            ]
+            + (isBypassed ? ["past the gate"] : [])
+        let rows = found.map { name, gate in
+            let counts = [gate.readsHeld, gate.sessionReadsHeld, gate.readsRefused]
+            return [
+                name.rawValue, "\(gate.writesHeld)", "\(gate.writesRefused)",
+                gate.longestWait.text,
+            ] + (counts + (isBypassed ? [gate.unasked] : [])).map { "\($0)" }
+        }
+        return (titles, rows)
+    }
+
+    /// What preflight warned of on nodes, each once, with those that it holds for.
+    var nodeWarnings: [String] {
+        var nodes: [String: [String]] = [:]
+        for node in report.nodes {
+            for warning in node.warnings ?? [] {
+                nodes[warning, default: []].append(node.name.rawValue)
+            }
+        }
+        return nodes.map { warning, names in
+            let first = names.prefix(3).joined(separator: ", ")
+            return first + (names.count > 3 ? " and \(names.count - 3) more" : "") + ": \(warning)"
+        }.sorted()
+    }
+
     static let nodeSteps: [(title: String, matches: @Sendable (Step) -> Bool)] = [
         ("staged", { $0 == .staged }), ("closed", { $0 == .closed }),
         ("drained", { $0 == .drained }), ("upgraded", { $0.batchUpgraded != nil }),

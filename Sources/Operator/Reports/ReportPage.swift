@@ -77,6 +77,8 @@ struct ReportPage {
                 table(
                     ["node", "batch", "before"] + ReportFacts.nodeSteps.map(\.title) + ["note"],
                     nodes)),
+            section("Warnings", list(facts.nodeWarnings.map { [.escaped($0)] })),
+            section("Held and refused", table(facts.gates.titles, facts.gates.rows)),
             section("Database", list(database)),
             section("Census", list(facts.census.map { [.escaped($0)] })),
             section(

@@ -15,7 +15,9 @@ struct ReportText {
 
     func lines(width: Int) -> [StyledLine] {
         [StyledLine(facts.title, .strong)] + summary(width) + section("phases", phases(width))
-            + section("nodes", nodes(width)) + section("database", database(width))
+            + section("nodes", nodes(width))
+            + section("warnings", facts.nodeWarnings.flatMap { indented($0, width) })
+            + section("held and refused", gates(width)) + section("database", database(width))
             + section("census", facts.census.flatMap { indented($0, width) })
             + section(
                 "what went wrong", timed(report.troubles.map { ($0.at, $0.message) }, width)
@@ -73,6 +75,21 @@ struct ReportText {
                     + facts.reached(node).map { Table.Cell($0) }
                     + [Table.Cell(node.quarantine.map { "quarantined: \($0)" } ?? "", .bad)]
             }
+        ).lines(width: width)
+    }
+
+    private func gates(_ width: Int) -> [StyledLine] {
+        let gates = facts.gates
+        guard !gates.rows.isEmpty else { return [] }
+        return Table(
+            columns: gates.titles.enumerated().map { index, title in
+                index == 0
+                    ? Table.Column(title: title.uppercased(), atMost: 24)
+                    : Table.Column(
+                        title: title.uppercased(), alignment: .right,
+                        rank: [0, 1, 2, 5, 3, 6, 4, 7][index])
+            },
+            rows: gates.rows.map { $0.map { Table.Cell($0) } }
         ).lines(width: width)
     }
 

@@ -85,10 +85,18 @@ actor WatchDisplay {
     }
 
     private func noteWarnings(_ fact: ToldFact) {
-        guard case .known(let entry) = fact, case .databaseTaskEnded(let ended) = entry.event,
-            ended.kind == .preflight
-        else { return }
-        warnings = (ended.report?.warnings ?? []).map { printable($0.description) }
+        guard case .known(let entry) = fact else { return }
+        switch entry.event {
+        case .nodeSurveyed(let survey):
+            // What is so on many nodes is said once.
+            for warning in (survey.warnings ?? []).map({ printable($0) })
+            where !warnings.contains(where: { $0.hasSuffix(": " + warning) }) {
+                warnings.append("\(survey.node): \(warning)")
+            }
+        case .databaseTaskEnded(let ended) where ended.kind == .preflight:
+            warnings += (ended.report?.warnings ?? []).map { printable($0.description) }
+        default: break
+        }
     }
 
     /// Draws the table as it is now.

@@ -64,16 +64,19 @@ extension Step {
 }
 
 extension Verdict {
-    /// Whether a gate lets no write through. Of a quarantined node nothing else is asked, and it is given its time.
+    /// Whether a gate lets no write through, as it says and as a write through its proxy says. Of a quarantined node nothing else is
+    /// asked, and it is given its time.
     static func onClosedGate(_ status: NodeStatus, of seat: Seat, and isMore: Bool = true)
         -> Verdict
     {
-        let isClosed = status.breakGlass == nil && status.gate.writes != .open
+        let isClosed =
+            status.breakGlass == nil && status.gate.writes != .open && status.gate.isProved
         if seat.isQuarantined { return .reached(if: isClosed && isMore) }
         if let reason = status.breakGlass {
             return .failed("its gate was opened by hand: \(reason)")
         }
         if let failure = status.failure(of: .gate) { return .failed(failure) }
+        if let failure = status.gate.disproof { return .failed(failure) }
         return .reached(if: isClosed && isMore)
     }
 }

@@ -14,7 +14,7 @@ struct HoldReadsStep: StepDefinition {
     func details(_ preview: StepPreview) -> [String] { preview.heldReads }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
-        .reached(if: run.isHoldingReads(status))
+        .reached(if: !run.isSchemaInDoubt || run.isHoldingReads(status))
     }
 
     /// The gates are closed, and a node either does it at once or is not there.

@@ -40,11 +40,12 @@ struct MigrateStep: DatabaseStep {
         return run.plan.deadline(of: isWaiting ? .readOnly : phase)
     }
 
-    /// On the way back, nobody reads while the schema changes back, where neither release survives the other's.
+    /// On the way back, nobody reads while the schema changes back, where neither release survives the other's. A migration that
+    /// certainly took no effect keeps nobody waiting: what is served fits the schema.
     func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard let hold = run.readHold, !run.hasCompletedBack(RevertMigrationStep.step) else {
-            return
-        }
+        guard let hold = run.readHold, run.isSchemaInDoubt,
+            !run.hasCompletedBack(RevertMigrationStep.step)
+        else { return }
         // Where the way back is stuck and the schema is still the new one, who serves the new release serves.
         directive.reads = ReadAdmission(
             hold: hold, until: run.isStuckOnNewSchema ? run.forwardActivation : nil)

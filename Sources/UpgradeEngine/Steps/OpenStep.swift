@@ -15,6 +15,8 @@ struct OpenStep: StepDefinition {
 
     /// A node that is not what the run says stays closed, and stays so by itself.
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        // The fence is down: whoever reads there may write a session.
+        directive.sessions = nil
         guard !seat.isQuarantined else { return }
         directive.writes = .open
         directive.reads = .pass
@@ -25,7 +27,8 @@ struct OpenStep: StepDefinition {
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         if let failure = status.failure(of: .gate) { return .failed(failure) }
-        return .reached(if: status.gate.writes == .open && !status.gate.readsHeld)
+        let gate = status.gate
+        return .reached(if: gate.writes == .open && !gate.readsHeld && gate.sessionsHeld != true)
     }
 }
 

@@ -3,7 +3,7 @@
 import UpgradeModel
 import UpgradePlan
 
-/// Every node reports, is on the expected release, and its gate is open.
+/// Every node reports, is on the expected release, and its gate is open and asked by the proxy.
 struct PresentStep: StepDefinition {
     static let word = "nodes:present"
     static let touches = false
@@ -33,7 +33,11 @@ struct PresentStep: StepDefinition {
         }
         if let reason = SilenceStep.refusal(status, in: run) { return .unfit(reason) }
         if let reason = run.missingAbility(of: status) { return .unfit(reason) }
-        return .reached(if: status.gate.writes == .open)
+        // A proxy that passes the gate by does so in the window as well.
+        if let failure = status.gate.disproof { return .unfit(failure) }
+        guard status.gate.writes == .open && status.gate.isProved else { return .notYet }
+        if let reason = HoldSessionsStep.refusal(status, in: run) { return .unfit(reason) }
+        return .reached
     }
 
     func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? {

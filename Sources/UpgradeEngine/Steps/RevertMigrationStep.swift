@@ -26,7 +26,8 @@ struct RevertMigrationStep: DatabaseStep {
     }
 
     private func isAwaited(_ seat: Seat, in run: Run) -> Bool {
-        run.readHold != nil && run.attempt(at: step) > 1 && !seat.isQuarantined
+        run.readHold != nil && run.isSchemaInDoubt && run.attempt(at: step) > 1
+            && !seat.isQuarantined
     }
 
     func quarantines(in run: Run) -> Bool { true }

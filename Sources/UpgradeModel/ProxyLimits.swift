@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// How many requests a node's proxy can have open at once, as its own configuration says.
+public struct ProxyLimits: Hashable, Codable, Sendable {
+    public var workers: Int
+    /// Of one worker; a held request takes two, the client's and the agent's.
+    public var connections: Int
+    /// Bounds for those who share something, such as an address.
+    public var shares: [Share]
+
+    /// One `limit_conn`.
+    public struct Share: Hashable, Codable, Sendable {
+        /// What they share: `$binary_remote_addr`.
+        public var key: String
+        public var atMost: Int
+        /// File and line.
+        public var place: String
+
+        public init(key: String, atMost: Int, place: String) {
+            self.key = key
+            self.atMost = atMost
+            self.place = place
+        }
+    }
+
+    public init(workers: Int, connections: Int, shares: [Share]) {
+        self.workers = workers
+        self.connections = connections
+        self.shares = shares
+    }
+
+    /// What stands in the way of so many held requests, each with the figure that would not; empty when nothing does.
+    public func warnings(holding held: Int) -> [String] {
+        guard held > 0 else { return [] }
+        var warnings: [String] = []
+        let needed = held * 2
+        let (all, isOver) = workers.multipliedReportingOverflow(by: connections)
+        if !isOver, needed > all {
+            let fitting = (needed + 1000) / max(1, workers) / 1024 * 1024 + 1024
+            warnings.append(
+                "its nginx has \(all) connections (worker_connections \(connections), \(workers) worker processes), and \(held) "
+                    + "held requests take \(needed): set worker_connections to \(fitting), and worker_rlimit_nofile to twice that, or lower the plan's hold_at_most"
+            )
+        }
+        for share in shares where share.atMost < held {
+            let isClient = share.key.contains("addr") || share.key.contains("forwarded")
+            warnings.append(
+                "limit_conn \(share.atMost) by \(share.key) (\(share.place)) counts held requests: "
+                    + (isClient
+                        ? "whoever shares an address with so many of them gets 503, readers too; raise it by as many writes as one address may have waiting"
+                        : "beyond so many everybody gets 503, readers too; raise it to \(share.atMost + held)")
+            )
+        }
+        return warnings
+    }
+}

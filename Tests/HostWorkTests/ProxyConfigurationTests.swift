@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import TestSupport
+import Testing
+
+@testable import HostWork
+
+/// nginx's configuration is read for the limits that held requests meet.
+@Suite struct ProxyConfigurationTests {
+    @Test func directivesAreTakenApartAsNginxDoes() {
+        let text = """
+            # worker_connections 1;
+            events { worker_connections 768; } # more
+            map "$a $b" $c { default 1; "~^x{2};" "a b"; }
+            server { set $d "${e}x"; return 503 "it's"; }
+            include a\\ b/*.conf;
+            """
+        #expect(
+            nginxDirectives(text).map(\.words) == [
+                ["events"], ["worker_connections", "768"], ["map", "$a $b", "$c"],
+                ["default", "1"], ["~^x{2};", "a b"], ["server"], ["set", "$d", "${e}x"],
+                ["return", "503", "it's"], ["include", "a b/*.conf"],
+            ])
+        #expect(nginxDirectives(text)[1].line == 2)
+    }
+
+    @Test func limitsAreFoundWhereverTheyStand() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(
+            """
+            worker_processes 4;
+            events { worker_connections 768; }
+            http {
+                limit_conn_zone $binary_remote_addr zone=one:1m;
+                limit_conn_zone $server_name zone=all:1m;
+                include sites/*;
+            }
+            """, to: "nginx.conf")
+        try directory.write(
+            "server {\n limit_conn one 20;\n limit_conn all 500;\n include gate.conf; }",
+            to: "sites/shop")
+        try directory.write("upstream a { server unix:/run/sluice/gate.sock; }", to: "gate.conf")
+        try directory.write("include loop; limit_conn one;", to: "loop")
+        let found = try #require(ProxyConfiguration(file: directory.path + "/nginx.conf"))
+        #expect(found.workers == 4 && found.connections == 768)
+        #expect(found.shares.map(\.key) == ["$binary_remote_addr", "$server_name"])
+        #expect(found.shares.map(\.atMost) == [20, 500])
+        #expect(
+            found.shares.map(\.place) == [
+                "\(directory.path)/sites/shop:2", "\(directory.path)/sites/shop:3",
+            ])
+        #expect(found.mentions("unix:/run/sluice/gate.sock"))
+        #expect(!found.mentions("unix:/run/other/gate.sock"))
+        #expect(ProxyConfiguration(file: directory.path + "/absent") == nil)
+        let loop = try #require(ProxyConfiguration(file: directory.path + "/loop"))
+        #expect(loop.workers == nil && loop.shares.isEmpty)
+    }
+}
