@@ -8,8 +8,8 @@ import UpgradeModel
 /// of libpq sends when it finds it in `PGOPTIONS`. The database knows the secret's digest only, and forgets it when the step
 /// ends.
 ///
-/// A session that passes takes an advisory lock first, and looks at the gate afterwards: a sequence, whose value no
-/// transaction sees late. Whoever closes the pass shuts the gate, and then waits for those locks, so that nobody can have
+/// A session that passes takes an advisory lock first, and looks at a latch afterwards: a sequence, whose value no
+/// transaction sees late. Whoever closes the pass sets the latch, and then waits for those locks, so that nobody can have
 /// come through unseen, whatever an old session still has in its caches.
 struct FencePass: Sendable, Hashable {
     /// SHA-256 of the secret's text.
@@ -17,7 +17,7 @@ struct FencePass: Sendable, Hashable {
     /// Those that the tool may log in as.
     var roles: [String]
 
-    /// The second half of the advisory lock, and the value of the gate while it is open for this pass.
+    /// The second half of the advisory lock, and the value of the latch while it is open for this pass.
     var key: Int32 {
         let number = digest.bytes.prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
         return Int32(number & 0x7FFF_FFFF) | 1
