@@ -47,6 +47,8 @@ public struct AgentConfiguration: Sendable {
     public var localSocket: String { directories.runtime + "/agent.sock" }
     public var journal: String { directories.state + "/agent.journal" }
     public var actionOutput: String { directories.state + "/actions" }
+    /// What the secrets of migration tools are made from; it never leaves the node.
+    public var passKey: String { directories.state + "/pass.key" }
 }
 
 /// A secret by name, never by value.

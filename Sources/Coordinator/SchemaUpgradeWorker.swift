@@ -48,7 +48,22 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 mayBeInClear: assignment.database.tls == .optional,
                 sparesReaders: plan.drain.readers == .leave,
                 readers: Set(assignment.database.readers),
-                endsOldSessions: plan.drain.sessions == .end))
+                endsOldSessions: plan.drain.sessions == .end,
+                tool: assignment.database.tool.map(SchemaUpgradeWorker.tool)))
+    }
+
+    private static func tool(_ tool: Plan.Tool) -> SchemaUpgrade.Configuration.Tool {
+        let kind: ToolLedger.Kind =
+            switch tool.ledger {
+            case .django: .django
+            case .rails: .rails
+            case .alembic: .alembic
+            case .flyway: .flyway
+            case .prisma: .prisma
+            case .frappe: .frappe
+            case .query(let query): .query(query)
+            }
+        return SchemaUpgrade.Configuration.Tool(ledger: ToolLedger(kind), role: tool.role)
     }
 
     /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.

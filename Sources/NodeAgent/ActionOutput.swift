@@ -47,6 +47,13 @@ final class OutputKeeper: Sendable {
         }
     }
 
+    /// At most 200 bytes of the last line that says something.
+    func lastLine() -> String {
+        let lines = state.withLock { $0.last.suffix(1000) }.split { $0 == 10 || $0 == 13 }
+        let line = lines.last { $0.contains { $0 > 32 } } ?? []
+        return TaskOutcome.text(Array(line.suffix(200)), limit: 200)
+    }
+
     func tail(_ limit: Int) -> String { TaskOutcome.text(state.withLock { $0.last }, limit: limit) }
 }
 

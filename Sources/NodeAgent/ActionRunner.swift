@@ -24,6 +24,12 @@ struct ActionRunner: Sendable {
         var version: String?
         /// The cache generation that the release is served under, or will be.
         var generation: CacheGeneration?
+        /// What the action gets beside what is its own.
+        var environment: [String: String] = [:]
+        /// Text that leaves the node in no output.
+        var secret: String?
+        /// The last line that it has said so far.
+        var onOutput: @Sendable (String) -> Void = { _ in }
     }
 
     /// How long a process that ran out of time may take to end by itself.
@@ -44,7 +50,7 @@ struct ActionRunner: Sendable {
         let start = ContinuousClock.now
         let ending = await run(arguments, action, context, keeper)
         let elapsed = Span(milliseconds: Int64((ContinuousClock.now - start) / .milliseconds(1)))
-        var output = keeper.tail(TaskOutcome.outputLimit)
+        var output = concealed(keeper.tail(TaskOutcome.outputLimit), context)
         if case .failed(let reason) = ending {
             output = TaskOutcome.text(output, endingWith: reason)
         }
@@ -85,6 +91,13 @@ struct ActionRunner: Sendable {
             if late > .zero { ActionLock.killHolders(of: file) }
             try? await Task.sleep(for: .milliseconds(20))
         }
+    }
+
+    /// Ends the processes of this task that have outlived their agent.
+    func endSurvivors(_ identity: TaskIdentity) { ActionLock.killHolders(of: lockFile(identity)) }
+
+    private func concealed(_ text: String, _ context: Context) -> String {
+        context.secret.map { text.replacing($0, with: "(secret)") } ?? text
     }
 
     private func lockFile(_ identity: TaskIdentity) -> String { outputFile(identity) + ".lock" }
@@ -152,6 +165,9 @@ struct ActionRunner: Sendable {
         if let version = context.version { values["SLUICE_VERSION"] = version }
         if let generation = context.generation {
             values["SLUICE_GENERATION"] = "\(generation.rawValue)"
+        }
+        for (name, value) in context.environment {
+            if let key = Environment.Key(rawValue: name) { values[key] = value }
         }
         return .custom(values)
     }
@@ -231,6 +247,7 @@ extension ActionRunner {
                     for try await buffer in execution.standardOutput {
                         // SAFETY: the bytes are copied before the call returns.
                         buffer.withUnsafeBytes { keeper.add($0) }
+                        context.onOutput(concealed(keeper.lastLine(), context))
                     }
                 } catch {
                     // The pipe was taken away because the process has ended: what came, came.

@@ -72,7 +72,16 @@ extension Agent {
         var isRetrying = false
         while !Task.isCancelled, fault == nil {
             var status = engine.status(at: clock.now)
-            status.staging = staging.withLock { $0.progress }
+            let state = staging.withLock { $0 }
+            status.staging = state.progress
+            if let said = state.said {
+                for index in status.tasks.indices
+                where status.tasks[index].identity == said.task
+                    && status.tasks[index].state == .running
+                {
+                    status.tasks[index].output = said.line
+                }
+            }
             status.diskFree = freeBytes(at: configuration.directories.app)
             do throws(CoordinatorClient.Failure) {
                 receive(try await coordinator.send(status), afterFailure: hasFailed)

@@ -59,6 +59,13 @@ actor Agent {
     struct StagingState {
         var progress: UpgradeModel.StagingProgress?
         var reportedAt = Instant(milliseconds: 0)
+        /// The last line that the action under way has said.
+        var said: (task: TaskIdentity, line: String)?
+
+        mutating func forget() {
+            progress = nil
+            said = nil
+        }
     }
 
     /// How the coordinator was last heard, for people.
@@ -195,6 +202,7 @@ actor Agent {
         case .setGate(let target): return set(target)
         case .setService(let service): return [set(service)]
         case .prove(let goal): proofs.continuation.yield(goal)
+        case .makePass(let goal): return [.passMade(goal, performer.offer(goal))]
         case .begin(let work): begin(work)
         case .endWork:
             isWorkCancelled = true
@@ -407,7 +415,7 @@ actor Agent {
 
     private func performWorks() async {
         for await work in works.stream {
-            staging.withLock { $0.progress = nil }
+            staging.withLock { $0.forget() }
             let surroundings = surroundings()
             let performer = performer
             // Not a child task, so that it can be ended alone; it does not outlive this turn of the loop.
@@ -420,7 +428,7 @@ actor Agent {
                 task.cancel()
             }
             currentWork = nil
-            staging.withLock { $0.progress = nil }
+            staging.withLock { $0.forget() }
             guard !Task.isCancelled else { return }
             log(work, result)
             take(.ended(work, result))
@@ -436,14 +444,15 @@ actor Agent {
                 $0.kind == .action && $0.moment == .beforeActivation && $0.release != nil
                     && $0.release == directive?.stage
             }?.identity, mayReadsEnd: !engine.hasFrozen,
-            onProgress: { [weak self] in self?.note($0) })
+            onProgress: { [weak self] progress in self?.note { $0.progress = progress } },
+            onOutput: { [weak self] task, line in self?.note { $0.said = (task, line) } })
     }
 
     /// Called from any thread, often.
-    private nonisolated func note(_ progress: UpgradeModel.StagingProgress) {
+    private nonisolated func note(_ change: (inout StagingState) -> Void) {
         let now = clock.now
         let isDue = staging.withLock { state in
-            state.progress = progress
+            change(&state)
             guard now >= state.reportedAt + .milliseconds(500) else { return false }
             state.reportedAt = now
             return true

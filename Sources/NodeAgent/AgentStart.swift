@@ -154,6 +154,7 @@ struct AgentStart: Sendable {
             let performer = WorkPerformer(
                 configuration: configuration, store: store, coordinator: coordinator,
                 actions: ActionRunner(outputDirectory: configuration.actionOutput),
+                passes: PassMaker(file: configuration.passKey),
                 prober: HealthProber(pass: { gate.makePass() }),
                 flusher: CacheFlusher(client: client))
             let host = try await performer.survey()

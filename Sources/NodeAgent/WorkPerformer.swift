@@ -14,6 +14,7 @@ struct WorkPerformer: Sendable {
     var store: ReleaseStore
     var coordinator: CoordinatorClient
     var actions: ActionRunner
+    var passes: PassMaker
     var prober: HealthProber
     var flusher: CacheFlusher
     /// How long the connections of the application have been open.
@@ -33,6 +34,8 @@ struct WorkPerformer: Sendable {
         /// Whether requests that are under way at a release's socket may end before it is frozen.
         var mayReadsEnd = true
         var onProgress: @Sendable (UpgradeModel.StagingProgress) -> Void = { _ in }
+        /// The last line that an action has said so far.
+        var onOutput: @Sendable (TaskIdentity, String) -> Void = { _, _ in }
     }
 
     /// What is on the host now.
@@ -138,13 +141,14 @@ struct WorkPerformer: Sendable {
 
     // MARK: Tasks
 
-    private func context(_ task: NodeTask, _ surroundings: Surroundings) -> ActionRunner.Context {
+    func context(_ task: NodeTask, _ surroundings: Surroundings) -> ActionRunner.Context {
         ActionRunner.Context(
             identity: task.identity, run: surroundings.run, release: task.release,
             releaseDirectory: task.release.map { store.filesDirectory(of: $0) },
             socket: task.release.flatMap { socket(of: $0) },
             version: task.release.flatMap { version(of: $0) },
-            generation: task.release.flatMap { surroundings.host.generation(of: $0) })
+            generation: task.release.flatMap { surroundings.host.generation(of: $0) },
+            onOutput: { surroundings.onOutput(task.identity, $0) })
     }
 
     private func socket(of release: ReleaseReference) -> String? {
@@ -157,6 +161,7 @@ struct WorkPerformer: Sendable {
             guard let action = self.action(named: task.name) else {
                 return refused(task, "actions")
             }
+            if let tool = task.tool { return await run(action, task, tool, surroundings) }
             let outcome = await actions.run(action, context(task, surroundings))
             return await answered(outcome, task, action, surroundings)
         case .flush:
@@ -219,8 +224,11 @@ struct WorkPerformer: Sendable {
             }
         }
         if let action { await actions.awaitSurvivor(action, task.identity) }
+        if task.tool != nil, Task.isCancelled { actions.endSurvivors(task.identity) }
         // A cache that is flushed twice is as empty as one that is flushed once.
-        guard let action, !action.isRepeatable else { return await run(task, surroundings) }
+        guard let action, !action.isRepeatable || task.tool != nil else {
+            return await run(task, surroundings)
+        }
         switch await actions.probe(action, context(task, surroundings)) {
         case true?:
             return TaskOutcome(
@@ -228,8 +236,10 @@ struct WorkPerformer: Sendable {
                 output:
                     "the agent was restarted meanwhile; the action's probe says that it took effect"
             )
-        case false?: return await run(task, surroundings)
-        case nil:
+        case false? where task.tool == nil: return await run(task, surroundings)
+        case _ where task.tool != nil:
+            return unknown(task, "and only the database can say what it has done")
+        case false?, nil:
             return unknown(
                 task,
                 "and whether it took effect cannot be told; look at the node, then `sluice retry`")

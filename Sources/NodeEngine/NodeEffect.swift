@@ -10,6 +10,7 @@ public enum NodeEffect: Hashable, Sendable {
     case setService(Service)
     /// Send a marked write through the proxy.
     case prove(ProofGoal)
+    case makePass(PassGoal)
     case begin(NodeWork)
     /// End the current work as soon as possible.
     case endWork
@@ -25,6 +26,7 @@ extension NodeReady {
             + (gate.map { [.setGate($0)] } ?? [])
             + (service.map { [.setService($0)] } ?? [])
             + (proof.map { [.prove($0)] } ?? [])
+            + (pass.map { [.makePass($0)] } ?? [])
             + (work.map { [.begin($0)] } ?? [])
             + (cancelsWork ? [.endWork] : [])
             + (report ? [.report] : [])

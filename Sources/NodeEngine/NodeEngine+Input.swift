@@ -29,6 +29,8 @@ extension NodeEngine {
             // A retry of what nobody asks for any more keeps nothing waiting.
             if case .retryable = result, !isWanted(ended) { return }
             end(ended, result, at: now, &ready)
+        case .passMade(let goal, let offer):
+            if goal == memory.directive?.pass { pass = offer }
         case .breakGlass(let reason):
             record(.glassBroken(reason: reason, at: now), &ready)
         case .endBreakGlass:
@@ -45,6 +47,14 @@ extension NodeEngine {
     mutating func hear(at now: Instant, _ ready: inout NodeReady) {
         renewLease(at: now)
         if memory.lease != nil { record(.leaseRenewed(at: now), &ready) }
+    }
+
+    /// Has the pass made that the directive asks for, once.
+    mutating func askForPass(_ ready: inout NodeReady) {
+        guard let goal = memory.directive?.pass, goal != passAsked else { return }
+        passAsked = goal
+        pass = nil
+        ready.pass = goal
     }
 
     mutating func accept(_ directive: Directive, at now: Instant, _ ready: inout NodeReady) {

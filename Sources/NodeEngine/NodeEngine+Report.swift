@@ -21,7 +21,8 @@ extension NodeEngine {
             health: observeHealth(),
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
             diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt,
-            silenced: observeSilence(), abilities: identity.abilities.map(\.rawValue))
+            silenced: observeSilence(), abilities: identity.abilities.map(\.rawValue),
+            pass: memory.directive?.pass == passAsked ? pass : nil)
     }
 
     /// What the directive's check has said; without one, whether the application can be reached at all.

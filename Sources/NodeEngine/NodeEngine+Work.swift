@@ -54,7 +54,8 @@ extension NodeEngine {
     }
 
     /// Whether the current work still leads to what is asked. An action is not cut off, its timeout bounds it; but for one that is not
-    /// asked for any more and would go on starting a release that is to be silent.
+    /// asked for any more and would go on starting a release that is to be silent, and for a migration tool, which is let through
+    /// the fence no longer.
     func isWanted(_ work: NodeWork) -> Bool {
         switch work {
         case .stage(let release): memory.directive?.stage == release
@@ -62,7 +63,8 @@ extension NodeEngine {
         case .run(let task), .resolve(let task):
             memory.directive.map { directive in
                 directive.tasks.contains { $0.identity == task.identity }
-                    || task.release == nil || directive.silenced != task.release
+                    || task.tool == nil
+                        && (task.release == nil || directive.silenced != task.release)
             } ?? true
         case .activate, .silence, .unstage, .prune: true
         }

@@ -30,6 +30,9 @@ public struct NodeEngine: Sendable {
     var health: Health?
     var hasPruned = false
     var silence: SilenceProgress?
+    /// The pass that was made last, and what was asked for then.
+    var pass: PassOffer?
+    var passAsked: PassGoal?
     var lastReport: NodeStatus?
     var lastReportAt: Instant
     /// A status has been asked for and not been taken yet.
@@ -116,6 +119,7 @@ public struct NodeEngine: Sendable {
         setGate(&ready)
         setService(&ready)
         proveGate(&ready)
+        askForPass(&ready)
         if work == nil { begin(at: now, &ready) }
         announceAlarms(&ready)
         ready.cancelsWork = work.map { !isWanted($0) } ?? false

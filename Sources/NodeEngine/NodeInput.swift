@@ -16,6 +16,8 @@ public enum NodeInput: Hashable, Sendable {
     case effected(NodeFailure.Goal, failure: String?)
     /// The current work has ended.
     case ended(NodeWork, WorkResult)
+    /// The pass that the last ``NodeReady`` asked for, or why there is none.
+    case passMade(PassGoal, PassOffer)
     /// A person opens the gate on this node against the coordinator's word.
     case breakGlass(reason: String)
     case endBreakGlass
@@ -119,6 +121,8 @@ public struct NodeReady: Hashable, Sendable {
     public var journal: [NodeJournalRecord] = []
     public var gate: GateTarget?
     public var service: Service?
+    /// A pass to make, at once.
+    public var pass: PassGoal?
     public var work: NodeWork?
     /// Send a marked write through the proxy, and again until it says something good or another is asked for.
     public var proof: ProofGoal?

@@ -42,6 +42,11 @@ public struct EventWords: Sendable {
             return Sentence(text: "\(word): \(turned.reason)", next: turned.advice)
         case .stopped(let stopped):
             return Sentence(text: "stopped: \(stopped.reason)", next: stopped.advice)
+        case .toolEnded(let ended):
+            let time = ended.duration.map { " after \($0.text)" } ?? ""
+            let said = ended.output.split(separator: "\n").suffix(6).map(String.init)
+            return Sentence(
+                text: "the migration tool \(EventWords.word(ended.state))\(time)", details: said)
         case .databaseTaskEnded(let ended):
             let attempt = EventWords.title(ended.kind, ended.attempt)
             var sentence = EventWords.end(ended.result, ended.report, ended.failure)
@@ -67,6 +72,8 @@ public struct EventWords: Sendable {
         case .drainCutShort(let cut):
             let nodes = Listed.text(cut.nodes.map(\.rawValue), separator: ", ")
             return "the drain's time is over with writes in flight on \(nodes)"
+        case .passOffered(let offered):
+            return "\(offered.node) has made a pass for the migration tool"
         case .databaseTaskStarted(let fact): return "database: \(title(fact.kind, fact.attempt))"
         case .approved(let approved): return "\(approved.phase) approved\(signed(approved.mark))"
         case .paused(let mark): return "paused\(signed(mark))"
@@ -85,7 +92,8 @@ public struct EventWords: Sendable {
         case .nodeHeardAgain(let fact): return "\(fact.node) is not off: it was heard"
         case .turnedForward(let turned): return "goes forward again\(signed(turned.mark))"
         case .ended(let ended): return title(ended.outcome)
-        case .created, .stepBegan, .turnedBack, .stopped, .databaseTaskEnded: return event.type
+        case .created, .stepBegan, .turnedBack, .stopped, .toolEnded, .databaseTaskEnded:
+            return event.type
         }
     }
 
@@ -120,6 +128,15 @@ public struct EventWords: Sendable {
                 ? failure?.message ?? "for an unknown reason"
                 : counted(findings.count, "finding")
             return Sentence(text: "failed: \(why)", next: failure?.advice, findings: findings)
+        }
+    }
+
+    private static func word(_ state: TaskOutcome.State) -> String {
+        switch state {
+        case .done, .running: "ended well"
+        case .failed: "failed"
+        case .notStarted: "was not started"
+        case .unknown: "was interrupted"
         }
     }
 

@@ -19,6 +19,9 @@ public enum Itinerary {
         (.drain, CensusStep.self),
         (.migrate, BraceStep.self),
         (.migrate, MigrateStep.self),
+        (.migrate, OpenPassStep.self),
+        (.migrate, ToolStep.self),
+        (.migrate, ClosePassStep.self),
         (.rollout, StartStep.self),
         (.rollout, UpgradeStep.self),
         (.verify, VerifyStep.self),
@@ -33,7 +36,8 @@ public enum Itinerary {
 
     /// What only undoes, or stands where the plan says.
     static let others: [any StepDefinition.Type] = [
-        HoldReadsStep.self, RevertMigrationStep.self, ReactivateStep.self,
+        HoldReadsStep.self, SettlePassStep.self, OpenRevertPassStep.self, RevertToolStep.self,
+        CloseRevertPassStep.self, RevertMigrationStep.self, ReactivateStep.self,
         HaltStep.self, RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
     ]
 

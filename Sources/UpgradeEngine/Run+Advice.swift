@@ -14,6 +14,7 @@ extension Run {
             return "the gates of the nodes stay as they are; put right what failed, then \(retry)"
                 + forwardAgain
         }
+        if isWayBackBlocked, !isPastPointOfNoReturn { return blockedAdvice }
         if isPastPointOfNoReturn, !mayGoBack { return "put right what failed, then \(retry)" }
         return "\(retry) tries the step again, \(rollback) undoes the run"
     }

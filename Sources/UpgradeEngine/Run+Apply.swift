@@ -31,6 +31,10 @@ extension Run {
             nameAgain(fact.node)
         case .drainCutShort(let cut):
             for node in cut.nodes { reach(node) }
+        case .passOffered(let offered):
+            tool.offer = offered
+        case .toolEnded(let ended):
+            tool.ended = ended
         case .databaseTaskStarted(let fact):
             database.inFlight = fact
             database.isAbandoned = false
@@ -117,6 +121,7 @@ extension Run {
             begunBack.insert(began.step)
             Run.note(definition, in: &askingBack)
         }
+        noteTool(definition)
         makeGoals(of: began.step)
         let named = Set(definition.named(in: self))
         if let hook = definition as? HookStep {
@@ -178,6 +183,7 @@ extension Run {
         switch ended.result {
         case .done:
             if let proof = ended.report?.census { database.census = proof }
+            noteTool(ended)
             if current?.definition.task == ended.kind { current?.isDatabaseDone = true }
             claims = []
             database.failures = 0
@@ -224,7 +230,8 @@ extension RunEvent {
     /// they did.
     fileprivate var changesWhatIsAsked: Bool {
         switch self {
-        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
+            .databaseTaskStarted, .databaseTaskEnded,
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,

@@ -15,6 +15,10 @@ extension Run {
     private func nextStep(seeing observations: Observations, at now: Instant) -> [RunEvent] {
         guard isGoingOn else { return [] }
         guard let current else { return begin(0, seeing: observations, at: now) }
+        if current.isDatabaseDone {
+            let follows = current.definition.followUp(in: self)
+            if !follows.isEmpty { return standing == .active ? follows : [] }
+        }
         if isComplete(current, at: now) {
             return begin(current.index + 1, seeing: observations, at: now)
         }

@@ -30,6 +30,8 @@ extension Run {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
         case .lowerFence where direction == .forward:
             task.proof = database.census
+        case .openPass: task.pass = pass(for: toolTask)?.digest
+        case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest
         default: break
         }
         return task

@@ -19,7 +19,9 @@ extension Run {
             return []
         case .reached:
             let figures = current.step == .opened ? status.gate.figures : nil
-            return survey(node, status) + [.nodeReached(NodeFact(node: node, gate: figures))]
+            return current.definition.facts(status, of: seat, in: self) + [
+                .nodeReached(NodeFact(node: node, gate: figures))
+            ]
         case .failed(let reason):
             return failure(of: node, reason, isFit: true, observations, at: now)
         case .unfit(let reason):
@@ -27,19 +29,8 @@ extension Run {
         }
     }
 
-    /// What a node was before the run touched it.
-    private func survey(_ node: NodeName, _ status: NodeStatus) -> [RunEvent] {
-        guard current?.step == .present else { return [] }
-        return [
-            .nodeSurveyed(
-                NodeSurveyed(
-                    node: node, active: status.active, agentVersion: status.agentVersion,
-                    warnings: warnings(status)))
-        ]
-    }
-
     /// Which limits of a node's proxy the plan's held requests would meet; `nil` for none.
-    private func warnings(_ status: NodeStatus) -> [String]? {
+    func warnings(_ status: NodeStatus) -> [String]? {
         var held = 0
         if case .hold(let count, _) = plan.writes.admission { held += count }
         if let readHold { held += readHold.atMost }

@@ -32,7 +32,7 @@ extension Run {
             try checkMayTurnBack()
             let words = "aborted by \(mark.by)" + (mark.reason.map { ": \($0)" } ?? "")
             let policy: RunEvent =
-                plan.onFailure == .rollback || phase == .preflight
+                (plan.onFailure == .rollback || phase == .preflight) && !isWayBackBlocked
                 ? .turnedBack(TurnedBack(reason: words, mark: nil))
                 : .stopped(Stopped(reason: words, advice: waysOut()))
             return [.aborted(mark), policy]
@@ -46,12 +46,7 @@ extension Run {
     /// The current step once more.
     var beginAgain: [RunEvent] {
         guard let current else { return [] }
-        return [
-            .stepBegan(
-                StepBegan(
-                    direction: direction, index: current.index, phase: current.phase,
-                    step: current.step))
-        ]
+        return begins(current.definition.stepToRetry(in: self), or: current)
     }
 
     private func checkMayTurnBack() throws(Refusal) {

@@ -16,12 +16,24 @@ extension Run {
         mayGoBack: Bool = false
     ) -> [RunEvent] {
         let isTurning =
-            !isPastPointOfNoReturn && direction == .forward
+            !isPastPointOfNoReturn && !isWayBackBlocked && direction == .forward
             && (plan.onFailure == .rollback || phase == .preflight)
         if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: cause))] }
         let first = cause.map { "\($0); then: " } ?? ""
         let ways = waysOut ?? self.waysOut(mayGoBack: mayGoBack)
         return [.stopped(Stopped(reason: reason, advice: first + ways))]
+    }
+
+    /// A step once more: this one, or the current one where it is not on the way.
+    func begins(_ step: Step, or current: Current) -> [RunEvent] {
+        let index = itinerary.firstIndex { $0.step == step && step != current.step }
+        let phase = index.map { itinerary[$0].phase } ?? current.phase
+        return [
+            .stepBegan(
+                StepBegan(
+                    direction: direction, index: index ?? current.index, phase: phase,
+                    step: index == nil ? current.step : step))
+        ]
     }
 
     func databaseFacts(_ task: DatabaseTaskFact, _ outcome: DatabaseOutcome) -> [RunEvent] {
@@ -69,6 +81,7 @@ extension Run {
         {
             return [.drainCutShort(DrainCutShort(nodes: pending))]
         }
+        if let facts = current.definition.overdue(pending, after: span, in: self) { return facts }
         return failure(
             of: pending.map { node in
                 let known = observations.explanation(of: node, at: now).map { ": \($0)" } ?? ""

@@ -40,6 +40,7 @@ public struct Run: Sendable {
     var isUnread = true
     public internal(set) var members: [NodeName: Member]
     public internal(set) var database = DatabaseProgress()
+    public internal(set) var tool = ToolProgress()
     public internal(set) var approvals: Set<Phase> = []
     /// How often each step has been tried again at a person's request.
     public internal(set) var retries: [Step: Int] = [:]

@@ -20,6 +20,8 @@ extension RunEvent: Codable {
         case .nodeReadmitted: "node-readmitted"
         case .nodeJoined: "node-joined"
         case .drainCutShort: "drain-cut-short"
+        case .passOffered: "pass-offered"
+        case .toolEnded: "tool-ended"
         case .databaseTaskStarted: "database-task-started"
         case .databaseTaskEnded: "database-task-ended"
         case .approved: "approved"
@@ -48,6 +50,8 @@ extension RunEvent: Codable {
             payload
         case .nodeFailed(let payload), .nodeQuarantined(let payload): payload
         case .drainCutShort(let payload): payload
+        case .passOffered(let payload): payload
+        case .toolEnded(let payload): payload
         case .databaseTaskStarted(let payload): payload
         case .databaseTaskEnded(let payload): payload
         case .approved(let payload): payload
@@ -91,6 +95,8 @@ extension RunEvent: Codable {
         case "node-readmitted": self = .nodeReadmitted(try NodeFact(from: decoder))
         case "node-joined": self = .nodeJoined(try NodeFact(from: decoder))
         case "drain-cut-short": self = .drainCutShort(try DrainCutShort(from: decoder))
+        case "pass-offered": self = .passOffered(try PassOffered(from: decoder))
+        case "tool-ended": self = .toolEnded(try ToolEnded(from: decoder))
         case "database-task-started":
             self = .databaseTaskStarted(try DatabaseTaskFact(from: decoder))
         case "database-task-ended": self = .databaseTaskEnded(try DatabaseTaskEnded(from: decoder))

@@ -20,6 +20,10 @@ public enum RunEvent: Hashable, Sendable {
     case nodeJoined(NodeFact)
     /// The drain's time was over with write requests still in flight on these nodes; the census ends their transactions.
     case drainCutShort(DrainCutShort)
+    /// The node of the migration tool has made a secret.
+    case passOffered(PassOffered)
+    /// The migration tool, or the one that undoes, has ended on its node.
+    case toolEnded(ToolEnded)
     case databaseTaskStarted(DatabaseTaskFact)
     case databaseTaskEnded(DatabaseTaskEnded)
     case approved(Approved)
@@ -135,6 +139,20 @@ public struct NodeTrouble: Hashable, Codable, Sendable {
 
 public struct DrainCutShort: Hashable, Codable, Sendable {
     public var nodes: [NodeName]
+}
+
+public struct PassOffered: Hashable, Codable, Sendable {
+    public var node: NodeName
+    public var pass: PassOffer
+}
+
+public struct ToolEnded: Hashable, Codable, Sendable {
+    public var task: TaskIdentity
+    public var state: TaskOutcome.State
+    /// The last of what it has said.
+    public var output: String
+    /// How long it ran; `nil` when nobody saw the end.
+    public var duration: Span?
 }
 
 public struct DatabaseTaskFact: Hashable, Codable, Sendable {

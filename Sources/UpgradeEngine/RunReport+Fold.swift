@@ -68,6 +68,13 @@ extension RunReport {
             case .nodeReadmitted(let fact): milestone(fact.node, .readmitted, at: instant)
             case .nodeJoined(let fact): milestone(fact.node, .joined, at: instant)
             case .drainCutShort, .approved: lastFact = instant
+            case .passOffered: lastFact = instant
+            case .toolEnded(let ended):
+                lastFact = instant
+                let direction = report.steps.last?.direction ?? .forward
+                report.tools = (report.tools ?? []) + [
+                    ToolEntry(direction: direction, at: instant, ended: ended)
+                ]
             case .databaseTaskStarted(let fact):
                 report.database.append(
                     DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))

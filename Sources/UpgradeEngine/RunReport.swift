@@ -34,6 +34,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     /// From the first word to close a gate until every gate was open.
     public var windowOpened: Instant?
     public var windowClosed: Instant?
+    /// Each run of the application's own migration tool that has ended, in order.
+    public var tools: [ToolEntry]?
     /// What hooks have done and nothing has undone, for people.
     public var stillPaused: [String]?
 
@@ -87,6 +89,13 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var result: DatabaseTaskEnded.Result?
         public var report: DatabaseReport?
         public var failure: DatabaseFailure?
+    }
+
+    /// One run of a migration tool, or of the action that undoes it.
+    public struct ToolEntry: Hashable, Codable, Sendable {
+        public var direction: Direction
+        public var at: Instant
+        public var ended: ToolEnded
     }
 
     /// What an operator asked for, and when.
@@ -154,11 +163,12 @@ extension RunReport {
         return windowClosed - windowOpened
     }
 
-    /// How long the `switch` migrations themselves took, as the database said; `nil` when none ran.
-    public var migration: Span? { time(of: .migrate) }
+    /// How long the `switch` migrations themselves took, as the database said, and the migration tool, as its node said; `nil` when
+    /// none ran.
+    public var migration: Span? { sum(time(of: .migrate), time(ofTool: .forward)) }
 
-    /// How long it took the database to undo them; `nil` when nothing was undone.
-    public var reversion: Span? { time(of: .revertMigrate) }
+    /// How long it took to undo them; `nil` when nothing was undone.
+    public var reversion: Span? { sum(time(of: .revertMigrate), time(ofTool: .back)) }
 
     /// The time without writes in which the schema was not being changed: what the upgrade itself added.
     public var windowMinusMigration: Span? {
@@ -171,6 +181,16 @@ extension RunReport {
     private func time(of kind: DatabaseTask.Kind) -> Span? {
         let done = database.filter { $0.kind == kind && $0.result == .done }.compactMap(\.report)
         return done.isEmpty ? nil : done.reduce(.zero) { $0 + $1.duration }
+    }
+
+    private func time(ofTool direction: Direction) -> Span? {
+        let spans = (tools ?? []).filter { $0.direction == direction }.compactMap(\.ended.duration)
+        return spans.isEmpty ? nil : spans.reduce(.zero) { $0 + $1 }
+    }
+
+    private func sum(_ left: Span?, _ right: Span?) -> Span? {
+        guard let left, let right else { return left ?? right }
+        return left + right
     }
 
     /// From the first event to the end, or to the last event so far.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import UpgradeModel
+import UpgradePlan
 
 /// The nodes of a run whose directives may be others after an event.
 ///
@@ -23,9 +24,14 @@ extension Run {
     /// Asked before the event is applied.
     func told(by event: RunEvent) -> Told {
         switch event {
-        case .nodeReached, .nodeSurveyed, .nodeFailed, .databaseTaskStarted, .databaseTaskEnded,
+        case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
+            .databaseTaskStarted, .databaseTaskEnded,
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             .some([])
+        // The migration tool's node may be another one.
+        case .nodeQuarantined where plan.database?.tool != nil: .everyMember
+        case .nodeReadmitted where plan.database?.tool != nil: .everyMember
+        case .nodeTakenOff where plan.database?.tool != nil: .everyMember
         case .nodeQuarantined(let trouble): .some([trouble.node])
         case .nodeReadmitted(let fact), .nodeJoined(let fact), .nodeHeardAgain(let fact):
             .some([fact.node])

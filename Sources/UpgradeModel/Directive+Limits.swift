@@ -23,11 +23,15 @@ extension Directive {
         for task in tasks {
             check.word("tasks.identity", task.identity.rawValue)
             check.word("tasks.name", task.name)
+            check.text("tasks.tool.ledgerBefore", task.tool?.ledgerBefore)
+            check.text("tasks.tool.ledgerAdded", task.tool?.ledgerAdded)
         }
         check.word("health.identity", health?.identity.rawValue)
         check.number("health.consecutive", health?.consecutive, Bounds.consecutive)
         check.entries("health checks", health?.others?.count ?? 0)
         check.number("keepReleases", keepReleases, Bounds.releases)
+        check.word("pass.task", pass?.task.rawValue)
+        check.entries("pass.actions", pass?.actions.count ?? 0)
         return check.problem
     }
 }

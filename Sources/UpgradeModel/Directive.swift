@@ -34,6 +34,8 @@ public struct Directive: Hashable, Codable, Sendable {
     /// How many of those who have waited are let go in a second when the gate opens, at most; `nil`: as many as the application
     /// takes.
     public var pace: Int?
+    /// A pass to make, and to say the digest of.
+    public var pass: PassGoal?
 
     public init(
         epoch: Epoch, revision: Int64, run: RunIdentifier? = nil, writes: WriteAdmission = .open,
@@ -41,7 +43,7 @@ public struct Directive: Hashable, Codable, Sendable {
         unstage: ReleaseReference? = nil, active: ActivationGoal? = nil, service: Service = .in,
         tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
         silenced: ReleaseReference? = nil, sessions: HoldLimits? = nil,
-        pace: Int? = nil
+        pace: Int? = nil, pass: PassGoal? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -59,6 +61,7 @@ public struct Directive: Hashable, Codable, Sendable {
         self.silenced = silenced
         self.sessions = sessions
         self.pace = pace
+        self.pass = pass
     }
 
     /// Whether both ask the same of a node, whoever says so and whenever.

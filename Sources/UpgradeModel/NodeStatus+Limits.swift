@@ -35,6 +35,8 @@ extension NodeStatus {
         check.text("silenced", silenced?.failure)
         check.entries("abilities", abilities?.count ?? 0)
         for ability in abilities ?? [] { check.word("ability", ability) }
+        check.word("pass.task", pass?.task.rawValue)
+        check.text("pass.problem", pass?.problem)
         return check.problem
     }
 }

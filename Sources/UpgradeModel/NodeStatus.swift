@@ -33,6 +33,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
     public var silenced: Silence?
     /// The raw values of ``AgentAbility``, and words of later versions; `nil`: an older agent, which has none of them.
     public var abilities: [String]?
+    /// What the directive asks under `pass`. `nil` although it is asked: an older agent, which makes none.
+    public var pass: PassOffer?
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
@@ -40,7 +42,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         staging: StagingProgress?,
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
         failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil,
-        startedAt: Instant? = nil, silenced: Silence? = nil, abilities: [String]? = nil
+        startedAt: Instant? = nil, silenced: Silence? = nil, abilities: [String]? = nil,
+        pass: PassOffer? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -61,6 +64,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         self.startedAt = startedAt
         self.silenced = silenced
         self.abilities = abilities
+        self.pass = pass
     }
 }
 

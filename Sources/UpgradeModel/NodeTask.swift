@@ -18,16 +18,32 @@ public struct NodeTask: Hashable, Codable, Sendable {
     public var moment: TaskTiming
     /// The release it is for: its directory and socket are given to the action.
     public var release: ReleaseReference?
+    /// Set for an action that runs a migration tool: the fence lets it through, and it is ended when it is not asked for any more.
+    public var tool: ToolRun?
 
     public init(
         identity: TaskIdentity, kind: Kind, name: String, moment: TaskTiming,
-        release: ReleaseReference?
+        release: ReleaseReference?, tool: ToolRun? = nil
     ) {
         self.identity = identity
         self.kind = kind
         self.name = name
         self.moment = moment
         self.release = release
+        self.tool = tool
+    }
+}
+
+/// What a migration tool is told beside the pass.
+public struct ToolRun: Hashable, Codable, Sendable {
+    /// For the action that undoes: where the tool's ledger stood before it ran, an entry a line.
+    public var ledgerBefore: String?
+    /// For the same: what has been added to the ledger since, in its order, an entry a line.
+    public var ledgerAdded: String?
+
+    public init(ledgerBefore: String? = nil, ledgerAdded: String? = nil) {
+        self.ledgerBefore = ledgerBefore
+        self.ledgerAdded = ledgerAdded
     }
 }
 

@@ -39,8 +39,10 @@ extension Plan {
     public struct Database: Hashable, Sendable {
         /// Where the URL of a direct connection (never a pooler's) is found.
         public let url: EnvironmentReference
-        /// The directory of the migrations, relative to the plan's own.
-        public let migrations: String
+        /// The directory of the migrations, relative to the plan's own; `nil` where only a tool migrates.
+        public let migrations: String?
+        /// The application's own tool, which runs after ``migrations``.
+        public let tool: Tool?
         /// How long one attempt of a statement may wait for a lock before it is tried again.
         public let lockTimeout: Span
         /// How long one statement of a migration may run; `nil` leaves it to the phase's deadline.
@@ -63,11 +65,14 @@ extension Plan {
         }
 
         public init(
-            url: EnvironmentReference, migrations: String, lockTimeout: Span = .milliseconds(200),
+            url: EnvironmentReference, migrations: String?,
+            lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
-            trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required
+            trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required,
+            tool: Tool? = nil
         ) {
-            precondition(!migrations.isEmpty, "migrations need a path")
+            precondition(migrations?.isEmpty != true, "migrations need a path")
+            precondition(migrations != nil || tool != nil, "nothing migrates")
             precondition(Limits.lockTimeout.contains(lockTimeout), "lockTimeout out of range")
             if let statementTimeout {
                 precondition(
@@ -75,6 +80,7 @@ extension Plan {
             }
             self.url = url
             self.migrations = migrations
+            self.tool = tool
             self.lockTimeout = lockTimeout
             self.statementTimeout = statementTimeout
             self.owner = owner

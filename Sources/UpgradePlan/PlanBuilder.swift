@@ -48,18 +48,40 @@ struct PlanBuilder {
     private var database: Plan.Database? {
         guard values.isPresent("database"),
             let url = values.text("database.url").flatMap(EnvironmentReference.init(text:)),
-            let migrations = values.text("database.migrations"),
+            values.isPresent("database.migrate_with") == (tool != nil),
+            values.isPresent("database.migrations") || tool != nil,
             let lockTimeout = values.span("database.lock_timeout"),
             let trusted = values.list("database.trusted"),
             let readers = values.list("database.readers"),
             let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init)
         else { return nil }
         return Plan.Database(
-            url: url, migrations: migrations, lockTimeout: lockTimeout,
+            url: url, migrations: values.text("database.migrations"), lockTimeout: lockTimeout,
             statementTimeout: values.span("database.statement_timeout"),
             owner: values.text("database.owner"),
             searchPath: values.list("database.search_path")?.map(\.text),
-            trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls)
+            trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
+            tool: tool)
+    }
+
+    private var tool: Plan.Tool? {
+        guard let action = values.name("database.migrate_with.run", as: ActionName.self),
+            let ledger,
+            let onPartly = values.text("database.migrate_with.on_partly").flatMap(
+                Plan.Tool.OnPartly.init)
+        else { return nil }
+        return Plan.Tool(
+            action: action,
+            node: values.name("database.migrate_with.node", as: NodeName.self), ledger: ledger,
+            revert: values.name("database.migrate_with.revert_with", as: ActionName.self),
+            onPartly: onPartly, role: values.text("database.migrate_with.role"),
+            timeout: values.span("database.migrate_with.timeout"))
+    }
+
+    private var ledger: Plan.Tool.Ledger? {
+        if let query = values.text("database.migrate_with.ledger_query") { return .query(query) }
+        let word = values.text("database.migrate_with.ledger")
+        return Plan.Tool.Ledger.words.first { $0.0 == word }?.1
     }
 
     private var writes: Plan.Writes? {

@@ -188,6 +188,7 @@ struct PlanChecks {
                     + " not write to them",
                 advice: "let the application and people log in as different roles")
         }
+        checkTool()
         guard let deadline = values.span("deadlines.migrate") else { return }
         for path in ["database.lock_timeout", "database.statement_timeout"] {
             guard let timeout = values.span(path), timeout > deadline else { continue }
@@ -195,6 +196,57 @@ struct PlanChecks {
                 "no-effect", at: values.place(of: path),
                 "the deadline of migrate (\(deadline)) ends before this timeout (\(timeout))",
                 advice: "shorten it, or lengthen `deadlines.migrate`")
+        }
+    }
+
+    private mutating func checkTool() {
+        guard values.isPresent("database.migrate_with") else {
+            guard !values.isPresent("database.migrations") else { return }
+            findings.error(
+                "missing", at: values.place(of: "database"), "nothing migrates the database",
+                advice: "name a directory under `migrations`, or the application's own tool under"
+                    + " `migrate_with`; without a migration leave `database` out")
+            return
+        }
+        let ledgers = ["ledger", "ledger_query"].map { "database.migrate_with.\($0)" }
+        switch ledgers.count(where: values.isPresent) {
+        case 0:
+            findings.error(
+                "missing", at: values.place(of: "database.migrate_with"),
+                "nobody says where the tool keeps what it has applied",
+                advice: "write `ledger: django` or another of the known ones, or a query under"
+                    + " `ledger_query`")
+        case 2:
+            findings.error(
+                "exclusive", at: values.place(of: ledgers[1]),
+                "`ledger` and `ledger_query` both say where the tool keeps what it has applied",
+                advice: "keep one of them")
+        default: break
+        }
+        if values.text("database.migrate_with.on_partly") == Plan.Tool.OnPartly.back.rawValue,
+            !values.isPresent("database.migrate_with.revert_with")
+        {
+            findings.error(
+                "migrate-with", at: values.place(of: "database.migrate_with.on_partly"),
+                "`back` undoes with `revert_with`, and there is none",
+                advice: "name the action that undoes, or write `on_partly: person`")
+        }
+        let run = values.text("database.migrate_with.run")
+        if let run, values.text("database.migrate_with.revert_with") == run {
+            findings.error(
+                "migrate-with", at: values.place(of: "database.migrate_with.revert_with"),
+                "`revert_with` is the same action as `run`, so nothing would be undone",
+                advice: "name the action that undoes it")
+        }
+        checkTarget(values, "database.migrate_with.", of: "`migrate_with`")
+        if !values.isPresent("database.migrate_with.revert_with"),
+            !values.isFaulty("database.migrate_with.revert_with")
+        {
+            findings.warning(
+                "no-way-back", at: values.place(of: "database.migrate_with"),
+                "nothing undoes what the migration tool does: from its first change on, the run"
+                    + " does not turn back by itself, and waits for a person when anything fails",
+                advice: "name the action that undoes under `revert_with`, or have a backup at hand")
         }
     }
 

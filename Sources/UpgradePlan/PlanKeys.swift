@@ -48,7 +48,8 @@ enum PlanKeys {
 
     private static let database: [DocumentKey] = [
         DocumentKey("url", .form(.environment), .required),
-        DocumentKey("migrations", .path, .required),
+        DocumentKey("migrations", .path, .optional),
+        DocumentKey("migrate_with", .section(tool), .optional),
         DocumentKey("lock_timeout", .span(Limits.lockTimeout), .fallback("200ms")),
         DocumentKey("statement_timeout", .span(Limits.deadline), .optional),
         DocumentKey("owner", .form(.role), .optional),
@@ -64,6 +65,18 @@ enum PlanKeys {
         DocumentKey(
             "tls", .word(Plan.Database.TransportRule.allCases.map(\.rawValue)),
             .fallback("required")),
+    ]
+
+    private static let tool: [DocumentKey] = [
+        DocumentKey("run", .name, .required),
+        DocumentKey("node", .name, .optional),
+        DocumentKey("ledger", .word(Plan.Tool.Ledger.words.map(\.0)), .optional),
+        DocumentKey("ledger_query", .text(maximum: 2000), .optional),
+        DocumentKey("revert_with", .name, .optional),
+        DocumentKey(
+            "on_partly", .word(Plan.Tool.OnPartly.allCases.map(\.rawValue)), .fallback("person")),
+        DocumentKey("role", .form(.role), .optional),
+        DocumentKey("timeout", .span(Limits.deadline), .optional),
     ]
 
     private static let writes: [DocumentKey] = [

@@ -12,6 +12,7 @@ struct Disturbance {
         case leaderDies(after: Int)
         case databaseFails(DatabaseTask.Kind)
         case request(RequestVerb)
+        case toolFails(ToolBehaviour)
         /// A status of long ago arrives now.
         case staleStatus(NodeName)
     }
@@ -44,15 +45,21 @@ struct Disturbance {
         left -= 1
         let node = nodes[pick(of: nodes.count)]
         if left == 0 { return .nodesBack }
-        switch draw(13) {
+        switch draw(14) {
         case 0, 1: return .loseMessage
         case 2: return .repeatMessage
         case 3: return .newLeader
         case 4: return .nodeLost(node)
         case 5: return .nodesBack
-        case 6: return .databaseFails(DatabaseTask.Kind.allCases[pick(of: 9)])
+        case 6: return .databaseFails(
+                DatabaseTask.Kind.allCases[pick(of: DatabaseTask.Kind.allCases.count)])
         case 7: return .request(RequestVerb.allCases[pick(of: 6)])
         case 8, 9: return .agentDies(node, after: pick(of: 4))
+        case 11:
+            let behaviours = [
+                ToolBehaviour.failsUnchanged, .failsPartly, .hangs, .interrupted, .done,
+            ]
+            return .toolFails(behaviours[pick(of: behaviours.count)])
         case 10: return .leaderDies(after: pick(of: 4))
         default: return .staleStatus(node)
         }

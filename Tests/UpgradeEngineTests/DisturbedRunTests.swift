@@ -43,6 +43,42 @@ import UpgradeModel
         }
     }
 
+    /// The same with the application's own migration tool, which fails, hangs or is interrupted at random as well: it never runs
+    /// again before the database has said what it has done, and never without its pass.
+    @Test(arguments: 0..<20) func aDisturbedRunWithAToolViolatesNothingAndComesToAnEnd(
+        group: UInt64
+    ) {
+        let tools = [
+            "run: migrate, ledger: django, revert_with: migrate-back, on_partly: again",
+            "run: migrate, ledger: django, revert_with: migrate-back, on_partly: back",
+            "run: migrate, ledger: django, on_partly: person",
+        ]
+        for seed in group * 50..<group * 50 + 50 {
+            var world = ScenarioWorld(isReal: true)
+            world.start(
+                ScenarioTests.plan(
+                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
+                    reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 3)]))
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            world.endDisturbance()
+            for _ in 0..<12 where !world.theRun.isEnded {
+                switch world.theRun.state {
+                case .paused: world.request(.resume)
+                case .waiting:
+                    if world.theRun.direction == .back { world.database.tool.restore() }
+                    world.request(.retry)
+                case .awaitingApproval: world.request(.approve)
+                case .running, .rollingBack, .done, .rolledBack, .refused: break
+                }
+                world.settle()
+            }
+            let isEnded = world.theRun.isEnded
+            #expect(isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
+            #expect(world.violations == [], "seed \(seed)")
+        }
+    }
+
     @Test func theSameSeedGivesTheSameRun() {
         func text(_ seed: UInt64) -> String {
             var world = ScenarioWorld()

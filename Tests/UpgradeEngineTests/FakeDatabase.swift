@@ -20,6 +20,8 @@ struct FakeDatabase {
     private(set) var isExpanded = false
     private(set) var isContracted = false
     private(set) var migrations = 0
+    /// The application's own tool.
+    var tool = FakeToolState()
 
     static let proof = CensusProof(
         transaction: "7", fenceLSN: "0/7", stored: ScenarioWorld.new.manifest, ended: [])
@@ -48,7 +50,8 @@ struct FakeDatabase {
             if isMigrated { migrations -= 1 }
             isMigrated = false
         case .revertExpand: isExpanded = false
-        case .openPass, .closePass, .settlePass, .openRevertPass, .closeRevertPass: break
+        case .openPass, .openRevertPass: return .done(tool.open(task.pass))
+        case .closePass, .settlePass, .closeRevertPass: return .done(tool.close())
         }
         return .done(DatabaseReport())
     }

@@ -25,6 +25,10 @@ struct FakeNode {
     /// What is wrong with its proxy: writes pass the gate by, once it is closed or always.
     var disproof: String?
     var isDisprovedWhenClosed = false
+    /// Its agent does not know what a pass is.
+    var makesNoPass = false
+    /// An action that its configuration does not have.
+    var missingAction: String?
     /// Why a person has opened its gate.
     var breakGlass: String?
     var active: ActiveRelease
@@ -40,6 +44,33 @@ struct FakeNode {
         active = ActiveRelease(
             release: release, identity: nil, cacheGeneration: CacheGeneration(rawValue: 1))
         staged = [release]
+    }
+
+    /// What a migration tool does on it, one run after the other; the rest ends well.
+    var tools: [ToolBehaviour] = []
+    private var toolRuns: [TaskIdentity: ToolBehaviour] = [:]
+    private var toolsBegun: [ToolBegun] = []
+
+    /// The tools that it has begun since it was asked last.
+    mutating func takeTools() -> [ToolBegun] {
+        defer { toolsBegun = [] }
+        return toolsBegun + (real?.takeTools() ?? [])
+    }
+
+    private mutating func begin(_ task: NodeTask) {
+        guard task.tool != nil, toolRuns[task.identity] == nil else { return }
+        let behaviour = tools.isEmpty ? .done : tools.removeFirst()
+        toolRuns[task.identity] = behaviour
+        toolsBegun.append(
+            ToolBegun(task: task, behaviour: behaviour, digest: .test(task.identity)))
+    }
+
+    private func outcome(_ task: NodeTask) -> TaskOutcome {
+        let state = toolRuns[task.identity].map { $0.state ?? .running } ?? .done
+        return task.name == failingTask
+            ? TaskOutcome(identity: task.identity, state: .failed, output: "exit 1")
+            : TaskOutcome(
+                identity: task.identity, state: state, output: state == .failed ? "exit 1" : "")
     }
 
     /// The names of all tasks that were done.
@@ -90,6 +121,7 @@ struct FakeNode {
         if let directive, !new.isNewer(than: directive) { return }
         directive = new
         done.formUnion(new.tasks.map(\.name))
+        for task in new.tasks { begin(task) }
         if let stage = new.stage, !staged.contains(stage), failingGoal != .stage {
             staged.append(stage)
         }
@@ -112,18 +144,22 @@ struct FakeNode {
             agentVersion: "1", gate: gate(directive), lease: directive.lease.onExpiry,
             staged: staged,
             staging: nil, active: active, service: directive.service,
-            tasks: directive.tasks.map { task in
-                task.name == failingTask
-                    ? TaskOutcome(identity: task.identity, state: .failed, output: "exit 1")
-                    : TaskOutcome(identity: task.identity, state: .done)
-            },
+            tasks: directive.tasks.map(outcome),
             health: directive.health.map {
                 HealthObservation(
                     identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
             },
             failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass,
             silenced: isOld ? nil : silence(directive),
-            abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue))
+            abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue),
+            pass: isOld || makesNoPass ? nil : directive.pass.map(offer))
+    }
+
+    private func offer(_ goal: PassGoal) -> PassOffer {
+        let missing = goal.actions.first { $0.rawValue == missingAction }
+        guard let missing else { return PassOffer(test: goal) }
+        return PassOffer(
+            task: goal.task, digest: nil, problem: "`\(missing)` is not among the actions")
     }
 
     private func silence(_ directive: Directive) -> Silence {

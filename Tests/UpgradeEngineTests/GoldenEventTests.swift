@@ -73,6 +73,25 @@ import UpgradeModel
         .nodeTakenOff(NodeTakenOff(node: node, mark: mark)),
         .nodeHeardAgain(NodeFact(node: node)),
         .turnedForward(TurnedForward(step: .braced, mark: mark)),
+        .passOffered(
+            PassOffered(
+                node: node,
+                pass: PassOffer(
+                    task: TaskIdentity(rawValue: "r1/nodes.tool/tool/migrate/1"), digest: digest))),
+        .toolEnded(
+            ToolEnded(
+                task: TaskIdentity(rawValue: "r1/nodes.tool/tool/migrate/1"), state: .failed,
+                output: "exit status 1", duration: .milliseconds(1500))),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(
+                kind: .openPass, attempt: 1, result: .done,
+                report: DatabaseReport(ledger: ["shelf.0001_initial"]))),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(
+                kind: .closePass, attempt: 1, result: .done,
+                report: DatabaseReport(
+                    change: ToolChange(
+                        isSchemaChanged: true, added: ["shelf.0002_slug"], removed: [])))),
     ]
 
     private var file: URL {
@@ -110,7 +129,7 @@ import UpgradeModel
         .braced, .upgraded(batch: 12), .verified, .opened,
         .retired,
         .readsHeld, .reactivated, .unstaged, .database(.revertExpand),
-        .bake(batch: 1),
+        .bake(batch: 1), .tool, .toolReverted, .database(.openPass), .database(.settlePass),
     ]) func everyStepReadsBackFromItsText(step: Step) {
         #expect(Step(step.description) == step)
     }

@@ -9,14 +9,14 @@ import UpgradeModel
     static func plan(
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
         approvals: String = "[]", reads: String = "hold", batches: String = "1",
-        start: String = "warm", sessions: String? = nil
+        start: String = "warm", sessions: String? = nil, tool: String? = nil
     ) -> String {
         """
         fleet: guestbook
         nodes:
           labels: {role: web}
         release: {name: v2, expected: v1, bundle: ../v2}
-        database: {url: env:URL, migrations: ../migrations}
+        database: {url: env:URL, migrations: ../migrations\(tool.map { ", migrate_with: {\($0)}" } ?? "")}
         reads: {while_migrating: \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:

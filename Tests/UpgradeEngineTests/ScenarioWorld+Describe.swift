@@ -18,6 +18,8 @@ extension ScenarioWorld {
         case .nodeJoined(let fact): "\(fact.node) joined"
         case .drainCutShort(let cut):
             "drain cut short on \(cut.nodes.map(\.rawValue).joined(separator: ", "))"
+        case .passOffered(let offered): "\(offered.node) made a pass for \(offered.pass.task)"
+        case .toolEnded(let ended): "tool \(ended.task) \(ended.state.rawValue): \(ended.output)"
         case .databaseTaskStarted(let task):
             "database task \(task.kind.rawValue) \(task.attempt) started"
         case .databaseTaskEnded(let ended):
@@ -54,6 +56,7 @@ extension ScenarioWorld {
         }
         if directive.service == .out { words.append("out of service") }
         for task in directive.tasks { words.append("\(task.kind.rawValue) \(task.name)") }
+        if let pass = directive.pass { words.append("pass for \(pass.task)") }
         if let health = directive.health { words.append("health \(health.identity)") }
         if let silenced = directive.silenced { words.append("silence \(silenced.name)") }
         if let keep = directive.keepReleases { words.append("keep \(keep) releases") }

@@ -160,6 +160,7 @@ struct ScenarioWorld {
             } else if let wake = wakeAt, !theRun.isEnded {
                 now = max(now, wake)
                 for name in nodes.keys { nodes[name]?.pass(to: now) }
+                runTools()
                 checkWriters()
                 write("@ \(now.milliseconds - 1_000_000) ms")
                 put(.time)
@@ -205,6 +206,32 @@ struct ScenarioWorld {
             stale[name] = nodes[name]
         case .agentDies(let name, let effects): nodes[name]?.real?.effectsLeft = effects
         case .leaderDies(let effects): effectsLeft = effects
+        case .toolFails(let behaviour):
+            for name in nodes.keys { nodes[name]?.real?.tools.append(behaviour) }
+        }
+    }
+
+    /// Migration tools that nodes have begun do in the database what they do.
+    private mutating func runTools() {
+        for name in nodes.keys.sorted() {
+            for begun in nodes[name]?.takeTools() ?? [] {
+                write("    \(name): the tool \(begun.task.name) \(begun.behaviour)")
+                let undoes = begun.task.name == "migrate-back"
+                if let wrong = database.tool.run(begun, undoes: undoes) {
+                    violations.append("\(wrong) on \(name)")
+                }
+                if !undoes { checkClosed(before: "the tool runs") }
+            }
+        }
+        checkWriters()
+    }
+
+    private mutating func checkClosed(before what: String) {
+        if !database.isFenced { violations.append("\(what) without a fence") }
+        for name in theRun.members.keys.sorted()
+        where nodes[name]?.directive?.lease.onExpiry != .keep || nodes[name]?.isGateOpen != false {
+            if isOff(name) { continue }
+            violations.append("\(what) before \(name) keeps its gate closed")
         }
     }
 
@@ -217,6 +244,7 @@ struct ScenarioWorld {
             node.take(directive, at: now)
             let status = node.status(at: now)
             nodes[name] = node
+            runTools()
             put(.status(name, status))
         case .databaseEnded(let task, let outcome):
             if started == task { started = nil }
@@ -362,13 +390,10 @@ struct ScenarioWorld {
                 violations.append("lowers before the new release of \(name) is halted")
             }
         }
-        guard task.kind == .migrate else { return }
-        if !database.isFenced { violations.append("migrates without a fence") }
-        for name in theRun.members.keys.sorted()
-        where nodes[name]?.directive?.lease.onExpiry != .keep || nodes[name]?.isGateOpen != false {
-            if isOff(name) { continue }
-            violations.append("migrates before \(name) keeps its gate closed")
+        if task.kind == .lowerFence, database.tool.pass != nil {
+            violations.append("lowers the fence with a pass open")
         }
+        if task.kind == .migrate { checkClosed(before: "migrates") }
     }
 
     /// A person has vouched for it.
@@ -424,9 +449,9 @@ struct ScenarioWorld {
 
     /// Nobody writes with the old release on the new schema, heard or not.
     private mutating func checkWriters() {
-        guard database.isMigrated, !database.isFenced, let run = core.run(ScenarioWorld.run) else {
-            return
-        }
+        guard database.isMigrated || database.tool.level > 0, !database.isFenced,
+            let run = core.run(ScenarioWorld.run)
+        else { return }
         for name in run.members.keys.sorted() {
             guard let node = nodes[name], node.isGateOpen, !isOff(name),
                 node.active.release == ScenarioWorld.old
@@ -435,12 +460,18 @@ struct ScenarioWorld {
         }
     }
 
+    private var hasTool: Bool { theRun.plan.database?.tool != nil }
+
     private mutating func checkEnd() {
         let run = theRun
         guard run.isEnded else { return }
         let isDone = run.state == .done
         if database.isFenced { violations.append("ended with the fence up") }
         if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
+        if hasTool, database.tool.level != (isDone ? 2 : 0) {
+            violations.append("ended with the tool's work at \(database.tool.level)")
+        }
+        if database.tool.pass != nil { violations.append("ended with a pass open") }
         if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
         if isDone, database.migrations != 1 {
             violations.append("migrated \(database.migrations) times")

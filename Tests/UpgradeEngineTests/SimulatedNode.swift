@@ -18,6 +18,11 @@ struct SimulatedNode {
     private(set) var silenced: ReleaseReference?
     /// The agent is killed after so many effects more; `nil`: it lives.
     var effectsLeft: Int?
+    /// What a migration tool does on it, one run after the other; the rest ends well.
+    var tools: [ToolBehaviour] = []
+    private var toolsBegun: [ToolBegun] = []
+    /// The tool that does not end.
+    private var hanging: NodeWork?
     private var records: [NodeJournalRecord] = []
     private var boots = 0
 
@@ -54,6 +59,7 @@ struct SimulatedNode {
     /// The next agent on the same node.
     private mutating func start(at now: Instant) {
         boots += 1
+        hanging = nil
         var memory = NodeMemory()
         for record in records { memory.apply(record) }
         if let record = memory.recordAtStart(at: now, clockWentBack: false) {
@@ -78,9 +84,36 @@ struct SimulatedNode {
             self.service = service
             return [.effected(.service, failure: nil)]
         case .prove(let goal): return [.proved(goal, GateProof(.proved))]
-        case .begin(let work): return [.ended(work, perform(work))]
-        case .endWork, .report: return []
+        case .makePass(let goal): return [.passMade(goal, PassOffer(test: goal))]
+        case .begin(let work): return begin(work)
+        case .endWork:
+            guard let work = hanging, case .run(let task) = work else { return [] }
+            hanging = nil
+            let killed = TaskOutcome(identity: task.identity, state: .failed, output: "killed")
+            return [.ended(work, .task(killed))]
+        case .report: return []
         }
+    }
+
+    private mutating func begin(_ work: NodeWork) -> [NodeInput] {
+        guard case .run(let task) = work, task.tool != nil else {
+            return [.ended(work, perform(work))]
+        }
+        let behaviour = tools.isEmpty ? .done : tools.removeFirst()
+        begun.insert(task.identity)
+        toolsBegun.append(
+            ToolBegun(task: task, behaviour: behaviour, digest: .test(task.identity)))
+        guard let state = behaviour.state else {
+            hanging = work
+            return []
+        }
+        return [.ended(work, .task(TaskOutcome(identity: task.identity, state: state)))]
+    }
+
+    /// The tools that it has begun since it was asked last.
+    mutating func takeTools() -> [ToolBegun] {
+        defer { toolsBegun = [] }
+        return toolsBegun
     }
 
     /// Everything that is asked for succeeds.
@@ -96,7 +129,8 @@ struct SimulatedNode {
             return .task(TaskOutcome(identity: task.identity, state: .done))
         }
         if case .resolve(let task) = work {
-            let state: TaskOutcome.State = begun.contains(task.identity) ? .done : .unknown
+            let isDone = task.tool == nil && begun.contains(task.identity)
+            let state: TaskOutcome.State = isDone ? .done : .unknown
             return .task(TaskOutcome(identity: task.identity, state: state))
         }
         if case .silence(let goal) = work {

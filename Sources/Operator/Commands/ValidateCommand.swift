@@ -63,10 +63,22 @@ struct ValidateCommand: AsyncParsableCommand {
                 console.line("migrations, \(phase.rawValue): \(versions.joined(separator: ", "))")
             }
         }
+        for line in ValidateCommand.tool(prepared.plan) { console.line(line) }
         let staying = prepared.migrations.cannotBeUndone.map(\.title)
         if !staying.isEmpty {
             console.line("cannot be undone once applied: \(staying.joined(separator: ", "))")
         }
+    }
+
+    /// What the application's own migration tool does, and where the way back ends.
+    private static func tool(_ plan: Plan) -> [String] {
+        guard let tool = plan.database?.tool else { return [] }
+        let node = tool.node.map { " on \($0)" } ?? ""
+        return [
+            "migration tool: the action \(tool.action)\(node); "
+                + (tool.revert.map { "undone by the action \($0)" }
+                    ?? "nothing undoes it, so the way back ends at its first change")
+        ]
     }
 
     struct Answer: Codable, Hashable, Sendable {

@@ -93,7 +93,8 @@ enum NodeTable {
             return "staging \(bytes(staging.bytesDone)) of \(bytes(staging.bytesTotal))"
         }
         if let task = status.tasks.first(where: { $0.state == .running }) {
-            return "runs \(task.identity)"
+            let line = task.output.split(separator: "\n").last
+            return "runs \(task.identity)" + (line.map { ": \($0)" } ?? "")
         }
         if let health = status.health, health.state == .checking { return health.detail }
         return status.silenced.map(silence) ?? ""

@@ -54,7 +54,10 @@ struct MigrateStep: DatabaseStep {
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         let revert = RevertMigrationStep(.migrate, index: nil)
         guard case .hold = undoing.plan.reads else { return [revert] }
-        return [HoldReadsStep(.migrate, index: nil), revert]
-            + UpgradeStep.undoOfRollout(undoing) + HaltStep.undoOfStart(undoing)
+        // Reads are held already where a tool's work is undone first.
+        let hold: [any StepDefinition] =
+            undoing.begun.contains(.openPass) ? [] : [HoldReadsStep(.migrate, index: nil)]
+        return hold + [revert] + UpgradeStep.undoOfRollout(undoing)
+            + HaltStep.undoOfStart(undoing)
     }
 }

@@ -22,6 +22,12 @@ struct PresentStep: StepDefinition {
     /// Whoever puts one node right only to hear of the next has to begin as many runs as there are nodes.
     let tellsAllFailures = true
 
+    /// The pass of the migration tool is made now, and stays made.
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        guard !run.begun.contains(ToolStep.step), seat.node == run.toolNode else { return }
+        directive.pass = run.passGoal(for: run.toolTask)
+    }
+
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         if let reason = status.breakGlass {
             return .failed(
@@ -37,7 +43,18 @@ struct PresentStep: StepDefinition {
         if let failure = status.gate.disproof { return .unfit(failure) }
         guard status.gate.writes == .open && status.gate.isProved else { return .notYet }
         if let reason = HoldSessionsStep.refusal(status, in: run) { return .unfit(reason) }
-        return .reached
+        guard seat.node == run.toolNode else { return .reached }
+        return Verdict.onPass(run.toolTask, status, of: seat, in: run)
+    }
+
+    /// What the node was before the run touched it.
+    func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] {
+        [
+            .nodeSurveyed(
+                NodeSurveyed(
+                    node: seat.node, active: status.active, agentVersion: status.agentVersion,
+                    warnings: run.warnings(status)))
+        ] + run.offered(status, of: seat)
     }
 
     func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? {

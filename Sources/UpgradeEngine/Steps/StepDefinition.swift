@@ -52,6 +52,8 @@ public protocol StepDefinition: Sendable {
     static var asksWhileCurrent: Bool { get }
     /// Whether a node is what is asked, by a status observed under its present directive.
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict
+    /// What is kept of the status of a node that has reached it.
+    func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent]
     /// Whether the schema's change, or the lift, relies on every node having said so: no failure budget makes up for one.
     var isProof: Bool { get }
     /// Whether the run may go on without a node that fails it, within the failure budget.
@@ -69,16 +71,22 @@ public protocol StepDefinition: Sendable {
 
     /// The database task that it asks for, once every node that it names has reached it.
     var task: DatabaseTask.Kind? { get }
+    /// What follows instead of the next step, once the task has ended well.
+    func followUp(in run: Run) -> [RunEvent]
     /// The database that the task is for.
     var database: DatabaseLabel { get }
     /// How long it may take; `nil`: as long as it likes.
     func allowance(in run: Run) -> Span?
+    /// What follows when that time is over and it still waits for nodes; `nil`: they have failed it.
+    func overdue(_ pending: [NodeName], after span: Span, in run: Run) -> [RunEvent]?
     /// How long it waits when nothing else is to be done; `nil`: it does not end by time.
     func wait(in run: Run) -> Span?
     /// Whether what is neither a node's nor the database's matter is so.
     func isSatisfied(in run: Run) -> Bool
     /// Why it may not begin although the step before is complete: a person is asked.
     func objection(seeing observations: Observations, at now: Instant, in run: Run) -> Objection?
+    /// Where a person's `retry` begins again.
+    func stepToRetry(in run: Run) -> Step
     /// The steps that undo it, in their order; it has begun, and perhaps not ended.
     func undo(_ undoing: Undoing) -> [any StepDefinition]
 }
@@ -189,14 +197,18 @@ extension StepDefinition {
     public var isCutShort: Bool { false }
     public var tellsAllFailures: Bool { false }
     public func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? { nil }
+    public func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] { [] }
     public var task: DatabaseTask.Kind? { nil }
+    public func followUp(in run: Run) -> [RunEvent] { [] }
     public var database: DatabaseLabel { .only }
     public func allowance(in run: Run) -> Span? { run.plan.deadline(of: phase) }
+    public func overdue(_ pending: [NodeName], after span: Span, in run: Run) -> [RunEvent]? { nil }
     public func wait(in run: Run) -> Span? { nil }
     public func isSatisfied(in run: Run) -> Bool { true }
     public func objection(seeing observations: Observations, at now: Instant, in run: Run)
         -> Objection?
     { nil }
+    public func stepToRetry(in run: Run) -> Step { step }
     public func undo(_ undoing: Undoing) -> [any StepDefinition] { [] }
 }
 

@@ -218,15 +218,21 @@ def _position(lsn):
     return (int(high, 16) << 32) + int(low, 16)
 
 
-def commits_in_window(postgres, directory, window):
-    """Between census and lift the log holds no commit that changed an application's table, but for the migration."""
+def commits_in_window(postgres, directory, window, ledger=None):
+    """Between census and lift the log holds no commit that changed an application's table, but for the migration.
+
+    `ledger`: the table in which an application's own tool notes each of its transactions, in the same transaction.
+    """
     closed = _position(window.fence_lsn)
     every = transactions(postgres)
     # The lift is the first transaction after the census that touches the fence's own row: an order, not two clocks.
-    lift = next((each.lsn for each in every if each.lsn > closed and "sluice.fence" in each.tables), None)
+    # Where a tool is let in and out, that is the last one: the pass is in that row as well.
+    touched = [each.lsn for each in every if each.lsn > closed and "sluice.fence" in each.tables]
+    lift = (touched[-1] if ledger else touched[0]) if touched else None
     inside = [each for each in every if each.lsn > closed
               and (each.lsn < lift if lift is not None else each.committed_at < window.lift_began_at)]
-    foreign = [each for each in inside if each.application_tables() and not each.is_ours()]
+    foreign = [each for each in inside
+               if each.application_tables() and not each.is_ours() and ledger not in each.tables]
     ours = sum(1 for each in inside if each.is_ours())
     census_at = max((each.committed_at for each in every if each.lsn <= closed), default=0)
     sneaks = notes_of(directory, "sneaky")

@@ -12,6 +12,7 @@ import time
 import checker
 import faults
 import state
+import tools
 from checker import Claim
 from fleet import interrupt_on_signals
 from sluice import SluiceFleet
@@ -160,12 +161,15 @@ class Demo:
             if code in (faults.DONE, faults.WAITING):
                 window = journal.proof("v1", "v2")
                 if window is not None:
-                    claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, window))
+                    claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, window, fault.ledger()))
                 if code == faults.DONE:
                     claims += self.claims_of_new_state(fleet, before)
             else:
                 for part, lines in sorted({**dict.fromkeys(before, []), **state.differences(before, after)}.items()):
                     claims.append(Claim("%s: lines that differ from before" % part, str(len(lines)), "0", not lines, lines))
+            claims += fault.claims(fleet, journal)
+            if fault.ledger() and journal:
+                self.window_parts(journal)
             return claims
 
     # The write window, many times
@@ -236,6 +240,8 @@ def arguments():
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--fail", choices=faults.PHASES, metavar="PHASE", help="inject a failure there and show the way back")
     what.add_argument("--kill", choices=faults.VICTIMS, help="kill -9 it, in the phase of --in")
+    what.add_argument("--tool", choices=sorted(tools.CASES), metavar="CASE",
+                      help="the application's own tool migrates: %s" % ", ".join(sorted(tools.CASES)))
     what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
@@ -263,6 +269,8 @@ def main():
             claims = demo.fail(faults.failing(chosen.fail, chosen.start))
         elif chosen.kill:
             claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
+        elif chosen.tool:
+            claims = demo.fail(tools.CASES[chosen.tool]())
         elif chosen.runs:
             claims = demo.windows(chosen.runs)
         else:

@@ -39,6 +39,9 @@ class Fault:
     def remove(self, fleet):
         """Takes away what is not the run's to undo."""
 
+    def ledger(self):
+        """The table in which a migration tool of the application's own notes each of its transactions; nothing without one."""
+
     def claims(self, fleet, journal):
         """What else has to be so afterwards."""
         return []

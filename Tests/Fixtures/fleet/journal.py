@@ -65,9 +65,10 @@ class Journal:
         return opened[1] if opened else 0.0
 
     def migration_time(self):
-        """Seconds that the switch migrations took in the database, by the database task's own clock."""
+        """Seconds that the switch migrations took by the database task's own clock, and an application's tool by its node's."""
         task = self.task("migrate")
-        return task[2].get("duration", 0) / 1000 if task else 0.0
+        tool = sum(fact.body.get("duration", 0) for fact in self.facts if fact.type == "tool-ended")
+        return ((task[2].get("duration", 0) if task else 0) + tool) / 1000
 
     def window_parts(self):
         """Where the write window went: each step in it with its seconds."""

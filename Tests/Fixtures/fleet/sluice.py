@@ -97,6 +97,12 @@ class SluiceFleet(Fleet):
     def agent_configuration(self, node):
         """What /etc/sluice/agent.yaml is on a real node; see agents/agent.yaml."""
         actions = self.actions(node, ["start-app", "stop-app", "smoke-test"])
+        # The application's own migration tool; see tools.py.
+        actions += "".join(
+            '  %s:\n    command: ["%s", "%s", "%s"]\n    timeout: 120s\n' % (
+                name, GUESTBOOK / "bin" / "tool", verb, node.root / "etc" / "tool.env")
+            for name, verb in [("migrate-back", "back"), ("migrate", "up")])
+        actions += '    probe: ["%s", "check", "%s"]\n' % (GUESTBOOK / "bin" / "tool", node.root / "etc" / "tool.env")
         return f"""node: {node.name}
 coordinator:
   url: {self.coordinator_url}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AgentSettings
+import Glibc
+import UpgradeModel
+
+/// The application's own migration tool: an action whose sessions the fence lets through.
+extension WorkPerformer {
+    /// The pass for a tool, or why this node can make none.
+    func offer(_ goal: PassGoal) -> PassOffer {
+        let missing = goal.actions.filter { configuration.actions[$0] == nil }.map { "`\($0)`" }
+        let words = missing.joined(separator: " and ")
+        return passes.offer(
+            goal,
+            problem: missing.isEmpty
+                ? nil
+                : "\(words) \(missing.count == 1 ? "is" : "are") not among the actions of \(configuration.file); declare it there and restart the agent"
+        )
+    }
+
+    /// Runs the tool, once. Its environment has the pass, and where its ledger stood.
+    func run(
+        _ action: Action, _ task: NodeTask, _ tool: ToolRun, _ surroundings: Surroundings
+    ) async -> TaskOutcome {
+        var context = context(task, surroundings)
+        do throws(SystemFailure) {
+            let options =
+                action.environment.contains("PGOPTIONS")
+                ? getenv("PGOPTIONS").map { String(cString: $0) } : nil
+            context.environment = try passes.environment(of: task.identity, options: options)
+            context.secret = try passes.secret(of: task.identity)
+        } catch {
+            return TaskOutcome(
+                identity: task.identity, state: .notStarted,
+                output: TaskOutcome.text(
+                    "", endingWith: "the secret for the migration tool cannot be made: \(error)"))
+        }
+        context.environment["SLUICE_LEDGER_BEFORE"] = tool.ledgerBefore
+        context.environment["SLUICE_LEDGER_ADDED"] = tool.ledgerAdded
+        return await actions.run(action, context)
+    }
+}
