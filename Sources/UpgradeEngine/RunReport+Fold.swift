@@ -125,9 +125,16 @@ extension RunReport {
                 places[node] = report.nodes.count
                 report.nodes.append(NodeEntry(name: node, milestones: []))
             }
+            let step = current
+            update(node) {
+                $0.milestones.append(
+                    Milestone(at: instant, kind: kind, step: step, reason: reason))
+            }
+        }
+
+        private mutating func update(_ node: NodeName, _ change: (inout NodeEntry) -> Void) {
             guard let index = places[node] else { return }
-            report.nodes[index].milestones.append(
-                Milestone(at: instant, kind: kind, step: current, reason: reason))
+            change(&report.nodes[index])
         }
     }
 
