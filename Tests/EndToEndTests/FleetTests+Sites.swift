@@ -11,6 +11,13 @@ extension FleetTests {
         #expect(run.fallen.isEmpty)
     }
 
+    /// The reads of those who are logged in are held. First a release that is not healthy, from which the tool goes back; then
+    /// the upgrade, in which the tool is killed between two migrations.
+    @Test func aDjangoSiteIsMigratedByItsOwnTool() async throws {
+        let run = try await runFleet("--tool", "--fail", "all", harness: "site_demo.py")
+        #expect(run.fallen.isEmpty)
+    }
+
     @Test func anApplicationThatStartsOnItsOwnSchemaOnlyIsStartedAfterTheMigration() async throws {
         let run = try await runFleet("--site", "alembic", harness: "site_demo.py")
         #expect(run.fallen.isEmpty)
