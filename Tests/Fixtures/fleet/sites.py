@@ -126,9 +126,6 @@ class SiteNode(Node):
         if action in ("start-app", "stop-app"):
             script = str(REPOSITORY / "agents" / "start" / "gunicorn")
             return [script, "start", self.fleet.site.application] if action == "start-app" else [script, "stop"]
-        if action in ("migrate", "migrate-back"):
-            script = str(REPOSITORY / "agents" / "migrate" / self.fleet.site.name)
-            return [script, "forward" if action == "migrate" else "back", "{release_dir}"]
         return [str(self.fleet.site.fixture / "bin" / action), str(self.jobs), *([] if action == "pause-worker" else [str(self.app)])]
 
     def run_job(self, name):
@@ -273,8 +270,18 @@ class SiteFleet(SluiceFleet):
 
     def agent_configuration(self, node):
         actions = self.actions(node, ["start-app", "stop-app"] + (
-            ["pause-worker", "resume-worker"] if self.site.has_jobs else []) + (
-            ["migrate", "migrate-back"] if self.tool else []))
+            ["pause-worker", "resume-worker"] if self.site.has_jobs else []))
+        if self.tool:
+            # Not repeatable: an agent that died while one ran asks the probe, or says that nobody knows.
+            script = REPOSITORY / "agents" / "migrate" / self.site.name
+            actions += f"""  migrate:
+    command: ["{script}", forward, "{{release_dir}}"]
+    timeout: 120s
+    probe: ["{script}", done, "{{release_dir}}"]
+  migrate-back:
+    command: ["{script}", back, "{{release_dir}}"]
+    timeout: 120s
+"""
         return f"""node: {node.name}
 coordinator:
   url: {self.coordinator_url}
