@@ -42,7 +42,7 @@ extension APIError {
         switch Code(rawValue: code) {
         case .unauthorized: .unauthorized
         case .forbidden: .forbidden
-        case .notFound: .notFound
+        case .notFound, .noSuchMigration: .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .timeout: .requestTimeout
         case .tooLarge: .contentTooLarge
@@ -54,7 +54,8 @@ extension APIError {
         case .invalidPlan, .noNodes, .unknownNode, .refused: .unprocessableContent
         case .requestUsed, .fleetHeld, .nodeHeld, .quarantinedLeftOut, .allQuarantined, .runEnded,
             .alreadyTurningBack, .pastPointOfNoReturn, .notPaused, .alreadyPaused, .notRunning,
-            .nothingToApprove, .nothingToRetry:
+            .nothingToApprove, .nothingToRetry, .nothingToResolve,
+            .goingForward, .tooManyQuarantined, .nodeIsHeard, .lastNode:
             .conflict
         case nil: .internalServerError
         }
