@@ -4,6 +4,7 @@ import RunStore
 import Testing
 import UpgradeEngine
 import UpgradeModel
+import UpgradePlan
 
 /// A coordinator's core with fake nodes and a fake database, in virtual time; writes down all that happens.
 struct ScenarioWorld {
