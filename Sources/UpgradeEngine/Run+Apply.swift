@@ -174,8 +174,13 @@ extension Run {
         }
         let hadNoEffect =
             ended.result == .failed && ended.failure?.effect == DatabaseFailure.PossibleEffect.none
-        if ended.kind == .migrate, !hadNoEffect { database.mayHaveMigrated = true }
-        if ended.kind == .revertMigrate, ended.result == .done { database.mayHaveMigrated = false }
+        // A tool that was let through the fence may have changed anything.
+        if [.migrate, .openPass].contains(ended.kind), !hadNoEffect {
+            database.mayHaveMigrated = true
+        }
+        if [.revertMigrate, .closeRevertPass].contains(ended.kind), ended.result == .done {
+            database.mayHaveMigrated = false
+        }
         let wasAbandoned = database.isAbandoned
         database.inFlight = nil
         database.isAbandoned = false

@@ -215,7 +215,9 @@ extension Run {
     func seat(of node: NodeName) -> Seat? { members[node].map { Seat(node: node, member: $0) } }
 
     /// Whether the schema may be another one than before the run.
-    var isSchemaInDoubt: Bool { database.inFlight?.kind == .migrate || database.mayHaveMigrated }
+    var isSchemaInDoubt: Bool {
+        [.migrate, .openPass].contains(database.inFlight?.kind) || database.mayHaveMigrated
+    }
 
     /// Whether a step of the way back is over.
     func hasCompletedBack(_ step: Step) -> Bool {
