@@ -136,7 +136,8 @@ extension AgentCommand {
                     address: configuration.coordinator, token: HTTPSecret(""),
                     client: CurlClient(), downloads: CurlClient()),
                 actions: ActionRunner(outputDirectory: configuration.actionOutput),
-                passes: PassMaker(file: configuration.passKey), prober: HealthProber(), flusher: CacheFlusher(client: CurlClient()))
+                passes: PassMaker(file: configuration.passKey), prober: HealthProber(),
+                flusher: CacheFlusher(client: CurlClient()))
             if let trouble = await performer.troubleReporting(release) {
                 throw SystemFailure(trouble)
             }
