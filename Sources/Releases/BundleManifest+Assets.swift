@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-public import UpgradeModel
+import UpgradeModel
 
 extension BundleManifest {
     /// Why its assets cannot lie beside those of other releases: names that carry a digest and stand for two contents.
