@@ -29,7 +29,9 @@ struct PassMaker: Sendable {
     /// What a tool's process gets in its environment. Direct connections only: a pooler drops start-up options.
     ///
     /// - Parameter options: what `PGOPTIONS` is without it.
-    func environment(of task: TaskIdentity, options: String?) throws(SystemFailure) -> [String: String] {
+    func environment(of task: TaskIdentity, options: String?) throws(SystemFailure) -> [String:
+        String]
+    {
         let secret = try secret(of: task)
         let own = "-c sluice.pass=\(secret) -c default_transaction_read_only=off"
         return [
@@ -52,7 +54,9 @@ struct PassMaker: Sendable {
     private static let keySize = 32
 
     private func key() throws(SystemFailure) -> [UInt8] {
-        if let found = try? readFile(file, atMost: PassMaker.keySize), found.count == PassMaker.keySize {
+        if let found = try? readFile(file, atMost: PassMaker.keySize),
+            found.count == PassMaker.keySize
+        {
             return found
         }
         var generator = SystemRandomNumberGenerator()

@@ -158,7 +158,9 @@ extension ToolChange {
     /// What is other than before, for people.
     var sentence: String {
         var parts: [String] = []
-        if !added.isEmpty { parts.append("new in its ledger: \(Listed.text(added, separator: ", "))") }
+        if !added.isEmpty {
+            parts.append("new in its ledger: \(Listed.text(added, separator: ", "))")
+        }
         if !removed.isEmpty {
             parts.append("gone from its ledger: \(Listed.text(removed, separator: ", "))")
         }

@@ -72,9 +72,10 @@ extension RunReport {
             case .toolEnded(let ended):
                 lastFact = instant
                 let direction = report.steps.last?.direction ?? .forward
-                report.tools = (report.tools ?? []) + [
-                    ToolEntry(direction: direction, at: instant, ended: ended)
-                ]
+                report.tools =
+                    (report.tools ?? []) + [
+                        ToolEntry(direction: direction, at: instant, ended: ended)
+                    ]
             case .databaseTaskStarted(let fact):
                 report.database.append(
                     DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))

@@ -29,7 +29,8 @@ import UpgradeModel
             task: TaskIdentity(rawValue: task), actions: actions.map { ActionName(unchecked: $0) })
     }
 
-    private func tool(_ identity: String, _ action: String, _ told: ToolRun = ToolRun()) -> NodeTask {
+    private func tool(_ identity: String, _ action: String, _ told: ToolRun = ToolRun()) -> NodeTask
+    {
         var task = task(identity, action)
         task.tool = told
         return task
@@ -87,7 +88,8 @@ import UpgradeModel
         let secret = try #require(
             options.split(separator: "sluice.pass=").last?.split(separator: " ").first)
         #expect(Digest.sha256(of: String(secret)) == digest)
-        #expect(environment.contains("SLUICE_PASS_PARAMETER=options=-c%20sluice.pass%3D\(secret)%20"))
+        #expect(
+            environment.contains("SLUICE_PASS_PARAMETER=options=-c%20sluice.pass%3D\(secret)%20"))
         #expect(ended.tasks.first?.output.contains("sluice.pass=(secret)") == true)
         for status in coordinator.statuses {
             #expect(!"\(status)".contains(secret))

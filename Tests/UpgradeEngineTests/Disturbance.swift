@@ -51,7 +51,8 @@ struct Disturbance {
         case 3: return .newLeader
         case 4: return .nodeLost(node)
         case 5: return .nodesBack
-        case 6: return .databaseFails(
+        case 6:
+            return .databaseFails(
                 DatabaseTask.Kind.allCases[pick(of: DatabaseTask.Kind.allCases.count)])
         case 7: return .request(RequestVerb.allCases[pick(of: 6)])
         case 8, 9: return .agentDies(node, after: pick(of: 4))

@@ -39,7 +39,9 @@ struct BraceStep: StepDefinition {
 
     /// Whether a node has said so: in this step, or in one that changes the schema and waits for those that have joined since.
     static func isProved(by node: NodeName, in run: Run) -> Bool {
-        [step, MigrateStep.step, OpenPassStep.step].contains { run.proved[$0]?.contains(node) == true }
+        [step, MigrateStep.step, OpenPassStep.step].contains {
+            run.proved[$0]?.contains(node) == true
+        }
     }
 
     /// The gates are closed, and a node either does it at once or is not there.
