@@ -178,9 +178,8 @@ extension Run {
         if [.migrate, .openPass].contains(ended.kind), !hadNoEffect {
             database.mayHaveMigrated = true
         }
-        if [.revertMigrate, .closeRevertPass].contains(ended.kind), ended.result == .done {
-            database.mayHaveMigrated = false
-        }
+        // A tool's work is undone before the migrations.
+        if ended.kind == .revertMigrate, ended.result == .done { database.mayHaveMigrated = false }
         let wasAbandoned = database.isAbandoned
         database.inFlight = nil
         database.isAbandoned = false
