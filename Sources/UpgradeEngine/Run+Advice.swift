@@ -19,7 +19,8 @@ extension Run {
         return "\(retry) tries the step again, \(rollback) undoes the run"
     }
 
-    private var forwardAgain: String {
+    /// Where the way back is stuck.
+    var forwardAgain: String {
         mayGoForward
             ? "; or go forward after all: `sluice retry \(identifier) --forward`" : ""
     }

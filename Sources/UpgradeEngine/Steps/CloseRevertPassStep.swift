@@ -27,7 +27,7 @@ struct CloseRevertPassStep: DatabaseStep {
                     advice:
                         "put right what failed, or put the database back by hand; then `sluice retry \(run.identifier)`, which compares "
                         + "it again and undoes what is left; writes stay held or refused until then"
-                ))
+                        + run.forwardAgain))
         ]
     }
 }

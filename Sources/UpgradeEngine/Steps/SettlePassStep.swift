@@ -29,7 +29,8 @@ struct SettlePassStep: DatabaseStep {
                         "the migration tool has changed the database, and the plan names no `revert_with`: \(change.sentence)",
                     advice:
                         "put the database back as it was, by hand or from a backup, then `sluice retry \(run.identifier)`, "
-                        + "which compares it with before; writes stay held or refused until then"))
+                        + "which compares it with before; writes stay held or refused until then"
+                        + run.forwardAgain))
         ]
     }
 }
