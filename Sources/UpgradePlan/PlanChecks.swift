@@ -201,7 +201,9 @@ struct PlanChecks {
 
     private mutating func checkTool() {
         guard values.isPresent("database.migrate_with") else {
-            guard !values.isPresent("database.migrations") else { return }
+            let isUnread = ["database", "database.migrations", "database.migrate_with"]
+                .contains(where: values.isFaulty)
+            guard !values.isPresent("database.migrations"), !isUnread else { return }
             findings.error(
                 "missing", at: values.place(of: "database"), "nothing migrates the database",
                 advice: "name a directory under `migrations`, or the application's own tool under"
