@@ -142,7 +142,7 @@ extension Run {
         }
         let last = steps.lastIndex { begun.contains($0.step) } ?? 0
         let first = undone ?? last
-        guard begun.contains(MigrateStep.step),
+        guard begun.contains(BraceStep.step),
             let brace = steps.firstIndex(where: { $0.step == BraceStep.step })
         else { return first }
         return min(first, brace)
