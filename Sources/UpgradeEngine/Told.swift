@@ -24,6 +24,8 @@ extension Run {
     /// Asked before the event is applied.
     func told(by event: RunEvent) -> Told {
         switch event {
+        // Whether reads are held on the way back depends on what the schema is.
+        case .databaseTaskEnded where direction == .back: .everyMember
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
             .databaseTaskStarted, .databaseTaskEnded,
             .paused, .resumed, .approved, .aborted, .drainCutShort:

@@ -59,6 +59,8 @@ extension Run {
                 && (!begunBack.contains(.reactivated) || isReactivated(node, status))
         }
         guard begun.contains(.upgraded(batch: 0)) else { return false }
-        return upgradeVerdict(status, health: extraHealth, tasks: extraTasks) == .reached
+        // What has to start first has to have started there as well.
+        let started = begun.contains(.started) ? startTasks : []
+        return upgradeVerdict(status, health: extraHealth, tasks: started + extraTasks) == .reached
     }
 }
