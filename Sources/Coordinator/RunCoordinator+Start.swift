@@ -202,7 +202,7 @@ func timestamp(_ instant: Instant) -> String {
     } catch {
         throw .refused(
             "the manifest of the release cannot be read: \(error.text)",
-            "upload the bundle first; `sluice apply` does so")
+            "upload the bundle first; `sluice apply PLAN` does so")
     }
     let manifest: BundleManifest
     do throws(ReleaseFailure) {
@@ -237,7 +237,7 @@ func timestamp(_ instant: Instant) -> String {
     guard let first = missing.first else { return }
     throw .refused(
         "\(missing.count) files of release \(manifest.name) are not uploaded, among them \(first.path)",
-        "upload the bundle first; `sluice apply` does so")
+        "upload the bundle first; `sluice apply PLAN` does so")
 }
 
 extension Journal {

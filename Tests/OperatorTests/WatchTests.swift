@@ -74,7 +74,7 @@ struct WatchTests {
         let back = SampleRun.rolledBack()
         var facts = FactLines(began: SampleRun.began)
         let told = back.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
-        #expect(told.contains { $0.contains("  turns back: ") })
+        #expect(told.contains { $0.contains("  turned back: ") })
     }
 
     @Test(
