@@ -226,9 +226,9 @@ def commits_in_window(postgres, directory, window, ledger=None):
     closed = _position(window.fence_lsn)
     every = transactions(postgres)
     # The lift is the first transaction after the census that touches the fence's own row: an order, not two clocks.
-    # Where a tool is let in and out, that is the last one: the pass is in that row as well.
-    touched = [each.lsn for each in every if each.lsn > closed and "sluice.fence" in each.tables]
-    lift = (touched[-1] if ledger else touched[0]) if touched else None
+    # A tool is let in and out by that row as well, so that there it is the first one since the lift was asked for.
+    lift = next((each.lsn for each in every if each.lsn > closed and "sluice.fence" in each.tables
+                 and not (ledger and each.committed_at < window.lift_began_at)), None)
     inside = [each for each in every if each.lsn > closed
               and (each.lsn < lift if lift is not None else each.committed_at < window.lift_began_at)]
     foreign = [each for each in inside
