@@ -119,7 +119,7 @@ struct ProtocolTests {
         "sluice1 done r1 1 2", "sluice1 done r1 1 x asked -", "sluice1 done r1 1 200 asked",
         "sluice1 done r1 1 200 asked - more",
         "sluice2 done r1 1", "sluice1 over r1 1", "sluice1 done r;1 1",
-        "sluice1 done r1 1" + String(repeating: " ", count: 600),
+        "sluice1 done r1 1" + String(repeating: " ", count: 1100),
     ])
     func whatIsNotACompletionIsIgnored(text: String) {
         #expect(CompletionRecord(Array(text.utf8)) == nil)
