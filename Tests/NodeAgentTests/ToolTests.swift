@@ -21,7 +21,7 @@ import UpgradeModel
             environment: [HOME]
             repeatable: true
           migrate-back: {command: [/bin/sh, -c, 'env > ROOT/back.env; exit 3']}
-          slow: {command: [/bin/sh, -c, 'echo begun >> ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
+          slow: {command: [/bin/sh, -c, 'echo begun | tee -a ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
         """
 
     private func goal(_ task: String, _ actions: String...) -> PassGoal {
