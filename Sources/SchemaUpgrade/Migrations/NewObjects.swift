@@ -61,6 +61,8 @@ struct NewObjects: Sendable {
                 advice: "name the application's schema in the migration, or in database.search_path"
             )
         }
+        // Most migrations create none, and who may do what takes time in the window.
+        if try session.query(NewObjects.anyCreated, [relations]).isEmpty { return [] }
         try checkRights(session, except: privateRelations, isWhole: isWhole)
         guard isWhole else { return [] }
         return try session.query(NewObjects.excluded, [relations, "INSERT"]).filter {
@@ -110,6 +112,12 @@ struct NewObjects: Sendable {
                 + "; or say that it is meant so: -- sluice: private=" + names.joined(separator: ",")
         )
     }
+
+    private static let anyCreated = """
+        SELECT FROM pg_class AS c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
+            AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+            AND c.oid NOT IN (SELECT unnest($1::oid[])) LIMIT 1
+        """
 
     /// New relations that no application may use, each with the statement that mends it and its bare name.
     ///
