@@ -34,6 +34,7 @@ import UpgradeModel
             try await prepare(kind, site, epoch)
 
             let upgrade = site.upgrade(try .guestbook()) {
+                withTool(site, &$0)
                 $0.address =
                     "host=127.0.0.1 port=\(proxy.port) user=\(site.migrator) dbname=\(site.database) "
                     + "sslmode=disable gssencmode=disable"
@@ -45,7 +46,7 @@ import UpgradeModel
             proxy.cut(
                 afterAnswers: expected == nil ? .max : answered - 1,
                 thenRefuse: interruption == .coordinator)
-            var outcome = await upgrade.perform(kind, epoch: epoch)
+            var outcome = await upgrade.perform(task(kind, epoch))
             let isCut = proxy.mend()
             if case .failed(let failure) = outcome {
                 #expect(isCut, "\(kind): \(failure)")
@@ -55,14 +56,14 @@ import UpgradeModel
                     if failure.effect == .none, [.migrate, .revertMigrate].contains(kind) {
                         #expect(try await isMigrated(site) == (kind == .revertMigrate))
                     }
-                    outcome = await upgrade.perform(kind, epoch: epoch, attempt: 2)
+                    outcome = await upgrade.perform(task(kind, epoch, attempt: 2))
                 }
             }
             await upgrade.close()
             if interruption == .coordinator {
                 epoch += 1
-                let next = site.upgrade(try .guestbook())
-                outcome = await next.perform(kind, epoch: epoch, attempt: 2)
+                let next = site.upgrade(try .guestbook()) { withTool(site, &$0) }
+                outcome = await next.perform(task(kind, epoch, attempt: 2))
                 await next.close()
             }
             guard case .done = outcome else {
@@ -84,6 +85,18 @@ import UpgradeModel
         #expect(cuts > 0)
     }
 
+    /// With the digest of a secret, where somebody is to be let through.
+    private func task(_ kind: DatabaseTask.Kind, _ epoch: Int64, attempt: Int = 1) -> DatabaseTask {
+        DatabaseTask(
+            kind: kind, run: RunIdentifier(unchecked: "r1"), epoch: Epoch(rawValue: epoch),
+            attempt: attempt,
+            pass: [.openPass, .openRevertPass].contains(kind) ? Secret("a").digest : nil)
+    }
+
+    private func withTool(_ site: Site, _ configuration: inout SchemaUpgrade.Configuration) {
+        configuration.tool = .init(ledger: ToolLedger(.rails), role: site.application)
+    }
+
     /// Brings the database to where a run is when it asks for this task.
     private func prepare(_ kind: DatabaseTask.Kind, _ site: Site, _ epoch: Int64) async throws {
         let before: [DatabaseTask.Kind] =
@@ -97,8 +110,9 @@ import UpgradeModel
             case .contract: [.expand, .raiseFence, .census, .migrate, .lowerFence]
             case .revertMigrate: [.expand, .raiseFence, .census, .migrate]
             case .revertExpand: [.expand]
-            case .openPass, .closePass, .settlePass, .openRevertPass, .closeRevertPass:
-                [.expand, .raiseFence, .census]
+            case .openPass, .openRevertPass: [.expand, .raiseFence, .census, .settlePass]
+            case .closePass, .settlePass, .closeRevertPass:
+                [.expand, .raiseFence, .census, .openPass]
             }
         if kind == .contract {
             // There is no way back from contract but by hand.
@@ -106,8 +120,13 @@ import UpgradeModel
                 "DROP INDEX IF EXISTS entry_last; DO $x$ BEGIN DELETE FROM sluice.migration WHERE version = '0003'; "
                     + "EXCEPTION WHEN undefined_table OR invalid_schema_name THEN NULL; END $x$")
         }
-        let upgrade = site.upgrade(try .guestbook())
-        for kind in before { try await upgrade.done(kind, epoch: epoch) }
+        let upgrade = site.upgrade(try .guestbook()) { withTool(site, &$0) }
+        for kind in before {
+            guard case .done = await upgrade.perform(task(kind, epoch)) else {
+                Issue.record("\(kind) before it")
+                break
+            }
+        }
         await upgrade.close()
         if kind == .expand { try await site.asSuperuser("DROP SCHEMA IF EXISTS sluice CASCADE") }
     }
