@@ -32,7 +32,7 @@ extension PreflightQuestion {
             sql: """
                 SELECT format('event trigger %s fires on Sluice''s own statements too, because it is ENABLE ALWAYS', evtname),
                     format('ALTER EVENT TRIGGER %I ENABLE', evtname)
-                FROM pg_event_trigger WHERE evtenabled = 'A' AND evtname <> '\(FenceSchema.eventTrigger)'
+                FROM pg_event_trigger WHERE evtenabled = 'A' AND evtname NOT IN ('\(FenceSchema.eventTrigger)', '\(FencePass.eventTrigger)')
                     AND current_setting('event_triggers', true) IS NULL
                 """),
         // One table is enough: the others are published, too.
@@ -118,7 +118,7 @@ extension PreflightQuestion {
         let triggers = try session.query(
             """
             SELECT string_agg(quote_ident(evtname), ', ' ORDER BY evtname) FROM pg_event_trigger
-            WHERE evtenabled IN ('O', 'A') AND evtname <> '\(FenceSchema.eventTrigger)'
+            WHERE evtenabled IN ('O', 'A') AND evtname NOT IN ('\(FenceSchema.eventTrigger)', '\(FencePass.eventTrigger)')
             """)[0][0]
         guard let triggers else { return [] }
         struct RolledBack: Error {}
