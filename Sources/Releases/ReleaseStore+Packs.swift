@@ -40,10 +40,12 @@ extension ReleaseStore {
         return loads
     }
 
-    /// Fetches many small contents; whatever of them a source does not hand over is fetched by itself.
+    /// Fetches many small contents.
+    ///
+    /// - Returns: those that the source did not hand over; each is to be fetched by itself.
     func fetch(
         _ entries: [BundleManifest.Entry], _ source: any BlobSource, _ meter: ProgressMeter
-    ) async throws(ReleaseFailure) {
+    ) async throws(ReleaseFailure) -> [BundleManifest.Entry] {
         let unpacker = Unpacker(entries, layout, files, meter)
         do {
             _ = try await source.fetchPack(entries.map(\.digest)) { unpacker.take($0, $1) }
@@ -58,9 +60,7 @@ extension ReleaseStore {
         let ended = unpacker.end()
         if let failure = ended.failure { throw failure }
         verifiedBlobs.formUnion(ended.arrived)
-        for entry in entries where !ended.arrived.contains(entry.digest) {
-            try await fetch(entry, source, meter)
-        }
+        return entries.filter { !ended.arrived.contains($0.digest) }
     }
 }
 

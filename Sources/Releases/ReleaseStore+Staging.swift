@@ -159,33 +159,49 @@ extension ReleaseStore {
         try checkSpace(bytes: total - done, files: missing.count, manifest)
         let start = StagingProgress(release: manifest.reference, bytesDone: done, bytesTotal: total)
         let meter = ProgressMeter(start, progress)
-        let failure = await withTaskGroup(of: ReleaseFailure?.self) { group in
+        let failure = await withTaskGroup(
+            of: Result<[BundleManifest.Entry], ReleaseFailure>.self
+        ) { group in
             var waiting = ReleaseStore.loads(missing, begun: begun)[...]
-            func startNext() {
-                guard let load = waiting.popFirst() else { return }
-                group.addTask {
-                    do throws(ReleaseFailure) {
-                        switch load {
-                        case .single(let entry): try await self.fetch(entry, source, meter)
-                        case .pack(let entries): try await self.fetch(entries, source, meter)
-                        }
-                        return nil
-                    } catch { return error }
+            var running = 0
+            func startMore() {
+                while running < max(1, configuration.parallelFetches), let load = waiting.popFirst()
+                {
+                    running += 1
+                    group.addTask { await self.bring(load, source, meter) }
                 }
             }
-            for _ in 0..<max(1, configuration.parallelFetches) { startNext() }
+            startMore()
             var first: ReleaseFailure?
-            for await failure in group {
+            for await result in group {
+                running -= 1
+                switch result {
+                case .success(let left): waiting += left.map(Load.single)
                 // What is wrong in content outweighs what merely did not arrive because of the cancellation.
-                if let failure, first == nil || failure.code == .wrongContent {
+                case .failure(let failure) where first == nil || failure.code == .wrongContent:
                     first = failure
                     group.cancelAll()
+                case .failure: break
                 }
-                if first == nil { startNext() }
+                if first == nil { startMore() }
             }
             return first
         }
         if let failure { throw failure }
+    }
+
+    /// - Returns: what the source left out, each to be fetched by itself.
+    private func bring(
+        _ load: Load, _ source: any BlobSource, _ meter: ProgressMeter
+    ) async -> Result<[BundleManifest.Entry], ReleaseFailure> {
+        do throws(ReleaseFailure) {
+            switch load {
+            case .single(let entry):
+                try await fetch(entry, source, meter)
+                return .success([])
+            case .pack(let entries): return .success(try await fetch(entries, source, meter))
+            }
+        } catch { return .failure(error) }
     }
 
     private func checkSpace(

@@ -50,10 +50,10 @@ import WriteGate
                   pull: {command: [/bin/true]}
                   turn: {command: [/bin/true], repeatable: true}
                 """)
-        #expect(found.contains { $0.contains("\"make\" is not among the actions") })
-        #expect(found.contains { $0.contains("\"pull\" runs again") })
+        #expect(found.contains { $0.contains("`make` is not among the actions") })
+        #expect(found.contains { $0.contains("`pull` runs again") })
         #expect(found.contains { $0.contains("name both `switch` and `report`") })
-        #expect(!found.contains { $0.contains("\"turn\"") })
+        #expect(!found.contains { $0.contains("`turn`") })
     }
 
     @Test func theLeastConfigurationHasDefaults() throws {

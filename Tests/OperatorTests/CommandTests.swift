@@ -15,8 +15,10 @@ import UpgradePlan
 @Suite(.timeLimit(.minutes(5)))
 struct CommandTests {
     /// A coordinator with three nodes on v1, no run, and a store of blobs.
+    ///
+    /// - Parameter knowsPacks: as one of this version; an earlier one says 404 to what it does not know.
     private func coordinator(
-        runs: [RunSummary] = [], release: String = "v1",
+        runs: [RunSummary] = [], release: String = "v1", knowsPacks: Bool = false,
         _ answer: @escaping FakeCoordinator.Handler = { _ in .text(404, "") }
     ) throws -> FakeCoordinator {
         let blobs = Mutex<Set<String>>([])
@@ -32,6 +34,21 @@ struct CommandTests {
                     })
             case ("HEAD", let path) where path.hasPrefix("/v1/blobs/"):
                 return .text(blobs.withLock { $0.contains(path) } ? 200 : 404, "")
+            case ("POST", Path.missingBlobs) where knowsPacks:
+                let lacking = (BlobPack.digests(inList: request.body) ?? []).filter { digest in
+                    !blobs.withLock { $0.contains(Path.blob(digest)) }
+                }
+                return .text(200, String(decoding: BlobPack.list(lacking), as: UTF8.self))
+            case ("POST", Path.storePack) where knowsPacks:
+                var reader = BlobPack.Reader()
+                for blob in (try? reader.take(request.body)) ?? [] {
+                    guard blob.digest == Digest.sha256(of: blob.bytes) else {
+                        return .text(422, "")
+                    }
+                    _ = blobs.withLock { $0.insert(Path.blob(blob.digest)) }
+                }
+                return .text(204, "")
+            case ("POST", let path) where path.hasPrefix("/v1/packs/"): return .text(404, "")
             case ("PUT", let path):
                 guard path == "/v1/blobs/\(Digest.sha256(of: request.body))" else {
                     return .text(422, "")
@@ -371,6 +388,21 @@ struct CommandTests {
         #expect(console.lines.last?.hasSuffix("rolled back") == true)
     }
 
+    @Test func smallFilesAreSentInOnePackAndNotAgain() async throws {
+        let directory = try PlanDirectory()
+        let server = try coordinator(knowsPacks: true) { _ in
+            .json(201, SampleRun.view(version: 1))
+        }
+        for _ in 0..<2 {
+            let console = TestConsole()
+            let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
+            #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        }
+        #expect(server.count("POST", Path.missingBlobs) == 2)
+        #expect(server.count("POST", Path.storePack) == 1)
+        #expect(!server.requests.contains { ["HEAD", "PUT"].contains($0.method) })
+    }
+
     @Test func aRequestThatIsSentAgainCarriesTheSameIdentifier() async throws {
         let directory = try PlanDirectory()
         let attempts = Mutex(0)
@@ -384,7 +416,7 @@ struct CommandTests {
         let console = TestConsole()
         let command = try ApplyCommand.parse([directory.plan, "--coordinator", server.url])
         #expect(await exitCode { try await command.perform(console.console()) } == 0)
-        let starts = server.requests.filter { $0.method == "POST" }
+        let starts = server.requests.filter { $0.method == "POST" && $0.path == Path.runs }
         #expect(starts.count == 3)
         #expect(Set(starts.map(\.body)).count == 1)
     }
