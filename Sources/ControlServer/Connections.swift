@@ -46,7 +46,8 @@ final class Connections: Sendable {
             state.strangers += 1
             let isFull = state.entries.count >= limit
             let ended =
-                isFull ? leastNeeded(state, besides: channel) : surplusStranger(state, at: now)
+                isFull
+                ? leastNeeded(state, besides: channel, at: now) : surplusStranger(state, at: now)
             let isSaid = isFull && state.saidAt.map { now - $0 > .seconds(60) } ?? isFull
             if isSaid { state.saidAt = now }
             return (ended, isSaid)
@@ -60,10 +61,19 @@ final class Connections: Sendable {
     }
 
     /// The longest idle: a stranger's, otherwise any; not the one that has just come.
-    private func leastNeeded(_ state: State, besides new: (any Channel)? = nil) -> (any Channel)? {
+    ///
+    /// A stranger may be about to show its token, so it has a second, as long as there are few of them.
+    private func leastNeeded(
+        _ state: State, besides new: (any Channel)? = nil, at now: ContinuousClock.Instant
+    ) -> (any Channel)? {
         let idle = state.entries.values.filter { !$0.isBusy && $0.channel !== new }
-        let strangers = idle.filter { !$0.isKnown }
-        return (strangers.isEmpty ? idle : strangers).min { $0.idleSince < $1.idleSince }?.channel
+        let isCrowd = state.strangers > strangerLimit
+        let strangers = idle.filter {
+            !$0.isKnown && (isCrowd || now - $0.idleSince >= .seconds(1))
+        }
+        let known = idle.filter(\.isKnown)
+        let first = strangers.isEmpty ? known.isEmpty ? idle : known : strangers
+        return first.min { $0.idleSince < $1.idleSince }?.channel
     }
 
     /// A client that has just come may be about to show its token, so it has a second.
@@ -102,7 +112,7 @@ final class Connections: Sendable {
             state.entries[ObjectIdentifier(channel)]?.idleSince = now
             // When every place was taken by one in use, nobody else can say that a place is wanted: whoever wants it is not let in.
             guard !isBusy, state.entries.count >= limit else { return nil }
-            return leastNeeded(state)
+            return leastNeeded(state, at: now)
         }
         ended?.close(promise: nil)
     }

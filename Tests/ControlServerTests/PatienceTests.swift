@@ -137,6 +137,19 @@ import UpgradeModel
     }
 
     @Test
+    func ofAClientThatHasJustComeIsNotEndedForTheNextWhileAKnownOneIsIdle() {
+        let places = Places(limit: 4)
+        places.connections.know(places.open(0))
+        places.connections.know(places.open(1))
+        _ = places.open(3)
+        _ = places.open(3)
+        #expect(places.closed == [0])
+        // A second later it has shown no token, and one that has is needed more.
+        _ = places.open(4)
+        #expect(places.closed == [0, 3])
+    }
+
+    @Test
     func ofAStrangerBeyondAnEighthOfAllEndsOnceItHasHadASecond() {
         let places = Places(limit: 1000)
         for _ in 0..<200 { _ = places.open(0) }
