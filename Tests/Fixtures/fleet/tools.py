@@ -173,6 +173,8 @@ class SessionEnded(Waits):
 
 class AgentKilled(Waits):
     text = "kill -9 of the agent while the tool runs; it lives on, and its probe says that it is done"
+    # Those that it held are refused politely: nginx finds the flag and answers in its place.
+    writes = "either"
 
     def kill(self, fleet, pid):
         fleet.kill_agent(fleet.nodes[0])
@@ -182,6 +184,7 @@ class AgentKilled(Waits):
 
 class AgentAndToolKilled(Waits):
     text = "kill -9 of the agent and of the tool; nobody saw its end, and the plan says again"
+    writes = "either"
     on_partly = "again"
     runs = ["up", "up"]
 
