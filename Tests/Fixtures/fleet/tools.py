@@ -39,7 +39,9 @@ class Tool(Fault):
             file.chmod(0o600)
         migrations = fleet.plans / "files"
         shutil.copytree(GUESTBOOK / "migrations", migrations, ignore=shutil.ignore_patterns("0003*"))
-        return fleet.variant("tool", replace=[("  migrations: %s\n" % (GUESTBOOK / "migrations"), (
+        # What is proved is that nobody is refused meanwhile, however slow this machine is.
+        patient = [("hold_for: 15s", "hold_for: 40s"), ("hold_for: 10s", "hold_for: 40s")]
+        return fleet.variant("tool", replace=patient + [("  migrations: %s\n" % (GUESTBOOK / "migrations"), (
             "  migrations: %s\n  migrate_with:\n    run: migrate\n    revert_with: migrate-back\n    on_partly: %s\n"
             "    ledger_query: SELECT name FROM public.tool_migration ORDER BY id\n") % (migrations, self.on_partly))])
 
