@@ -23,6 +23,8 @@ class Fault:
 
     text = "nothing"
     codes = (DONE,)
+    # Whether it may end otherwise on a busy machine.
+    needs_calm = False
     # What may become of writes: `hold`, or `either` where a hold may be cut off.
     writes = "hold"
 

@@ -18,6 +18,8 @@ LAST_MIGRATION = "shelf/migrations/0003_fill_slugs.py"
 class FailingDownFile(Fault):
     text = "the down file adds a column that no row can have"
     codes = (ROLLED_BACK,)
+    # The way back is tried for 300 ms; on a busy machine it is passed over, with a warning, and the run is done.
+    needs_calm = True
 
     def prepare(self, fleet):
         migrations = fleet.plans / "migrations"
