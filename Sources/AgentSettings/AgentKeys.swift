@@ -29,7 +29,7 @@ enum AgentKeys {
         DocumentKey(
             "release",
             .section(
-                ReleaseActions.Moment.allCases.map {
+                ReleaseActions.Occasion.allCases.map {
                     DocumentKey($0.rawValue, .name, .optional)
                 }), .optional),
         DocumentKey("gate", .section(gate), .optional),

@@ -57,7 +57,7 @@ struct ConfigurationBuilder {
 
     private mutating func releaseActions(among actions: [ActionName: Action]) -> ReleaseActions {
         var release = ReleaseActions()
-        for moment in ReleaseActions.Moment.allCases {
+        for moment in ReleaseActions.Occasion.allCases {
             let key = "release.\(moment.rawValue)"
             guard let name: ActionName = values.name(key) else { continue }
             release[moment] = name

@@ -4,7 +4,7 @@ public import UpgradeModel
 
 /// The node's own actions at moments in a release's life, by moment: what `release` of `agent.yaml` names.
 public struct ReleaseActions: Hashable, Sendable {
-    public enum Moment: String, Hashable, Sendable, CaseIterable {
+    public enum Occasion: String, Hashable, Sendable, CaseIterable {
         /// Finishes a bundle in its private directory, before it is sealed.
         case build
         /// Brings a version onto the node.
@@ -17,11 +17,11 @@ public struct ReleaseActions: Hashable, Sendable {
         case remove
     }
 
-    private var names: [Moment: ActionName] = [:]
+    private var names: [Occasion: ActionName] = [:]
 
     public init() {}
 
-    public subscript(moment: Moment) -> ActionName? {
+    public subscript(moment: Occasion) -> ActionName? {
         get { names[moment] }
         set { names[moment] = newValue }
     }

@@ -52,7 +52,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 tool: assignment.database.tool.map(SchemaUpgradeWorker.tool)))
     }
 
-    private static func tool(_ tool: Plan.Tool) -> SchemaUpgrade.Configuration.Tool {
+    private static func tool(_ tool: Plan.Tool) -> SchemaUpgrade.Configuration.ToolAccess {
         let kind: ToolLedger.Kind =
             switch tool.ledger {
             case .django: .django
@@ -63,7 +63,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             case .frappe: .frappe
             case .query(let query): .query(query)
             }
-        return SchemaUpgrade.Configuration.Tool(ledger: ToolLedger(kind), role: tool.role)
+        return SchemaUpgrade.Configuration.ToolAccess(ledger: ToolLedger(kind), role: tool.role)
     }
 
     /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.

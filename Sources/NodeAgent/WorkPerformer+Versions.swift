@@ -42,7 +42,7 @@ extension WorkPerformer {
                 "\(release.name) is the version \(version), and \(configuration.file) has no `release.switch` and "
                     + "`release.report`; name the actions there and restart the agent")
         }
-        let moment: ReleaseActions.Moment = version == nil ? .build : .fetch
+        let moment: ReleaseActions.Occasion = version == nil ? .build : .fetch
         return try await act(
             moment, context(moment, release, directory, version, run: run), .unfinished) != nil
     }
@@ -99,7 +99,7 @@ extension WorkPerformer {
     ///
     /// - Returns: the end of its output; `nil` when the node has none for this moment.
     private func act(
-        _ moment: ReleaseActions.Moment, _ context: ActionRunner.Context,
+        _ moment: ReleaseActions.Occasion, _ context: ActionRunner.Context,
         _ code: ReleaseFailure.Code
     ) async throws(ReleaseFailure) -> String? {
         guard let name = configuration.release[moment] else { return nil }
@@ -119,7 +119,7 @@ extension WorkPerformer {
     }
 
     private func context(
-        _ moment: ReleaseActions.Moment, _ release: ReleaseReference, _ directory: String?,
+        _ moment: ReleaseActions.Occasion, _ release: ReleaseReference, _ directory: String?,
         _ version: String?, run: RunIdentifier?
     ) -> ActionRunner.Context {
         ActionRunner.Context(

@@ -55,10 +55,10 @@ extension SchemaUpgrade {
         /// Whether sessions that are older than the window are ended before the lift; otherwise they are named.
         public var endsOldSessions: Bool
         /// The application's own migration tool, if one migrates.
-        public var tool: Tool?
+        public var tool: ToolAccess?
 
         /// A migration tool of the application's, which runs elsewhere.
-        public struct Tool: Sendable {
+        public struct ToolAccess: Sendable {
             /// Where it keeps what it has applied.
             public var ledger: ToolLedger
             /// The role that it logs in as. When `nil`, it may be any that is, or belongs to, the role that the application's
@@ -80,7 +80,7 @@ extension SchemaUpgrade {
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
-            endsOldSessions: Bool = false, tool: Tool? = nil
+            endsOldSessions: Bool = false, tool: ToolAccess? = nil
         ) {
             self.address = address
             self.migrations = migrations

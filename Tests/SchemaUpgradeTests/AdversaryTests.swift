@@ -232,8 +232,8 @@ private let weaknesses = [
 
     /// While a pass is open, only the numbers of sequences of the roles that have it are held by nothing: PostgreSQL knows
     /// rights of roles, and not of sessions.
-    @Test("With an open pass no technique changes a row or a definition")
-    func withAnOpenPassNoTechniqueWritesARow() async throws {
+    @Test
+    func withAnOpenPassNoTechniqueChangesARowOrADefinition() async throws {
         let site = try await Site.makeAttacked(withWriterOfAll: false)
         try await site.asSuperuser(
             """

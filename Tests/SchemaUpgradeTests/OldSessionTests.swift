@@ -15,8 +15,8 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
 
 /// What is left of the old release in the database, just before writes open.
 @Suite struct OldSessionTests {
-    @Test("A transaction that began on the old schema has ended before writes open")
-    func aTransactionOfTheOldSchemaHasEnded() async throws {
+    @Test
+    func aTransactionThatBeganOnTheOldSchemaHasEndedBeforeWritesOpen() async throws {
         let site = try await Site.make(
             ";CREATE ROLE report_$db LOGIN; GRANT SELECT ON entry TO report_$db;"
                 + "ALTER DEFAULT PRIVILEGES FOR ROLE $owner GRANT SELECT ON TABLES TO report_$db")
@@ -44,8 +44,8 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
         await upgrade.close()
     }
 
-    @Test("Where the plan ends nobody, writes stay closed while such a transaction lasts")
-    func writesStayClosedWhileItLasts() async throws {
+    @Test
+    func whereThePlanEndsNobodyWritesStayClosedWhileSuchATransactionLasts() async throws {
         let site = try await Site.make()
         let upgrade = site.upgrade(try .guestbook()) {
             $0.drainTimeout = .milliseconds(50)
@@ -75,8 +75,8 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
         await upgrade.close()
     }
 
-    @Test("Sessions that are older than the window are named, or ended", arguments: [true, false])
-    func olderSessionsAreNamedOrEnded(ends: Bool) async throws {
+    @Test(arguments: [true, false])
+    func sessionsThatAreOlderThanTheWindowAreNamedOrEnded(ends: Bool) async throws {
         let site = try await Site.make(
             ";CREATE ROLE report_$db LOGIN; GRANT SELECT ON entry TO report_$db;"
                 + "ALTER DEFAULT PRIVILEGES FOR ROLE $owner GRANT SELECT ON TABLES TO report_$db")
@@ -112,8 +112,8 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
         await upgrade.close()
     }
 
-    @Test("Preflight names what a second release and readers with a session would meet")
-    func preflightNamesWhatWouldBeMet() async throws {
+    @Test
+    func preflightNamesWhatASecondReleaseAndReadersWithASessionWouldMeet() async throws {
         let site = try await Site.make(
             """
             ;ALTER ROLE $app CONNECTION LIMIT 3;

@@ -85,7 +85,7 @@ private func fenced(
         \(more)
         """)
     let upgrade = site.upgrade {
-        $0.tool = SchemaUpgrade.Configuration.Tool(ledger: ToolLedger(.django))
+        $0.tool = SchemaUpgrade.Configuration.ToolAccess(ledger: ToolLedger(.django))
         change(&$0)
     }
     try await upgrade.done(.raiseFence)
@@ -97,8 +97,8 @@ private func fenced(
 @Suite struct PassTests {
     private let secret = Secret("a")
 
-    @Test("The tool passes as the role of the application, and the application does not")
-    func theToolPassesAndTheApplicationDoesNot() async throws {
+    @Test
+    func theToolPassesAsTheRoleOfTheApplicationAndTheApplicationDoesNot() async throws {
         let (site, upgrade) = try await fenced()
         let application = try await site.connect(as: "$app")
         let early = try await secret.session(site)
@@ -148,8 +148,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test("What the tool takes off the fence is put back at once")
-    func whatTheToolTakesOffIsPutBack() async throws {
+    @Test
+    func whatTheToolTakesOffTheFenceIsPutBackAtOnce() async throws {
         let (site, upgrade) = try await fenced()
         try await upgrade.passDone(.openPass, secret)
         let tool = try await secret.session(site)
@@ -178,8 +178,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test("The tool's sessions end with the pass, and no other of the same role does")
-    func theToolsSessionsEndWithThePass() async throws {
+    @Test
+    func theToolsSessionsEndWithThePassAndNoOtherOfTheSameRoleDoes() async throws {
         let (site, upgrade) = try await fenced()
         try await upgrade.passDone(.openPass, secret)
         let writing = try await secret.session(site)
@@ -198,7 +198,7 @@ private func fenced(
 
         // By the next coordinator.
         let next = site.upgrade {
-            $0.tool = SchemaUpgrade.Configuration.Tool(ledger: ToolLedger(.django))
+            $0.tool = SchemaUpgrade.Configuration.ToolAccess(ledger: ToolLedger(.django))
         }
         let report = try await next.passDone(.closePass)
         #expect(report.lines.count { $0.hasPrefix("ended:") } == 3, "\(report.lines)")
@@ -220,8 +220,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test("Whoever closes the pass sees everybody who has come through, however old a session is")
-    func nobodyComesThroughUnseen() async throws {
+    @Test
+    func whoeverClosesThePassSeesEverybodyWhoHasComeThroughHoweverOldASessionIs() async throws {
         let (site, upgrade) = try await fenced()
         try await upgrade.passDone(.openPass, secret)
         let tools = try await withThrowingTaskGroup(of: Int.self) { group in
@@ -254,8 +254,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test("A pass needs a proved fence, and a role that logs in and that the fence holds")
-    func aPassNeedsAProvedFence() async throws {
+    @Test
+    func aPassNeedsAProvedFenceAndARoleThatLogsInAndThatTheFenceHolds() async throws {
         let (site, upgrade) = try await fenced()
         await upgrade.close()
         for (role, words) in [
@@ -263,7 +263,8 @@ private func fenced(
             (site.migrator, "Sluice's own"), ("postgres", "superuser"),
         ] {
             let other = site.upgrade {
-                $0.tool = SchemaUpgrade.Configuration.Tool(ledger: ToolLedger(.django), role: role)
+                $0.tool = SchemaUpgrade.Configuration.ToolAccess(
+                    ledger: ToolLedger(.django), role: role)
             }
             guard case .failed(let failure) = await other.outcome(.openPass, secret) else {
                 Issue.record("a pass for \(role)")
@@ -298,8 +299,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test("What the tool has done is found by looking, and what was undone is as before")
-    func whatTheToolHasDoneIsFoundByLooking() async throws {
+    @Test
+    func whatTheToolHasDoneIsFoundByLookingAndWhatWasUndoneIsAsBefore() async throws {
         let (site, upgrade) = try await fenced(
             """
             SET ROLE $app; CREATE TABLE django_migrations (id serial PRIMARY KEY, app text, name text);
@@ -367,10 +368,8 @@ private func fenced(
         await upgrade.close()
     }
 
-    @Test(
-        "Rights that the tool gives, takes and hands on are after the lift what they would be without a fence"
-    )
-    func rightsAreWhatTheyWouldBeWithoutAFence() async throws {
+    @Test
+    func rightsThatTheToolChangesAreAfterTheLiftAsWithoutAFence() async throws {
         let more = "GRANT ALL ON entry_id_seq, own_id_seq TO other_$db;"
         let statements = [
             "GRANT USAGE ON SEQUENCE own_id_seq TO $app, other_$db WITH GRANT OPTION",

@@ -14,10 +14,8 @@ private let backup = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT co
 
 /// Old transactions of those who cannot write.
 @Suite struct ReaderTests {
-    @Test(
-        "A role that cannot write is neither waited for nor ended, and named",
-        arguments: [true, false])
-    func aReaderIsLeftAlone(terminates: Bool) async throws {
+    @Test(arguments: [true, false])
+    func aRoleThatCannotWriteIsNeitherWaitedForNorEndedAndNamed(terminates: Bool) async throws {
         let site = try await Site.make(report)
         let upgrade = site.upgrade {
             $0.drainTimeout = .milliseconds(100)
@@ -62,22 +60,20 @@ private let backup = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT co
         await upgrade.close()
     }
 
-    @Test(
-        "Who could write in any way is no reader",
-        arguments: [
-            "GRANT INSERT ON entry TO report_$db", "GRANT UPDATE (name) ON entry TO readers_$db",
-            "GRANT DELETE ON entry TO PUBLIC",
-            "GRANT USAGE ON SEQUENCE entry_id_seq TO readers_$db",
-            "GRANT USAGE ON SEQUENCE entry_id_seq TO PUBLIC",
-            "GRANT CREATE ON SCHEMA public TO PUBLIC",
-            "GRANT CREATE ON DATABASE $db TO report_$db", "GRANT $owner TO report_$db",
-            "GRANT pg_write_all_data TO readers_$db", "ALTER ROLE readers_$db CREATEROLE",
-            "CREATE TABLE theirs (n integer); ALTER TABLE theirs OWNER TO report_$db",
-            "ALTER DATABASE $db OWNER TO report_$db", "ALTER SCHEMA public OWNER TO readers_$db",
-            "CREATE FUNCTION f() RETURNS integer LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
-            "SELECT lo_create(77); GRANT UPDATE ON LARGE OBJECT 77 TO report_$db",
-        ])
-    func whoCouldWriteIsNoReader(right: String) async throws {
+    @Test(arguments: [
+        "GRANT INSERT ON entry TO report_$db", "GRANT UPDATE (name) ON entry TO readers_$db",
+        "GRANT DELETE ON entry TO PUBLIC",
+        "GRANT USAGE ON SEQUENCE entry_id_seq TO readers_$db",
+        "GRANT USAGE ON SEQUENCE entry_id_seq TO PUBLIC",
+        "GRANT CREATE ON SCHEMA public TO PUBLIC",
+        "GRANT CREATE ON DATABASE $db TO report_$db", "GRANT $owner TO report_$db",
+        "GRANT pg_write_all_data TO readers_$db", "ALTER ROLE readers_$db CREATEROLE",
+        "CREATE TABLE theirs (n integer); ALTER TABLE theirs OWNER TO report_$db",
+        "ALTER DATABASE $db OWNER TO report_$db", "ALTER SCHEMA public OWNER TO readers_$db",
+        "CREATE FUNCTION f() RETURNS integer LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "SELECT lo_create(77); GRANT UPDATE ON LARGE OBJECT 77 TO report_$db",
+    ])
+    func whoCouldWriteInAnyWayIsNoReader(right: String) async throws {
         let site = try await Site.make(report)
         try await site.asSuperuser(right)
         let reader = try await site.connect(as: "report_$db")
@@ -91,8 +87,8 @@ private let backup = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT co
         await upgrade.close()
     }
 
-    @Test("What the plan vouches for is left alone until it has written, and no longer")
-    func whomThePlanVouchesForIsLeftAlone() async throws {
+    @Test
+    func whatThePlanVouchesForIsLeftAloneUntilItHasWrittenAndNoLonger() async throws {
         let site = try await Site.make()
         let upgrade = site.upgrade {
             $0.drainTimeout = .milliseconds(50)
@@ -117,10 +113,8 @@ private let backup = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT co
         await upgrade.close()
     }
 
-    @Test(
-        "A reader that a migration waits for is ended in the end, and named, unless the plan ends nobody"
-    )
-    func aReaderInTheWayIsNamed() async throws {
+    @Test
+    func aReaderInAMigrationsWayIsEndedAndNamedUnlessThePlanEndsNobody() async throws {
         let site = try await Site.make(report)
         let set = try migrations(("0001_x.up.sql", "ALTER TABLE entry ADD COLUMN x integer"))
         let patient = site.upgrade(set) {
@@ -148,8 +142,8 @@ private let backup = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT co
         await ending.close()
     }
 
-    @Test("The plan may end readers like writers")
-    func thePlanMayEndReaders() async throws {
+    @Test
+    func thePlanMayEndReadersLikeWriters() async throws {
         let site = try await Site.make(report)
         let reader = try await site.connect(as: "report_$db")
         try await reader.execute(backup)

@@ -126,7 +126,7 @@ extension SchemaUpgrade {
     // MARK: Roles
 
     /// The roles that the tool may log in as. A pass is for roles that the fence holds.
-    func roles(of tool: Configuration.Tool) async throws -> [String] {
+    func roles(of tool: Configuration.ToolAccess) async throws -> [String] {
         if let role = tool.role {
             let words = try await open().query(
                 """
@@ -166,7 +166,7 @@ extension SchemaUpgrade {
         var schema: SchemaFingerprint
     }
 
-    private func keepBaseline(_ tool: Configuration.Tool, _ task: DatabaseTask) async throws {
+    private func keepBaseline(_ tool: Configuration.ToolAccess, _ task: DatabaseTask) async throws {
         guard try await baseline(task) == nil else { return }
         let state = try await toolLedger(tool)
         let schema = try await open().perform { session in try SchemaFingerprint(session) }
@@ -234,7 +234,7 @@ extension SchemaUpgrade {
         return findings
     }
 
-    private func toolLedger(_ tool: Configuration.Tool) async throws -> ToolLedgerState {
+    private func toolLedger(_ tool: Configuration.ToolAccess) async throws -> ToolLedgerState {
         do {
             return try await read(tool.ledger)
         } catch let error as PostgresError where !error.isConnectionLost {
