@@ -22,7 +22,7 @@ extension Span {
 }
 
 /// `count / unit` with this many digits after the point, rounded down.
-private func decimal(_ count: UInt64, unit: UInt64, digits: Int) -> String {
+public func decimal(_ count: UInt64, unit: UInt64, digits: Int) -> String {
     var fraction = ""
     var rest = count % unit
     for _ in 0..<digits {

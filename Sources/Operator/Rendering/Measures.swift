@@ -22,15 +22,3 @@ func bytes(_ count: Int64) -> String {
     if unit == 0 { return "\(count) B" }
     return decimal(UInt64(count.magnitude), unit: UInt64(scale), digits: 1) + " \(units[unit])"
 }
-
-/// `count / unit` with this many digits after the point, rounded down.
-private func decimal(_ count: UInt64, unit: UInt64, digits: Int) -> String {
-    var fraction = ""
-    var rest = count % unit
-    for _ in 0..<digits {
-        rest *= 10
-        fraction.append("\(rest / unit)")
-        rest %= unit
-    }
-    return "\(count / unit).\(fraction)"
-}
