@@ -68,7 +68,9 @@ let rooms: [Room] = [
         "Releases", .room("UpgradeModel"), .room("Files"), .room("ContentDigest"),
         .room("CFiles")),
     lib("HostWork", .room("Files")),
-    lib("SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader")),
+    lib(
+        "SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader"),
+        .room("ContentDigest")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
         .room("Files"), .room("CFiles"),

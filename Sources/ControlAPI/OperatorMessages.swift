@@ -78,6 +78,8 @@ public struct RunRequest: Hashable, Codable, Sendable {
     public var claims: [MigrationClaim]?
     /// With `resolve`: a node that is off.
     public var off: NodeName?
+    /// With `resolve`: the schema stays as it is, although it is not as it was before.
+    public var acceptSchema: Bool?
 
     public init(
         request: String, verb: RequestVerb, reason: String? = nil, down: [MigrationFile]? = nil,

@@ -38,6 +38,7 @@ struct RequestMemory: Sendable {
         case .turnedForward(let turned): note(turned.mark, .retry, run)
         case .claimed(let claimed): note(claimed.mark, .resolve, run)
         case .nodeTakenOff(let taken): note(taken.mark, .resolve, run)
+        case .schemaAccepted(let mark): note(mark, .resolve, run)
         case .turnedBack(let turned):
             if let mark = turned.mark { note(mark, .rollback, run) }
         default: break

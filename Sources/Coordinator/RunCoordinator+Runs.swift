@@ -52,7 +52,9 @@ extension RunCoordinator {
         }
         if let demand = demands.first { return .demand(run, demand, mark) }
         guard request.verb != .resolve else {
-            throw .refused("resolve without what is resolved", "say --undone, --done or --off")
+            throw .refused(
+                "resolve without what is resolved", "say --undone, --done, --off or --accept-schema"
+            )
         }
         return .request(run, request.verb, mark)
     }
@@ -77,6 +79,7 @@ extension RunCoordinator {
                 demands.append(.claim(claims))
             }
             if let node = request.off { demands.append(.takeOff(node)) }
+            if request.acceptSchema == true { demands.append(.acceptSchema) }
         case .pause, .resume, .approve, .abort, .rollback: break
         }
         return demands

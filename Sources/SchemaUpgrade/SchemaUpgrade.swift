@@ -13,7 +13,7 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `migration-claim`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
+/// `migration-claim`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
@@ -32,6 +32,8 @@ public actor SchemaUpgrade {
     var isCancelled = false
     /// Sessions that were ended because they held a lock of Sluice's own, until a report names them.
     var intruders: [String] = []
+    /// What preflight found the application's schema to be.
+    var schemaBefore: SchemaFingerprint?
     private var inHand: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
@@ -111,8 +113,10 @@ public actor SchemaUpgrade {
                 try await bringUpToDate(task)
                 let began = clock.now
                 let believed = try await believe(task)
+                try await compareBefore(task)
                 var report = try await run(task)
                 report.lines = believed + report.lines
+                try await compareAfter(task, &report)
                 report.duration = Span(began.duration(to: clock.now))
                 return .done(report)
             } catch let error as PostgresError where error.isConnectionLost {

@@ -88,6 +88,7 @@ public struct EventWords: Sendable {
             let claims = claimed.claims.map { "\($0.version) \($0.state.rawValue)" }
             let what = Listed.text(claims, separator: ", ")
             return "\(what) by hand, is looked at\(signed(claimed.mark))"
+        case .schemaAccepted(let mark): return "the schema stays as it is\(signed(mark))"
         case .nodeTakenOff(let taken): return "\(taken.node) is off\(signed(taken.mark))"
         case .nodeHeardAgain(let fact): return "\(fact.node) is not off: it was heard"
         case .turnedForward(let turned): return "goes forward again\(signed(turned.mark))"

@@ -34,6 +34,12 @@ extension Run {
             + "`sluice resolve \(identifier) --off \(first) --reason TEXT`; \(rollback) undoes the run"
     }
 
+    /// What leads on where everything is undone, and the schema is another than before.
+    var waysOutOfSchema: String {
+        "put it back as it was, then \(retry); or leave it as it is: "
+            + "`sluice resolve \(identifier) --accept-schema --reason TEXT`"
+    }
+
     /// What leads on where a migration file does not do what it should: the same file fails again.
     ///
     /// - Returns: `nil` for a failure of another kind. `cause` is what to do whatever becomes of the run.

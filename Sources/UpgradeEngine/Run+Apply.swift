@@ -71,6 +71,9 @@ extension Run {
         case .nodeHeardAgain(let fact):
             members[fact.node]?.isOff = false
             nameAgain(fact.node)
+        case .schemaAccepted(let mark):
+            isSchemaAccepted = true
+            tryAgain(mark)
         case .turnedForward(let turned):
             turnForward(turned)
         case .turnedBack(let turned):
@@ -188,6 +191,8 @@ extension Run {
         case .done:
             if let proof = ended.report?.census { database.census = proof }
             noteTool(ended)
+            if let schema = ended.report?.schema { database.schema = schema }
+            if let changes = ended.report?.schemaChanges { database.schemaChanges = changes }
             if current?.definition.task == ended.kind { current?.isDatabaseDone = true }
             claims = []
             database.failures = 0
@@ -239,7 +244,8 @@ extension RunEvent {
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
-            .mended, .claimed, .nodeTakenOff, .nodeHeardAgain, .turnedForward, .turnedBack,
+            .mended, .claimed, .schemaAccepted, .nodeTakenOff, .nodeHeardAgain, .turnedForward,
+            .turnedBack,
             .stopped, .ended:
             true
         }

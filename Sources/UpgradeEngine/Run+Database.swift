@@ -28,6 +28,7 @@ extension Run {
         if !claims.isEmpty { task.claims = claims }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
+        case .expand, .revertExpand: task.schema = database.schema
         case .lowerFence where direction == .forward:
             task.proof = database.census
         case .openPass: task.pass = pass(for: toolTask)?.digest

@@ -40,11 +40,16 @@ extension Run {
         guard database.inFlight == task else { return [] }
         switch outcome {
         case .done(let report):
-            return [
-                .databaseTaskEnded(
-                    DatabaseTaskEnded(
-                        kind: task.kind, attempt: task.attempt, result: .done, report: report))
-            ]
+            let ended = RunEvent.databaseTaskEnded(
+                DatabaseTaskEnded(
+                    kind: task.kind, attempt: task.attempt, result: .done, report: report))
+            guard direction == .back, isGoingOn, !database.isAbandoned, !isSchemaAccepted,
+                let changes = report.schemaChanges, !changes.isEmpty
+            else { return [ended] }
+            // Rolled back is said of a schema that is as before, and of no other.
+            let words = Listed.text(changes, separator: "; ")
+            return [ended]
+                + setback("the schema is not as it was before: \(words)", waysOut: waysOutOfSchema)
         case .failed(let failure):
             let ended = RunEvent.databaseTaskEnded(
                 DatabaseTaskEnded(

@@ -11,6 +11,8 @@ public enum Demand: Hashable, Sendable {
     case claim([MigrationClaim])
     /// A run that goes back goes forward again.
     case goForward
+    /// The schema stays as it is, although it is not as it was before.
+    case acceptSchema
     /// A node is off, and is not waited for.
     case takeOff(NodeName)
 }
@@ -43,6 +45,11 @@ extension Run {
                     quarantined.count, allowed: plan.rollout.failureBudget)
             }
             return goForward(mark)
+        case .acceptSchema:
+            guard isStopped, direction == .back, !database.schemaChanges.isEmpty,
+                current?.definition.task == .revertExpand
+            else { throw .nothingToResolve }
+            return [.schemaAccepted(mark)] + beginAgain
         case .takeOff(let node):
             return try takeOffFacts(node, mark, observations, at: now)
         }
@@ -165,6 +172,8 @@ extension Run {
             windowClosed = nil
         }
         turns += 1
+        isSchemaAccepted = false
+        database.schemaChanges = []
         direction = .forward
         standing = .active
         itinerary = steps

@@ -48,6 +48,8 @@ public struct Run: Sendable {
     var mended: [MigrationReference] = []
     /// What a person says was done by hand, for the next attempt at the current step.
     var claims: [MigrationClaim] = []
+    /// Whether a person has said that a schema that is another than before may stay so.
+    var isSchemaAccepted = false
     /// How often the run has gone forward again after it had turned back.
     public internal(set) var turns = 0
     /// How many nodes were in quarantine when the run turned back.
@@ -134,6 +136,10 @@ public struct Run: Sendable {
         public var lastFailure: DatabaseFailure?
         public var lastEndedAt: Instant?
         public var census: CensusProof?
+        /// What the schema was before the run.
+        public var schema: Digest?
+        /// What of it is not as before, after everything has been undone.
+        public var schemaChanges: [String] = []
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
         /// Whether the `switch` migrations have taken effect, or may have, and are not known to be undone.

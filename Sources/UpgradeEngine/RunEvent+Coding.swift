@@ -33,6 +33,7 @@ extension RunEvent: Codable {
         case .claimed: "claimed"
         case .nodeTakenOff: "node-taken-off"
         case .nodeHeardAgain: "node-heard-again"
+        case .schemaAccepted: "schema-accepted"
         case .turnedForward: "turned-forward"
         case .turnedBack: "turned-back"
         case .stopped: "stopped"
@@ -56,7 +57,7 @@ extension RunEvent: Codable {
         case .databaseTaskEnded(let payload): payload
         case .approved(let payload): payload
         case .paused(let payload), .resumed(let payload), .aborted(let payload),
-            .retried(let payload):
+            .retried(let payload), .schemaAccepted(let payload):
             payload
         case .mended(let payload): payload
         case .claimed(let payload): payload
@@ -109,6 +110,7 @@ extension RunEvent: Codable {
         case "claimed": self = .claimed(try Claimed(from: decoder))
         case "node-taken-off": self = .nodeTakenOff(try NodeTakenOff(from: decoder))
         case "node-heard-again": self = .nodeHeardAgain(try NodeFact(from: decoder))
+        case "schema-accepted": self = .schemaAccepted(try RequestMark(from: decoder))
         case "turned-forward": self = .turnedForward(try TurnedForward(from: decoder))
         case "turned-back": self = .turnedBack(try TurnedBack(from: decoder))
         case "stopped": self = .stopped(try Stopped(from: decoder))

@@ -39,6 +39,8 @@ public enum RunEvent: Hashable, Sendable {
     case nodeTakenOff(NodeTakenOff)
     /// A node that was said to be off has been heard.
     case nodeHeardAgain(NodeFact)
+    /// A person leaves the schema as it is, although it is not as it was before.
+    case schemaAccepted(RequestMark)
     /// From here on, a run that was going back goes forward again.
     case turnedForward(TurnedForward)
     /// From here on, what was done is undone in reverse order.

@@ -84,7 +84,8 @@ extension RunReport {
                 completeStep(by: instant)
                 report.endedAt = instant
             case .created, .paused, .resumed, .aborted, .retried, .mended,
-                .claimed, .nodeTakenOff, .nodeHeardAgain, .turnedForward, .turnedBack, .stopped:
+                .claimed, .nodeTakenOff, .nodeHeardAgain, .schemaAccepted, .turnedForward,
+                .turnedBack, .stopped:
                 break
             }
         }
@@ -147,6 +148,7 @@ extension RunReport {
         windowOpened = run.windowOpened
         windowClosed = run.windowClosed
         census = run.database.census
+        schemaChanges = run.database.schemaChanges.isEmpty ? nil : run.database.schemaChanges
         stillPaused = run.stillPaused.isEmpty ? nil : run.stillPaused
         for index in nodes.indices {
             guard let member = run.members[nodes[index].name] else { continue }
@@ -211,6 +213,7 @@ extension RunEvent {
         case .turnedForward(let turned): (.retry, turned.mark)
         case .claimed(let claimed): (.resolve, claimed.mark)
         case .nodeTakenOff(let taken): (.resolve, taken.mark)
+        case .schemaAccepted(let mark): (.resolve, mark)
         case .turnedBack(let turned): turned.mark.map { (.rollback, $0) }
         default: nil
         }

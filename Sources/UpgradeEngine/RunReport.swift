@@ -38,6 +38,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     public var tools: [ToolEntry]?
     /// What hooks have done and nothing has undone, for people.
     public var stillPaused: [String]?
+    /// What of the schema is not as before, after a way back.
+    public var schemaChanges: [String]?
 
     /// One step, once for each time that it began.
     public struct StepEntry: Hashable, Codable, Sendable {

@@ -39,7 +39,8 @@ extension Run {
             .some([fact.node])
         case .stepBegan(let began): told(by: began)
         case .nodeTakenOff(let taken): .some([taken.node])
-        case .created, .retried, .mended, .claimed, .turnedForward, .turnedBack, .stopped, .ended:
+        case .created, .retried, .mended, .claimed, .schemaAccepted, .turnedForward, .turnedBack,
+            .stopped, .ended:
             .everyMember
         }
     }

@@ -22,6 +22,10 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var ledger: [String]?
     /// For `closePass`, `settlePass` and `closeRevertPass`: what is other than before the tool ran.
     public var change: ToolChange?
+    /// For `preflight`: what the application's schema was, as one digest.
+    public var schema: Digest? = nil
+    /// For `revertExpand`: the objects that are not as `preflight` found them; `nil` when that could not be compared.
+    public var schemaChanges: [String]? = nil
 
     public init(
         lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,

@@ -52,6 +52,8 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var claims: [MigrationClaim]?
     /// For `openPass` and `openRevertPass`: the digest of the secret that the tool's sessions show. `nil`: nobody will.
     public var pass: Digest?
+    /// For `expand` and `revertExpand`: what `preflight` found the schema to be.
+    public var schema: Digest?
 
     public init(
         kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,

@@ -26,6 +26,15 @@ struct FakeDatabase {
     static let proof = CensusProof(
         transaction: "7", fenceLSN: "0/7", stored: ScenarioWorld.new.manifest, ended: [])
 
+    /// What of the schema is not as before once everything is undone.
+    var schemaChanges: [String] = []
+
+    private func report(_ change: (inout DatabaseReport) -> Void) -> DatabaseReport {
+        var report = DatabaseReport()
+        change(&report)
+        return report
+    }
+
     mutating func perform(_ task: DatabaseTask) -> DatabaseOutcome? {
         performed.append(task)
         if hanging.contains(task.kind) { return nil }
@@ -37,7 +46,8 @@ struct FakeDatabase {
                     advice: advice, effect: effect, findings: findings))
         }
         switch task.kind {
-        case .preflight: break
+        case .preflight:
+            return .done(report { $0.schema = ScenarioWorld.old.manifest })
         case .census: return .done(DatabaseReport(census: Self.proof))
         case .expand: isExpanded = true
         case .raiseFence: isFenced = true
@@ -49,9 +59,11 @@ struct FakeDatabase {
         case .revertMigrate:
             if isMigrated { migrations -= 1 }
             isMigrated = false
-        case .revertExpand: isExpanded = false
         case .openPass, .openRevertPass: return .done(tool.open(task.pass))
         case .closePass, .settlePass, .closeRevertPass: return .done(tool.close())
+        case .revertExpand:
+            isExpanded = false
+            return .done(report { $0.schemaChanges = schemaChanges })
         }
         return .done(DatabaseReport())
     }

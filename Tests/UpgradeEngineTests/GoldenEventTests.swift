@@ -92,6 +92,7 @@ import UpgradeModel
                 report: DatabaseReport(
                     change: ToolChange(
                         isSchemaChanged: true, added: ["shelf.0002_slug"], removed: [])))),
+        .schemaAccepted(mark),
     ]
 
     private var file: URL {

@@ -33,6 +33,7 @@ extension ScenarioWorld {
             "\(mended.mark.by) brought \(mended.files.map(\.name).joined(separator: ", "))"
         case .claimed(let claimed):
             "\(claimed.mark.by) said \(claimed.claims.map { "\($0.version) \($0.state.rawValue)" }.joined(separator: ", "))"
+        case .schemaAccepted(let mark): "\(mark.by) accepted the schema"
         case .nodeTakenOff(let taken): "\(taken.mark.by) said that \(taken.node) is off"
         case .nodeHeardAgain(let fact): "\(fact.node) is heard again"
         case .turnedForward(let turned): "\(turned.mark.by) turned it forward"

@@ -435,6 +435,7 @@ struct ScenarioWorld {
                     .mend([MigrationReference(name: file, digest: new.manifest)]), mark)
             }
         case "resolve":
+            if words.contains("--accept-schema") { return .demand(.acceptSchema, mark) }
             if let node = value("--off") {
                 return .demand(.takeOff(NodeName(unchecked: node)), mark)
             }

@@ -165,4 +165,29 @@ import UpgradeModel
         world.settle()
         #expect(world.theRun.state == .rolledBack)
     }
+
+    /// A down file that leaves a table, a start script that migrates: the run says so, and does not say that it was rolled back.
+    @Test(arguments: [true, false])
+    func rolledBackIsNotSaidOfASchemaThatIsAnother(isPutBack: Bool) throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.database.schemaChanges = ["table public.note is new"]
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        #expect(
+            world.theRun.because == "the schema is not as it was before: table public.note is new")
+        #expect(world.database.performed.last?.schema == ScenarioWorld.old.manifest)
+        if isPutBack {
+            world.database.schemaChanges = []
+            world.request(.retry)
+        } else {
+            world.demand(.acceptSchema)
+        }
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        let report = try #require(RunReport(world.journal))
+        #expect(report.schemaChanges == (isPutBack ? nil : ["table public.note is new"]))
+        if !isPutBack { try Transcript.compare(world, "ways-out/schema-accepted") }
+    }
 }

@@ -177,7 +177,7 @@ struct ResolveCommand: AsyncParsableCommand {
         discussion: """
             --undone: on the way back, a migration was undone by hand. --done: on the way forward, it was applied by hand. The database is
             looked at before that is believed, and the ledger is written. --off: a node is switched off for sure, and nothing of it serves;
-            it is not waited for until it is heard again.
+            it is not waited for until it is heard again. --accept-schema: everything is undone, the schema is not as it was before, and may stay so.
 
             EXAMPLES
               sluice resolve --undone 0004 --reason "the down file fails on rows; column put back by hand"
@@ -196,12 +196,17 @@ struct ResolveCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("A node that is off for sure.", valueName: "node"))
     var off: String?
 
+    @Flag(help: "The schema stays as it is, although a way back has not made it what it was.")
+    var acceptSchema = false
+
     private var kinds: Int {
-        (undone.isEmpty ? 0 : 1) + (done.isEmpty ? 0 : 1) + (off == nil ? 0 : 1)
+        [!undone.isEmpty, !done.isEmpty, off != nil, acceptSchema].count { $0 }
     }
 
     func validate() throws {
-        if kinds != 1 { throw ValidationError("say one of --undone, --done and --off") }
+        if kinds != 1 {
+            throw ValidationError("say one of --undone, --done, --off and --accept-schema")
+        }
         if (options.reason ?? "").isEmpty {
             throw ValidationError(
                 "say with --reason what was done: the journal is all that others will know of it")
@@ -218,6 +223,7 @@ struct ResolveCommand: AsyncParsableCommand {
             + done.map { MigrationClaim(version: $0, state: .done) }
         request.claims = claims.isEmpty ? nil : claims
         request.off = off.flatMap { NodeName($0) }
+        request.acceptSchema = acceptSchema ? true : nil
         try await options.send(console, request)
     }
 }

@@ -35,6 +35,10 @@ struct ReportFacts {
         if let paused = report.stillPaused, !paused.isEmpty {
             rows.append(Row(label: "still paused", value: paused.joined(separator: "\n")))
         }
+        if let changes = report.schemaChanges {
+            rows.append(
+                Row(label: "schema", value: "not as before: " + changes.joined(separator: "\n")))
+        }
         return rows + [
             Row(label: "release", value: release),
             Row(label: "plan", value: "\(report.planFile), digest \(report.digest.short)"),

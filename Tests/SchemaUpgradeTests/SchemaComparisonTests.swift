@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MigrationReader
+import PostgresClient
+import SchemaUpgrade
+import Testing
+import UpgradeModel
+
+/// The schema before a run, and after everything of it is undone.
+@Suite struct SchemaComparisonTests {
+    private func perform(
+        _ kind: DatabaseTask.Kind, _ schema: Digest?, by upgrade: SchemaUpgrade
+    ) async -> DatabaseOutcome {
+        var task = DatabaseTask(
+            kind: kind, run: RunIdentifier(unchecked: "r1"), epoch: Epoch(rawValue: 1), attempt: 1)
+        task.schema = schema
+        return await upgrade.perform(task)
+    }
+
+    private func changes(_ outcome: DatabaseOutcome) -> [String]? {
+        guard case .done(let report) = outcome else {
+            Issue.record("\(outcome)")
+            return nil
+        }
+        return report.schemaChanges
+    }
+
+    /// Up and down and the fence up and down: nothing is left, and nothing is said.
+    @Test func aWholeWayBackLeavesTheSchemaAsItWas() async throws {
+        let site = try await Site.make()
+        let upgrade = site.upgrade(
+            try migrations(
+                ("0001_a.up.sql", "-- sluice: expand\nALTER TABLE entry ADD COLUMN a int"),
+                ("0001_a.down.sql", "ALTER TABLE entry DROP COLUMN a"),
+                ("0002_b.up.sql", "CREATE TABLE b (x int); GRANT ALL ON b TO PUBLIC"),
+                ("0002_b.down.sql", "DROP TABLE b")))
+        let schema = try #require(try await upgrade.done(.preflight).schema)
+        guard case .done = await perform(.expand, schema, by: upgrade) else {
+            Issue.record("expand failed")
+            return
+        }
+        try await upgrade.done(.raiseFence)
+        try await upgrade.done(.census)
+        try await upgrade.done(.migrate)
+        try await upgrade.done(.revertMigrate)
+        try await upgrade.done(.lowerFence)
+        #expect(changes(await perform(.revertExpand, schema, by: upgrade)) == [])
+        await upgrade.close()
+    }
+
+    @Test(arguments: [
+        ("CREATE TABLE note (x int)", "table public.note is new"),
+        ("ALTER TABLE entry ADD COLUMN late int", "table public.entry is another"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE sql RETURN 1", "function public.f() is new"),
+    ])
+    func whatOthersHaveChangedIsNamed(change: String, name: String) async throws {
+        let site = try await Site.make()
+        let upgrade = site.upgrade(.empty)
+        let schema = try #require(try await upgrade.done(.preflight).schema)
+        try await site.asSuperuser(change)
+        guard case .failed(let failure) = await perform(.expand, schema, by: upgrade) else {
+            Issue.record("it was not noticed")
+            return
+        }
+        #expect(failure.code == "schema-changed")
+        #expect(failure.message.contains(name))
+        let found = changes(await perform(.revertExpand, schema, by: upgrade))
+        #expect(found == [name])
+        await upgrade.close()
+    }
+
+    /// Another process knows that it is another, and not what.
+    @Test func aCoordinatorThatWasStartedSinceSaysThatTheSchemaIsAnother() async throws {
+        let site = try await Site.make()
+        let first = site.upgrade(.empty)
+        let schema = try #require(try await first.done(.preflight).schema)
+        await first.close()
+        try await site.asSuperuser("CREATE TABLE note (x int)")
+        let second = site.upgrade(.empty)
+        let found = changes(await perform(.revertExpand, schema, by: second))
+        #expect(found?.first?.hasPrefix("something of it") == true)
+        await second.close()
+    }
+}
