@@ -12,9 +12,15 @@ struct HealthProber: Sendable {
     /// Lets a question through while the proxy holds reads: what decides whether they go on must not wait with them.
     var pass: @Sendable () -> (name: String, value: String)? = { nil }
 
-    /// - Parameter applicationSocket: where the release that is asked about listens, as far as there is one.
+    /// What a proxy answers for an application that is not there, or an application that is not ready.
+    private static let absent: Set<Int> = [502, 503, 504]
+
+    /// - Parameters:
+    ///   - applicationSocket: where the release that is asked about listens, as far as there is one.
+    ///   - standard: what is a good answer; `nil`: the one that the check says.
     func ask(
-        _ check: HealthCheck, release: ReleaseName, applicationSocket: String?
+        _ check: HealthCheck, release: ReleaseName, applicationSocket: String?,
+        standard: HealthGoal.AnswerStandard? = nil
     ) async -> (isGood: Bool, detail: String) {
         guard var request = request(check, applicationSocket: applicationSocket) else {
             return (
@@ -36,6 +42,10 @@ struct HealthProber: Sendable {
             response = try await client.perform(request)
         } catch {
             return (false, error.message)
+        }
+        if standard == .anyAnswer {
+            let isThere = !HealthProber.absent.contains(response.status)
+            return (isThere, "\(check.path) answered \(response.status)")
         }
         guard response.status == check.status else {
             return (false, "\(check.path) answered \(response.status), not \(check.status)")

@@ -277,7 +277,8 @@ struct WorkPerformer: Sendable {
         if case .applicationSocket = check.destination {
             socket = release.map { store.socketPath(of: $0) }
         }
-        let answer = await prober.ask(check, release: goal.release, applicationSocket: socket)
+        let answer = await prober.ask(
+            check, release: goal.release, applicationSocket: socket, standard: goal.standard)
         return .probed(isGood: answer.isGood, detail: answer.detail)
     }
 

@@ -110,6 +110,14 @@ extension Run {
         begun.contains(.upgraded(batch: 0)) ? nil : created.release
     }
 
+    /// What the old release has to answer once it is served again. It has served before, so any answer will do.
+    func backHealth(of release: ReleaseReference) -> HealthGoal {
+        var goal = health("reactivate", at: .reactivated)
+        goal.release = release.name
+        goal.standard = .anyAnswer
+        return goal
+    }
+
     func hookTask(_ index: Int) -> NodeTask {
         let action = plan.hooks[index].action.rawValue
         return NodeTask(

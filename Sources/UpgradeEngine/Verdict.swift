@@ -51,12 +51,20 @@ extension Run {
         return status.active?.release == old && status.active?.identity == backActivation
     }
 
-    /// Whether a quarantined node may take part again: it serves what the run says, healthy.
+    /// Whether what it serves again has answered.
+    func isAnswering(_ node: NodeName, _ status: NodeStatus) -> Bool {
+        guard let old = oldRelease(of: node) else { return true }
+        return status.health?.identity == backHealth(of: old).identity
+            && status.health?.state == .healthy
+    }
+
+    /// Whether a quarantined node may take part again: it serves what the run says, and it answers.
     func meetsRunTarget(_ node: NodeName, _ status: NodeStatus) -> Bool {
         if direction == .back {
             guard isEnded, let old = oldRelease(of: node) else { return false }
             return status.active?.release == old
-                && (!begunBack.contains(.reactivated) || isReactivated(node, status))
+                && (!begunBack.contains(.reactivated)
+                    || isReactivated(node, status) && isAnswering(node, status))
         }
         guard begun.contains(.upgraded(batch: 0)) else { return false }
         // What has to start first has to have started there as well.

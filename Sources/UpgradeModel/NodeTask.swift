@@ -84,6 +84,8 @@ public struct HealthGoal: Hashable, Codable, Sendable {
     public var others: [HealthCheckName]?
     /// Where it is asked; `nil`: where each check says, which may be through the proxy.
     public var place: ProbePlace?
+    /// What is a good answer; `nil`: the one that each check says.
+    public var standard: AnswerStandard?
 
     public enum ProbePlace: String, Codable, Sendable {
         /// At the socket of the release itself, before the node has flipped to it: so many questions at once that each of its
@@ -91,9 +93,16 @@ public struct HealthGoal: Hashable, Codable, Sendable {
         case ownSocket
     }
 
+    public enum AnswerStandard: String, Codable, Sendable {
+        /// Whatever is answered over HTTP, but 502, 503 and 504, which say that nobody is there. For a release that has served before:
+        /// it may not have the page that the check asks for. A check that is an action has to end well.
+        case anyAnswer
+    }
+
     public init(
         identity: TaskIdentity, check: HealthCheckName, release: ReleaseName, consecutive: Int,
-        others: [HealthCheckName]? = nil, place: ProbePlace? = nil
+        others: [HealthCheckName]? = nil, place: ProbePlace? = nil,
+        standard: AnswerStandard? = nil
     ) {
         self.identity = identity
         self.check = check
@@ -101,5 +110,6 @@ public struct HealthGoal: Hashable, Codable, Sendable {
         self.consecutive = consecutive
         self.others = others
         self.place = place
+        self.standard = standard
     }
 }

@@ -43,7 +43,7 @@ extension Plan {
     public enum Reads: Hashable, Sendable {
         /// The old code survives the migration: it goes on reading.
         case serve
-        /// The old code does not survive it: reads wait on each node until that node has flipped.
+        /// The old code does not survive it: reads wait on each node until the release that fits the schema answers there.
         ///
         /// The count is for each node; what exceeds either limit is refused.
         case hold(for: Span, atMost: Int)

@@ -15,7 +15,8 @@ import UpgradeModel
     private let v2 = ReleaseName(unchecked: "v2")
 
     private func ask(
-        _ answer: HTTPServer.Answer?, _ change: (inout HealthCheck) -> Void = { _ in }
+        _ answer: HTTPServer.Answer?, standard: HealthGoal.AnswerStandard? = nil,
+        _ change: (inout HealthCheck) -> Void = { _ in }
     ) async throws -> (isGood: Bool, detail: String) {
         let server = try HTTPServer { request in
             request.headers["host"]?.hasPrefix("127.") == true || request.headers["host"] == "shop"
@@ -28,7 +29,7 @@ import UpgradeModel
             header: .init(name: "X-Release"), body: nil, timeout: .seconds(5))
         change(&check)
         return await HealthProber().ask(
-            check, release: v2, applicationSocket: nil)
+            check, release: v2, applicationSocket: nil, standard: standard)
     }
 
     private func answered(_ release: String?, status: Int = 200, body: String = "")
@@ -52,6 +53,19 @@ import UpgradeModel
             status: 302, headers: [("Location", "/"), ("X-Release", "v2")])
         let answer = try await ask(redirect)
         #expect(!answer.isGood && answer.detail.contains("302"))
+    }
+
+    @Test(arguments: [200, 302, 404, 500])
+    func ofAReleaseThatHasServedBeforeAnyAnswerWillDo(status: Int) async throws {
+        let answer = try await ask(answered(nil, status: status), standard: .anyAnswer)
+        #expect(answer.isGood && answer.detail.contains("\(status)"))
+    }
+
+    @Test(arguments: [502, 503, 504])
+    func thatNobodyIsThereIsNoAnswerOfARelease(status: Int) async throws {
+        let answer = try await ask(answered("v2", status: status), standard: .anyAnswer)
+        #expect(!answer.isGood && answer.detail.contains("\(status)"))
+        #expect(try await !ask(nil, standard: .anyAnswer).isGood)
     }
 
     @Test func hostBodyAndHeaderAreAsConfigured() async throws {

@@ -66,6 +66,29 @@ import UpgradeModel
         #expect(rig.engine.work == .probe(verifying.health ?? check))
     }
 
+    @Test func theWayBackHoldsThemUntilTheOldReleaseAnswers() {
+        var rig = flipped()
+        for _ in 0..<4 { rig.succeed() }
+        var answers = check
+        answers.identity = TaskIdentity(rawValue: "back")
+        answers.release = v1.name
+        answers.standard = .anyAnswer
+        let back = directive(2) {
+            $0.writes = hold
+            $0.reads = ReadAdmission(hold: readHold, until: ActivationIdentity(unchecked: "b"))
+            $0.active = flip("b", to: v1)
+            $0.health = answers
+        }
+        #expect(rig.hear(.directive(back)).gate == GateTarget(writes: hold, reads: readHold))
+        #expect(rig.succeed().gate == nil, "flipped")
+        let silent = WorkResult.probed(isGood: false, detail: "connection refused")
+        #expect(rig.hear(.ended(.probe(answers), silent)).gate == nil)
+        #expect(rig.wait(.seconds(1)).work == .probe(answers))
+        #expect(rig.succeed().gate == nil, "one good answer of two")
+        #expect(rig.succeed().gate == GateTarget(writes: hold, reads: nil))
+    }
+
+    /// A coordinator of an earlier version asks for no answer.
     @Test func theWayBackHoldsThemUntilItsOwnFlip() {
         var rig = flipped()
         for _ in 0..<4 { rig.succeed() }

@@ -8,7 +8,10 @@ struct FakeNode {
     let name: NodeName
     /// It does not answer.
     var isLost = false
+    /// The new release is not healthy there.
     var isUnhealthy = false
+    /// The release that it served before does not answer any more.
+    var isOldDead = false
     /// Write requests that never end.
     var stuckWrites = 0
     var failingTask: String?
@@ -147,12 +150,16 @@ struct FakeNode {
             tasks: directive.tasks.map(outcome),
             health: directive.health.map {
                 HealthObservation(
-                    identity: $0.identity, state: isUnhealthy ? .checking : .healthy, detail: "")
+                    identity: $0.identity, state: isGood($0) ? .healthy : .checking, detail: "")
             },
             failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass,
             silenced: isOld ? nil : silence(directive),
             abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue),
             pass: isOld || makesNoPass ? nil : directive.pass.map(offer))
+    }
+
+    private func isGood(_ goal: HealthGoal) -> Bool {
+        goal.release == ScenarioWorld.old.name ? !isOldDead : !isUnhealthy
     }
 
     private func offer(_ goal: PassGoal) -> PassOffer {
@@ -170,9 +177,10 @@ struct FakeNode {
     }
 
     private func gate(_ directive: Directive) -> GateObservation {
+        let isAnswering = directive.health.map(isGood) ?? true
+        let isLetGo = directive.reads.until == active.identity && isAnswering
         let isHolding =
-            directive.reads.hold != nil && directive.reads.until != active.identity
-            || directive.reads.hold != nil && directive.reads.until == nil
+            directive.reads.hold != nil && (directive.reads.until == nil || !isLetGo)
         return GateObservation(
             writes: breakGlass == nil ? directive.writes.kind : .open, readsHeld: isHolding,
             readsSettled: isHolding,

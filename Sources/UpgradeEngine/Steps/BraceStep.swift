@@ -55,7 +55,9 @@ extension Step {
 extension StepPreview {
     var heldReads: [String] {
         if case .hold(let span, let count) = plan.reads {
-            ["reads are held for \(span) at most, \(count) a node, until the node has flipped"]
+            [
+                "reads are held for \(span) at most, \(count) a node, until the release that fits the schema answers there"
+            ]
         } else {
             ["reads are served throughout"]
         }

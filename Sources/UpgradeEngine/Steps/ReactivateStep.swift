@@ -3,7 +3,10 @@
 import UpgradeModel
 import UpgradePlan
 
-/// On the way back: the old release is served.
+/// On the way back: the old release is served, and answers.
+///
+/// It was frozen, or has been started anew by the node's own way to switch versions, or may have died meanwhile: reads that are held
+/// wait until it answers, and the fence goes down for the writes that wait only then.
 struct ReactivateStep: StepDefinition {
     static let word = "nodes:reactivated"
     let phase: Phase
@@ -18,6 +21,8 @@ struct ReactivateStep: StepDefinition {
         if let hold = run.readHold {
             directive.reads = ReadAdmission(hold: hold, until: run.backActivation)
         }
+        // While a person is asked, whoever has flipped serves its readers as well as it can: release and schema fit.
+        directive.health = run.isStoppedHere(step) ? nil : run.backHealth(of: old)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
@@ -25,7 +30,9 @@ struct ReactivateStep: StepDefinition {
         if let failure = status.silenced?.failure { return .failed(failure) }
         // What was silenced goes on before it serves again.
         let isThawed = status.silenced.map { $0.state == .idle } ?? true
-        return .reached(if: isThawed && run.isReactivated(seat.node, status))
+        return .reached(
+            if: isThawed && run.isReactivated(seat.node, status)
+                && run.isAnswering(seat.node, status))
     }
 
     /// The gates are closed, and a node either does it at once or is not there.
@@ -34,4 +41,11 @@ struct ReactivateStep: StepDefinition {
 
 extension Step {
     public static let reactivated = ReactivateStep.step
+}
+
+extension Run {
+    fileprivate func isStoppedHere(_ step: Step) -> Bool {
+        guard case .stopped = standing else { return false }
+        return current?.step == step
+    }
 }
