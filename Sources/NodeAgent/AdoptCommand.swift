@@ -7,7 +7,6 @@ import Files
 import FoundationEssentials
 import Glibc
 import Releases
-import Synchronization
 import UpgradeModel
 
 extension AgentCommand {
@@ -17,31 +16,32 @@ extension AgentCommand {
             discussion: """
                 For a node that comes under Sluice. The agent must not run. The release's files are copied; `--action` runs \
                 actions of the configuration for it, such as the one that starts the application, before it becomes \
-                current. Safe to repeat.
+                current. What another tool has deployed is taken over with `--from`, and stays as it is. Safe to repeat.
                 """)
         @OptionGroup var options: Options
         @Option(help: "The release's name.")
         var release: String
-        @Option(help: "The directory with its files. Or else --version-name.")
+        @Option(help: "The directory with its files. Or else --from, or --version-name.")
         var bundle: String?
+        @Option(
+            help:
+                "Where Capistrano, Deployer or a tool like them deploys to: what its `current` leads to, and what its releases share."
+        )
+        var from: String?
         @Option(
             help:
                 "What the node's own actions call it, where it is no bundle: `release.report` has to print that."
         )
         var versionName: String?
-        @Option(help: "The directory of hashed assets, relative to the bundle.")
+        @Option(
+            help:
+                "The directory of hashed assets, relative to the bundle. (default: the first of \(AssetsDirectory.usual.joined(separator: ", ")) that is there)"
+        )
         var assets: String?
         @Option(help: "An action to run for it before it becomes current.")
         var action: [String] = []
         @Flag(help: "As one line of JSON.")
         var json = false
-
-        private struct Adopted: Encodable {
-            var release: ReleaseReference
-            var directory: String
-            var socket: String
-            var generation: Int64
-        }
 
         func run() async throws {
             let configuration = try options.read()
@@ -55,9 +55,7 @@ extension AgentCommand {
                 if json {
                     print(String(decoding: try encoder.encode(adopted), as: UTF8.self))
                 } else {
-                    print("\(release) is current as generation \(adopted.generation)")
-                    print("files   \(adopted.directory)")
-                    print("socket  \(adopted.socket)")
+                    print(adopted.text(next: next(adopted, configuration)))
                 }
             } catch let refusal as Bundle.NotABundle {
                 // As `sluice bundle` ends.
@@ -73,8 +71,12 @@ extension AgentCommand {
             -> Adopted
         {
             try refuseAnotherToolsLayout(in: configuration.directories.app)
-            let said = Progress()
-            let bundle = try read(name, configuration, said)
+            let said = Progress("looking at what is there")
+            defer { withExtendedLifetime(said) {} }
+            let takeOver = try from.map { try TakeOver(from: $0, configuration) }
+            for warning in takeOver?.deployed.warnings ?? [] { printError("\(warning)") }
+            try takeOver?.refuseWhatIsNotShared()
+            let bundle = try read(name, takeOver?.deployed, configuration, said)
             for warning in bundle.warnings { printError("\(warning)") }
             try makeDirectory(configuration.directories.state, mode: 0o700)
             try makeDirectory(configuration.actionOutput, mode: 0o700)
@@ -86,33 +88,45 @@ extension AgentCommand {
             let current = try await store.current()
             if let current, current.release != reference {
                 throw SystemFailure(
-                    "\(configuration.directories.app) serves \(current.release.name) already; upgrade it with a plan"
-                )
+                    "\(configuration.directories.app) serves \(current.release.identifier) already, and this would be "
+                        + "\(reference.identifier); upgrade it with a plan")
             }
+            try takeOver?.share()
             try await store.stage(
                 manifest: bundle.manifest.encoded, as: reference, from: BundleBlobs(bundle: bundle)
             ) {
-                said.say("copying: \($0.bytesDone / 1_000_000) of \($0.bytesTotal / 1_000_000) MB")
+                said.say(
+                    $0.bytesDone == $0.bytesTotal
+                        ? "bringing it to the disk"
+                        : "copying: \($0.bytesDone / 1_000_000) of \($0.bytesTotal / 1_000_000) MB")
             }
             try await refuseAnotherVersion(of: reference, store, configuration)
             try await run(action, for: reference, store, configuration, said)
+            try takeOver?.refuseAnother()
             let generation =
                 if let current { current.generation } else { try await store.nextGeneration() }
             _ = try await store.activate(reference, generation: generation)
             return Adopted(
                 release: reference, directory: store.filesDirectory(of: reference),
-                socket: store.socketPath(of: reference), generation: generation.rawValue)
+                socket: store.socketPath(of: reference), generation: generation.rawValue,
+                files: bundle.manifest.entries.count + bundle.manifest.links.count,
+                takenOver: takeOver?.said)
         }
 
         private func read(
-            _ name: ReleaseName, _ configuration: AgentConfiguration, _ said: Progress
+            _ name: ReleaseName, _ deployed: DeployedRelease?,
+            _ configuration: AgentConfiguration, _ said: Progress
         ) throws -> Bundle {
-            switch (self.bundle, versionName) {
+            switch (self.bundle ?? deployed?.directory, versionName) {
+            case (_?, nil) where self.bundle != nil && deployed != nil:
+                throw SystemFailure("give one of --bundle, --from and --version-name")
             case (let directory?, nil):
                 return try Bundle.read(
-                    directory: directory, name: name, assets: assets,
-                    leavingOut: configuration.releases.shared
-                ) { said.say("reading the bundle: \($0) files") }
+                    directory: directory, name: name,
+                    assets: assets ?? AssetsDirectory.conventional(in: directory),
+                    leavingOut: configuration.releases.shared + (deployed?.leftOut ?? []),
+                    linking: deployed?.targets ?? [:]
+                ) { said.say("reading what is there: \($0) files") }
             case (nil, let version?):
                 guard configuration.release.areForVersions else {
                     throw SystemFailure(
@@ -121,7 +135,7 @@ extension AgentCommand {
                 }
                 return try Bundle.naming(version: version, name: name)
             case (nil, nil), (_?, _?):
-                throw SystemFailure("give one of --bundle and --version-name")
+                throw SystemFailure("give one of --bundle, --from and --version-name")
             }
         }
 
@@ -186,8 +200,8 @@ extension AgentCommand {
         /// Before anything is made: a `current` or `releases` of another tool is neither taken for ours nor changed.
         private func refuseAnotherToolsLayout(in app: String) throws(SystemFailure) {
             let advice =
-                "; give `directories.app` a directory of Sluice's own, such as \(app)-sluice, and adopt what is served now from where it "
-                + "is: --bundle \(app)/current. What that tool links into its releases (shared/…) goes into `application.shared`"
+                "; give `directories.app` a directory of Sluice's own, such as \(app)-sluice, and take over what is served now from "
+                + "where it is: --from \(app)"
             if let target = try? linkTarget(app + "/current") {
                 guard target.hasPrefix("activations/") else {
                     throw SystemFailure(
@@ -195,7 +209,10 @@ extension AgentCommand {
                     )
                 }
             } else if access(app + "/current", F_OK) == 0 {
-                throw SystemFailure("\(app)/current is there and is not Sluice's\(advice)")
+                throw SystemFailure(
+                    "\(app)/current is there and is not Sluice's; give `directories.app` a directory of Sluice's own, such as "
+                        + "\(app)-sluice, and adopt what is served now from where it is: --bundle \(app)/current"
+                )
             }
             for name in (try? directoryNames(app + "/releases")) ?? [] {
                 let release = "\(app)/releases/\(String(decoding: name, as: UTF8.self))"
@@ -204,61 +221,5 @@ extension AgentCommand {
                 }
             }
         }
-    }
-}
-
-/// The blobs of a bundle on this machine.
-private struct BundleBlobs: BlobSource {
-    private let files: [Digest: String]
-    private let contents: [Digest: [UInt8]]
-
-    init(bundle: Bundle) {
-        contents = bundle.contents
-        files = Dictionary(
-            bundle.manifest.entries.map { ($0.digest, bundle.file(of: $0)) },
-            uniquingKeysWith: { first, _ in first })
-    }
-
-    func fetch(_ digest: Digest, from offset: Int64, into sink: BlobSink) async throws {
-        if let bytes = contents[digest] {
-            // SAFETY: the sink uses the bytes during the call only.
-            _ = bytes.dropFirst(Int(offset)).withUnsafeBytes { sink.write($0) }
-            return
-        }
-        guard let path = files[digest] else {
-            throw SystemFailure("the bundle has no file with the digest \(digest)")
-        }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard descriptor >= 0 else { throw SystemFailure(errno: "open \(path)") }
-        defer { close(descriptor) }
-        guard lseek(descriptor, off_t(offset), SEEK_SET) >= 0 else {
-            throw SystemFailure(errno: "read \(path)")
-        }
-        var chunk = [UInt8](repeating: 0, count: 256 << 10)
-        while true {
-            let count = read(descriptor, &chunk, chunk.count)
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw SystemFailure(errno: "read \(path)") }
-            if count == 0 { return }
-            // SAFETY: `count` bytes have been read into the chunk, and the sink uses them during the call only.
-            guard
-                chunk.withUnsafeBytes({ sink.write(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-                )
-            else { return }
-        }
-    }
-}
-
-/// Says what goes on to whoever waits for more than two seconds, every two seconds.
-private final class Progress: Sendable {
-    private let last = Mutex(ContinuousClock.now)
-
-    func say(_ text: String) {
-        let isDue = last.withLock { last in
-            guard ContinuousClock.now - last >= .seconds(2) else { return false }
-            last = .now
-            return true
-        }
-        if isDue { printError(text) }
     }
 }

@@ -54,17 +54,19 @@ public struct Bundle: Sendable {
     ///   - directory: a link to a directory is followed, as `current` often is one.
     ///   - assets: the directory, relative to the bundle, of files whose names change with their content.
     ///   - shared: paths that are left out, because each node has its own.
+    ///   - targets: what links say in the bundle, where that is not what they say on the disk.
     ///   - progress: called with the number of files read so far, often; must be quick.
     /// - Throws: ``NotABundle``.
     public static func read(
         directory: String, name: ReleaseName, assets: String? = nil,
         limits: BundleManifest.SizeLimits = BundleManifest.SizeLimits(),
-        leavingOut shared: [BundlePath] = [],
+        leavingOut shared: [BundlePath] = [], linking targets: [BundlePath: String] = [:],
         progress: @escaping (Int) -> Void = { _ in }
     ) throws(NotABundle) -> Bundle {
         var top = directory
         while top.count > 1 && top.hasSuffix("/") { top.removeLast() }
-        var reader = BundleReader(top: top, limits: limits, shared: Set(shared))
+        var reader = BundleReader(
+            top: top, limits: limits, shared: Set(shared), targets: targets)
         reader.progress = progress
         reader.readAll()
         var assetsPath: BundlePath?
@@ -99,6 +101,7 @@ private struct BundleReader {
     let limits: BundleManifest.SizeLimits
     fileprivate let files = FileSystem()
     private let shared: Set<BundlePath>
+    private let targets: [BundlePath: String]
     var progress: (Int) -> Void = { _ in }
     private(set) var entries: [BundleManifest.Entry] = []
     private(set) var links: [BundleManifest.Link] = []
@@ -106,10 +109,14 @@ private struct BundleReader {
     fileprivate(set) var warnings: [Diagnostic] = []
     fileprivate var hasWarnedOfBytecode = false
 
-    init(top: String, limits: BundleManifest.SizeLimits, shared: Set<BundlePath>) {
+    init(
+        top: String, limits: BundleManifest.SizeLimits, shared: Set<BundlePath>,
+        targets: [BundlePath: String]
+    ) {
         self.top = top
         self.limits = limits
         self.shared = shared
+        self.targets = targets
     }
 
     mutating func readAll() {
@@ -190,7 +197,9 @@ private struct BundleReader {
                         isExecutable: status.mode & 0o100 != 0))
                 progress(entries.count)
                 try warn(of: path, at: location, size)
-            case .link: readLink(path, try files.target(ofLink: location) ?? "")
+            case .link:
+                let said = try files.target(ofLink: location)
+                readLink(path, targets[path] ?? said ?? "")
             case .other:
                 find(
                     "bundle-special",

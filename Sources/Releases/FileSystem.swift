@@ -19,6 +19,8 @@ struct FileSystem: Sendable {
         var kind: Kind
         var size: Int64
         var mode: UInt32
+        /// The user's number.
+        var owner: UInt32
         var device: UInt64
         var inode: UInt64
         /// Nanoseconds since 1970.
@@ -35,6 +37,13 @@ struct FileSystem: Sendable {
             throw failure("inspect", path)
         }
         return Status(result)
+    }
+
+    /// The path without a link in it; `nil` when it leads to nothing, or round in a circle.
+    func resolved(_ path: String) -> String? {
+        guard let real = realpath(path, nil) else { return nil }
+        defer { Glibc.free(real) }
+        return String(cString: real)
     }
 
     /// Whether something is there, links followed to their end.
@@ -256,6 +265,7 @@ extension FileSystem.Status {
         }
         size = Int64(status.st_size)
         mode = UInt32(status.st_mode) & 0o7777
+        owner = status.st_uid
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         modified = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)

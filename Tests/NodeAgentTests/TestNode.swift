@@ -55,6 +55,17 @@ final class TestNode: Sendable {
         self.configuration = configuration
     }
 
+    /// A node whose configuration a test has changed, read anew.
+    init(reading node: TestNode) throws {
+        coordinator = node.coordinator
+        root = node.root
+        let read = AgentConfiguration.read(file: root + "/agent.yaml")
+        guard let configuration = read.configuration else {
+            throw TestFailure(description: read.findings.map(\.description).joined(separator: "\n"))
+        }
+        self.configuration = configuration
+    }
+
     /// Makes a bundle, lets the coordinator have its blobs, and says what release it is.
     func publish(_ name: String, files: [String: String], held: Bool = true) throws
         -> ReleaseReference
