@@ -18,6 +18,8 @@ private let leaks: [(first: String, question: String)] = [
     ("SET check_function_bodies = off", "current_setting('check_function_bodies')"),
     ("SET row_security = off", "current_setting('row_security')"),
     ("SET ROLE pg_monitor", "current_user::text"),
+    // Sluice's own statements are never compiled; a migration's are, as in any session.
+    ("SET jit = off", "'jit ' || current_setting('jit')"),
     ("SET statement_timeout = '7s'; SET lock_timeout = '7s'", "current_setting('lock_timeout')"),
     ("SET app.tenant = 'x'", "coalesce(nullif(current_setting('app.tenant', true), ''), 'none')"),
     ("PREPARE p AS SELECT 1", "(SELECT count(*) FROM pg_prepared_statements)::text"),

@@ -132,7 +132,7 @@ struct FencePass: Sendable, Hashable {
 
     private static let newcomers = """
         CREATE OR REPLACE FUNCTION sluice.fence_new() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
-        SET search_path = pg_catalog SET session_replication_role = replica AS $new$
+        SET search_path = pg_catalog SET session_replication_role = replica SET jit = off AS $new$
         BEGIN
             -- By what this does itself, on a server that cannot leave event triggers out.
             IF current_setting('sluice.fencing', true) = 'on' THEN RETURN; END IF;
