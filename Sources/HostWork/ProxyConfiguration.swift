@@ -13,6 +13,8 @@ public struct ProxyConfiguration: Sendable {
     public private(set) var connections = 512
     /// Each `limit_conn`, with what is counted by.
     public private(set) var shares: [ConnectionLimit] = []
+    /// Where it passes requests on to, as far as that is written out: `unix:/path`, `127.0.0.1:8000`; 100 at most.
+    public private(set) var backends: [String] = []
 
     public struct ConnectionLimit: Hashable, Sendable {
         public var zone: String
@@ -53,6 +55,8 @@ public struct ProxyConfiguration: Sendable {
             case "limit_conn" where words.count > 2:
                 guard let most = Int(words[2]), shares.count < 16 else { break }
                 shares.append(ConnectionLimit(zone: words[1], key: "", atMost: most, place: place))
+            case "server", "proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass":
+                note(backend: words[1])
             case "include" where depth < 10:
                 for path in expanded(words[1]) where filesLeft > 0 {
                     filesLeft -= 1
@@ -62,6 +66,19 @@ public struct ProxyConfiguration: Sendable {
             default: break
             }
         }
+    }
+
+    private mutating func note(backend text: String) {
+        let place = text.split(separator: "://", maxSplits: 1).last.map(String.init) ?? text
+        let parts = place.split(separator: ":", omittingEmptySubsequences: false)
+        let backend =
+            place.hasPrefix("unix:") && parts.count > 1
+            ? "unix:\(parts[1])" : String(place.prefix { $0 != "/" })
+        // What a variable stands for is known to nginx only, and so is an upstream's name, which has no port.
+        guard !backend.contains("$"), backend.contains(":"), !backends.contains(backend),
+            backends.count < 100
+        else { return }
+        backends.append(backend)
     }
 
     private func expanded(_ pattern: String) -> [String] {

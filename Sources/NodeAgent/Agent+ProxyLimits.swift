@@ -1,19 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AgentSettings
+import Files
 import Glibc
 import HostWork
+import NodeEngine
+import Releases
 import UpgradeModel
 import WriteGate
 
+/// What of this node could stand in the way of held requests, for preflight to compare with what a plan holds.
 extension Agent {
-    /// What the configuration of this node's nginx says of how much it holds; `nil` when it cannot be read, or is another's.
-    ///
+    func addLimits(to proof: inout GateProof) async {
+        let release = engine.host.current?.release
+        let found = await limits(at: release.map { store.socketPath(of: $0) })
+        proof.limits = found.proxy
+        proof.room = found.room
+    }
+
     /// Off the agent's queue: a site may have hundreds of files.
-    @concurrent nonisolated func proxyLimits() async -> ProxyLimits? {
-        guard let found = ProxyConfiguration(file: configuration.nginx),
-            found.mentions(configuration.gate.admissionSocket)
-        else { return nil }
+    @concurrent private nonisolated func limits(
+        at socket: String?
+    ) async -> (proxy: ProxyLimits?, room: HoldingRoom) {
+        let proxy = ProxyConfiguration(file: configuration.nginx).flatMap {
+            // Another nginx of the machine says nothing of this one.
+            $0.mentions(configuration.gate.admissionSocket) ? $0 : nil
+        }
+        // Questions of those who are not held need some.
+        let requests = max(0, gate.connectionsAtMost - 64)
+        let room = HoldingRoom(
+            requests: min(requests, Bounds.requests),
+            openFiles: min(gate.openFiles, Bounds.requests),
+            queues: queues(at: socket, proxy?.backends ?? []),
+            longestQueue: min(ListenQueues.longest ?? Bounds.requests, Bounds.requests))
+        return (proxy.map(limits), room)
+    }
+
+    private nonisolated func limits(_ found: ProxyConfiguration) -> ProxyLimits {
         let processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         return ProxyLimits(
             workers: min(found.workers ?? processors, 10_000),
@@ -23,5 +46,28 @@ extension Agent {
                     key: String($0.key.prefix(100)), atMost: min($0.atMost, 1_000_000),
                     place: String($0.place.suffix(300)))
             })
+    }
+
+    /// Where the active release listens; where it is not at its socket, wherever the proxy passes requests on to on this machine.
+    private nonisolated func queues(at socket: String?, _ backends: [String]) -> [HoldingRoom.Queue]
+    {
+        guard let all = ListenQueues.now() else { return [] }
+        let most = Bounds.requests
+        if let socket, let length = all.length(at: socket) {
+            return [.init(place: socket, length: min(length, most))]
+        }
+        return backends.compactMap { backend in
+            if backend.hasPrefix("unix:") {
+                let path = String(backend.dropFirst(5))
+                // The proxy asks the gate as it asks an application.
+                guard path != configuration.gate.admissionSocket else { return nil }
+                return all.length(at: path).map { .init(place: path, length: min($0, most)) }
+            }
+            let isHere = ["127.", "localhost:", "[::1]:", "[::]:", "0.0.0.0:"].contains(
+                where: backend.hasPrefix)
+            guard isHere, let port = backend.split(separator: ":").last.flatMap({ UInt16($0) })
+            else { return nil }
+            return all.length(ofPort: port).map { .init(place: backend, length: min($0, most)) }
+        }
     }
 }

@@ -24,8 +24,8 @@ actor Agent {
     let configuration: AgentConfiguration
     let coordinator: CoordinatorClient
     let clock: SteadyClock
-    private let gate: WriteGate
-    private let store: ReleaseStore
+    let gate: WriteGate
+    let store: ReleaseStore
     private let performer: WorkPerformer
     let logger: Logger
     private var journal: AgentJournal
@@ -361,7 +361,7 @@ actor Agent {
             var last: GateProof?
             while !Task.isCancelled, engine.proofGoal == goal {
                 var proof = await prover.prove(isClosed: goal.isClosed)
-                if !goal.isClosed { proof.limits = await proxyLimits() }
+                if !goal.isClosed { await addLimits(to: &proof) }
                 if proof.state == .failed, proof != last { logger.error("\(proof.detail)") }
                 last = proof
                 // The question has told the gate by what the proxy knows a session.

@@ -29,13 +29,16 @@ extension Run {
         }
     }
 
-    /// Which limits of a node's proxy the plan's held requests would meet; `nil` for none.
+    /// Which limits of a node the plan's held requests would meet; `nil` for none.
     func warnings(_ status: NodeStatus) -> [String]? {
         var held = 0
         if case .hold(let count, _) = plan.writes.admission { held += count }
         if let readHold { held += readHold.atMost }
         if let sessionHold { held += sessionHold.atMost }
-        let warnings = status.gate.proof?.limits?.warnings(holding: held) ?? []
+        let proof = status.gate.proof
+        let warnings =
+            (proof?.limits?.warnings(holding: held) ?? [])
+            + (proof?.room?.warnings(holding: held) ?? [])
         return warnings.isEmpty ? nil : warnings
     }
 

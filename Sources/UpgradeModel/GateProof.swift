@@ -18,11 +18,16 @@ public struct GateProof: Hashable, Codable, Sendable {
     public var detail: String
     /// What the proxy's configuration says of how much it holds; `nil`: nobody could read it.
     public var limits: ProxyLimits?
+    /// How many held requests the agent and the application have room for; `nil`: an older agent does not say.
+    public var room: HoldingRoom?
 
-    public init(_ state: State, _ detail: String = "", limits: ProxyLimits? = nil) {
+    public init(
+        _ state: State, _ detail: String = "", limits: ProxyLimits? = nil, room: HoldingRoom? = nil
+    ) {
         self.state = state
         self.detail = detail
         self.limits = limits
+        self.room = room
     }
 }
 

@@ -59,6 +59,14 @@ extension GateObservation {
             check.text("gate.shares", share.place)
             check.number("gate.shares", share.atMost, Bounds.requests)
         }
+        check.number("gate.room", proof?.room?.requests, Bounds.requests)
+        check.number("gate.room", proof?.room?.openFiles, Bounds.requests)
+        check.number("gate.room", proof?.room?.longestQueue, Bounds.requests)
+        check.entries("listen queues", proof?.room?.queues.count ?? 0)
+        for queue in proof?.room?.queues ?? [] {
+            check.text("gate.queues", queue.place)
+            check.number("gate.queues", queue.length, Bounds.requests)
+        }
         check.number("gate.unasked", unasked, Bounds.requests)
         check.text("gate.sessionMarks", sessionMarks, Bounds.word)
         check.number("gate.writesWaited", writesWaited, Bounds.requests)

@@ -40,7 +40,7 @@ struct ReleasePace {
     static let plain = 32
     /// Most have a queue for so many: the window grows, slowly when they come back later than at first. Beyond, it does not grow
     /// then.
-    static let careful = 64
+    static let careful = HoldingRoom.releasedAtOnce
 
     init(first: Int, atMost: Int, perSecond: Int? = nil) {
         self.atMost = max(1, atMost)

@@ -14,6 +14,11 @@ public final class WriteGate: Sendable {
     /// once, and each delays a drain: a preflight warns below 100. `nil` when the kernel does not say.
     public let completionQueue: Int?
 
+    /// How many files this process may have open.
+    public let openFiles: Int
+    /// How many questions of the proxy may be open at once, held ones among them.
+    public let connectionsAtMost: Int
+
     private let configuration: GateConfiguration
     private let files: GateFiles
     private let mailbox: Mailbox
@@ -53,6 +58,8 @@ public final class WriteGate: Sendable {
         var configuration = configuration
         configuration.connectionsAtMost = min(
             configuration.connectionsAtMost, max(16, openFiles - 256))
+        self.openFiles = openFiles
+        connectionsAtMost = configuration.connectionsAtMost
         let setting = files.storedSetting()
         // A crash may have come between the mode and the flags.
         try files.raise(setting.flags)

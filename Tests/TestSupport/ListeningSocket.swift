@@ -14,13 +14,15 @@ public final class ListeningSocket: Sendable {
     private let descriptor: Int32
     private let connections = Mutex<(isStopped: Bool, open: Set<Int32>)>((false, []))
 
-    /// - Parameter port: 0 takes a free one.
-    public init(port: UInt16 = 0) throws {
+    /// - Parameters:
+    ///   - port: 0 takes a free one.
+    ///   - backlog: how many connections wait to be accepted.
+    public init(port: UInt16 = 0, backlog: Int32 = 4096) throws {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
         address.sin_port = port.bigEndian
-        let descriptor = try listening(AF_INET, &address, "127.0.0.1:\(port)")
+        let descriptor = try listening(AF_INET, &address, "127.0.0.1:\(port)", backlog)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         _ = withUnsafeMutableBytes(of: &address) {
             getsockname(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, &length)
@@ -30,7 +32,7 @@ public final class ListeningSocket: Sendable {
     }
 
     /// Takes the place of whatever is at the path.
-    public init(unixSocket path: String) throws {
+    public init(unixSocket path: String, backlog: Int32 = 4096) throws {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         guard path.utf8.count < MemoryLayout.size(ofValue: address.sun_path) else {
@@ -38,7 +40,7 @@ public final class ListeningSocket: Sendable {
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
         unlink(path)
-        descriptor = try listening(AF_UNIX, &address, path)
+        descriptor = try listening(AF_UNIX, &address, path, backlog)
         chmod(path, 0o666)
         port = 0
     }
@@ -101,9 +103,9 @@ public final class ListeningSocket: Sendable {
     }
 }
 
-private func listening<Address>(_ family: Int32, _ address: inout Address, _ name: String) throws
-    -> Int32
-{
+private func listening<Address>(
+    _ family: Int32, _ address: inout Address, _ name: String, _ backlog: Int32
+) throws -> Int32 {
     let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var yes: Int32 = 1
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, 4)
@@ -112,7 +114,7 @@ private func listening<Address>(_ family: Int32, _ address: inout Address, _ nam
             descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress,
             socklen_t(MemoryLayout<Address>.size)) == 0
     }
-    guard isBound, listen(descriptor, 4096) == 0 else {
+    guard isBound, listen(descriptor, backlog) == 0 else {
         let failure = TestSupportFailure(errno: "listen on \(name)")
         close(descriptor)
         throw failure

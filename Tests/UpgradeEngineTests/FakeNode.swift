@@ -23,6 +23,7 @@ struct FakeNode {
     var lacksAbilities = false
     /// What its proxy's configuration says.
     var limits: ProxyLimits?
+    var room: HoldingRoom?
     /// By what its proxy knows a session.
     var sessionMarks: String? = "cookie:sessionid"
     /// What is wrong with its proxy: writes pass the gate by, once it is closed or always.
@@ -192,7 +193,8 @@ struct FakeNode {
 
     private func proof(_ directive: Directive) -> GateProof? {
         guard let disproof, !isDisprovedWhenClosed || !directive.writes.isOpen else {
-            return limits.map { GateProof(.proved, limits: $0) }
+            return limits == nil && room == nil
+                ? nil : GateProof(.proved, limits: limits, room: room)
         }
         return GateProof(.failed, disproof)
     }

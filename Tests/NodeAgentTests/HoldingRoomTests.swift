@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import NodeEngine
+import Releases
+import TestSupport
+import Testing
+import UpgradeModel
+
+@testable import NodeAgent
+
+/// Before a run, an agent looks at what could hold the held requests on its node.
+@Suite(.serialized, .timeLimit(.minutes(2))) struct HoldingRoomTests {
+    let coordinator: FakeCoordinator
+    init() throws { coordinator = try FakeCoordinator() }
+
+    private func room(_ node: TestNode) async throws -> HoldingRoom {
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) { $0.run = RunIdentifier(unchecked: "run-1") })
+            let status = try await coordinator.status { $0.gate.proof?.room != nil }
+            return try #require(status.gate.proof?.room)
+        }
+    }
+
+    @Test func theListenQueueOfTheActiveReleaseIsMeasured() async throws {
+        let node = try TestNode(coordinator)
+        let release = try await node.adopt("v1", files: ["a": "1"])
+        let path = try ReleaseStore(node.configuration.releases).socketPath(of: release)
+        let application = try ListeningSocket(unixSocket: path, backlog: 5)
+        application.start { _, _ in }
+        defer { application.stop() }
+        let room = try await room(node)
+        #expect(room.queues == [.init(place: path, length: 5)])
+        #expect(room.warnings(holding: 1000).contains { $0.contains("takes 5, and up to 64") })
+        #expect(room.openFiles > 0 && room.requests > 0)
+    }
+
+    /// As a service does that the node's own actions switch: no release of Sluice's listens at a socket of its own.
+    @Test func elsewhereItIsTheQueueOfWhereTheProxyPassesRequestsOnTo() async throws {
+        let application = try ListeningSocket(backlog: 6)
+        application.start { _, _ in }
+        defer { application.stop() }
+        let node = try TestNode(coordinator, extra: "  nginx: ROOT/nginx.conf\n")
+        try write(
+            """
+            upstream gate { server unix:\(node.runtime)/gate.sock; }
+            upstream app { server 127.0.0.1:\(application.port) max_fails=0; }
+            server { location / { proxy_pass http://app; } location /x { proxy_pass http://$y; } }
+            """, to: node.root + "/nginx.conf", mode: 0o644)
+        let room = try await room(node)
+        #expect(room.queues == [.init(place: "127.0.0.1:\(application.port)", length: 6)])
+    }
+}
