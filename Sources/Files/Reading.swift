@@ -37,7 +37,8 @@ public func readAll(
     from descriptor: Int32, _ path: String, atMost limit: Int
 ) throws(FileFailure) -> [UInt8] {
     var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 65_536)
+    // No larger than what may come: hundreds of small files of /proc are read while writers wait.
+    var chunk = [UInt8](repeating: 0, count: min(65_536, max(1, limit) + 1))
     while true {
         let count = read(descriptor, &chunk, chunk.count)
         if count == 0 { return bytes }

@@ -39,13 +39,11 @@ extension ProcessStatus {
         guard let open = bytes.firstIndex(of: UInt8(ascii: "(")),
             let close = bytes.lastIndex(of: UInt8(ascii: ")")), open < close
         else { return nil }
-        let fields = bytes[(close + 1)...].split(separator: UInt8(ascii: " "))
-            .map { String(decoding: $0, as: UTF8.self) }
         // Numbered from 3 in the manual: 3 state, 4 ppid, 5 pgrp, 7 tty_nr, 9 flags, 22 starttime.
-        guard fields.count > 19, let state = fields[0].utf8.first, let parent = Int32(fields[1]),
-            let group = Int32(fields[2]),
-            let terminal = Int32(fields[4]), let flags = UInt32(fields[6]),
-            let start = UInt64(fields[19])
+        let fields = bytes[(close + 1)...].split(separator: UInt8(ascii: " "), maxSplits: 20)
+        guard fields.count > 19, let state = fields[0].first, let parent = Int32(digits: fields[1]),
+            let group = Int32(digits: fields[2]), let terminal = Int32(digits: fields[4]),
+            let flags = UInt32(digits: fields[6]), let start = UInt64(digits: fields[19])
         else { return nil }
         identity = ProcessIdentity(number: number, start: start)
         name = String(decoding: bytes[(open + 1)..<close], as: UTF8.self)
@@ -57,10 +55,28 @@ extension ProcessStatus {
     }
 }
 
+extension FixedWidthInteger {
+    /// A decimal number, without a text being made of it.
+    fileprivate init?(digits: some Collection<UInt8>) {
+        let isNegative = digits.first == UInt8(ascii: "-")
+        var value: Self = 0
+        for digit in digits.dropFirst(isNegative ? 1 : 0) {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            let (shifted, isTooLong) = value.multipliedReportingOverflow(by: 10)
+            let (sum, isTooLarge) = shifted.addingReportingOverflow(Self(digit - UInt8(ascii: "0")))
+            if isTooLong || isTooLarge { return nil }
+            value = sum
+        }
+        guard digits.count > (isNegative ? 1 : 0) else { return nil }
+        self = isNegative ? 0 - value : value
+    }
+}
+
 /// The kernel's list of processes.
 enum ProcessTable {
-    static func all() -> [ProcessStatus] {
-        numbers(in: "/proc").compactMap { ProcessStatus(number: $0) }
+    /// - Parameter known: processes that need not be read again, by their numbers.
+    static func all(known: [Int32: ProcessStatus] = [:]) -> [ProcessStatus] {
+        numbers(in: "/proc").compactMap { known[$0] ?? ProcessStatus(number: $0) }
     }
 
     /// Every thread of a process is stopped: one that is between the signal and its stop may still write.

@@ -49,24 +49,39 @@ public struct ReleaseProcesses: Sendable {
     final class Known {
         var details: [ProcessIdentity: ProcessDetails] = [:]
         var marks: [ProcessIdentity: ProcessMark?] = [:]
+        /// Strangers that are more than two seconds old, and threads of the kernel.
+        private(set) var strangers: [Int32: ProcessStatus] = [:]
+        private var strangersSince = ContinuousClock.now
 
-        /// Forgets strangers that were younger than two seconds when they were read.
-        func forgetTheYoung() {
+        /// Remembers old strangers and forgets those that were younger than two seconds when they were read.
+        ///
+        /// For a moment only: a number may be another process's later.
+        func settle(_ processes: [ProcessStatus], members: [ProcessIdentity: Member]) {
+            if ContinuousClock.now - strangersSince > .milliseconds(500) {
+                strangersSince = .now
+                strangers = [:]
+            }
             var time = timespec()
             clock_gettime(CLOCK_BOOTTIME, &time)
             // The kernel counts starts in hundredths of a second (proc_pid_stat(5), sysconf(_SC_CLK_TCK)).
             let since =
                 UInt64(max(0, time.tv_sec - 2)) * UInt64(max(1, sysconf(Int32(_SC_CLK_TCK))))
-            for (process, mark) in marks where mark == nil && process.start >= since {
-                marks[process] = nil
-                details[process] = nil
+            for process in processes {
+                let isYoung = process.identity.start >= since
+                if process.isOfKernel || (!isYoung && members[process.identity] == nil) {
+                    strangers[process.number] = process
+                } else if isYoung, marks[process.identity] == .some(nil) {
+                    marks[process.identity] = nil
+                    details[process.identity] = nil
+                }
             }
         }
     }
 
     /// Looks at every process of the machine, or, with what is known of them, at those that are new.
     func look(_ known: Known = Known()) -> Found {
-        let processes = ProcessTable.all().filter { !$0.isOfKernel && !$0.isOver }
+        let table = ProcessTable.all(known: known.strangers)
+        let processes = table.filter { !$0.isOfKernel && !$0.isOver }
         let sockets = UnixSocketTable.now()
         let listeners = sockets?.listeners(at: release.socket) ?? []
         let untouchable = untouchable(among: processes)
@@ -105,7 +120,7 @@ public struct ReleaseProcesses: Sendable {
         let isSeen = found.members.values.contains {
             details(of: $0.status, known).holds(listeners)
         }
-        known.forgetTheYoung()
+        known.settle(table, members: found.members)
         found.isListenerHidden = !listeners.isEmpty && !isSeen && found.shared.isEmpty
         return found
     }
