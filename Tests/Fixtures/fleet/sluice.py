@@ -14,7 +14,7 @@ from journal import Journal
 from node import GUESTBOOK, REPOSITORY
 from ports import COORDINATOR
 from postgres import MIGRATOR
-from processes import processor_seconds, resident_kilobytes, wait_until
+from processes import memory_megabytes, processor_seconds, wait_until
 
 PLAN = REPOSITORY / "plans" / "guestbook-v2.yaml"
 
@@ -140,12 +140,12 @@ caches:
         return len([node for node in known if node.get("status")]) == len(self.nodes)
 
     def agents_figures(self, seconds):
-        """The largest resident memory in MB and the highest processor share in percent, over so many idle seconds."""
+        """The most memory of (its own, resident) in MB and the highest processor share in percent, over so many idle seconds."""
         pids = [self.processes[self.agent_name(node)].pid for node in self.nodes]
         before = [processor_seconds(pid) for pid in pids]
         time.sleep(seconds)
         shares = [(processor_seconds(pid) - used) / seconds * 100 for pid, used in zip(pids, before)]
-        return max(resident_kilobytes(pid) for pid in pids) / 1024, max(shares)
+        return max(memory_megabytes(pid) for pid in pids), max(shares)
 
     # The operator
 
