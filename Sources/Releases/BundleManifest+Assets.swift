@@ -7,6 +7,9 @@ extension BundleManifest {
     ///
     /// A page that was loaded before the flip asks for such a name after it, and a browser keeps what it got for a year.
     ///
+    /// A compressed copy (`.gz`, `.br`, `.zst`) of an asset that is the same in both is no conflict, for either says the same: packers
+    /// write the time of the build into it, Sprockets for one.
+    ///
     /// - Parameter others: releases by identifier, with what they are.
     /// - Returns: one sentence with all names, 20 at most in words; `nil` when there is no conflict.
     public func assetConflict(with others: [(identifier: String, manifest: BundleManifest)])
@@ -14,12 +17,18 @@ extension BundleManifest {
     {
         guard assets != nil else { return nil }
         let identifier = reference.identifier
-        var wanted: [BundlePath: Digest] = [:]
-        for (path, entry) in assetEntries where path.carriesDigest { wanted[path] = entry.digest }
+        let contents = assetContents
+        var wanted = contents.filter { $0.key.carriesDigest }
         var conflicts: [String] = []
         for other in others where other.identifier != identifier {
+            let others = other.manifest.assetContents
             for (path, entry) in other.manifest.assetEntries {
                 guard let own = wanted[path], own != entry.digest else { continue }
+                if let plain = path.compressedFrom, let content = contents[plain],
+                    content == others[plain]
+                {
+                    continue
+                }
                 conflicts.append("\(path) (as in \(other.identifier))")
                 wanted[path] = nil
             }
@@ -29,6 +38,10 @@ extension BundleManifest {
         return
             "\(conflicts.count) assets of \(identifier) have a digest in their name and other content than the asset of that name "
             + "which browsers may still ask for: \(listed)\(conflicts.count > 20 ? " and more" : "")"
+    }
+
+    private var assetContents: [BundlePath: Digest] {
+        Dictionary(assetEntries.map { ($0.path, $0.entry.digest) }, uniquingKeysWith: { $1 })
     }
 
     /// What to do about one.

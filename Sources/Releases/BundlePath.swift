@@ -60,6 +60,16 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
         return BundlePath(unchecked: Substring(text.utf8.dropFirst(prefix.count + 1)))
     }
 
+    /// The file of which this one is a compressed copy beside it, by its name; `nil` for others.
+    public var compressedFrom: BundlePath? {
+        for ending in [".gz", ".br", ".zst"] where text.utf8.count > ending.utf8.count {
+            let kept = text.utf8.count - ending.utf8.count
+            guard text.utf8.dropFirst(kept).elementsEqual(ending.utf8) else { continue }
+            return BundlePath(unchecked: Substring(text.utf8.prefix(kept)))
+        }
+        return nil
+    }
+
     public static func == (left: BundlePath, right: BundlePath) -> Bool {
         left.text.utf8.elementsEqual(right.text.utf8)
     }

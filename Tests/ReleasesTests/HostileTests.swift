@@ -115,6 +115,25 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
+    /// Sprockets writes the time of the build into them.
+    @Test(arguments: ["gz", "br", "zst"])
+    func aCompressedCopyMayDifferWhereWhatItCompressesIsTheSame(ending: String) async throws {
+        let (same, changed) = ("static/a-0123abcd.css", "static/b-89abcdef.css")
+        try await store.stage(
+            try TestRelease(
+                "v2", [same: "a", "\(same).\(ending)": "at nine", changed: "b"], assets: "static"))
+        try await store.stage(
+            try TestRelease(
+                "v3", [same: "a", "\(same).\(ending)": "at ten", changed: "b"], assets: "static"))
+        #expect(
+            try ReleasesTests.content("\(root)/assets/a-0123abcd.css.\(ending)") == "at nine")
+        let error = await failure {
+            try await store.stage(
+                try TestRelease("v4", [same: "c", "\(same).\(ending)": "c"], assets: "static"))
+        }
+        #expect(error?.message.contains("2 assets of v4") == true)
+    }
+
     @Test(arguments: ["static/logo.svg", "static/sub", "static/logo.svg/deep"])
     func anAssetWithoutADigestIsTheReleasesOwnItTakesNoOtherReleasesNameInThePool(path: String)
         async throws
