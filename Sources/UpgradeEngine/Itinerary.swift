@@ -11,6 +11,7 @@ public enum Itinerary {
         (.preflight, PreflightTaskStep.self),
         (.stage, StageStep.self),
         (.stage, ExpandStep.self),
+        (.readOnly, AnnounceStep.self),
         (.readOnly, CloseStep.self),
         // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
         (.drain, DrainStep.self),

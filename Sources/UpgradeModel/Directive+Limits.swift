@@ -32,6 +32,8 @@ extension Directive {
         check.number("keepReleases", keepReleases, Bounds.releases)
         check.word("pass.task", pass?.task.rawValue)
         check.entries("pass.actions", pass?.actions.count ?? 0)
+        check.number(
+            "announced", announced?.milliseconds, Bounds.instant.milliseconds)
         return check.problem
     }
 }

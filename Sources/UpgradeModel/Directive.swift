@@ -36,6 +36,8 @@ public struct Directive: Hashable, Codable, Sendable {
     public var pace: Int?
     /// A pass to make, and to say the digest of.
     public var pass: PassGoal?
+    /// When the gates are to close, by the coordinator's clock, for the pages that people have open. `nil`: nothing is announced.
+    public var announced: Instant?
 
     public init(
         epoch: Epoch, revision: Int64, run: RunIdentifier? = nil, writes: WriteAdmission = .open,
@@ -43,7 +45,7 @@ public struct Directive: Hashable, Codable, Sendable {
         unstage: ReleaseReference? = nil, active: ActivationGoal? = nil, service: Service = .in,
         tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
         silenced: ReleaseReference? = nil, sessions: HoldLimits? = nil,
-        pace: Int? = nil, pass: PassGoal? = nil
+        pace: Int? = nil, pass: PassGoal? = nil, announced: Instant? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -62,6 +64,7 @@ public struct Directive: Hashable, Codable, Sendable {
         self.sessions = sessions
         self.pace = pace
         self.pass = pass
+        self.announced = announced
     }
 
     /// Whether both ask the same of a node, whoever says so and whenever.

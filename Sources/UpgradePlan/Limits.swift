@@ -16,6 +16,7 @@ enum Limits {
     static let retryAfter = Span.seconds(1)...Span.minutes(60)
     static let lease = Span.seconds(1)...Span.minutes(10)
     static let lockTimeout = Span.milliseconds(10)...Span.minutes(5)
+    static let announce = Span.zero...Span.minutes(1440)
     static let bake = Span.zero...Span.minutes(1440)
     static let deadline = Span.milliseconds(100)...Span.minutes(1440)
 }

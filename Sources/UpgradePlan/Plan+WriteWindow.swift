@@ -11,11 +11,14 @@ extension Plan {
         /// How many held requests go through in a second on each node when the gates open, at most; `nil`: as many as its
         /// application takes.
         public let pace: Int?
+        /// How long before the gates close it is said to the pages that people have open; the run waits for so long.
+        public let announce: Span
 
         public init(
             admission: Admission = .hold(atMost: 1000, for: .seconds(15)),
-            retryAfter: Span = .seconds(5), pace: Int? = nil
+            retryAfter: Span = .seconds(5), pace: Int? = nil, announce: Span = .zero
         ) {
+            precondition(Limits.announce.contains(announce), "announce out of range")
             if let pace { precondition(Limits.pace.contains(pace), "pace out of range") }
             if case .hold(let count, let span) = admission {
                 precondition(Limits.held.contains(count), "held writes out of range")
@@ -26,6 +29,7 @@ extension Plan {
             self.admission = admission
             self.retryAfter = retryAfter
             self.pace = pace
+            self.announce = announce
         }
     }
 

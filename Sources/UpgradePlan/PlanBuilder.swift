@@ -85,18 +85,23 @@ struct PlanBuilder {
     }
 
     private var writes: Plan.Writes? {
-        guard let retryAfter = values.span("writes.retry_after") else { return nil }
+        guard let retryAfter = values.span("writes.retry_after"),
+            let announce = values.span("writes.announce")
+        else { return nil }
         let pace = values.text("writes.pace").flatMap { Int($0) }
         if values.text("writes.admission") == "refuse" {
             return values.text("writes.message").map {
-                Plan.Writes(admission: .refuse(message: $0), retryAfter: retryAfter, pace: pace)
+                Plan.Writes(
+                    admission: .refuse(message: $0), retryAfter: retryAfter, pace: pace,
+                    announce: announce)
             }
         }
         guard let span = values.span("writes.hold_for"),
             let count = values.count("writes.hold_at_most")
         else { return nil }
         return Plan.Writes(
-            admission: .hold(atMost: count, for: span), retryAfter: retryAfter, pace: pace)
+            admission: .hold(atMost: count, for: span), retryAfter: retryAfter, pace: pace,
+            announce: announce)
     }
 
     private var reads: Plan.Reads? {

@@ -86,6 +86,7 @@ enum PlanKeys {
         DocumentKey("pace", .form(.pace), .fallback("measured")),
         DocumentKey("message", .text(maximum: 500), .fallback(defaultMessage)),
         DocumentKey("retry_after", .span(Limits.retryAfter), .fallback("5s")),
+        DocumentKey("announce", .span(Limits.announce), .fallback("0s")),
     ]
 
     private static let defaultMessage = "An upgrade is under way. Please try again in a moment."

@@ -58,6 +58,7 @@ extension ScenarioWorld {
         if directive.service == .out { words.append("out of service") }
         for task in directive.tasks { words.append("\(task.kind.rawValue) \(task.name)") }
         if let pass = directive.pass { words.append("pass for \(pass.task)") }
+        if directive.announced != nil { words.append("announced") }
         if let health = directive.health { words.append("health \(health.identity)") }
         if let silenced = directive.silenced { words.append("silence \(silenced.name)") }
         if let keep = directive.keepReleases { words.append("keep \(keep) releases") }

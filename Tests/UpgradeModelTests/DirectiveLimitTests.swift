@@ -29,6 +29,7 @@ import UpgradeModel
 
     static let excesses: [Excess] = [
         Excess(words: "epoch") { $0.epoch = Epoch(rawValue: .max) },
+        Excess(words: "announced") { $0.announced = Instant(milliseconds: .max) },
         Excess(words: "epoch is negative") { $0.epoch = Epoch(rawValue: -1) },
         Excess(words: "revision") { $0.revision = .max },
         Excess(words: "writes.hold.atMost") {
