@@ -148,7 +148,7 @@ let rooms: [Room] = [
         name: "GateHolder", kind: .testProgram, needs: [.room("WriteGate"), .room("UpgradeModel")]),
     tests(
         "WriteGate", .room("NginxTestSupport"), .room("TestSupport"), .room("UpgradeModel"),
-        .room("Files"), .room("GateHolder")),
+        .room("Files"), .room("SteadyClock"), .room("GateHolder")),
     tests(
         "UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore"),
         .room("NodeEngine")),

@@ -63,6 +63,7 @@ enum AgentKeys {
         DocumentKey("probe_at", .text(maximum: 255), .fallback("127.0.0.1")),
         DocumentKey("longest_hold", .span(.seconds(1) ... .minutes(10)), .fallback("110s")),
         DocumentKey("in_flight_at_most", .span(.seconds(1) ... .minutes(60)), .fallback("10m")),
+        DocumentKey("streams", .count(0...100_000), .fallback("250")),
         DocumentKey("reads_settle", .span(.zero ... .minutes(1)), .fallback("500ms")),
         DocumentKey(
             "routes",

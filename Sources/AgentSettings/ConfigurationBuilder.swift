@@ -151,6 +151,7 @@ struct ConfigurationBuilder {
             let mode = values.text("gate.mode").flatMap({ UInt32($0, radix: 8) }),
             let longestHold = values.span("gate.longest_hold"),
             let inFlight = values.span("gate.in_flight_at_most"),
+            let streams = values.count("gate.streams"),
             let reading = values.list("gate.routes.reading"),
             let writing = values.list("gate.routes.writing")
         else { return nil }
@@ -161,6 +162,6 @@ struct ConfigurationBuilder {
                 reading: reading.compactMap { GateRoute($0.text) },
                 writing: writing.compactMap { GateRoute($0.text) }),
             socketMode: mode, socketGroup: group, longestHold: longestHold,
-            inFlightAtMost: inFlight)
+            inFlightAtMost: inFlight, streamsAtMost: streams)
     }
 }

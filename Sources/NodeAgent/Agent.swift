@@ -181,6 +181,9 @@ actor Agent {
             }
             if fault == nil, inputs.isEmpty { arm(ready.wakeAt, now) }
         }
+        gate.tellPages(
+            release: engine.host.current.map { $0.release.activationName($0.generation) },
+            begins: engine.memory.directive?.announced)
         if fault == nil, journal.isLarge { compactJournal() }
     }
 

@@ -35,4 +35,10 @@ extension ReleaseReference {
     ///
     /// Name and the first 12 digits of the digest, because two bundles of one name are two releases.
     public var identifier: String { "\(name).\(manifest.short)" }
+
+    /// The name of the directory that `current` leads to when the release is served: `7-v2.3f786850e387`. The proxy says it in
+    /// `X-Sluice-Release`.
+    public func activationName(_ generation: CacheGeneration) -> String {
+        "\(generation.rawValue)-\(identifier)"
+    }
 }

@@ -134,7 +134,7 @@ extension ReleaseStore {
 
 extension Activation {
     /// The name of its directory.
-    var name: String { "\(generation.rawValue)-\(release.identifier)" }
+    var name: String { release.activationName(generation) }
 
     /// The `release` file: four lines, for people and for the store.
     var record: [UInt8] {

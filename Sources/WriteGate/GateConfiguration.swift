@@ -30,6 +30,9 @@ public struct GateConfiguration: Hashable, Sendable {
     /// Connections beyond it are closed at once, which a proxy takes for an absent agent. Each held request has one. Also
     /// bounded by the limit of open files, less 256.
     public var connectionsAtMost: Int
+    /// How many pages may listen for the mode at once; 0: none, and there is no socket for them. More are refused, and ask now and
+    /// then instead. Each takes two of the proxy's connections. Bounded by the limit of open files as well.
+    public var streamsAtMost: Int
     /// How many of those who waited go to the application at first when the gate opens; then as many more as come back.
     public var releasedFirst: Int
     /// How many of them may be there at once. Each of an application's listen queue and workers can take one.
@@ -45,7 +48,8 @@ public struct GateConfiguration: Hashable, Sendable {
         socketMode: UInt32 = 0o660, socketGroup: UInt32? = nil,
         lengthensDatagramQueue: Bool = true, longestHold: Span = .seconds(110),
         inFlightAtMost: Span = .minutes(10), trackedAtMost: Int = 65_536,
-        connectionsAtMost: Int = 8192, releasedFirst: Int = 4, releasedAtMost: Int = 1024,
+        connectionsAtMost: Int = 8192, streamsAtMost: Int = 250, releasedFirst: Int = 4,
+        releasedAtMost: Int = 1024,
         requestTimeout: Span = .seconds(5), idleTimeout: Span = .seconds(90)
     ) {
         self.runtimeDirectory = runtimeDirectory
@@ -58,6 +62,7 @@ public struct GateConfiguration: Hashable, Sendable {
         self.inFlightAtMost = inFlightAtMost
         self.trackedAtMost = trackedAtMost
         self.connectionsAtMost = connectionsAtMost
+        self.streamsAtMost = streamsAtMost
         self.releasedFirst = releasedFirst
         self.releasedAtMost = releasedAtMost
         self.requestTimeout = requestTimeout
@@ -93,6 +98,19 @@ public struct GateConfiguration: Hashable, Sendable {
     public var admissionSocket: String { runtimeDirectory + "/gate.sock" }
     /// Where the proxy reports completions: `writes.sock`, datagrams.
     public var completionSocket: String { runtimeDirectory + "/writes.sock" }
+
+    /// Where the proxy passes on who listens for the mode: `events.sock`.
+    public var streamSocket: String { runtimeDirectory + "/events.sock" }
+
+    /// The same with bounds that a limit of open files has room for. The rest of the agent keeps 256 descriptors to itself; where there
+    /// is too little room, the streams have a quarter of it.
+    func within(openFiles: Int) -> GateConfiguration {
+        var result = self
+        let room = max(16, openFiles - 256)
+        result.streamsAtMost = min(streamsAtMost, max(room / 4, room - connectionsAtMost))
+        result.connectionsAtMost = min(connectionsAtMost, room - result.streamsAtMost)
+        return result
+    }
 
     /// The longest request line with headers that is read.
     static let requestBytesAtMost = 16_384

@@ -29,14 +29,7 @@ final class Mailbox: Sendable {
     private let state: Mutex<State>
 
     init(_ counts: Admission.Counts) throws(GateError) {
-        var ends: [Int32] = [-1, -1]
-        guard socketpair(AF_UNIX, Sockets.plainType(SOCK_STREAM), 0, &ends) == 0 else {
-            throw GateError(
-                .socket, "cannot make a pair of sockets: \(errorText())",
-                advice: "raise the limit of open files")
-        }
-        wakeUp = Descriptor(ends[0])
-        wakeWriter = Descriptor(ends[1])
+        (wakeUp, wakeWriter) = try Sockets.pair()
         state = Mutex(State(counts: counts))
     }
 

@@ -85,6 +85,17 @@ enum Sockets {
         return descriptor
     }
 
+    /// Two ends, of which one is read when the other has been written to.
+    static func pair() throws(GateError) -> (Descriptor, Descriptor) {
+        var ends: [Int32] = [-1, -1]
+        guard socketpair(AF_UNIX, plainType(SOCK_STREAM), 0, &ends) == 0 else {
+            throw GateError(
+                .socket, "cannot make a pair of sockets: \(errorText())",
+                advice: "raise the limit of open files")
+        }
+        return (Descriptor(ends[0]), Descriptor(ends[1]))
+    }
+
     /// Lets one process at a time serve a runtime directory. The kernel lets go when the process ends, however it ends.
     static func lock(_ directory: String) throws(GateError) -> Descriptor {
         let path = directory + "/gate.lock"
@@ -146,7 +157,7 @@ enum Sockets {
     }
 
     /// The system's word is taken before the others are made.
-    private static func failed(_ what: @autoclosure () -> String) -> GateError {
+    static func failed(_ what: @autoclosure () -> String) -> GateError {
         let reason = errorText()
         return GateError(
             .socket, "cannot \(what()): \(reason)",

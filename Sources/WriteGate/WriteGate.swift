@@ -25,6 +25,7 @@ public final class WriteGate: Sendable {
     private let lock: Descriptor
     private let probes = ProbeBook()
     private let serverBook: ServerBook
+    private let streams: ModeStreams?
     private let ended = DispatchSemaphore(value: 0)
     private let current: Mutex<Current>
 
@@ -33,6 +34,9 @@ public final class WriteGate: Sendable {
         var setting: GateSetting
         /// In `mode.json`; `nil` after an attempt to write it that failed.
         var stored: GateSetting?
+        /// What pages are told beside the setting.
+        var release: String?
+        var begins: Instant?
         var isStarted = false
         var isStopped = false
     }
@@ -53,12 +57,9 @@ public final class WriteGate: Sendable {
         try files.prepare()
         lock = try Sockets.lock(configuration.runtimeDirectory)
         serverBook = ServerBook(configuration.runtimeDirectory)
-        // The rest of the agent keeps 256 descriptors to itself.
-        let openFiles = Sockets.allowOpenFiles(configuration.connectionsAtMost + 256)
-        var configuration = configuration
-        configuration.connectionsAtMost = min(
-            configuration.connectionsAtMost, max(16, openFiles - 256))
-        self.openFiles = openFiles
+        openFiles = Sockets.allowOpenFiles(
+            configuration.connectionsAtMost + configuration.streamsAtMost + 256)
+        let configuration = configuration.within(openFiles: openFiles)
         connectionsAtMost = configuration.connectionsAtMost
         let setting = files.storedSetting()
         // A crash may have come between the mode and the flags.
@@ -86,7 +87,20 @@ public final class WriteGate: Sendable {
         let loop = try GateLoop(
             configuration, admission: admission, mailbox: mailbox, listeners: listeners,
             completions: completions, probes: probes, servers: serverBook, onChange: onChange)
-        try start(loop)
+        streams =
+            configuration.streamsAtMost == 0
+            ? nil
+            : try ModeStreams(configuration, saying: PageNews(setting: setting))
+        let ended = ended
+        do throws(GateError) {
+            try startThread("the gate's thread") {
+                loop.run()
+                ended.signal()
+            }
+        } catch {
+            streams?.stop()
+            throw error
+        }
         current.withLock { $0.isStarted = true }
         try? files.lower(Array(Set(GateFiles.Flag.admission).subtracting(setting.flags)))
     }
@@ -124,9 +138,29 @@ public final class WriteGate: Sendable {
                 guard mailbox.send(.set(setting, done: done)) else { throw stopped }
                 done.wait()
                 current.setting = setting
+                tellPages(current)
             }
             try relax(&current)
         }
+    }
+
+    /// Tells the pages that listen what they are told beside the gate's setting.
+    ///
+    /// - Parameters:
+    ///   - release: what the node serves, as the proxy says it in `X-Sluice-Release`.
+    ///   - begins: when the gate is to close, if that is announced.
+    public func tellPages(release: String?, begins: Instant? = nil) {
+        current.withLock { current in
+            current.release = release
+            current.begins = begins
+            tellPages(current)
+        }
+    }
+
+    private func tellPages(_ current: Current) {
+        streams?.say(
+            PageNews(
+                setting: current.setting, release: current.release, begins: current.begins))
     }
 
     /// Brings flags and mode down to the setting in force. Flags go first: with the mode still stricter, a gate that starts
@@ -154,7 +188,11 @@ public final class WriteGate: Sendable {
     public func setService(_ service: Service) throws(GateError) {
         switch service {
         case .in: try files.lower([.outOfService])
-        case .out: try files.raise([.outOfService])
+        case .out:
+            let isNews = self.service == .in
+            try files.raise([.outOfService])
+            // What listens here goes where requests go.
+            if isNews { streams?.endAll() }
         }
     }
 
@@ -203,6 +241,10 @@ public final class WriteGate: Sendable {
         }
         guard isFirst, mailbox.send(.stop) else { return }
         ended.wait()
+        if let streams {
+            streams.stop()
+            unlink(configuration.streamSocket)
+        }
         unlink(configuration.admissionSocket)
         unlink(configuration.completionSocket)
         flock(lock.number, LOCK_UN)
@@ -211,41 +253,6 @@ public final class WriteGate: Sendable {
     private var stopped: GateError {
         GateError(.stopped, "the gate has been stopped", advice: "start a new one")
     }
-
-    private func start(_ loop: GateLoop) throws(GateError) {
-        let context = ThreadContext(loop: loop, ended: ended)
-        var thread = pthread_t()
-        // SAFETY: the thread takes over the one reference to the context; nothing else has one.
-        let raw = Unmanaged.passRetained(context).toOpaque()
-        let result = pthread_create(&thread, nil, gateThread, raw)
-        guard result == 0 else {
-            Unmanaged<ThreadContext>.fromOpaque(raw).release()
-            throw GateError(
-                .socket, "cannot start the gate's thread: \(String(cString: strerror(result)))",
-                advice: "raise the limit of processes and threads (systemd: TasksMax)")
-        }
-        pthread_detach(thread)
-    }
-}
-
-/// What the gate's thread is handed when it starts.
-private final class ThreadContext {
-    let loop: GateLoop
-    let ended: DispatchSemaphore
-
-    init(loop: GateLoop, ended: DispatchSemaphore) {
-        self.loop = loop
-        self.ended = ended
-    }
-}
-
-private func gateThread(_ raw: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let raw else { return nil }
-    // SAFETY: `start` retained the context for this thread, which is started once.
-    let context = Unmanaged<ThreadContext>.fromOpaque(raw).takeRetainedValue()
-    context.loop.run()
-    context.ended.signal()
-    return nil
 }
 
 extension GateSetting {
