@@ -18,6 +18,13 @@ extension FleetTests {
         #expect(run.fallen.isEmpty)
     }
 
+    /// First a release that is not healthy, from which `db:migrate` goes back, and a look at a page of somebody who is logged in,
+    /// behind the fence; then the upgrade of docs/rails.md.
+    @Test func aRailsSiteIsMigratedByItsOwnToolWhileThoseWhoAreLoggedInReadAndWrite() async throws {
+        let run = try await runFleet("--site", "rails", "--fail", "all", harness: "site_demo.py")
+        #expect(run.fallen.isEmpty)
+    }
+
     @Test func anApplicationThatStartsOnItsOwnSchemaOnlyIsStartedAfterTheMigration() async throws {
         let run = try await runFleet("--site", "alembic", harness: "site_demo.py")
         #expect(run.fallen.isEmpty)

@@ -13,7 +13,7 @@ import UpgradeModel
         #expect(
             names == [
                 "alembic.yaml", "django.yaml", "frappe.yaml", "guestbook-v2.yaml",
-                "minimal.yaml", "reference.yaml", "refuse.yaml",
+                "minimal.yaml", "rails.yaml", "reference.yaml", "refuse.yaml",
             ])
         for name in names {
             let document = PlanDocument.parse(text: try Files.plan(name), file: name)

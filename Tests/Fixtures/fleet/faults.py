@@ -25,6 +25,8 @@ class Fault:
     codes = (DONE,)
     # Whether it may end otherwise on a busy machine.
     needs_calm = False
+    # Whether a migration tool of the application's own comes through it with one run.
+    tool_runs_once = True
     # What may become of writes: `hold`, or `either` where a hold may be cut off.
     writes = "hold"
 

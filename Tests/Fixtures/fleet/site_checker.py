@@ -6,6 +6,7 @@ import json
 import pathlib
 
 from checker import Claim, acknowledged, notes_of
+from processes import wait_until
 
 
 def sessions(directory):
@@ -39,17 +40,31 @@ def holds(media, cover, key):
     return path.is_file() and key in path.read_text()
 
 
-def jobs(directory, postgres, lift_ended_at):
-    """Worker and cron: every job was done by somebody, none failed, and none by the old release after the lift."""
+def jobs(postgres, queue, lift_ended_at):
+    """The worker: every job was done by somebody, and none by the old release after the lift."""
+    try:
+        wait_until("every job is done", lambda: postgres.query("SELECT count(*) FROM %s WHERE done_at IS NULL" % queue)[0][0] == 0)
+    except TimeoutError:
+        pass
+    waiting, done = postgres.query("SELECT count(*) FILTER (WHERE done_at IS NULL), count(done_at) FROM %s" % queue)[0]
+    late = postgres.query("SELECT count(*) FROM %s WHERE done_by = 'v1' AND done_at > to_timestamp(%%s)" % queue, (lift_ended_at,))
+    return [
+        Claim("jobs that no worker took", "%d of %d" % (waiting, waiting + done), "0", waiting == 0 and done > 0),
+        Claim("jobs done by v1's workers after the lift", str(late[0][0]), "0", late[0][0] == 0)]
+
+
+def cron(directory):
     runs = notes_of(directory, "cron")
     failed = [note for note in runs if note["status"] != 0]
-    waiting, done = postgres.query("SELECT count(*) FILTER (WHERE done_at IS NULL), count(done_at) FROM shelf_job")[0]
-    late = postgres.query("SELECT count(*) FROM shelf_job WHERE done_by = 'v1' AND done_at > to_timestamp(%s)", (lift_ended_at,))
-    return [
-        Claim("runs of the cron job that failed", "%d of %d" % (len(failed), len(runs)), "0", not failed and bool(runs),
-              [json.dumps(note) for note in failed[:5]]),
-        Claim("jobs that no worker took", "%d of %d" % (waiting, waiting + done), "0", waiting == 0),
-        Claim("jobs done by v1's workers after the lift", str(late[0][0]), "0", late[0][0] == 0)]
+    return Claim("runs of the cron job that failed", "%d of %d" % (len(failed), len(runs)), "0", not failed and bool(runs),
+                 [json.dumps(note) for note in failed[:5]])
+
+
+def tool_runs(journal, outputs):
+    """`outputs`: files in which actions of the run have said that the first migration was applied."""
+    told = [fact for fact in journal.facts if fact.type == "tool-ended"]
+    return Claim("runs of the tool: by the journal, by what it printed", "%d, %d" % (len(told), len(outputs)), "1, 1",
+                 len(told) == len(outputs) == 1, [str(fact.body) for fact in told] + [str(path) for path in outputs])
 
 
 def own_ledger(postgres, site, expected):

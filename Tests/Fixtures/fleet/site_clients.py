@@ -7,6 +7,7 @@ What they see is written down as `clients.py` does it.
 """
 
 import argparse
+import html
 import http.cookies
 import pathlib
 import random
@@ -23,22 +24,25 @@ from clients import FAILURES, Browser, Notes, pause, paced, stopping
 READER, PASSWORD = "reader", "a password for the test"
 
 _META = re.compile(r'<meta name="release" content="([^"]+)">')
-_ASSET = re.compile(r'href="(/static/shelf/[^"]+)"')
+_ASSET = re.compile(r'href="(/(?:static/shelf/|assets/application-)[^"]+)"')
 _COVER = re.compile(r'src="(/media/[^"]+)"')
 _BOOK = re.compile(r'href="(/books/\d+/)"')
-_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+_TOKEN = re.compile(r'name="(csrfmiddlewaretoken|authenticity_token)" value="([^"]+)"')
 
 
 class Visitor(Browser):
     """A browser that keeps cookies."""
 
-    def __init__(self, arguments):
-        super().__init__(arguments.url)
-        self.table = arguments.table
+    def __init__(self, url, table):
+        super().__init__(url)
+        self.table = table
         self.cookies = {}
 
+    def cookie(self):
+        return "; ".join("%s=%s" % pair for pair in self.cookies.items())
+
     def request(self, method, path, form=None, headers=(), body=None):
-        sent = {**dict(headers), "Cookie": "; ".join("%s=%s" % pair for pair in self.cookies.items())}
+        sent = {**dict(headers), "Cookie": self.cookie()}
         status, received, text = super().request(method, path, form, sent, body)
         for line in received.get_all("Set-Cookie") or []:
             for name, morsel in http.cookies.SimpleCookie(line).items():
@@ -65,9 +69,9 @@ class Visitor(Browser):
 
 
 def token_of(page):
-    """Django's token against forged forms; other sites have none."""
+    """Django's or Rails' token against forged forms; other sites have none."""
     found = _TOKEN.search(page)
-    return {"csrfmiddlewaretoken": found[1]} if found else {}
+    return {found[1]: html.unescape(found[2])} if found else {}
 
 
 def read(visitor, notes, path, kind="page", logged_in=False, **more):
@@ -92,7 +96,7 @@ def read(visitor, notes, path, kind="page", logged_in=False, **more):
 
 
 def reader(arguments, notes, chance, logged_in=True):
-    visitor = Visitor(arguments)
+    visitor = Visitor(arguments.url, arguments.table)
     if logged_in:
         visitor.log_in()
     links = ["/books/1/"]
@@ -118,7 +122,7 @@ def reader(arguments, notes, chance, logged_in=True):
 
 
 def writer(arguments, notes, chance):
-    visitor = Visitor(arguments)
+    visitor = Visitor(arguments.url, arguments.table)
     visitor.log_in()
     page = None
     for _ in paced(arguments.rate, chance):

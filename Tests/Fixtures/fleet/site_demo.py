@@ -13,9 +13,10 @@ import site_checker
 import state
 from checker import Claim
 from faults import Fault
-from site_faults import FAULTS, KilledTool
-from sites import SITES, SiteFleet, make_bundles
 from fleet import interrupt_on_signals
+from site_applications import SITES, make_bundles
+from site_faults import FAULTS, MISHAPS
+from sites import SiteFleet
 
 def everything(fleet, faults, say):
     """Each failure and then the upgrade, which begins where the failures left the site. Visitors and jobs go on all the time."""
@@ -25,13 +26,15 @@ def everything(fleet, faults, say):
     claims = []
     for fault in faults:
         claims += fail(fleet, fault, say)
-    upgraded, lift_ended_at = upgrade(fleet, KilledTool() if faults and fleet.tool else Fault(), say)
+    mishap = MISHAPS.get((fleet.site.name, fleet.tool), Fault) if faults else Fault
+    upgraded, lift_ended_at = upgrade(fleet, mishap(), say)
     time.sleep(3)
     fleet.stop_clients()
     return [*claims, *upgraded, checker.reads(fleet.notes), site_checker.sessions(fleet.notes),
             *site_checker.writes(fleet.notes, fleet.postgres, fleet.directory / "media", fleet.site.table),
             checker.refused(fleet.notes, "hold"),
-            *(site_checker.jobs(fleet.notes, fleet.postgres, lift_ended_at) if fleet.site.has_jobs else [])]
+            *([site_checker.cron(fleet.notes)] if fleet.site.has_cron else []),
+            *(site_checker.jobs(fleet.postgres, fleet.site.queue, lift_ended_at) if fleet.site.queue else [])]
 
 
 def fail(fleet, fault, say):
@@ -54,7 +57,7 @@ def fail(fleet, fault, say):
 
 def upgrade(fleet, mishap, say):
     """v1 to v2, whatever happens on the way. Returns the claims, and when the last gate was open again."""
-    rights = state.rights(fleet.postgres)
+    rights, said = state.rights(fleet.postgres), set(fleet.outputs_of_tool())
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     code, run = fleet.apply(mishap.prepare(fleet), say=say)
     mishap.remove(fleet)
@@ -69,6 +72,8 @@ def upgrade(fleet, mishap, say):
               Claim("nodes not on v2 alone with an open gate", str(len(wrong)), "0", not wrong, wrong),
               Claim("rights, roles and triggers changed by the fence", str(len(lost)), "0", not lost, sorted(lost)),
               site_checker.own_ledger(fleet.postgres, fleet.site, fleet.site.after)]
+    if fleet.tool and mishap.tool_runs_once:
+        claims.append(site_checker.tool_runs(journal, [path for path in fleet.outputs_of_tool() if path not in said]))
     proof = journal.proof("v1", "v2")
     if proof is not None:
         # A tool writes besides its ledger what belongs to its migrations: Django the rights of new tables, after them.
@@ -98,7 +103,7 @@ def main():
     def say(text=""):
         print(text, file=sys.stderr if chosen.json else sys.stdout, flush=True)
 
-    known = FAULTS.get((chosen.site, chosen.tool), {})
+    known = FAULTS.get((chosen.site, chosen.tool or not SITES[chosen.site].has_files), {})
     if chosen.fail not in (None, "all", *known):
         print("demo-django: --fail knows %s" % ", ".join([*known, "all"]), file=sys.stderr)
         return 2

@@ -7,8 +7,10 @@ import shutil
 import signal
 import threading
 
-from sites import DJANGO
+from checker import Claim
 from faults import DONE, ROLLED_BACK, Fault
+from site_clients import Visitor
+from site_applications import DJANGO
 
 WSGI = "bookshelf/wsgi.py"
 VIEWS = "shelf/views.py"
@@ -41,11 +43,34 @@ class DeadApplication(Fault):
 class UnhealthyRelease(Fault):
     text = "the new release is not healthy, on the migrated schema"
     codes = (ROLLED_BACK,)
+    # The file with its health page, and the words there that are replaced.
+    page, right, wrong = VIEWS, "count(written_by)", "count(author)"
+    hooks = ""
 
     def prepare(self, fleet):
-        views = (fleet.bundle("v2") / VIEWS).read_text().replace("count(written_by)", "count(author)")
-        bundle = fleet.changed_bundle("unhealthy", {VIEWS: views})
-        return fleet.variant("unhealthy", replace=[bundle, ("deadline: 1m", "deadline: 3s")])
+        text = (fleet.bundle("v2") / self.page).read_text().replace(self.right, self.wrong)
+        bundle = fleet.changed_bundle("unhealthy", {self.page: text})
+        return fleet.variant("unhealthy", replace=[bundle, ("deadline: 1m", "deadline: 3s")], append=self.hooks)
+
+
+class UnhealthyRails(UnhealthyRelease):
+    """Behind the fence somebody who is logged in looks at a page, by an action of the run, so that it is certain when."""
+
+    page, right, wrong = "app/controllers/health_controller.rb", "#{Book::AUTHOR}", "author"
+    hooks = "\nhooks:\n  - {after: drain, run: look, where: one-node}\n"
+
+    def prepare(self, fleet):
+        visitor = Visitor(fleet.balancer.url(), fleet.site.table)
+        visitor.log_in()
+        fleet.cookie.write_text("Cookie: %s\n" % visitor.cookie())
+        return super().prepare(fleet)
+
+    def claims(self, fleet, journal):
+        seen = fleet.seen.read_text() if fleet.seen.exists() else "nothing"
+        wanted = ["HTTP/1.1 200", "X-Read-Only: true", "read-only for a moment", "Logged in as"]
+        missing = [text for text in wanted if text not in seen]
+        return [Claim("behind the fence, of a page with a session, its code's and its template's flag: missing",
+                      ", ".join(missing) or "nothing", "nothing", not missing, [seen])]
 
 
 class KilledTool(Fault):
@@ -53,6 +78,7 @@ class KilledTool(Fault):
 
     text = "manage.py migrate is killed between two migrations"
     codes = (DONE,)
+    tool_runs_once = False
 
     def prepare(self, fleet):
         self.mark = fleet.directory / "migrating"
@@ -86,4 +112,7 @@ WAIT = """def fill(apps, _):
 FAULTS = {
     ("django", False): {"down-file": FailingDownFile, "dead-application": DeadApplication},
     ("django", True): {"unhealthy": UnhealthyRelease},
+    ("rails", True): {"unhealthy": UnhealthyRails},
 }
+# What happens in the upgrade itself, where failures are asked for.
+MISHAPS = {("django", True): KilledTool}

@@ -99,12 +99,16 @@ class MigrateTests(unittest.TestCase):
             "config/application.rb": "require 'logger'\nrequire 'rails'\nrequire 'active_record/railtie'\nmodule Shelf\n"
                                      "  class Application < Rails::Application\n    config.load_defaults 6.1\n    config.eager_load = false\n"
                                      "    config.active_record.dump_schema_after_migration = false\n  end\nend\n",
-            "config/database.yml": "development:\n  adapter: postgresql\n  database: <%= ENV['PGDATABASE'] %>\n",
+            "config/database.yml": "production:\n  adapter: postgresql\n  database: <%= ENV['PGDATABASE'] %>\n",
             "db/migrate/20260101000000_book.rb": "class Book < ActiveRecord::Migration[6.1]\n  def change\n"
                                                  "    create_table(:book) { |t| t.text :author }\n  end\nend\n",
             "db/migrate/20260201000000_slug.rb": "class Slug < ActiveRecord::Migration[6.1]\n  def change\n"
                                                  "    add_column :book, :slug, :text\n  end\nend\n"})
         self.check("rails", "SELECT version FROM schema_migrations", "20260101000000", "20260201000000")
+        # One that was merged late has a number below the last of before, which stays.
+        self.assertEqual(self.run_action("rails", "forward"), 0, self.output)
+        self.assertEqual(self.run_action("rails", "back", before="20260201000000", added="20260101000000"), 0, self.output)
+        self.assertEqual(self.psql("SELECT version FROM schema_migrations"), ["20260201000000"])
 
 
 DJANGO = """from django.db import migrations, models
