@@ -39,11 +39,12 @@ public struct ListenQueues: Sendable {
             return String(cString: pointer)
         }
         let name = real?.split(separator: "/").last
-        return unix.first { entry in
-            entry.name == real
-                || entry.inode == UInt32(truncatingIfNeeded: status.st_ino)
-                    && entry.name.split(separator: "/").last == name
-        }?.length
+        // Of several that were bound to the path, one after the other, the file is the last one's.
+        let own = unix.first {
+            $0.inode == UInt32(truncatingIfNeeded: status.st_ino)
+                && $0.name.split(separator: "/").last == name
+        }
+        return (own ?? unix.first { $0.name == real })?.length
     }
 
     public func length(ofPort port: UInt16) -> Int? { tcp[port] }
