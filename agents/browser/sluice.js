@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tells a page that its site is read-only while Sluice upgrades it, and takes care of what people are typing. docs/browser.md
+// What it does, and why: docs/browser.md
 (() => {
   "use strict";
   if (window.sluice) return;
   const script = document.currentScript;
   const option = (name, usual) => script?.dataset[name] ?? usual;
-  const root = document.documentElement;
-  const address = option("mode", "/_sluice/mode.json");
+  const root = document.documentElement, now = Date.now;
+  const safely = (act) => { try { return act(); } catch { return null; } };
+  const on = (target, names, act, how) => { for (const name of names.split(" ")) target.addEventListener(name, act, how); };
+  const address = option("mode", "/_sluice/mode.json"), events = option("events", "/_sluice/events");
   const everyNormal = 1000 * option("every", 5), everyClosed = 1000 * option("everyClosed", 2);
 
   const texts = {
     region: "Maintenance", readOnly: "This site is being upgraded. You can read everything; saving is paused for a moment.",
+    soon: "Saving pauses in about {} min, for an upgrade.",
     reason: "Read-only while the site is being upgraded. What you have typed stays.",
     waiting: "What you sent is waiting. Keep this page open: it goes out when the upgrade is over.",
     stop: "Do not send", normal: "You can save again.",
@@ -18,28 +21,28 @@
     typed: "You had typed something here that was not sent.", restore: "Put it back", discard: "Discard it",
     unplaced: "No longer a field of this page:",
   };
-  try {
-    const given = JSON.parse(document.getElementById("sluice-texts")?.textContent ?? "{}");
+  safely(() => {
+    const given = JSON.parse(document.getElementById("sluice-texts").textContent);
     Object.assign(texts, given[root.lang] ?? given[root.lang.split("-")[0]] ?? given);
-  } catch { /* The usual texts. */ }
+  });
 
-  // A page may have no storage, or a full one.
+  // May be absent, or full.
   const store = {
-    get(key) { try { return sessionStorage.getItem(key); } catch { return null; } },
-    set(key, value) { try { sessionStorage.setItem(key, value); return true; } catch { return false; } },
-    remove(key) { try { sessionStorage.removeItem(key); } catch { return; } },
+    get: (key) => safely(() => sessionStorage.getItem(key)),
+    set: (key, value) => safely(() => { sessionStorage.setItem(key, value); return true; }),
+    remove: (key) => safely(() => sessionStorage.removeItem(key)),
   };
 
   let closed = false, policy = "open", message = "", current = null, page = option("release", "") || null;
 
-  // The mode
+  // The mode: one page hears its node and tells the others, or each asks
 
-  let timer, asking = null, askedAt = 0, failures = 0;
+  let timer, asking = null, askedAt = 0, heardAt = 0, failures = 0, channel, leave;
 
   function look() {
-    // One that was asked before a sleep may never be answered.
-    if (asking && Date.now() - askedAt < 12000) return asking;
-    askedAt = Date.now();
+    // One from before a sleep may never be answered.
+    if (asking && now() - askedAt < 12000) return asking;
+    askedAt = now();
     const mine = asking = ask().finally(() => { if (asking === mine) asking = null; later(); });
     return mine;
   }
@@ -47,23 +50,52 @@
   async function ask() {
     try {
       const answer = await plainFetch(address, { cache: "no-store", signal: AbortSignal.timeout(10000) });
-      if (!answer.ok) throw new Error(String(answer.status));
+      if (!answer.ok) throw 0;
       const mode = await answer.json();
       failures = 0;
-      current = answer.headers.get("X-Sluice-Release") || current;
-      page ??= current;
-      take(mode.readOnly === true, mode.readOnly ? mode.writes?.kind ?? "refuse" : "open", mode.message || "");
+      // What was heard meanwhile is newer.
+      if (heardAt < askedAt) learn(mode, answer.headers.get("X-Sluice-Release"));
     } catch {
       failures += 1;
     }
   }
 
+  function learn(mode, release) {
+    current = release || current;
+    page ??= current;
+    take(mode.readOnly === true, mode.readOnly ? mode.writes?.kind ?? "refuse" : "open", mode.message || "");
+  }
+
+  function hear({ data }) {
+    heardAt = now();
+    const mode = JSON.parse(data);
+    learn(mode, mode.release);
+    // To the minute: it is read out.
+    if (mode.startsInSeconds >= 0) say("soon", texts.soon.replace("{}", Math.ceil(mode.startsInSeconds / 60) || 1)); else hush("soon");
+    later();
+  }
+
+  function listen() {
+    if (leave || parent !== window || !events) return;
+    const gone = new AbortController();
+    const end = leave = () => { gone.abort(); if (leave === end) leave = null; };
+    // A browser has six connections to a site, for all its tabs: so one stream.
+    navigator.locks?.request("sluice", { signal: gone.signal }, () => new Promise((done) => {
+      const stream = new EventSource(events);
+      gone.signal.onabort = () => { stream.close(); done(); };
+      stream.onmessage = (event) => { hear(event); channel?.postMessage(event.data); };
+      // Refused, for good.
+      stream.onerror = () => { if (stream.readyState === 2) { done(); setTimeout(end, 30000 * (1 + Math.random())); } };
+    })).catch(() => {});
+  }
+
   function later() {
     clearTimeout(timer);
-    // A hidden page is told when it is looked at, unless something in it waits.
+    if (!channel) (channel = new BroadcastChannel("sluice")).onmessage = hear;
+    if (document.hidden) leave?.(); else listen();
     if (document.hidden && !waiting && !retrying) return;
-    const every = closed ? everyClosed : everyNormal;
-    timer = setTimeout(look, Math.min(30000, every * 2 ** failures) * (0.9 + 0.2 * Math.random()));
+    const every = now() - heardAt < 45000 ? 45000 : Math.min(30000, (closed ? everyClosed : everyNormal) * 2 ** failures);
+    timer = setTimeout(look, every * (0.9 + 0.2 * Math.random()));
   }
 
   function take(isClosed, how, words) {
@@ -72,11 +104,13 @@
     root.dataset.sluice = closed ? "read-only" : "normal";
     if (closed) say("mode", message || texts.readOnly);
     if (changed) {
+      hush("soon");
       closed && formsClose() ? closeForms() : openForms();
       if (isLift) {
         hush("mode");
         announce(texts.normal);
-        release();
+        // Not everybody at once.
+        setTimeout(release, 500 * Math.random());
       }
       lifted();
       window.dispatchEvent(new CustomEvent("sluice:mode", { detail: { readOnly: closed, policy: how, release: current } }));
@@ -84,13 +118,16 @@
     if (!closed) renewWhenSafe();
   }
 
-  for (const name of ["pageshow", "focus", "online"]) window.addEventListener(name, look);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-  document.addEventListener("resume", () => { asking = null; look(); });
+  on(window, "pageshow focus online", look);
+  on(document, "visibilitychange", () => document.hidden ? later() : look());
+  // For the way back.
+  on(window, "pagehide", () => { leave?.(); channel?.close(); channel = null; });
+  on(document, "resume", () => { asking = null; look(); });
 
   // The notice
 
-  const host = document.createElement("div"), bar = document.createElement("div"), lines = new Map();
+  const make = (name, words) => Object.assign(document.createElement(name), { textContent: words });
+  const host = make("div"), bar = make("div"), lines = new Map();
   let said = null;
   const styles = (text) => { const sheet = new CSSStyleSheet(); sheet.replaceSync(text); return sheet; };
   const atTop = option("place", "bottom") === "top";
@@ -120,7 +157,7 @@
     bar.setAttribute("role", "status");
     bar.setAttribute("aria-label", texts.region);
     shadow.append(bar);
-    // What comes into a live region is read out; so the region is there before its words.
+    // A live region has to be there before its words.
     (place ?? document.body).append(host);
     bar.className = "quiet";
     if (!place) new ResizeObserver(() => {
@@ -130,21 +167,12 @@
     }).observe(bar);
   }
 
-  /** Shows a line until it is hushed. Buttons are pairs of words and what they do. */
   function say(name, words, ...buttons) {
-    let line = lines.get(name);
-    if (!line) {
-      line = document.createElement("p");
-      lines.set(name, line);
-    } else if (line.dataset.words === words) return;
-    line.dataset.words = words;
-    line.replaceChildren(words, ...buttons.map(([label, act]) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = label;
-      button.onclick = act;
-      return button;
-    }));
+    const line = lines.get(name) ?? make("p");
+    if (line.words === words) return;
+    lines.set(name, line);
+    line.words = words;
+    line.replaceChildren(words, ...buttons.map(([label, act]) => Object.assign(make("button", label), { type: "button", onclick: act })));
     bar.className = "";
     said?.remove();
     bar.append(line);
@@ -156,32 +184,25 @@
     if (!lines.size) bar.className = "quiet";
   }
 
-  /** Said to those who listen, and not shown. */
   function announce(words) {
     if (lines.size) return;
     said?.remove();
-    const line = said = document.createElement("p");
-    line.textContent = words;
+    const line = said = make("p", words);
     bar.append(line);
     setTimeout(() => line.remove(), 5000);
   }
 
-  // Forms and editable regions while writes are refused
+  // Closed forms
 
   const before = new Map();
-  const readable = new Set(["text", "search", "url", "tel", "email", "password", "date", "month", "week", "time", "datetime-local", "number"]);
+  const readable = /^(text|search|url|tel|email|password|date|month|week|time|datetime-local|number)$/;
   const method = (form, submitter) => (submitter?.getAttribute("formmethod") ?? form.getAttribute("method") ?? "get").toLowerCase();
   const writes = (form, submitter) =>
     form.dataset.sluice !== "read" && (form.dataset.sluice === "write" || method(form, submitter) === "post");
   const editable = "[contenteditable]:not([contenteditable=false])";
 
-  /** `auto`: closed where writes are refused; where they are held, a form that is sent waits. */
-  function formsClose() {
-    const forms = option("forms", "auto");
-    return forms === "close" || (forms === "auto" && policy !== "hold");
-  }
-
-  const formsStay = () => option("forms", "auto") === "leave";
+  const forms = option("forms", "auto");
+  const formsClose = () => forms === "close" || (forms === "auto" && policy !== "hold");
 
   function set(element, name, value) {
     if (!before.has(element)) before.set(element, {});
@@ -194,16 +215,12 @@
     for (const form of document.forms) {
       if (!writes(form) || before.has(form)) continue;
       before.set(form, {});
-      const reason = document.createElement("p");
-      reason.className = "sluice-reason";
-      reason.id = `sluice-reason-${Math.random().toString(36).slice(2)}`;
-      reason.textContent = texts.reason;
-      form.prepend(reason);
+      form.prepend(Object.assign(make("p", texts.reason), { className: "sluice-reason", id: `sluice-reason-${Math.random()}` }));
     }
     for (const form of document.forms) if (before.has(form)) {
       const reason = form.querySelector(".sluice-reason");
       for (const field of form.elements) if (!before.has(field) && field.type !== "hidden" && field.localName !== "fieldset") {
-        const isText = field.localName === "textarea" || (field.localName === "input" && readable.has(field.type));
+        const isText = field.localName === "textarea" || (field.localName === "input" && readable.test(field.type));
         if (isText) set(field, "readonly", ""); else set(field, "aria-disabled", "true");
         if (reason) set(field, "aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} ${reason.id}`.trim());
       }
@@ -230,22 +247,22 @@
   function stopIfClosed(event) {
     const control = event.target.closest?.("[aria-disabled=true]") ?? event.target.closest?.("label")?.control;
     if (!control || !before.has(control) || control.getAttribute("aria-disabled") !== "true") return;
-    if (event.type === "keydown" && ["Tab", "Escape", "Shift"].includes(event.key)) return;
+    if (event.type === "keydown" && /^(Tab|Escape|Shift)$/.test(event.key)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   }
-  for (const name of ["click", "mousedown", "keydown"]) document.addEventListener(name, stopIfClosed, true);
+  on(document, "click mousedown keydown", stopIfClosed, true);
 
-  // Sending a form: what is sent in the window waits in the page
+  // Forms that wait
 
   let waiting = null, leaving = false, sentAt = -Infinity;
 
-  document.addEventListener("submit", (event) => {
+  on(document, "submit", (event) => {
     const form = event.target, submitter = event.submitter;
     if (!writes(form, submitter)) return;
-    if (!closed || formsStay()) {
-      sentAt = Date.now();
-      return kept(form).sent();
+    if (!closed || forms === "leave") {
+      sentAt = now();
+      return kept(form).end(true);
     }
     event.preventDefault();
     event.stopImmediatePropagation();
@@ -270,9 +287,9 @@
     if (form.isConnected) form.requestSubmit(submitter?.isConnected ? submitter : null);
   }
 
-  window.addEventListener("beforeunload", (event) => { if (waiting && !leaving) event.preventDefault(); });
+  on(window, "beforeunload", (event) => { if (waiting && !leaving) event.preventDefault(); });
 
-  // fetch: what gate or fence refused is sent again with the same key
+  // Calls that are made again
 
   const plainFetch = window.fetch.bind(window);
   let retrying = 0, wakers = [];
@@ -280,38 +297,38 @@
 
   async function send(input, init) {
     const request = new Request(input, init);
-    const isRead = ["GET", "HEAD", "OPTIONS"].includes(request.method) || new URL(request.url).origin !== location.origin;
+    const isRead = /^(GET|HEAD|OPTIONS)$/.test(request.method) || new URL(request.url).origin !== location.origin;
     if (isRead || init?.body instanceof ReadableStream) return plainFetch(input, init);
     if (!request.headers.has("Idempotency-Key")) request.headers.set("Idempotency-Key", newKey());
-    const until = Date.now() + 1000 * option("retryFor", 120);
+    const until = now() + 1000 * option("retryFor", 120);
     for (;;) {
       const answer = await plainFetch(request.clone());
       const after = Number(answer.headers.get("Retry-After")) || 1;
-      if (answer.status !== 503 || !answer.headers.has("X-Sluice-Refused") || Date.now() + 1000 * after > until) return answer;
+      if (answer.status !== 503 || !answer.headers.has("X-Sluice-Refused") || now() + 1000 * after > until) return answer;
       retrying += 1;
       look();
       try {
         await new Promise((resolve, reject) => {
           setTimeout(resolve, 1000 * after);
           if (closed) wakers.push(() => setTimeout(resolve, 500 * Math.random()));
-          request.signal.addEventListener("abort", () => reject(request.signal.reason));
+          on(request.signal, "abort", () => reject(request.signal.reason));
         });
       } finally {
         retrying -= 1;
       }
     }
   }
-  const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
   if (option("fetch", "retry") === "retry") window.fetch = send;
 
-  // What was typed is kept for this tab, and offered again after a reload
+  // What was typed
 
   const place = () => `sluice:typed:${location.pathname}${location.search}`;
-  const secret = (field) => ["password", "file", "hidden", "submit", "button", "image", "reset"].includes(field.type) ||
+  const secret = (field) => /^(password|file|hidden|submit|button|image|reset)$/.test(field.type) ||
     /cc-|one-time-code/.test(field.autocomplete ?? "") || field.closest("[data-sluice-keep=no]") !== null;
-  const touched = new Set();
+  const touched = new Set(), isBox = (field) => /^(checkbox|radio)$/.test(field.type);
   const value = (field) => field.isContentEditable || field.hasAttribute("contenteditable") ? field.innerText
-    : ["checkbox", "radio"].includes(field.type) ? String(field.checked)
+    : isBox(field) ? String(field.checked)
     : field.localName === "select" ? JSON.stringify([...field.options].filter((one) => one.selected).map((one) => one.value)) : field.value;
 
   function fields(form) {
@@ -326,12 +343,11 @@
 
   function formKey(form) {
     if (!form) return "page";
-    const name = form.id || form.getAttribute("name") || form.getAttribute("action") || "form";
-    const same = [...document.forms].filter((one) => (one.id || one.getAttribute("name") || one.getAttribute("action") || "form") === name);
-    return `${name} ${same.indexOf(form)}`;
+    const name = (one) => one.id || one.getAttribute("name") || one.getAttribute("action") || "form";
+    return `${name(form)} ${[...document.forms].filter((one) => name(one) === name(form)).indexOf(form)}`;
   }
 
-  const read = (key) => { try { return JSON.parse(store.get(key)) ?? {}; } catch { return {}; } };
+  const read = (key) => safely(() => JSON.parse(store.get(key))) ?? {};
   function write(key, all) { Object.keys(all).length ? store.set(key, JSON.stringify(all)) : store.remove(key); }
 
   function kept(form) {
@@ -339,17 +355,12 @@
     return {
       save() {
         const dirty = fields(form).filter(([, field]) => touched.has(field)).map(([name, field]) => [name, value(field)]);
-        write(place(), { ...read(place()), [key]: { fields: Object.fromEntries(dirty), at: Date.now() } });
+        write(place(), { ...read(place()), [key]: { fields: Object.fromEntries(dirty), at: now() } });
       },
-      sent() {
+      end(isSent) {
         for (const [, field] of fields(form)) touched.delete(field);
         const all = read(place());
-        if (all[key]) { all[key].sent = true; write(place(), all); }
-      },
-      forget() {
-        for (const [, field] of fields(form)) touched.delete(field);
-        const all = read(place());
-        delete all[key];
+        if (isSent && all[key]) all[key].sent = true; else delete all[key];
         write(place(), all);
       },
     };
@@ -363,11 +374,10 @@
     touched.add(field);
     kept(isText ? null : field.form).save();
   }
-  document.addEventListener("input", typed, true);
-  document.addEventListener("change", typed, true);
-  document.addEventListener("reset", (event) => kept(event.target).forget(), true);
+  on(document, "input change", typed, true);
+  on(document, "reset", (event) => kept(event.target).end(), true);
 
-  /** What was sent and has led on to another page with success is done with. */
+  // What has led on to another page is done with.
   function settle() {
     const arrival = performance.getEntriesByType("navigation")[0];
     const isGood = arrival?.type === "navigate" && !((arrival.responseStatus ?? 200) >= 400);
@@ -377,7 +387,7 @@
       const all = read(key);
       for (const name in all) {
         const isDone = all[name].sent && isGood && (key !== place() || arrival.redirectCount > 0);
-        if (isDone || !(Date.now() - all[name].at < 86400000)) delete all[name];
+        if (isDone || !(now() - all[name].at < 86400000)) delete all[name];
       }
       write(key, all);
     }
@@ -385,9 +395,9 @@
 
   function offer() {
     const all = read(place()), found = [];
-    const forms = [null, ...document.forms].map((form) => [formKey(form), form]);
+    const known = [null, ...document.forms].map((form) => [formKey(form), form]);
     for (const name in all) {
-      const form = forms.find(([key]) => key === name)?.[1];
+      const form = known.find(([key]) => key === name)?.[1];
       const have = form === undefined ? {} : Object.fromEntries(fields(form));
       for (const [field, words] of Object.entries(all[name].fields))
         if (!have[field] || value(have[field]) !== words) found.push([have[field], field, words]);
@@ -406,38 +416,36 @@
 
   function put(field, words) {
     touched.add(field);
-    if (["checkbox", "radio"].includes(field.type)) field.checked = words === "true";
+    if (isBox(field)) field.checked = words === "true";
     else if (field.localName === "select") { const chosen = JSON.parse(words); for (const one of field.options) one.selected = chosen.includes(one.value); }
     else if (field.hasAttribute("contenteditable")) field.innerText = words;
-    // Past a framework's own setter, so that it sees a change.
+    // Past a framework's own setter.
     else Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set.call(field, words);
     for (const name of ["input", "change"]) field.dispatchEvent(new Event(name, { bubbles: true }));
   }
 
-  // A page of the release before
+  // The release
 
   const bare = (name) => name.replace(/^\d+-/, "").replace(/\.[0-9a-f]{12}$/, "");
   const isOld = () => page !== null && current !== null && page !== current && page !== bare(current);
+  const isDue = () => isOld() && store.get("sluice:renewed") !== current;
   let active = 0, renewing = null;
-  for (const name of ["keydown", "pointerdown", "wheel", "touchmove"])
-    window.addEventListener(name, () => { active = Date.now(); }, { capture: true, passive: true });
+  on(window, "keydown pointerdown wheel touchmove", () => { active = now(); }, { capture: true, passive: true });
 
   const isDirty = () => [...touched].some((field) => field.isConnected && (field.hasAttribute("contenteditable") ||
-    (["checkbox", "radio"].includes(field.type) ? field.checked !== field.defaultChecked : field.localName === "select" || field.value !== field.defaultValue)));
+    (isBox(field) ? field.checked !== field.defaultChecked : field.localName === "select" || field.value !== field.defaultValue)));
   const isPlaying = () => [...document.querySelectorAll("video, audio")].some((one) => !one.paused && !one.ended);
-  // A form that is on its way is left alone for as long as a proxy may hold it.
-  const isSafe = () => !waiting && Date.now() - sentAt > 120000 && !retrying && !isDirty() && !isPlaying() && !document.fullscreenElement && !document.querySelector("dialog[open]") &&
-    option("method", "GET") === "GET" && Array.from({ length: frames.length }, (_, index) => index).every(isFrameSafe);
-  // A page takes its frames with it.
-  function isFrameSafe(index) { try { return frames[index].sluice?.isSafe() ?? true; } catch { return true; } }
+  // A proxy may hold a form for so long.
+  const isSafe = () => !waiting && now() - sentAt > 120000 && !retrying && !isDirty() && !isPlaying() && !document.fullscreenElement && !document.querySelector("dialog[open]") &&
+    option("method", "GET") === "GET" && [...Array(frames.length).keys()].every((index) => safely(() => frames[index].sluice?.isSafe()) ?? true);
 
   function renewWhenSafe() {
-    if (!isOld() || renewing || store.get("sluice:renewed") === current) return;
+    if (!isDue() || renewing) return;
     if (option("renew", "auto") === "never") return;
     const attempt = () => {
       if (closed || !isOld()) { renewing = null; return hush("renew"); }
       if (!isSafe() || option("renew", "auto") === "offer") say("renew", texts.renew, [texts.renewNow, renew]);
-      else if (document.hidden || Date.now() - active > 2000) return renew();
+      else if (document.hidden || now() - active > 2000) return renew();
       renewing = setTimeout(attempt, 1000);
     };
     // Not everybody at once.
@@ -446,7 +454,7 @@
 
   async function renew() {
     clearTimeout(renewing);
-    // Once for a release. Without a memory it would be for ever.
+    // Without a memory it would be for ever.
     if (!store.set("sluice:renewed", current)) return;
     leaving = true;
     try {
@@ -457,7 +465,6 @@
     location.reload();
   }
 
-  /** A service worker may have the old page in store: its successor takes over first. */
   async function renewWorker() {
     const registration = await navigator.serviceWorker?.getRegistration();
     await registration?.update();
@@ -467,36 +474,34 @@
     fresh.onstatechange = go;
     go();
     await new Promise((resolve) => {
-      navigator.serviceWorker.addEventListener("controllerchange", resolve);
+      on(navigator.serviceWorker, "controllerchange", resolve);
       setTimeout(resolve, 5000);
     });
   }
 
-  /** A part of the old release that is gone: the new one has others. */
   async function missing() {
     await look();
-    if (!isOld() || store.get("sluice:renewed") === current) return;
+    if (!isDue()) return;
     if (isSafe()) renew(); else say("renew", texts.renew, [texts.renewNow, renew]);
   }
-  window.addEventListener("error", (event) => {
+  on(window, "error", (event) => {
     if (event.target instanceof HTMLScriptElement || (event.target instanceof HTMLLinkElement && event.target.rel === "stylesheet")) missing();
   }, true);
-  window.addEventListener("unhandledrejection", (event) => {
+  on(window, "unhandledrejection", (event) => {
     if (/dynamically imported module|importing a module script|loading (css )?chunk/i.test(String(event.reason?.message ?? event.reason))) missing();
   });
 
   window.sluice = {
     get readOnly() { return closed; }, get release() { return current; }, look, fetch: send, isSafe,
-    /** For an application that sends a form by itself: what was typed there is done with. */
-    sent(form) { kept(form).forget(); },
+    sent(form) { kept(form).end(); },
   };
 
   function begin() {
     build();
     look();
-    try { settle(); } catch { /* No storage. */ }
+    safely(settle);
     // After what the browser itself puts back.
     setTimeout(offer, 100);
   }
-  document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", begin) : begin();
+  document.readyState === "loading" ? on(document, "DOMContentLoaded", begin) : begin();
 })();

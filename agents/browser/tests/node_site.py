@@ -123,8 +123,59 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(200, '{"ok":true}', "application/json")
 
 
+class Events(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """Stands in for the agent's streams: says what is so to whoever comes, and what changes to all."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, path):
+        self.path, self.refuses, self.open = path, False, []
+        self._event, self._changed = None, threading.Condition()
+        super().__init__(path, Listener)
+        os.chmod(path, 0o777)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def say(self, mode, release):
+        with self._changed:
+            self._event = json.dumps({**mode, "release": release})
+            self._changed.notify_all()
+
+    def after(self, last):
+        """What is so, once it is other than what was heard last; every second in any case."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._event != last, 1)
+            return self._event
+
+    def end_all(self):
+        for one in list(self.open):
+            one.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, *_):
+        """A page that has left."""
+
+
+class Listener(socketserver.StreamRequestHandler):
+    def handle(self):
+        while self.rfile.readline() not in (b"\r\n", b""):
+            pass
+        if self.server.refuses:
+            self.wfile.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        self.server.open.append(self.connection)
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nretry: 200\n\n")
+            last = None
+            while True:
+                event = self.server.after(last)
+                self.wfile.write(b"data: %s\n\n" % event.encode() if event != last else b": still here\n\n")
+                last = event
+        finally:
+            self.server.open.remove(self.connection)
+
+
 class Site:
-    def __init__(self, every=0.2):
+    def __init__(self, every=0.2, events=False):
         self.saved, self.called, self.shown = [], [], []
         self.refuse_calls = 0
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sluice-browser."))
@@ -133,6 +184,7 @@ class Site:
         for made in (app / "activations", self.run, settings):
             made.mkdir(parents=True)
         self.app = app
+        self.events, self._mode = (Events(str(self.run / "events.sock")) if events else None), {"readOnly": False}
         self.applications = []
         for generation, release in ((1, "v1"), (2, "v2"), (3, "v3")):
             activation = app / "activations" / ("%d-%s.0123456789ab" % (generation, release))
@@ -190,6 +242,8 @@ http {{
         link = self.app / ".current.new"
         link.symlink_to(target)
         os.rename(link, self.app / "current")
+        self._release = target.name
+        self.tell()
 
     def close_gate(self, kind="refuse", message=""):
         mode = {"version": 1, "readOnly": True, "retryAfterSeconds": 1, "message": message, "writes": {"kind": kind}}
@@ -197,15 +251,27 @@ http {{
         new.write_text(json.dumps(mode))
         os.rename(new, self.run / "mode.json")
         (self.run / "read-only").touch()
+        self._mode = mode
+        self.tell()
 
     def open_gate(self):
         for name in ("read-only", "mode.json"):
             (self.run / name).unlink(missing_ok=True)
+        self._mode = {"readOnly": False}
+        self.tell()
+
+    def announce(self, seconds):
+        self._mode = {"readOnly": False, "startsInSeconds": seconds}
+        self.tell()
+
+    def tell(self):
+        if self.events:
+            self.events.say(self._mode, self._release)
 
     def close(self):
         self.nginx.terminate()
         self.nginx.wait()
-        for one in self.applications:
+        for one in [*self.applications, *([self.events] if self.events else [])]:
             one.shutdown()
             one.server_close()
         shutil.rmtree(self.directory)
