@@ -49,10 +49,12 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 sparesReaders: plan.drain.readers == .leave,
                 readers: Set(assignment.database.readers),
                 endsOldSessions: plan.drain.sessions == .end,
-                tool: assignment.database.tool.map(SchemaUpgradeWorker.tool)))
+                tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) }))
     }
 
-    private static func tool(_ tool: Plan.Tool) -> SchemaUpgrade.Configuration.ToolAccess {
+    private static func tool(
+        _ tool: Plan.Tool, _ plan: Plan
+    ) -> SchemaUpgrade.Configuration.ToolAccess {
         let kind: ToolLedger.Kind =
             switch tool.ledger {
             case .django: .django
@@ -63,7 +65,12 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             case .frappe: .frappe
             case .query(let query): .query(query)
             }
-        return SchemaUpgrade.Configuration.ToolAccess(ledger: ToolLedger(kind), role: tool.role)
+        var moments: Set<Migration.Phase> = []
+        if tool.expand != nil { moments.insert(.expand) }
+        if tool.contract != nil { moments.insert(.contract) }
+        return SchemaUpgrade.Configuration.ToolAccess(
+            ledger: ToolLedger(kind), role: tool.role, moments: moments,
+            servesReads: plan.reads == .serve)
     }
 
     /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.

@@ -5,10 +5,11 @@ import Glibc
 import Synchronization
 import UpgradeModel
 
-/// Keeps a process's output: all of it up to a limit in a file, the end of it in memory.
+/// Keeps a process's output: all of it up to a limit in a file, its beginning and its end in memory.
 final class OutputKeeper: Sendable {
     private struct State {
         var written = 0
+        var first: [UInt8] = []
         var last: [UInt8] = []
         var process: pid_t?
     }
@@ -40,6 +41,7 @@ final class OutputKeeper: Sendable {
             if room > 0, (try? writeAll(bytes.prefix(room), to: descriptor, "the output")) != nil {
                 state.written += room
             }
+            state.first += bytes.prefix(max(0, TaskOutcome.previewLimit - state.first.count))
             state.last += bytes
             if state.last.count > 4 * TaskOutcome.outputLimit {
                 state.last.removeFirst(state.last.count - 2 * TaskOutcome.outputLimit)
@@ -52,6 +54,11 @@ final class OutputKeeper: Sendable {
         let lines = state.withLock { $0.last.suffix(1000) }.split { $0 == 10 || $0 == 13 }
         let line = lines.last { $0.contains { $0 > 32 } } ?? []
         return TaskOutcome.text(Array(line.suffix(200)), limit: 200)
+    }
+
+    /// The first of it that fits into a preview.
+    func beginning() -> String {
+        TaskOutcome.text(state.withLock { $0.first }, limit: TaskOutcome.previewLimit)
     }
 
     func tail(_ limit: Int) -> String { TaskOutcome.text(state.withLock { $0.last }, limit: limit) }

@@ -28,6 +28,8 @@ struct ActionRunner: Sendable {
         var environment: [String: String] = [:]
         /// Text that leaves the node in no output.
         var secret: String?
+        /// Whether the beginning of its output is wanted.
+        var isPreview = false
         /// The last line that it has said so far.
         var onOutput: @Sendable (String) -> Void = { _ in }
     }
@@ -55,7 +57,10 @@ struct ActionRunner: Sendable {
             output = TaskOutcome.text(output, endingWith: reason)
         }
         switch ending {
-        case .done: return outcome(context, .done, output, elapsed)
+        case .done:
+            var done = outcome(context, .done, output, elapsed)
+            if context.isPreview { done.preview = keeper.beginning() }
+            return done
         case .failed: return outcome(context, .failed, output, elapsed)
         case .notStarted(let reason): return refusal(context, reason)
         }

@@ -18,7 +18,7 @@ extension WorkPerformer {
         )
     }
 
-    /// Runs the tool, once. Its environment has the pass, and where its ledger stood.
+    /// Runs the tool, once. Its environment has the pass, or the name by which its sessions are known, and where its ledger stood.
     func run(
         _ action: Action, _ task: NodeTask, _ tool: ToolRun, _ surroundings: Surroundings
     ) async -> TaskOutcome {
@@ -27,8 +27,13 @@ extension WorkPerformer {
             let options =
                 action.environment.contains("PGOPTIONS")
                 ? getenv("PGOPTIONS").map { String(cString: $0) } : nil
-            context.environment = try passes.environment(of: task.identity, options: options)
-            context.secret = try passes.secret(of: task.identity)
+            if let unfenced = tool.unfenced {
+                context.environment = environment(unfenced, surroundings, options: options)
+                context.isPreview = unfenced == .preview
+            } else {
+                context.environment = try passes.environment(of: task.identity, options: options)
+                context.secret = try passes.secret(of: task.identity)
+            }
         } catch {
             return TaskOutcome(
                 identity: task.identity, state: .notStarted,
@@ -38,5 +43,18 @@ extension WorkPerformer {
         context.environment["SLUICE_LEDGER_BEFORE"] = tool.ledgerBefore
         context.environment["SLUICE_LEDGER_ADDED"] = tool.ledgerAdded
         return await actions.run(action, context)
+    }
+
+    /// What a tool gets that runs outside the window. Every client of libpq takes its name from there.
+    private func environment(
+        _ unfenced: ToolRun.Unfenced, _ surroundings: Surroundings, options: String?
+    ) -> [String: String] {
+        var values: [String: String] = [:]
+        if let run = surroundings.run { values["PGAPPNAME"] = ToolSession.name(in: run) }
+        if unfenced == .preview {
+            values["PGOPTIONS"] = [options, "-c default_transaction_read_only=on"]
+                .compactMap { $0 }.joined(separator: " ")
+        }
+        return values
     }
 }

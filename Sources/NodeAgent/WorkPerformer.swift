@@ -225,8 +225,9 @@ struct WorkPerformer: Sendable {
         }
         if let action { await actions.awaitSurvivor(action, task.identity) }
         if task.tool != nil, Task.isCancelled { actions.endSurvivors(task.identity) }
-        // A cache that is flushed twice is as empty as one that is flushed once.
-        guard let action, !action.isRepeatable || task.tool != nil else {
+        // A cache that is flushed twice is as empty as one that is flushed once, and a preview changes nothing.
+        let isTool = task.tool.map { $0.unfenced != .preview } ?? false
+        guard let action, !action.isRepeatable || isTool, task.tool == nil || isTool else {
             return await run(task, surroundings)
         }
         switch await actions.probe(action, context(task, surroundings)) {

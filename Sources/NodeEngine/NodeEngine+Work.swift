@@ -113,6 +113,11 @@ extension TaskOutcome {
     var bounded: TaskOutcome {
         var copy = self
         copy.output = String(decoding: output.utf8.suffix(TaskOutcome.outputLimit), as: UTF8.self)
+        if let preview, preview.utf8.count > TaskOutcome.previewLimit {
+            // What stands for a character that was cut is two bytes longer.
+            let beginning = preview.utf8.prefix(TaskOutcome.previewLimit - 2)
+            copy.preview = String(decoding: beginning, as: UTF8.self)
+        }
         return copy
     }
 }

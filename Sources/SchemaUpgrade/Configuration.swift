@@ -64,10 +64,19 @@ extension SchemaUpgrade {
             /// The role that it logs in as. When `nil`, it may be any that is, or belongs to, the role that the application's
             /// tables belong to.
             public var role: String?
+            /// When it runs besides in the window.
+            public var moments: Set<Migration.Phase>
+            /// Whether the old release reads while it migrates.
+            public var servesReads: Bool
 
-            public init(ledger: ToolLedger, role: String? = nil) {
+            public init(
+                ledger: ToolLedger, role: String? = nil, moments: Set<Migration.Phase> = [],
+                servesReads: Bool = true
+            ) {
                 self.ledger = ledger
                 self.role = role
+                self.moments = moments
+                self.servesReads = servesReads
             }
         }
 

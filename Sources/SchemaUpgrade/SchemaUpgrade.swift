@@ -124,7 +124,8 @@ public actor SchemaUpgrade {
                 if isCancelled { return .failed(cancelled(effect: .unknown)) }
                 switch task.kind {
                 case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
-                    .settlePass, .openRevertPass, .closeRevertPass:
+                    .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
+                    .settleExpand, .judgeRevertExpand, .judgeContract:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -154,6 +155,9 @@ public actor SchemaUpgrade {
         case .revertExpand: try await revert(.expand, task)
         case .openPass, .openRevertPass: try await openPass(task)
         case .closePass, .settlePass, .closeRevertPass: try await closePass(task)
+        case .readPreview: readPreview(task)
+        case .judgeExpand, .settleExpand, .judgeRevertExpand: try await judge(.expand, task)
+        case .judgeContract: try await judge(.contract, task)
         }
     }
 

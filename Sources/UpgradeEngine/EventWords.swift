@@ -42,11 +42,7 @@ public struct EventWords: Sendable {
             return Sentence(text: "\(word): \(turned.reason)", next: turned.advice)
         case .stopped(let stopped):
             return Sentence(text: "stopped: \(stopped.reason)", next: stopped.advice)
-        case .toolEnded(let ended):
-            let time = ended.duration.map { " after \($0.text)" } ?? ""
-            let said = ended.output.split(separator: "\n").suffix(6).map(String.init)
-            return Sentence(
-                text: "the migration tool \(EventWords.word(ended.state))\(time)", details: said)
+        case .toolEnded(let ended): return EventWords.end(ended)
         case .databaseTaskEnded(let ended):
             let attempt = EventWords.title(ended.kind, ended.attempt)
             var sentence = EventWords.end(ended.result, ended.report, ended.failure)
@@ -132,6 +128,17 @@ public struct EventWords: Sendable {
         }
     }
 
+    /// How a run of a migration tool ended, and the last that it said.
+    public static func end(_ tool: ToolEnded) -> Sentence {
+        let time = tool.duration.map { " after \($0.text)" } ?? ""
+        if tool.preview != nil {
+            return Sentence(text: "the migration tool has said what it would do\(time)")
+        }
+        let said = tool.output.split(separator: "\n").suffix(6).map(String.init)
+        return Sentence(
+            text: "the migration tool \(EventWords.word(tool.state))\(time)", details: said)
+    }
+
     private static func word(_ state: TaskOutcome.State) -> String {
         switch state {
         case .done, .running: "ended well"
@@ -165,9 +172,21 @@ extension Run {
     /// What to do next, when a person has to.
     public var next: String? {
         if case .stopped(let stopped) = standing { return stopped.advice }
-        if state == .awaitingApproval { return "go on with `sluice approve \(identifier)`" }
+        if state == .awaitingApproval {
+            return (["go on with `sluice approve \(identifier)`"] + approvalNotes).joined(
+                separator: "; ")
+        }
         if state == .paused { return "go on with `sluice resume \(identifier)`" }
         return advice
+    }
+
+    /// What whoever approves has to know.
+    private var approvalNotes: [String] {
+        let preview = tool.previewed.map {
+            ["the migration tool would do: \($0); `sluice report \(identifier)` shows it"]
+        }
+        let isBefore = !begun.contains(ToolStep.step)
+        return (isBefore ? preview ?? [] : []) + ApprovalStep(phase, index: nil).notes(plan)
     }
 
     /// The current step.

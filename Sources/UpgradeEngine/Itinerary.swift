@@ -10,7 +10,11 @@ public enum Itinerary {
         (.preflight, PresentStep.self),
         (.preflight, PreflightTaskStep.self),
         (.stage, StageStep.self),
+        (.stage, PreviewToolStep.self),
+        (.stage, ReadPreviewStep.self),
         (.stage, ExpandStep.self),
+        (.stage, ExpandWithStep.self),
+        (.stage, JudgeExpandStep.self),
         (.readOnly, AnnounceStep.self),
         (.readOnly, CloseStep.self),
         // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
@@ -32,6 +36,8 @@ public enum Itinerary {
         (.lift, OpenStep.self),
         (.lift, HookUndoStep.self),
         (.finish, ContractStep.self),
+        (.finish, ContractWithStep.self),
+        (.finish, JudgeContractStep.self),
         (.finish, RetireStep.self),
     ]
 
@@ -39,7 +45,8 @@ public enum Itinerary {
     static let others: [any StepDefinition.Type] = [
         HoldReadsStep.self, SettlePassStep.self, OpenRevertPassStep.self, RevertToolStep.self,
         CloseRevertPassStep.self, RevertMigrationStep.self, ReactivateStep.self,
-        HaltStep.self, RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
+        HaltStep.self, SettleExpandStep.self, RevertExpandWithStep.self, JudgeRevertExpandStep.self,
+        RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
     ]
 
     /// All steps from preflight to finish.

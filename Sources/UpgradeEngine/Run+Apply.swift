@@ -35,6 +35,7 @@ extension Run {
             tool.offer = offered
         case .toolEnded(let ended):
             tool.ended = ended
+            if let preview = ended.preview { tool.preview = preview }
         case .databaseTaskStarted(let fact):
             database.inFlight = fact
             database.isAbandoned = false

@@ -32,6 +32,7 @@ extension Run {
         case .lowerFence where direction == .forward:
             task.proof = database.census
         case .openPass: task.pass = pass(for: toolTask)?.digest
+        case .readPreview: task.preview = tool.preview
         case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest
         default: break
         }

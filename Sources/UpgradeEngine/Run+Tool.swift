@@ -7,11 +7,27 @@ import UpgradePlan
 public struct ToolProgress: Hashable, Sendable {
     /// The last pass that a node has made, and which node.
     public var offer: PassOffered?
-    /// How often the tool has been let in, and on the way back the one that undoes.
-    public var runs = 0
-    public var runsBack = 0
     /// How the last run ended, by what its node says.
     public var ended: ToolEnded?
+    /// How often it was asked what it would do, and what it said.
+    public var previews = 0
+    public var preview: String?
+    /// The same in one line, once it was read.
+    public var previewed: String?
+    private var work: [MigrationPhase: ToolWork] = [:]
+
+    /// What has become of it before the window, in it and after the lift.
+    public subscript(moment: MigrationPhase) -> ToolWork {
+        get { work[moment] ?? ToolWork() }
+        set { work[moment] = newValue }
+    }
+}
+
+/// What a migration tool has done in one of its moments.
+public struct ToolWork: Hashable, Sendable {
+    /// How often it has begun, and on the way back the action that undoes.
+    public var runs = 0
+    public var runsBack = 0
     /// Where its ledger stood before it ran.
     public var ledger: [String] = []
     /// What is other than before, by what the database says; `nil` before anybody has looked.
@@ -19,28 +35,38 @@ public struct ToolProgress: Hashable, Sendable {
 }
 
 extension Run {
-    /// The run of the tool that is under way, or comes next.
+    /// The run of the tool in the window that is under way, or comes next.
     var toolTask: NodeTask? {
         plan.database?.tool.map { tool in
-            toolTask(tool.action, at: ToolStep.step, number: max(1, self.tool.runs), ToolRun())
+            runOfTool(
+                tool.action, at: ToolStep.step, number: max(1, self.tool[.switch].runs), ToolRun())
         }
     }
 
     /// The same of what undoes; `nil` where nothing does.
     var toolRevertTask: NodeTask? {
         guard let action = plan.database?.tool?.revert else { return nil }
-        let told = ToolRun(
-            ledgerBefore: Run.lines(tool.ledger), ledgerAdded: Run.lines(tool.change?.added ?? []))
-        return toolTask(action, at: RevertToolStep.step, number: max(1, tool.runsBack), told)
+        let work = tool[.switch]
+        return runOfTool(
+            action, at: RevertToolStep.step, number: max(1, work.runsBack),
+            toolRun(undoing: work, nil))
     }
 
-    private func toolTask(
+    /// What the action that undoes is told.
+    func toolRun(undoing work: ToolWork, _ unfenced: ToolRun.Unfenced?) -> ToolRun {
+        ToolRun(
+            ledgerBefore: Run.lines(work.ledger), ledgerAdded: Run.lines(work.change?.added ?? []),
+            unfenced: unfenced)
+    }
+
+    func runOfTool(
         _ action: ActionName, at step: Step, number: Int, _ told: ToolRun
     ) -> NodeTask {
         let place = step.description.split(separator: ":").joined(separator: ".")
         return NodeTask(
             identity: TaskIdentity(rawValue: "\(identifier)/\(place)/tool/\(action)/\(number)"),
-            kind: .action, name: action.rawValue, moment: .beforeActivation,
+            kind: .action, name: action.rawValue,
+            moment: told.unfenced == nil ? .beforeActivation : .afterActivation,
             release: created.release, tool: told)
     }
 
@@ -57,7 +83,7 @@ extension Run {
     /// The pass that a tool's node is asked to make.
     func passGoal(for task: NodeTask?) -> PassGoal? {
         guard let task, let tool = plan.database?.tool else { return nil }
-        let actions = direction == .forward ? [tool.action] + (tool.revert.map { [$0] } ?? []) : []
+        let actions = direction == .forward ? tool.actions : []
         return PassGoal(task: task.identity, actions: actions)
     }
 
@@ -83,8 +109,12 @@ extension Run {
     /// Counts the runs: each has a pass of its own.
     mutating func noteTool(_ definition: any StepDefinition) {
         switch definition {
-        case is OpenPassStep: tool.runs += 1
-        case is OpenRevertPassStep: tool.runsBack += 1
+        case is OpenPassStep: tool[.switch].runs += 1
+        case is OpenRevertPassStep: tool[.switch].runsBack += 1
+        case is ExpandWithStep: tool[.expand].runs += 1
+        case is RevertExpandWithStep: tool[.expand].runsBack += 1
+        case is ContractWithStep: tool[.contract].runs += 1
+        case is PreviewToolStep: tool.previews += 1
         default: return
         }
         tool.ended = nil
@@ -93,12 +123,13 @@ extension Run {
     /// What the database says of the tool.
     mutating func noteTool(_ ended: DatabaseTaskEnded) {
         switch ended.kind {
-        case .openPass where tool.runs == 1: tool.ledger = ended.report?.ledger ?? []
-        case .closePass, .settlePass, .closeRevertPass:
-            // Whoever cannot say what has become of it has not found it unchanged.
-            tool.change =
-                ended.report?.change
-                ?? ToolChange(isSchemaChanged: true, added: [], removed: [])
+        case .openPass where tool[.switch].runs == 1: tool[.switch].ledger = ended.ledger
+        case .expand: tool[.expand].ledger = ended.ledger
+        case .contract: tool[.contract].ledger = ended.ledger
+        case .closePass, .settlePass, .closeRevertPass: tool[.switch].change = ended.change
+        case .judgeExpand, .settleExpand, .judgeRevertExpand: tool[.expand].change = ended.change
+        case .judgeContract: tool[.contract].change = ended.change
+        case .readPreview: tool.previewed = ended.report?.lines.first
         default: break
         }
     }
@@ -110,7 +141,7 @@ extension Run {
         else { return nil }
         return ToolEnded(
             task: task.identity, state: outcome.state, output: outcome.output,
-            duration: outcome.duration)
+            duration: outcome.duration, preview: outcome.preview)
     }
 
     /// The tool's time is over: it is told to end, and the database says what it has done.
@@ -136,13 +167,21 @@ extension Run {
     /// Whether the tool has changed what nothing changes back: turning back by itself would end nowhere.
     var isWayBackBlocked: Bool {
         guard let wanted = plan.database?.tool, wanted.revert == nil else { return false }
-        return tool.change.map { !$0.isNone } ?? false
+        return tool[.switch].change.map { !$0.isNone } ?? false
     }
 
     /// What a person has to know about a run that does not turn back by itself.
     var blockedAdvice: String {
         "the migration tool has changed the database, and the plan names no `revert_with`: put right what failed, then `sluice retry \(identifier)`; "
             + "`sluice rollback \(identifier)` waits until the database has been put back by hand"
+    }
+}
+
+extension DatabaseTaskEnded {
+    fileprivate var ledger: [String] { report?.ledger ?? [] }
+    /// Whoever cannot say what has become of a tool has not found the database unchanged.
+    fileprivate var change: ToolChange {
+        report?.change ?? ToolChange(isSchemaChanged: true, added: [], removed: [])
     }
 }
 

@@ -46,10 +46,8 @@ extension Run {
             }
             return goForward(mark)
         case .acceptSchema:
-            guard isStopped, direction == .back, !database.schemaChanges.isEmpty,
-                current?.definition.task == .revertExpand
-            else { throw .nothingToResolve }
-            return [.schemaAccepted(mark)] + beginAgain
+            guard isStopped, let current, maySchemaStay else { throw .nothingToResolve }
+            return [.schemaAccepted(mark)] + begins(current.step, or: current)
         case .takeOff(let node):
             return try takeOffFacts(node, mark, observations, at: now)
         }
@@ -57,6 +55,15 @@ extension Run {
 
     private var isStopped: Bool {
         if case .stopped = standing { true } else { false }
+    }
+
+    /// Whether the current step waits because the schema is not as it should be, with a release served on it.
+    private var maySchemaStay: Bool {
+        switch current?.definition.task {
+        case .revertExpand: direction == .back && !database.schemaChanges.isEmpty
+        case .settleExpand, .judgeRevertExpand, .judgeContract: isToolJudged
+        default: false
+        }
     }
 
     var isUndoingMigrations: Bool {

@@ -155,6 +155,8 @@ public struct ToolEnded: Hashable, Codable, Sendable {
     public var output: String
     /// How long it ran; `nil` when nobody saw the end.
     public var duration: Span?
+    /// What it would do, where that was all that it was asked.
+    public var preview: String?
 }
 
 public struct DatabaseTaskFact: Hashable, Codable, Sendable {

@@ -74,7 +74,9 @@ extension RunReport {
                 let direction = report.steps.last?.direction ?? .forward
                 report.tools =
                     (report.tools ?? []) + [
-                        ToolEntry(direction: direction, at: instant, ended: ended)
+                        ToolEntry(
+                            direction: direction, at: instant, ended: ended.withoutPreview,
+                            phase: phase)
                     ]
             case .databaseTaskStarted(let fact):
                 report.database.append(
@@ -197,6 +199,15 @@ extension RunReport.RequestEntry {
         self.init(
             at: recorded.at, verb: verb, by: mark.by, reason: mark.reason, phase: phase,
             message: sentence)
+    }
+}
+
+extension ToolEnded {
+    /// The task that has read the preview has all of it.
+    fileprivate var withoutPreview: ToolEnded {
+        var copy = self
+        copy.preview = preview.map { _ in "" }
+        return copy
     }
 }
 

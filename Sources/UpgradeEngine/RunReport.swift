@@ -98,6 +98,11 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var direction: Direction
         public var at: Instant
         public var ended: ToolEnded
+        /// The phase that it belongs to; `nil` in older reports, where it is the window's.
+        public var phase: Phase?
+
+        /// Whether it ran in the write window.
+        fileprivate var isInWindow: Bool { phase?.isInWriteWindow ?? true }
     }
 
     /// What an operator asked for, and when.
@@ -186,7 +191,8 @@ extension RunReport {
     }
 
     private func time(ofTool direction: Direction) -> Span? {
-        let spans = (tools ?? []).filter { $0.direction == direction }.compactMap(\.ended.duration)
+        let spans = (tools ?? []).filter { $0.direction == direction && $0.isInWindow }
+            .compactMap(\.ended.duration)
         return spans.isEmpty ? nil : spans.reduce(.zero) { $0 + $1 }
     }
 

@@ -9,19 +9,23 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     case asksOwnSocket = "asks-own-socket"
     /// Its configuration has the actions that switch to a version and report it.
     case switchesVersions = "switches-versions"
+    /// It runs a migration tool without a pass, and has it say what it would do.
+    case runsToolsUnfenced = "runs-tools-unfenced"
 
     /// What it can do, for people: `its agent cannot …`.
     public var words: String {
         switch self {
         case .asksOwnSocket: "ask the new release at its own socket"
         case .switchesVersions: "switch to a version"
+        case .runsToolsUnfenced: "run a migration tool outside the write window"
         }
     }
 
     /// What to do on a node that lacks it.
     public var advice: String {
         switch self {
-        case .asksOwnSocket: "install the sluice-agent of the coordinator's version"
+        case .asksOwnSocket, .runsToolsUnfenced:
+            "install the sluice-agent of the coordinator's version"
         case .switchesVersions:
             "name the actions under `release.switch` and `release.report` of its agent.yaml"
         }

@@ -18,9 +18,9 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var warnings: [Diagnostic]
     /// For `migrate` and `expand`: versions applied by this run (also those that an earlier attempt had applied).
     public var versions: [String]
-    /// For `openPass`: the last entries of the tool's own ledger, before it ran.
+    /// For `openPass`, and for `expand` and `contract` where a tool follows: the last entries of the tool's own ledger, before it ran.
     public var ledger: [String]?
-    /// For `closePass`, `settlePass` and `closeRevertPass`: what is other than before the tool ran.
+    /// For the tasks that look at what a tool has done: what is other than before it ran.
     public var change: ToolChange?
     /// For `preflight`: what the application's schema was, as one digest.
     public var schema: Digest? = nil

@@ -34,6 +34,16 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case openRevertPass
         /// Let them through no longer, and say what is still other than before.
         case closeRevertPass
+        /// Read what a tool says that it would do, as a migration file is read.
+        case readPreview
+        /// End what is left of a tool that ran before the window, and say what has changed since `expand`.
+        case judgeExpand
+        /// The same on the way back, whatever became of the tool.
+        case settleExpand
+        /// On the way back: say what is still other than before.
+        case judgeRevertExpand
+        /// End what is left of a tool that ran after the lift, and say what has changed since `contract`.
+        case judgeContract
     }
 
     public var kind: Kind
@@ -54,6 +64,8 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var pass: Digest?
     /// For `expand` and `revertExpand`: what `preflight` found the schema to be.
     public var schema: Digest?
+    /// For `readPreview`: what the tool has said.
+    public var preview: String?
 
     public init(
         kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,

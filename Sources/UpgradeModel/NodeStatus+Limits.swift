@@ -21,6 +21,7 @@ extension NodeStatus {
         for task in tasks {
             check.word("task", task.identity.rawValue)
             check.text("output", task.output)
+            check.text("preview", task.preview, TaskOutcome.previewLimit)
             check.span("duration", task.duration)
         }
         check.word("health", health?.identity.rawValue)

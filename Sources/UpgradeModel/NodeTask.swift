@@ -36,12 +36,25 @@ public struct NodeTask: Hashable, Codable, Sendable {
 
 /// What a migration tool is told beside the pass.
 public struct ToolRun: Hashable, Codable, Sendable {
+    /// When a tool runs that needs no pass.
+    public enum Unfenced: String, Codable, Sendable {
+        /// Before the window or after the lift. Its sessions have a name by which they are found.
+        case online
+        /// It only says what it would do; its sessions are read only.
+        case preview
+    }
+
+    /// `nil`: in the window, by a pass.
+    public var unfenced: Unfenced?
     /// For the action that undoes: where the tool's ledger stood before it ran, an entry a line.
     public var ledgerBefore: String?
     /// For the same: what has been added to the ledger since, in its order, an entry a line.
     public var ledgerAdded: String?
 
-    public init(ledgerBefore: String? = nil, ledgerAdded: String? = nil) {
+    public init(
+        ledgerBefore: String? = nil, ledgerAdded: String? = nil, unfenced: Unfenced? = nil
+    ) {
+        self.unfenced = unfenced
         self.ledgerBefore = ledgerBefore
         self.ledgerAdded = ledgerAdded
     }

@@ -17,10 +17,17 @@ public struct TaskOutcome: Hashable, Codable, Sendable {
     /// The last words of its output, or why it failed. At most `outputLimit` bytes.
     public var output: String
     public var duration: Span?
+    /// For a preview: the beginning of its output. At most `previewLimit` bytes.
+    public var preview: String?
 
     public static let outputLimit = 4096
+    public static let previewLimit = 32_768
 
-    public init(identity: TaskIdentity, state: State, output: String = "", duration: Span? = nil) {
+    public init(
+        identity: TaskIdentity, state: State, output: String = "", duration: Span? = nil,
+        preview: String? = nil
+    ) {
+        self.preview = preview
         self.identity = identity
         self.state = state
         self.output = output

@@ -33,6 +33,12 @@ extension Plan {
         public let ledger: Ledger
         /// The action that puts back what the ledger was before; `nil`: there is no way back from what the tool has done.
         public let revert: ActionName?
+        /// What the tool does before the window, while the old release is served and written to.
+        public let expand: ActionName?
+        /// What it does after the lift.
+        public let contract: ActionName?
+        /// What says, in stage, what the tool would do.
+        public let preview: ActionName?
         public let onPartly: OnPartly
         /// The role that the tool logs in as; `nil`: the owner of the application's tables.
         public let role: String?
@@ -41,8 +47,12 @@ extension Plan {
 
         public init(
             action: ActionName, node: NodeName? = nil, ledger: Ledger, revert: ActionName? = nil,
+            expand: ActionName? = nil, contract: ActionName? = nil, preview: ActionName? = nil,
             onPartly: OnPartly, role: String? = nil, timeout: Span? = nil
         ) {
+            self.expand = expand
+            self.contract = contract
+            self.preview = preview
             self.action = action
             self.node = node
             self.ledger = ledger
@@ -51,5 +61,13 @@ extension Plan {
             self.role = role
             self.timeout = timeout
         }
+
+        /// All actions that its node has to have.
+        public var actions: [ActionName] {
+            [action] + [revert, expand, contract, preview].compactMap { $0 }
+        }
+
+        /// Whether it runs outside the window as well, or only says what it would do.
+        public var runsUnfenced: Bool { expand != nil || contract != nil || preview != nil }
     }
 }

@@ -74,6 +74,9 @@ struct PlanBuilder {
             action: action,
             node: values.name("database.migrate_with.node", as: NodeName.self), ledger: ledger,
             revert: values.name("database.migrate_with.revert_with", as: ActionName.self),
+            expand: values.name("database.migrate_with.expand_with", as: ActionName.self),
+            contract: values.name("database.migrate_with.contract_with", as: ActionName.self),
+            preview: values.name("database.migrate_with.preview_with", as: ActionName.self),
             onPartly: onPartly, role: values.text("database.migrate_with.role"),
             timeout: values.span("database.migrate_with.timeout"))
     }

@@ -7,7 +7,7 @@ import UpgradeModel
 /// (warnings). Each check asks only for what it needs, so that it works beside other errors.
 struct PlanChecks {
     let values: DocumentValues
-    private(set) var findings: Findings
+    var findings: Findings
 
     init(values: DocumentValues, findings: Findings) {
         self.values = values
@@ -199,59 +199,6 @@ struct PlanChecks {
         }
     }
 
-    private mutating func checkTool() {
-        guard values.isPresent("database.migrate_with") else {
-            let isUnread = ["database", "database.migrations", "database.migrate_with"]
-                .contains(where: values.isFaulty)
-            guard !values.isPresent("database.migrations"), !isUnread else { return }
-            findings.error(
-                "missing", at: values.place(of: "database"), "nothing migrates the database",
-                advice: "name a directory under `migrations`, or the application's own tool under"
-                    + " `migrate_with`; without a migration leave `database` out")
-            return
-        }
-        let ledgers = ["ledger", "ledger_query"].map { "database.migrate_with.\($0)" }
-        switch ledgers.count(where: values.isPresent) {
-        case 0:
-            findings.error(
-                "missing", at: values.place(of: "database.migrate_with"),
-                "nobody says where the tool keeps what it has applied",
-                advice: "write `ledger: django` or another of the known ones, or a query under"
-                    + " `ledger_query`")
-        case 2:
-            findings.error(
-                "exclusive", at: values.place(of: ledgers[1]),
-                "`ledger` and `ledger_query` both say where the tool keeps what it has applied",
-                advice: "keep one of them")
-        default: break
-        }
-        if values.text("database.migrate_with.on_partly") == Plan.Tool.OnPartly.back.rawValue,
-            !values.isPresent("database.migrate_with.revert_with")
-        {
-            findings.error(
-                "migrate-with", at: values.place(of: "database.migrate_with.on_partly"),
-                "`back` undoes with `revert_with`, and there is none",
-                advice: "name the action that undoes, or write `on_partly: person`")
-        }
-        let run = values.text("database.migrate_with.run")
-        if let run, values.text("database.migrate_with.revert_with") == run {
-            findings.error(
-                "migrate-with", at: values.place(of: "database.migrate_with.revert_with"),
-                "`revert_with` is the same action as `run`, so nothing would be undone",
-                advice: "name the action that undoes it")
-        }
-        checkTarget(values, "database.migrate_with.", of: "`migrate_with`")
-        if !values.isPresent("database.migrate_with.revert_with"),
-            !values.isFaulty("database.migrate_with.revert_with")
-        {
-            findings.warning(
-                "no-way-back", at: values.place(of: "database.migrate_with"),
-                "nothing undoes what the migration tool does: from its first change on, the run"
-                    + " does not turn back by itself, and waits for a person when anything fails",
-                advice: "name the action that undoes under `revert_with`, or have a backup at hand")
-        }
-    }
-
     // MARK: The rollout
 
     private var selectedCount: Int? { values.list("nodes.names")?.count }
@@ -355,8 +302,7 @@ struct PlanChecks {
     }
 
     /// Where an action runs: on one node that the plan selects, or on those that `where` says.
-    private mutating func checkTarget(_ section: DocumentValues, _ prefix: String, of what: String)
-    {
+    mutating func checkTarget(_ section: DocumentValues, _ prefix: String, of what: String) {
         if section.isPresent("\(prefix)where"), section.isPresent("\(prefix)node") {
             findings.error(
                 "exclusive", at: section.place(of: "\(prefix)node"),

@@ -73,6 +73,9 @@ enum PlanKeys {
         DocumentKey("ledger", .word(Plan.Tool.Ledger.words.map(\.0)), .optional),
         DocumentKey("ledger_query", .text(maximum: 2000), .optional),
         DocumentKey("revert_with", .name, .optional),
+        DocumentKey("expand_with", .name, .optional),
+        DocumentKey("contract_with", .name, .optional),
+        DocumentKey("preview_with", .name, .optional),
         DocumentKey(
             "on_partly", .word(Plan.Tool.OnPartly.allCases.map(\.rawValue)), .fallback("person")),
         DocumentKey("role", .form(.role), .optional),

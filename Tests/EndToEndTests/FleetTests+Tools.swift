@@ -9,7 +9,7 @@ extension FleetTests {
     @Test(
         arguments: [
             "done", "fails", "fails-halfway", "undone-later", "tool-killed", "session-ended",
-            "agent-killed", "agent-and-tool-killed", "coordinator-killed",
+            "agent-killed", "agent-and-tool-killed", "coordinator-killed", "before-and-after",
         ])
     func anApplicationsOwnToolMigratesOrEverythingIsAsItWas(outcome: String) async throws {
         let run = try await runFleet("--tool", outcome)

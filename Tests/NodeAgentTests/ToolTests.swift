@@ -20,6 +20,8 @@ import UpgradeModel
             command: [/bin/sh, -c, 'env > ROOT/tool.env; echo "Applying 0002..."; echo "$PGOPTIONS"; sleep 0.3']
             environment: [HOME]
             repeatable: true
+          preview: {command: [/bin/sh, -c, 'env | grep PGOPTIONS; seq 1 20000']}
+          slow-preview: {command: [/bin/sh, -c, 'echo asked; while [ ! -e ROOT/answer ]; do sleep 0.05; done'], timeout: 60s}
           migrate-back: {command: [/bin/sh, -c, 'env > ROOT/back.env; exit 3']}
           slow: {command: [/bin/sh, -c, 'echo begun | tee -a ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
         """
@@ -109,6 +111,53 @@ import UpgradeModel
             decoding: Data(contentsOf: URL(filePath: node.root + "/back.env")), as: UTF8.self)
         #expect(environment.contains("SLUICE_LEDGER_BEFORE=shelf.0001\n"))
         #expect(environment.contains("SLUICE_LEDGER_ADDED=shelf.0002\nauth.0012\n"))
+    }
+
+    /// Where no fence stands there is no secret to be had; its sessions have a name, by which the database finds them.
+    @Test func aToolThatRunsOutsideTheWindowGetsANameAndNoSecret() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        let told = ToolRun(ledgerBefore: "shelf.0001", unfenced: .online)
+        let run = RunIdentifier(unchecked: "r7")
+        coordinator.say(
+            directive(1) {
+                $0.run = run
+                $0.tasks = [tool("early.1", "migrate", told)]
+            })
+        let status = try await coordinator.status { $0.tasks.first?.state == .done }
+        #expect(status.tasks.first?.preview == nil)
+        let environment = try String(
+            decoding: Data(contentsOf: URL(filePath: node.root + "/tool.env")), as: UTF8.self)
+        #expect(environment.contains("PGAPPNAME=\(ToolSession.name(in: run))\n"))
+        #expect(environment.contains("SLUICE_LEDGER_BEFORE=shelf.0001\n"))
+        #expect(!environment.contains("sluice.pass"))
+        #expect(!environment.contains("PGOPTIONS"))
+    }
+
+    /// A preview is read only, and what it says first is what is wanted of it.
+    @Test func aToolThatSaysWhatItWouldDoIsReadOnlyAndRunAgainAfterItsAgent() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        var agent = try AgentProcess(node)
+        let told = ToolRun(unfenced: .preview)
+        coordinator.say(directive(1) { $0.tasks = [tool("preview.1", "preview", told)] })
+        let status = try await coordinator.status { $0.tasks.first?.state == .done }
+        let preview = try #require(status.tasks.first?.preview)
+        #expect(preview.hasPrefix("PGOPTIONS=-c default_transaction_read_only=on\n1\n2\n"))
+        #expect(preview.utf8.count <= TaskOutcome.previewLimit)
+        #expect(preview.utf8.count > TaskOutcome.previewLimit - 100)
+        coordinator.say(directive(2) { $0.tasks = [tool("preview.2", "slow-preview", told)] })
+        _ = try await coordinator.status { status in
+            status.tasks.contains { $0.state == .running && $0.output == "asked" }
+        }
+        agent.kill()
+        try Data().write(to: URL(filePath: node.root + "/answer"))
+        agent = try AgentProcess(node)
+        defer { agent.kill() }
+        let again = try await coordinator.status { $0.tasks.first?.state == .done }
+        #expect(again.tasks.first?.preview == "asked\n")
     }
 
     @Test func aNodeThatLacksTheActionSaysSoInsteadOfAPass() async throws {

@@ -65,14 +65,15 @@ import UpgradeModel
     let before = try site.schemaDump()
     try await site.asSuperuser("GRANT $owner TO $app")
     func withTool(_ configuration: inout SchemaUpgrade.Configuration) {
-        configuration.tool = .init(ledger: ToolLedger(.rails))
+        configuration.tool = .init(ledger: ToolLedger(.rails), moments: [.expand, .contract])
     }
     let upgrade = site.upgrade(try .guestbook(), change: withTool)
     // Each kind twice, by this instance and by one that knows nothing.
     let order: [DatabaseTask.Kind] = [
-        .preflight, .expand, .raiseFence, .census, .migrate, .openPass, .closePass, .settlePass,
-        .openRevertPass, .closeRevertPass, .revertMigrate, .lowerFence, .revertExpand,
-        .expand, .raiseFence, .census, .migrate, .lowerFence, .contract,
+        .preflight, .readPreview, .expand, .judgeExpand, .raiseFence, .census, .migrate, .openPass,
+        .closePass, .settlePass, .openRevertPass, .closeRevertPass, .revertMigrate, .lowerFence,
+        .settleExpand, .judgeRevertExpand, .revertExpand,
+        .expand, .raiseFence, .census, .migrate, .lowerFence, .contract, .judgeContract,
     ]
     #expect(Set(order) == Set(DatabaseTask.Kind.allCases))
     for (index, kind) in order.enumerated() {
@@ -294,7 +295,7 @@ func aFenceOfVersion1IsTakenOver(state: String) async throws {
     try await application.execute("INSERT INTO entry (name) VALUES ('open')")
     let schema = try await site.asSuperuser(
         "SELECT obj_description('sluice'::regnamespace), to_regproc('sluice.unfence_tables')")[0]
-    #expect(schema.cells == ["Sluice: epoch, ledger and fence, 5", nil])
+    #expect(schema.cells == ["Sluice: epoch, ledger and fence, 6", nil])
     #expect(try await site.asSuperuser("SELECT FROM sluice.fence").isEmpty)
     await newer.close()
 }

@@ -94,7 +94,8 @@ import UpgradeModel
     }
 
     private func withTool(_ site: Site, _ configuration: inout SchemaUpgrade.Configuration) {
-        configuration.tool = .init(ledger: ToolLedger(.rails), role: site.application)
+        configuration.tool = .init(
+            ledger: ToolLedger(.rails), role: site.application, moments: [.expand, .contract])
     }
 
     /// Brings the database to where a run is when it asks for this task.
@@ -113,6 +114,8 @@ import UpgradeModel
             case .openPass, .openRevertPass: [.expand, .raiseFence, .census, .settlePass]
             case .closePass, .settlePass, .closeRevertPass:
                 [.expand, .raiseFence, .census, .openPass]
+            case .readPreview, .judgeExpand, .settleExpand, .judgeRevertExpand: [.expand]
+            case .judgeContract: [.expand, .raiseFence, .census, .migrate, .lowerFence, .contract]
             }
         if kind == .contract {
             // There is no way back from contract but by hand.

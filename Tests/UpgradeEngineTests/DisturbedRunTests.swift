@@ -52,13 +52,15 @@ import UpgradeModel
             "run: migrate, ledger: django, revert_with: migrate-back, on_partly: again",
             "run: migrate, ledger: django, revert_with: migrate-back, on_partly: back",
             "run: migrate, ledger: django, on_partly: person",
+            "run: migrate, ledger: django, revert_with: migrate-back, on_partly: again\(Self.outside)",
+            "run: migrate, ledger: django, on_partly: person\(Self.outside)",
         ]
         for seed in group * 50..<group * 50 + 50 {
             var world = ScenarioWorld(isReal: true)
             world.start(
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
-                    reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 3)]))
+                    reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 5)]))
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()
@@ -78,6 +80,9 @@ import UpgradeModel
             #expect(world.violations == [], "seed \(seed)")
         }
     }
+
+    private static let outside =
+        ", expand_with: migrate-early, contract_with: migrate-late, preview_with: migrate-preview"
 
     @Test func theSameSeedGivesTheSameRun() {
         func text(_ seed: UInt64) -> String {

@@ -49,13 +49,21 @@ struct FakeDatabase {
         case .preflight:
             return .done(report { $0.schema = ScenarioWorld.old.manifest })
         case .census: return .done(DatabaseReport(census: Self.proof))
-        case .expand: isExpanded = true
+        case .expand:
+            isExpanded = true
+            return .done(tool.early.keep())
         case .raiseFence: isFenced = true
         case .migrate:
             if !isMigrated { migrations += 1 }
             isMigrated = true
         case .lowerFence: isFenced = false
-        case .contract: isContracted = true
+        case .contract:
+            isContracted = true
+            return .done(tool.late.keep())
+        case .readPreview:
+            return .done(DatabaseReport(lines: ["1 statement", task.preview ?? "nothing"]))
+        case .judgeExpand, .settleExpand, .judgeRevertExpand: return .done(tool.early.judge())
+        case .judgeContract: return .done(tool.late.judge())
         case .revertMigrate:
             if isMigrated { migrations -= 1 }
             isMigrated = false

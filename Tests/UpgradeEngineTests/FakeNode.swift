@@ -74,7 +74,8 @@ struct FakeNode {
         return task.name == failingTask
             ? TaskOutcome(identity: task.identity, state: .failed, output: "exit 1")
             : TaskOutcome(
-                identity: task.identity, state: state, output: state == .failed ? "exit 1" : "")
+                identity: task.identity, state: state, output: state == .failed ? "exit 1" : "",
+                preview: task.preview(state))
     }
 
     /// The names of all tasks that were done.
@@ -207,5 +208,13 @@ struct FakeNode {
             [NodeFailure(goal: .activate, message: "disk full")]
         default: []
         }
+    }
+}
+
+extension NodeTask {
+    /// What a test's tool says that it would do, where that is what it was asked and it has ended well.
+    func preview(_ state: TaskOutcome.State) -> String? {
+        tool?.unfenced == .preview && state == .done
+            ? "ALTER TABLE book ADD COLUMN slug text;" : nil
     }
 }

@@ -91,5 +91,57 @@ struct FakeToolState {
     }
 
     /// A person puts the database back.
+    mutating func restore() {
+        level = before ?? 0
+        early.restore()
+    }
+
+    /// What it does before the window and after the lift.
+    var early = FakeToolPart()
+    var late = FakeToolPart()
+}
+
+/// What a tool does where no fence is up.
+struct FakeToolPart {
+    /// As in ``FakeToolState``.
+    var level = 0
+    private(set) var runs = 0
+    private var before: Int?
+    private var isJudged = true
+
+    /// - Returns: where its ledger stands.
+    mutating func keep() -> DatabaseReport {
+        before = before ?? level
+        return DatabaseReport(ledger: ["shelf.0001_initial"])
+    }
+
+    mutating func judge() -> DatabaseReport {
+        isJudged = true
+        let added = (0..<max(0, level - (before ?? level))).map { "shelf.000\($0 + 2)" }
+        return DatabaseReport(
+            change: ToolChange(isSchemaChanged: !added.isEmpty, added: added, removed: []))
+    }
+
+    /// - Returns: what must not be.
+    mutating func run(_ behaviour: ToolBehaviour) -> String? {
+        runs += 1
+        defer { isJudged = false }
+        switch behaviour {
+        case .done, .interrupted: level = 2
+        case .failsPartly, .hangs: level = max(level, 1)
+        case .failsUnchanged: break
+        }
+        if before == nil { return "runs before anybody has looked" }
+        return isJudged ? nil : "runs again before anybody has looked"
+    }
+
+    mutating func undo(_ behaviour: ToolBehaviour) {
+        switch behaviour {
+        case .done, .interrupted: level = before ?? 0
+        case .failsPartly, .hangs: level = min(level, 1)
+        case .failsUnchanged: break
+        }
+    }
+
     mutating func restore() { level = before ?? 0 }
 }

@@ -93,6 +93,16 @@ import UpgradeModel
                     change: ToolChange(
                         isSchemaChanged: true, added: ["shelf.0002_slug"], removed: [])))),
         .schemaAccepted(mark),
+        .toolEnded(
+            ToolEnded(
+                task: TaskIdentity(rawValue: "r1/nodes.tool-previewed/tool/migrate-preview/1"),
+                state: .done, output: "", duration: .milliseconds(900),
+                preview: "ALTER TABLE book ADD COLUMN slug text;")),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(
+                kind: .judgeExpand, attempt: 1, result: .done,
+                report: DatabaseReport(
+                    change: ToolChange(isSchemaChanged: true, added: ["shelf.0002"], removed: [])))),
     ]
 
     private var file: URL {
@@ -131,6 +141,9 @@ import UpgradeModel
         .retired,
         .readsHeld, .reactivated, .unstaged, .database(.revertExpand),
         .bake(batch: 1), .tool, .toolReverted, .database(.openPass), .database(.settlePass),
+        .toolPreviewed, .toolExpanded, .toolContracted, .toolExpansionReverted,
+        .database(.readPreview), .database(.judgeExpand), .database(.judgeContract),
+        .database(.settleExpand), .database(.judgeRevertExpand),
     ]) func everyStepReadsBackFromItsText(step: Step) {
         #expect(Step(step.description) == step)
     }

@@ -2,9 +2,10 @@
 
 import RunStore
 import Testing
-import UpgradeEngine
 import UpgradeModel
 import UpgradePlan
+
+@testable import UpgradeEngine
 
 /// A coordinator's core with fake nodes and a fake database, in virtual time; writes down all that happens.
 struct ScenarioWorld {
@@ -218,6 +219,10 @@ struct ScenarioWorld {
             for begun in nodes[name]?.takeTools() ?? [] {
                 write("    \(name): the tool \(begun.task.name) \(begun.behaviour)")
                 let undoes = begun.task.name == "migrate-back"
+                if let unfenced = begun.task.tool?.unfenced {
+                    run(begun, unfenced, undoes: undoes, on: name)
+                    continue
+                }
                 if let wrong = database.tool.run(begun, undoes: undoes) {
                     violations.append("\(wrong) on \(name)")
                 }
@@ -225,6 +230,19 @@ struct ScenarioWorld {
             }
         }
         checkWriters()
+    }
+
+    /// A tool does its work, or says what it would do, where no fence is up.
+    private mutating func run(
+        _ begun: ToolBegun, _ unfenced: ToolRun.Unfenced, undoes: Bool, on name: NodeName
+    ) {
+        if database.isFenced { violations.append("\(begun.task.name) runs behind the fence") }
+        if unfenced == .preview { return }
+        if undoes { return database.tool.early.undo(begun.behaviour) }
+        let wrong =
+            begun.task.name == "migrate-early"
+            ? database.tool.early.run(begun.behaviour) : database.tool.late.run(begun.behaviour)
+        if let wrong { violations.append("\(begun.task.name) \(wrong) on \(name)") }
     }
 
     private mutating func checkClosed(before what: String) {
@@ -474,6 +492,7 @@ struct ScenarioWorld {
             violations.append("ended with the tool's work at \(database.tool.level)")
         }
         if database.tool.pass != nil { violations.append("ended with a pass open") }
+        checkEndOfTool(isDone)
         if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
         if isDone, database.migrations != 1 {
             violations.append("migrated \(database.migrations) times")
@@ -488,6 +507,18 @@ struct ScenarioWorld {
             if node.active.release != wanted {
                 violations.append("\(name) serves \(node.active.release.name)")
             }
+        }
+    }
+
+    /// What it has done outside the window is whole or gone, unless a person lets it stay as it is.
+    private mutating func checkEndOfTool(_ isDone: Bool) {
+        guard let wanted = theRun.plan.database?.tool, !theRun.isSchemaAccepted else { return }
+        let (early, late) = (database.tool.early.level, database.tool.late.level)
+        if wanted.expand != nil, early != (isDone ? 2 : 0) {
+            violations.append("ended with the tool's work before the window at \(early)")
+        }
+        if wanted.contract != nil, late != (isDone ? 2 : 0) {
+            violations.append("ended with the tool's work after the lift at \(late)")
         }
     }
 

@@ -107,7 +107,9 @@ struct SimulatedNode {
             hanging = work
             return []
         }
-        return [.ended(work, .task(TaskOutcome(identity: task.identity, state: state)))]
+        let outcome = TaskOutcome(
+            identity: task.identity, state: state, preview: task.preview(state))
+        return [.ended(work, .task(outcome))]
     }
 
     /// The tools that it has begun since it was asked last.
@@ -129,9 +131,11 @@ struct SimulatedNode {
             return .task(TaskOutcome(identity: task.identity, state: .done))
         }
         if case .resolve(let task) = work {
-            let isDone = task.tool == nil && begun.contains(task.identity)
-            let state: TaskOutcome.State = isDone ? .done : .unknown
-            return .task(TaskOutcome(identity: task.identity, state: state))
+            let isTool = task.tool.map { $0.unfenced != .preview } ?? false
+            let state: TaskOutcome.State =
+                !isTool && begun.contains(task.identity) ? .done : .unknown
+            return .task(
+                TaskOutcome(identity: task.identity, state: state, preview: task.preview(state)))
         }
         if case .silence(let goal) = work {
             silenced = goal.state == .thawed ? nil : goal.release

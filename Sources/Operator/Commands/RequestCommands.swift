@@ -177,7 +177,8 @@ struct ResolveCommand: AsyncParsableCommand {
         discussion: """
             --undone: on the way back, a migration was undone by hand. --done: on the way forward, it was applied by hand. The database is
             looked at before that is believed, and the ledger is written. --off: a node is switched off for sure, and nothing of it serves;
-            it is not waited for until it is heard again. --accept-schema: everything is undone, the schema is not as it was before, and may stay so.
+            it is not waited for until it is heard again. --accept-schema: everything is undone, the schema is not as it was before, and may stay so; or a
+            migration tool has not done its part after the lift, which is left to the next release.
 
             EXAMPLES
               sluice resolve --undone 0004 --reason "the down file fails on rows; column put back by hand"

@@ -74,11 +74,16 @@ struct ValidateCommand: AsyncParsableCommand {
     private static func tool(_ plan: Plan) -> [String] {
         guard let tool = plan.database?.tool else { return [] }
         let node = tool.node.map { " on \($0)" } ?? ""
-        return [
-            "migration tool: the action \(tool.action)\(node); "
-                + (tool.revert.map { "undone by the action \($0)" }
-                    ?? "nothing undoes it, so the way back ends at its first change")
+        let back =
+            tool.revert.map { "undone by the action \($0)" }
+            ?? "nothing undoes it, so the way back ends at its first change"
+        let moments: [String?] = [
+            tool.preview.map { "asked in stage what it would do: the action \($0)" },
+            tool.expand.map { "before the window: the action \($0)" },
+            tool.contract.map { "after the lift: the action \($0)" },
         ]
+        let lines = moments.compactMap { $0 }.map { "migration tool, \($0)" }
+        return lines + ["migration tool: the action \(tool.action)\(node); \(back)"]
     }
 
     struct Answer: Codable, Hashable, Sendable {

@@ -6,7 +6,7 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
-    static let version = 5
+    static let version = 6
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
 
@@ -106,7 +106,7 @@ enum FenceSchema {
         DO $install$
         DECLARE name text;
         BEGIN
-            FOREACH name IN ARRAY ARRAY['epoch', 'migration', 'progress', 'fence', 'stored'] LOOP
+            FOREACH name IN ARRAY ARRAY['epoch', 'migration', 'progress', 'fence', 'stored', 'tool_before'] LOOP
                 EXECUTE pg_catalog.format('DROP TRIGGER IF EXISTS stranger ON sluice.%I', name);
                 EXECUTE pg_catalog.format('CREATE TRIGGER stranger BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
                     ON sluice.%I FOR EACH STATEMENT EXECUTE FUNCTION sluice.refuse_stranger()', name);

@@ -16,6 +16,14 @@ enum LedgerSchema {
             invalid oid[] NOT NULL DEFAULT '{}',
             at timestamptz NOT NULL DEFAULT clock_timestamp(),
             PRIMARY KEY (version, direction));
+        -- What a migration tool's ledger and the schema were before it ran outside the window; a fence's own are `sluice.stored`.
+        CREATE TABLE IF NOT EXISTS sluice.tool_before (
+            run text NOT NULL,
+            moment text NOT NULL,
+            part integer NOT NULL,
+            texts text[] NOT NULL,
+            at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (run, moment, part));
 
         """
 }

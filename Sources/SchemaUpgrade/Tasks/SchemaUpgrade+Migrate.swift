@@ -68,6 +68,9 @@ extension SchemaUpgrade {
             report.lines.append("nothing to do in phase \(phase.rawValue)")
         }
         if phase == .expand { try await tryWayBack(task, &report) }
+        if let tool = configuration.tool, tool.moments.contains(phase) {
+            report.ledger = try await keepBefore(phase, tool, task)
+        }
         return report
     }
 

@@ -53,10 +53,7 @@ extension SchemaUpgrade {
             report.lines = try await shut(pass, task)
             try await rememberTransactions(task)
         }
-        let (change, differences) = try await change(since: task)
-        report.change = change
-        report.lines += differences.prefix(20).map { "other than before the tool: \($0)" }
-        if differences.count > 20 { report.lines.append("and \(differences.count - 20) more") }
+        try await say(what: baseline(task), is: &report)
         return report
     }
 
@@ -85,7 +82,13 @@ extension SchemaUpgrade {
         let claim = claim(task) + expectFence(task, "up")
         let close = claim + FenceStatements.refusals(migrator: migrator) + FencePass.shut
         try await open().transaction { session in _ = try session.execute(close) }
-        let ended = try await endHolders(of: pass)
+        // All who have come through hold the pass's lock, and nobody gets through any more.
+        let ended = try await endSessions(
+            """
+            a.pid IN (SELECT l.pid FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.objsubid = 2
+                AND l.classid = \(SchemaUpgrade.passMark) AND l.objid = \(pass.key)
+                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+            """)
         try await refusePreparedTransactions()
         // What the tool made is fenced already; this is for what no event trigger sees.
         let deadline = deadline(.seconds(20))
@@ -101,18 +104,13 @@ extension SchemaUpgrade {
 
     /// Waits a moment for sessions that are ending, and ends the others.
     ///
-    /// All who have come through hold the pass's lock, and nobody gets through any more.
-    private func endHolders(of pass: FencePass) async throws -> [String] {
+    /// - Returns: who was ended.
+    func endSessions(_ condition: String) async throws -> [String] {
         let grace = deadline(.seconds(1))
         var ended: [String] = []
         while true {
             try checkCancellation()
-            let left = try await stragglers(
-                """
-                a.pid IN (SELECT l.pid FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.objsubid = 2
-                    AND l.classid = \(SchemaUpgrade.passMark) AND l.objid = \(pass.key)
-                    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-                """)
+            let left = try await stragglers(condition)
             if left.isEmpty { return ended }
             if ContinuousClock.now >= grace {
                 try await end(left, until: deadline(.seconds(10)))
@@ -158,23 +156,10 @@ extension SchemaUpgrade {
 
     // MARK: Before and after
 
-    /// What was there before the tool first ran in this run.
-    private struct Baseline {
-        var entries: [String]
-        var unfinished: [String]
-        var heads: [String]
-        var schema: SchemaFingerprint
-    }
-
     private func keepBaseline(_ tool: Configuration.ToolAccess, _ task: DatabaseTask) async throws {
         guard try await baseline(task) == nil else { return }
-        let state = try await toolLedger(tool)
-        let schema = try await open().perform { session in try SchemaFingerprint(session) }
-        let rows = [
-            state.ordered, state.unfinished.sorted(), tool.ledger.heads(of: state.ordered),
-            schema.lines,
-        ].enumerated().map { part, texts in
-            "('tool', 0, \(part), \(quotedLiteral(task.run.rawValue)), ARRAY[\(texts.map(quotedLiteral).joined(separator: ", "))]::text[])"
+        let rows = try await present(tool).parts.enumerated().map { part, texts in
+            "('tool', 0, \(part), \(quotedLiteral(task.run.rawValue)), \(quotedArray(texts)))"
         }
         let keep =
             claim(task) + expectFence(task, "up")
@@ -183,41 +168,14 @@ extension SchemaUpgrade {
         try await open().transaction { session in _ = try session.execute(keep) }
     }
 
-    private func baseline(_ task: DatabaseTask) async throws -> Baseline? {
+    private func baseline(_ task: DatabaseTask) async throws -> ToolBaseline? {
         guard try await isInstalled() else { return nil }
         let rows = try await open().query(
             """
             SELECT part, e FROM sluice.stored LEFT JOIN LATERAL unnest(before) WITH ORDINALITY AS u (e, n) ON true
             WHERE kind = 'tool' AND detail = $1 ORDER BY part, n
             """, [task.run.rawValue])
-        if rows.isEmpty { return nil }
-        func part(_ number: Int64) -> [String] {
-            rows.filter { $0.integer(0) == number }.compactMap { $0[1] }
-        }
-        return Baseline(
-            entries: part(0), unfinished: part(1), heads: part(2),
-            schema: SchemaFingerprint(lines: part(3)))
-    }
-
-    /// What is other than before the tool first ran in this run, and the objects of the schema that are.
-    private func change(since task: DatabaseTask) async throws -> (ToolChange, [String]) {
-        guard let tool = configuration.tool, let before = try await baseline(task) else {
-            return (ToolChange(isSchemaChanged: false, added: [], removed: []), [])
-        }
-        let state = try await toolLedger(tool)
-        let schema = try await open().perform { session in try SchemaFingerprint(session) }
-        let differences = schema.differences(from: before.schema)
-        // An entry that was begun and is not ended is something other than before, too.
-        let (old, new) = (
-            before.entries + before.unfinished.map { "\($0) (unfinished)" },
-            state.ordered + state.unfinished.sorted().map { "\($0) (unfinished)" }
-        )
-        return (
-            ToolChange(
-                isSchemaChanged: !differences.isEmpty,
-                added: new.filter { !Set(old).contains($0) },
-                removed: old.filter { !Set(new).contains($0) }), differences
-        )
+        return ToolBaseline(rows)
     }
 
     /// Whether the tool could pass, and its ledger be read. What is wrong with the owner is said elsewhere.
@@ -234,7 +192,7 @@ extension SchemaUpgrade {
         return findings
     }
 
-    private func toolLedger(_ tool: Configuration.ToolAccess) async throws -> ToolLedgerState {
+    func toolLedger(_ tool: Configuration.ToolAccess) async throws -> ToolLedgerState {
         do {
             return try await read(tool.ledger)
         } catch let error as PostgresError where !error.isConnectionLost {

@@ -14,7 +14,19 @@ struct ApprovalStep: NodelessStep {
     var step: Step { .approval(phase) }
     var title: String { "wait for approval of \(phase)" }
 
-    func details(_ preview: StepPreview) -> [String] { ["sluice approve lets \(phase) begin"] }
+    func details(_ preview: StepPreview) -> [String] {
+        ["sluice approve lets \(phase) begin"] + notes(preview.plan)
+    }
+
+    /// What a person has to know who lets a migration tool go on.
+    func notes(_ plan: Plan) -> [String] {
+        guard let tool = plan.database?.tool, phase <= .migrate, tool.revert == nil else {
+            return []
+        }
+        return [
+            "nothing undoes what the migration tool does: from its first change on, a failure waits for a person instead of turning back"
+        ]
+    }
     func allowance(in run: Run) -> Span? { nil }
     func isSatisfied(in run: Run) -> Bool { run.approvals.contains(phase) }
 }

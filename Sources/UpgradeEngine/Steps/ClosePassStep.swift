@@ -21,31 +21,49 @@ struct ClosePassStep: DatabaseStep {
     var title: String { "look at what the migration tool has done" }
 
     /// Once it is known what the tool has done, a person may have it run again, with a pass of its own. Before that nobody does.
-    func stepToRetry(in run: Run) -> Step {
-        run.current?.isDatabaseDone == true && !followUp(in: run).isEmpty ? .openPass : step
-    }
+    func stepToRetry(in run: Run) -> Step { run.isToolJudged ? .openPass : step }
 
     func followUp(in run: Run) -> [RunEvent] {
-        guard let tool = run.plan.database?.tool, let current = run.current,
-            let change = run.tool.change, run.tool.ended?.state != .done
+        run.toolVerdict(.switch, again: .openPass, partly: run.partlyAdvice)
+    }
+}
+
+extension Run {
+    /// Whether the database has said that the last run of the tool has not done all of its work.
+    var isToolJudged: Bool {
+        current.map { $0.isDatabaseDone && !$0.definition.followUp(in: self).isEmpty } ?? false
+    }
+
+    /// What follows from how the tool has ended and what the database says of it; nothing where it is done.
+    ///
+    /// - Parameters:
+    ///   - step: where it is run again.
+    ///   - advice: what leads on where a person is asked because a part is done.
+    func toolVerdict(
+        _ moment: MigrationPhase, again step: Step, partly advice: String
+    ) -> [RunEvent] {
+        guard let wanted = plan.database?.tool, let current, let change = tool[moment].change,
+            tool.ended?.state != .done
         else { return [] }
         let outcome = change.isNone ? "has done nothing" : "has done a part of its work"
-        let reason = "the migration tool \(outcome): \(run.toolTrouble) (\(change.sentence))"
-        if change.isNone { return run.setback(reason) }
-        switch tool.onPartly {
-        case .again where run.tool.runs < ClosePassStep.mostRuns:
-            return run.begins(.openPass, or: current)
-        case .again, .person:
-            return [.stopped(Stopped(reason: reason, advice: partlyAdvice(run)))]
-        case .back: return run.setback(reason)
+        let reason = "the migration tool \(outcome): \(toolTrouble) (\(change.sentence))"
+        if change.isNone || isPastPointOfNoReturn && wanted.onPartly == .back {
+            return setback(reason, waysOut: isPastPointOfNoReturn ? advice : nil)
+        }
+        switch wanted.onPartly {
+        case .again where tool[moment].runs < ClosePassStep.mostRuns:
+            return begins(step, or: current)
+        case .again, .person: return [.stopped(Stopped(reason: reason, advice: advice))]
+        case .back: return setback(reason)
         }
     }
 
-    private func partlyAdvice(_ run: Run) -> String {
+    /// What leads on where a part of the tool's work is done.
+    var partlyAdvice: String {
         let back =
-            run.plan.database?.tool?.revert.map { "undoes the run, with the action \($0)" }
+            plan.database?.tool?.revert.map { "undoes the run, with the action \($0)" }
             ?? "waits until the database has been put back by hand"
         return
-            "`sluice retry \(run.identifier)` runs the tool again, which has to go on where it was; `sluice rollback \(run.identifier)` \(back)"
+            "`sluice retry \(identifier)` runs the tool again, which has to go on where it was; `sluice rollback \(identifier)` \(back)"
     }
 }

@@ -18,7 +18,7 @@ struct CloseRevertPassStep: DatabaseStep {
     }
 
     func followUp(in run: Run) -> [RunEvent] {
-        guard let change = run.tool.change, !change.isNone else { return [] }
+        guard let change = run.tool[.switch].change, !change.isNone else { return [] }
         return [
             .stopped(
                 Stopped(

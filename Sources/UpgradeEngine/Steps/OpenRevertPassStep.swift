@@ -42,7 +42,7 @@ struct OpenRevertPassStep: DatabaseStep {
 
     /// Nobody where nothing is to be undone.
     static func nodes(in run: Run) -> [NodeName] {
-        guard run.tool.change?.isNone != true else { return [] }
+        guard run.tool[.switch].change?.isNone != true else { return [] }
         return run.toolNode(for: run.toolRevertTask).map { [$0] } ?? []
     }
 }

@@ -20,7 +20,8 @@ struct SettlePassStep: DatabaseStep {
     }
 
     func followUp(in run: Run) -> [RunEvent] {
-        guard let change = run.tool.change, !change.isNone, run.plan.database?.tool?.revert == nil
+        guard let change = run.tool[.switch].change, !change.isNone,
+            run.plan.database?.tool?.revert == nil
         else { return [] }
         return [
             .stopped(

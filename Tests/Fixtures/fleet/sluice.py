@@ -101,7 +101,8 @@ class SluiceFleet(Fleet):
         actions += "".join(
             '  %s:\n    command: ["%s", "%s", "%s"]\n    timeout: 120s\n' % (
                 name, GUESTBOOK / "bin" / "tool", verb, node.root / "etc" / "tool.env")
-            for name, verb in [("migrate-back", "back"), ("migrate", "up")])
+            for name, verb in [("migrate-back", "back"), ("migrate-early", "early"), ("migrate-late", "late"),
+                               ("migrate-preview", "preview"), ("migrate", "up")])
         actions += '    probe: ["%s", "check", "%s"]\n' % (GUESTBOOK / "bin" / "tool", node.root / "etc" / "tool.env")
         return f"""node: {node.name}
 coordinator:

@@ -12,7 +12,7 @@ from node import GUESTBOOK
 from processes import wait_until
 
 LEDGER = "public.tool_migration"
-FIRST, SECOND = "0002_source", "0003_split_author"
+FIRST, SECOND, THIRD, FOURTH = "0002_source", "0003_split_author", "0004_visit_how", "0005_names"
 
 
 class Tool(Fault):
@@ -23,6 +23,9 @@ class Tool(Fault):
     codes = (DONE,)
     # Lines of the tool's own log.
     runs = ["up"]
+    # What of the plan's `migrate_with` only this case has, and what is in the ledger in the end.
+    more = ""
+    entries = [FIRST, SECOND]
 
     def __init__(self):
         super().__init__("migrate")
@@ -43,7 +46,8 @@ class Tool(Fault):
         patient = [("hold_for: 15s", "hold_for: 40s"), ("hold_for: 10s", "hold_for: 40s")]
         return fleet.variant("tool", replace=patient + [("  migrations: %s\n" % (GUESTBOOK / "migrations"), (
             "  migrations: %s\n  migrate_with:\n    run: migrate\n    revert_with: migrate-back\n    on_partly: %s\n"
-            "    ledger_query: SELECT name FROM public.tool_migration ORDER BY id\n") % (migrations, self.on_partly))])
+            "    ledger_query: SELECT name FROM public.tool_migration ORDER BY id\n%s") % (
+                migrations, self.on_partly, self.more))])
 
     def faults(self, fleet):
         return fleet.nodes[0].faults
@@ -77,7 +81,7 @@ class Tool(Fault):
         sessions = fleet.postgres.query(
             "SELECT count(*) FROM pg_event_trigger WHERE evtname LIKE 'sluice_fence%'")[0][0]
         ledger = [name for name, in fleet.postgres.query("SELECT name FROM tool_migration ORDER BY id")]
-        expected = ["0001_initial"] + ([FIRST, SECOND] if self.codes == (DONE,) else [])
+        expected = ["0001_initial"] + (self.entries if self.codes == (DONE,) else [])
         secret = self.secrets(fleet)
         return [
             Claim("what the tool was run for", " ".join(runs), " ".join(self.runs), runs == self.runs),
@@ -207,8 +211,41 @@ class CoordinatorKilled(Waits):
         fleet.start_coordinator()
 
 
+class BeforeAndAfter(Tool):
+    """Said beforehand, done before the window, in it, and after the lift, where agent and tool are killed halfway."""
+
+    text = "kill -9 of the agent and of the tool, halfway after the lift; the plan says again"
+    on_partly = "again"
+    runs = ["preview", "early", "up", "late", "late"]
+    more = "    expand_with: migrate-early\n    contract_with: migrate-late\n    preview_with: migrate-preview\n"
+    entries = [FIRST, SECOND, THIRD, FOURTH]
+    done = False
+
+    def prepare(self, fleet):
+        self.ask_for(fleet, "waits-%s" % FOURTH)
+        return super().prepare(fleet)
+
+    def on_fact(self, fleet, body):
+        if body["type"] != "step-began" or body["step"] != "nodes:tool-contracted" or self.done:
+            return
+        self.done = True
+        pid = self.wait_for_it(fleet)
+        fleet.kill_agent(fleet.nodes[0])
+        (self.faults(fleet) / ("waits-%s" % FOURTH)).unlink()
+        os.kill(pid, signal.SIGKILL)
+        fleet.start_agent(fleet.nodes[0])
+
+    def claims(self, fleet, journal):
+        _, lines = fleet.operator("report", journal.run)
+        said = [line for line in lines if "ADD COLUMN source text" in line]
+        kept = fleet.postgres.query("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'sluice-tool%'")[0][0]
+        return super().claims(fleet, journal) + [
+            Claim("what it would do is in the report", "%d lines" % len(said), "1", len(said) == 1),
+            Claim("sessions of the tool that are left", str(kept), "0", kept == 0)]
+
+
 CASES = {
-    "done": Tool, "fails": FailsAtOnce, "fails-halfway": FailsHalfway, "undone-later": UndoneLater,
+    "before-and-after": BeforeAndAfter, "done": Tool, "fails": FailsAtOnce, "fails-halfway": FailsHalfway, "undone-later": UndoneLater,
     "tool-killed": ToolKilled, "session-ended": SessionEnded, "agent-killed": AgentKilled,
     "agent-and-tool-killed": AgentAndToolKilled, "coordinator-killed": CoordinatorKilled,
 }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Documents
+import UpgradeModel
+
+/// The application's own migration tool.
+extension PlanChecks {
+    mutating func checkTool() {
+        guard values.isPresent("database.migrate_with") else {
+            let isUnread = ["database", "database.migrations", "database.migrate_with"]
+                .contains(where: values.isFaulty)
+            guard !values.isPresent("database.migrations"), !isUnread else { return }
+            findings.error(
+                "missing", at: values.place(of: "database"), "nothing migrates the database",
+                advice: "name a directory under `migrations`, or the application's own tool under"
+                    + " `migrate_with`; without a migration leave `database` out")
+            return
+        }
+        let ledgers = ["ledger", "ledger_query"].map { "database.migrate_with.\($0)" }
+        switch ledgers.count(where: values.isPresent) {
+        case 0:
+            findings.error(
+                "missing", at: values.place(of: "database.migrate_with"),
+                "nobody says where the tool keeps what it has applied",
+                advice: "write `ledger: django` or another of the known ones, or a query under"
+                    + " `ledger_query`")
+        case 2:
+            findings.error(
+                "exclusive", at: values.place(of: ledgers[1]),
+                "`ledger` and `ledger_query` both say where the tool keeps what it has applied",
+                advice: "keep one of them")
+        default: break
+        }
+        if values.text("database.migrate_with.on_partly") == Plan.Tool.OnPartly.back.rawValue,
+            !values.isPresent("database.migrate_with.revert_with")
+        {
+            findings.error(
+                "migrate-with", at: values.place(of: "database.migrate_with.on_partly"),
+                "`back` undoes with `revert_with`, and there is none",
+                advice: "name the action that undoes, or write `on_partly: person`")
+        }
+        checkToolActions()
+        checkTarget(values, "database.migrate_with.", of: "`migrate_with`")
+        if !values.isPresent("database.migrate_with.revert_with"),
+            !values.isFaulty("database.migrate_with.revert_with")
+        {
+            findings.warning(
+                "no-way-back", at: values.place(of: "database.migrate_with"),
+                "nothing undoes what the migration tool does: from its first change on, the run"
+                    + " does not turn back by itself, and waits for a person when anything fails",
+                advice: "name the action that undoes under `revert_with`, or have a backup at hand")
+        }
+    }
+
+    /// Each moment of a tool has an action of its own.
+    private mutating func checkToolActions() {
+        let keys = ["run", "revert_with", "expand_with", "contract_with", "preview_with"]
+        var known: [String: String] = [:]
+        for key in keys {
+            let path = "database.migrate_with.\(key)"
+            guard let action = values.text(path) else { continue }
+            guard let other = known[action] else {
+                known[action] = key
+                continue
+            }
+            let isUndoing = [key, other].contains("revert_with")
+            findings.error(
+                "migrate-with", at: values.place(of: path),
+                "`\(key)` is the same action as `\(other)`"
+                    + (isUndoing ? ", so nothing would be undone" : ", so it would do the same"),
+                advice: isUndoing
+                    ? "name the action that undoes it"
+                    : "name an action that does this part and no other, or leave the key out")
+        }
+        if values.isPresent("database.migrate_with.expand_with"),
+            !values.isPresent("database.migrate_with.revert_with"),
+            !values.isFaulty("database.migrate_with.revert_with")
+        {
+            findings.warning(
+                "expand-stays", at: values.place(of: "database.migrate_with.expand_with"),
+                "nothing undoes what it does before the window: on the way back the old release is"
+                    + " served on it, and the run waits at its end for a person",
+                advice: "name the action that undoes under `revert_with`, or let it only add what"
+                    + " the old release does not mind")
+        }
+    }
+}
