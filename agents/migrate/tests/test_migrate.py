@@ -34,12 +34,13 @@ class MigrateTests(unittest.TestCase):
             if text.startswith("#!"):
                 path.chmod(0o755)
 
-    def run_action(self, kind, verb, before="", added=""):
+    def run_action(self, kind, verb, *more, before="", added="", options=""):
         """As the agent runs it. Returns the exit status."""
         environment = {
             **{name: value for name, value in os.environ.items() if name.startswith("PG")}, "PATH": PATH, "LANG": "C.UTF-8",
-            "PGDATABASE": self.database, "HOME": self.directory.name, "SLUICE_LEDGER_BEFORE": before, "SLUICE_LEDGER_ADDED": added}
-        done = subprocess.run([SCRIPTS / kind, verb, self.release], env=environment, stdin=subprocess.DEVNULL,
+            "PGDATABASE": self.database, "HOME": self.directory.name, "SLUICE_LEDGER_BEFORE": before, "SLUICE_LEDGER_ADDED": added,
+            "PGOPTIONS": options}
+        done = subprocess.run([SCRIPTS / kind, verb, self.release, *more], env=environment, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.output = done.stdout
         return done.returncode
@@ -63,6 +64,28 @@ class MigrateTests(unittest.TestCase):
         self.assertEqual(self.columns(), [])
         self.assertEqual(self.psql(ledger), [])
 
+    def preview(self, kind, *expected):
+        """What it would do, in sessions that are read only, and nothing is done. Returns its output."""
+        before = self.columns()
+        self.assertEqual(self.run_action(kind, "preview", options="-c default_transaction_read_only=on"), 0, self.output)
+        for text in expected:
+            self.assertIn(text, self.output)
+        self.assertEqual(self.columns(), before)
+        return self.output
+
+    def parts(self, kind, ledger, verbs, added, columns):
+        """In parts, each of which leaves what is for later; then back what the first part has added."""
+        for verb, expected in zip(verbs, columns):
+            self.assertEqual(self.run_action(kind, *verb), 0, self.output)
+            self.assertEqual(self.columns(), expected, self.output)
+            if verb is verbs[0]:
+                first = self.psql(ledger)
+                self.assertEqual(self.run_action(kind, "back", added="\n".join(added)), 0, self.output)
+                self.assertEqual(self.psql(ledger), [])
+                self.assertEqual(self.run_action(kind, *verb), 0, self.output)
+                self.assertEqual(self.psql(ledger), first)
+        self.assertEqual(self.run_action(kind, "done"), 0, self.output)
+
     def test_django(self):
         self.write({
             "manage.py": "import os, sys\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
@@ -75,12 +98,32 @@ class MigrateTests(unittest.TestCase):
                                                        " ('author', models.TextField())], options={'db_table': 'book'})"),
             "shelf/migrations/0002_slug.py": DJANGO % ("[('shelf', '0001_book')]",
                                                        "migrations.AddField('Book', 'slug', models.TextField(default=''))")})
-        self.check("django", "SELECT name FROM django_migrations WHERE app = 'shelf'", "shelf.0001_book", "shelf.0002_slug")
+        self.preview("django", 'ADD COLUMN "slug" text', "-- shelf.0002_slug", 'CREATE TABLE "book"')
+        ledger = "SELECT name FROM django_migrations WHERE app = 'shelf'"
+        self.check("django", ledger, "shelf.0001_book", "shelf.0002_slug")
+        # By what each migration says of itself: 0001 early, 0002 with 0003 in the window, 0004 late and 0005 after it.
+        self.write({
+            "shelf/migrations/0001_book.py": "%s    sluice = 'expand'\n" % (self.release / "shelf/migrations/0001_book.py").read_text(),
+            "shelf/migrations/0003_shelf.py": DJANGO % ("[('shelf', '0002_slug')]", DJANGO_FIELD % "shelf"),
+            "shelf/migrations/0004_late.py": (DJANGO % ("[('shelf', '0003_shelf')]", DJANGO_FIELD % "late")) + "    sluice = 'contract'\n",
+            "shelf/migrations/0005_last.py": DJANGO % ("[('shelf', '0004_late')]", DJANGO_FIELD % "last")})
+        self.parts("django", ledger, [["expand"], ["switch"], ["forward"]], ["shelf.0001_book"],
+                   [["id", "author"], ["id", "author", "slug", "shelf"], ["id", "author", "slug", "shelf", "late", "last"]])
+        # By app: the whole app early, or left for later.
+        everything = "\n".join("shelf.000%d" % number for number in range(1, 6))
+        self.assertEqual(self.run_action("django", "back", added=everything), 0, self.output)
+        self.assertEqual(self.run_action("django", "switch", "shelf"), 0, self.output)
+        self.assertEqual(self.columns(), [])
+        self.assertEqual(self.run_action("django", "expand", "shelf"), 0, self.output)
+        self.assertEqual(self.run_action("django", "done"), 0, self.output)
+        self.assertNotIn("ALTER TABLE", self.preview("django"))
 
     def test_alembic(self):
         self.write({
             "alembic.ini": "[alembic]\nscript_location = alembic\n",
             "alembic/env.py": "import sqlalchemy\nfrom alembic import context\n"
+                              "if context.is_offline_mode():\n    context.configure(dialect_name='postgresql')\n"
+                              "    with context.begin_transaction():\n        context.run_migrations()\n    raise SystemExit\n"
                               "with sqlalchemy.create_engine('postgresql+psycopg2://').connect() as connection:\n"
                               "    context.configure(connection=connection, transaction_per_migration=True)\n"
                               "    with context.begin_transaction():\n        context.run_migrations()\n",
@@ -88,7 +131,16 @@ class MigrateTests(unittest.TestCase):
                                                    "op.execute('DROP TABLE book')"),
             "alembic/versions/0002.py": ALEMBIC % ("0002", "'0001'", "op.execute('ALTER TABLE book ADD slug text')",
                                                    "op.execute('ALTER TABLE book DROP slug')")})
-        self.check("alembic", "SELECT version_num FROM alembic_version", "0001", "0002")
+        self.preview("alembic", "CREATE TABLE book", "ALTER TABLE book ADD slug text")
+        ledger = "SELECT version_num FROM alembic_version"
+        self.check("alembic", ledger, "0001", "0002")
+        self.write({
+            "alembic/versions/0003.py": ALEMBIC % ("0003", "'0002'", "op.execute('ALTER TABLE book ADD late text')",
+                                                   "op.execute('ALTER TABLE book DROP late')"),
+            "sluice-expand.txt": "0001\n", "sluice-switch.txt": "0002\n"})
+        self.parts("alembic", ledger, [["expand"], ["switch"], ["expand"], ["forward"]], ["0001"],
+                   [["id", "author"], ["id", "author", "slug"], ["id", "author", "slug"], ["id", "author", "slug", "late"]])
+        self.assertIn("no revision is pending", self.preview("alembic"))
 
     def test_rails(self):
         self.write({
@@ -104,11 +156,23 @@ class MigrateTests(unittest.TestCase):
                                                  "    create_table(:book) { |t| t.text :author }\n  end\nend\n",
             "db/migrate/20260201000000_slug.rb": "class Slug < ActiveRecord::Migration[6.1]\n  def change\n"
                                                  "    add_column :book, :slug, :text\n  end\nend\n"})
-        self.check("rails", "SELECT version FROM schema_migrations", "20260101000000", "20260201000000")
+        self.preview("rails", "none was ever run")
+        ledger = "SELECT version FROM schema_migrations"
+        self.check("rails", ledger, "20260101000000", "20260201000000")
+        self.preview("rails", "20260101000000", "Slug")
+        self.write({
+            "config/initializers/post_migrate.rb":
+                "unless ENV['SKIP_POST_DEPLOYMENT_MIGRATIONS']\n"
+                "  Rails.application.config.paths['db/migrate'] << Rails.root.join('db/post_migrate').to_s\n"
+                "  ActiveRecord::Migrator.migrations_paths << Rails.root.join('db/post_migrate').to_s\nend\n",
+            "db/post_migrate/20260301000000_late.rb": "class Late < ActiveRecord::Migration[6.1]\n  def change\n"
+                                                      "    add_column :book, :late, :text\n  end\nend\n"})
+        self.parts("rails", ledger, [["switch"], ["forward"]], ["20260101000000", "20260201000000"],
+                   [["id", "author", "slug"], ["id", "author", "slug", "late"]])
+        self.assertIn("no migration is pending", self.preview("rails"))
         # One that was merged late has a number below the last of before, which stays.
-        self.assertEqual(self.run_action("rails", "forward"), 0, self.output)
-        self.assertEqual(self.run_action("rails", "back", before="20260201000000", added="20260101000000"), 0, self.output)
-        self.assertEqual(self.psql("SELECT version FROM schema_migrations"), ["20260201000000"])
+        self.assertEqual(self.run_action("rails", "back", before="20260301000000", added="20260101000000"), 0, self.output)
+        self.assertEqual(self.psql(ledger + " ORDER BY 1"), ["20260201000000", "20260301000000"])
 
 
 DJANGO = """from django.db import migrations, models
@@ -116,6 +180,7 @@ class Migration(migrations.Migration):
     dependencies = %s
     operations = [%s]
 """
+DJANGO_FIELD = "migrations.AddField('Book', '%s', models.TextField(default=''))"
 ALEMBIC = """from alembic import op
 revision, down_revision = "%s", %s
 def upgrade():
