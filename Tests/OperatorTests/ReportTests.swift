@@ -39,6 +39,30 @@ struct ReportTests {
         #expect(more.contains("PAST THE GATE"))
     }
 
+    @Test func eachRunOfTheMigrationToolIsInTextAndPageWithTheLastThatItSaid() throws {
+        var report = try #require(RunReport(SampleRun.straight().journal))
+        func entry(
+            _ phase: Phase, _ state: TaskOutcome.State, _ said: String, preview: String? = nil
+        )
+            -> RunReport.ToolEntry
+        {
+            RunReport.ToolEntry(
+                direction: .forward, at: report.createdAt,
+                ended: ToolEnded(
+                    task: TaskIdentity(rawValue: "r/nodes.tool/tool/migrate/1"), state: state,
+                    output: said, duration: .seconds(2), preview: preview), phase: phase)
+        }
+        report.tools = [
+            entry(.stage, .done, "", preview: ""), entry(.finish, .failed, "Applying <0004>\nno"),
+        ]
+        let text = ReportText(report).lines(width: 100).map(\.plain).joined(separator: "\n")
+        #expect(text.contains("stage: the migration tool has said what it would do after 2s"))
+        #expect(text.contains("finish: the migration tool failed after 2s"))
+        #expect(text.contains("Applying <0004>"))
+        let page = ReportPage(report).text
+        #expect(page.contains("Migration tool") && page.contains("Applying &lt;0004&gt;"))
+    }
+
     // MARK: Text
 
     @Test func aStraightRunIsReported() throws {

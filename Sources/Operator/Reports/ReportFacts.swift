@@ -132,6 +132,18 @@ struct ReportFacts {
         EventWords.end(entry.result, entry.report, entry.failure)
     }
 
+    /// Each run of the application's own migration tool: when it ended, how, and the last that it said.
+    var tools: [(at: Instant, text: String, said: [String])] {
+        (report.tools ?? []).map { entry in
+            let end = EventWords.end(entry.ended)
+            let phase = entry.phase ?? .migrate
+            let undo = entry.direction == .forward ? "" : "undo "
+            return (
+                entry.at, "\(undo)\(phase): \(end.text)", shortened(end.details, what: "line")
+            )
+        }
+    }
+
     var census: [String] {
         guard let proof = report.census else { return [] }
         return [

@@ -80,6 +80,7 @@ struct ReportPage {
             section("Warnings", list(facts.nodeWarnings.map { [.escaped($0)] })),
             section("Held and refused", table(facts.gates.titles, facts.gates.rows)),
             section("Database", list(database)),
+            section("Migration tool", list(tools)),
             section("Census", list(facts.census.map { [.escaped($0)] })),
             section(
                 "What went wrong",
@@ -120,15 +121,19 @@ struct ReportPage {
     }
 
     private var database: [[Markup]] {
-        report.database.map { entry in
-            let details = facts.details(entry)
-            let head = Markup.element(
-                "p", [:], .element("span", ["class": "time"], text: facts.time(entry.began)),
-                .escaped(" " + facts.describe(entry)))
-            return [head]
-                + (details.isEmpty
-                    ? [] : [.element("ul", [:], details.map { .element("li", [:], text: $0) })])
-        }
+        report.database.map { timed($0.began, facts.describe($0), facts.details($0)) }
+    }
+
+    private var tools: [[Markup]] { facts.tools.map { timed($0.at, $0.text, $0.said) } }
+
+    /// What was at a time, and the lines that belong to it.
+    private func timed(_ instant: Instant, _ text: String, _ details: [String]) -> [Markup] {
+        let head = Markup.element(
+            "p", [:], .element("span", ["class": "time"], text: facts.time(instant)),
+            .escaped(" " + text))
+        return [head]
+            + (details.isEmpty
+                ? [] : [.element("ul", [:], details.map { .element("li", [:], text: $0) })])
     }
 
     private func section(_ title: String, _ content: Markup?) -> Markup? {

@@ -18,6 +18,7 @@ struct ReportText {
             + section("nodes", nodes(width))
             + section("warnings", facts.nodeWarnings.flatMap { indented($0, width) })
             + section("held and refused", gates(width)) + section("database", database(width))
+            + section("migration tool", tools(width))
             + section("census", facts.census.flatMap { indented($0, width) })
             + section(
                 "what went wrong", timed(report.troubles.map { ($0.at, $0.message) }, width)
@@ -97,6 +98,12 @@ struct ReportText {
         report.database.flatMap { entry in
             timed([(entry.began, facts.describe(entry))], width)
                 + facts.details(entry).flatMap { indented($0, width) }
+        }
+    }
+
+    private func tools(_ width: Int) -> [StyledLine] {
+        facts.tools.flatMap { entry in
+            timed([(entry.at, entry.text)], width) + entry.said.flatMap { indented($0, width) }
         }
     }
 
