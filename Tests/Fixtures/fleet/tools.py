@@ -215,6 +215,8 @@ class BeforeAndAfter(Tool):
     """Said beforehand, done before the window, in it, and after the lift, where agent and tool are killed halfway."""
 
     text = "kill -9 of the agent and of the tool, halfway after the lift; the plan says again"
+    # Those that a killed agent held are refused politely.
+    writes = "either"
     on_partly = "again"
     runs = ["preview", "early", "up", "late", "late"]
     more = "    expand_with: migrate-early\n    contract_with: migrate-late\n    preview_with: migrate-preview\n"
@@ -236,7 +238,7 @@ class BeforeAndAfter(Tool):
         fleet.start_agent(fleet.nodes[0])
 
     def claims(self, fleet, journal):
-        _, lines = fleet.operator("report", journal.run)
+        _, lines = fleet.operator("report", journal.facts[0].body["run"])
         said = [line for line in lines if "ADD COLUMN source text" in line]
         kept = fleet.postgres.query("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'sluice-tool%'")[0][0]
         return super().claims(fleet, journal) + [
