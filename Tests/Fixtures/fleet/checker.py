@@ -8,6 +8,7 @@ import json
 import statistics
 
 import chromium
+import open_tabs as open_tabs_client
 
 
 @dataclasses.dataclass
@@ -99,6 +100,48 @@ def browser(directory, old_release, new_release):
             "".join(forms) or "nobody"),
         "0", not problems and shown[old_release] > 0 and shown[new_release] > 0 and assets > 0
         and left == [old_release] and forms == [new_release], [json.dumps(note) for note in problems[:10]])
+
+
+# Those of the pages that are open in which nothing is typed.
+IDLE = ("reading", "late")
+
+
+def renewed(directory, release):
+    """Whether the open pages in which nothing is typed show a release."""
+    last = {note["tab"]: note["release"] for note in notes_of(directory, "open-tabs") if note["kind"] == "shown"}
+    return all(last.get(tab) == release for tab in IDLE)
+
+
+def open_tabs(directory, postgres, journals):
+    """Pages that carry the browser script, over two upgrades: what they were told, that they were renewed once, and their form."""
+    notes = notes_of(directory, "open-tabs")
+    told, shown = collections.defaultdict(list), collections.defaultdict(list)
+    for note in notes:
+        if note["kind"] == "told":
+            told[note["tab"]].append(note)
+        elif note["kind"] == "shown":
+            shown[note["tab"]].append(note["release"])
+    wrong = ["%s was told %s" % (tab, [note["readOnly"] for note in told[tab]]) for tab in (*IDLE, "writing")
+             if [note["readOnly"] for note in told[tab]] != [True, False] * 2]
+    delays = [(tab, note["at"] - journal.step(step)[0]) for tab in told for turn, journal in enumerate(journals)
+              for note, step in zip(told[tab][2 * turn:], ("nodes:closed", "nodes:opened")) if tab != "late" or turn]
+    slowest = max(delays, key=lambda delay: delay[1], default=("nobody", 0))
+    # The form that is sent leads to a page of the last release; what is shown before it is the first.
+    problems = [json.dumps(note) for note in notes if note["kind"] == "problem" or (note["kind"] == "asset" and note["status"] != 200)]
+    problems += ["%s showed %s" % (tab, shown[tab]) for tab in IDLE if shown[tab] not in (["v1", "v2", "v3"], ["v2", "v3"])]
+    assets = sum(1 for note in notes if note["kind"] == "asset")
+    sent = [note for note in notes if note["kind"] == "sent"]
+    stored = postgres.query("SELECT count(*) FROM entry WHERE message = %s", (open_tabs_client.WORDS,))[0][0]
+    is_kept = [note["kept"] for note in sent] == [open_tabs_client.WORDS] and shown["writing"] == ["v1", "v3"]
+    return [
+        Claim("Chromium: open pages not told of the window and of its end",
+              "%d of %d; slowest %.0f ms after the order (%s)" % (len(wrong), len(IDLE) + 1, slowest[1] * 1000, slowest[0]),
+              "0", not wrong, wrong),
+        Claim("Chromium: open pages renewed more than once, or that failed",
+              "%d; reading showed %s, opened in the window %s" % (len(problems), ">".join(shown["reading"]), ">".join(shown["late"])),
+              "0", not problems, problems),
+        Claim("Chromium: a form half typed on v1 and sent on v3", "stored %d times; %d assets of v1 still there" % (stored, assets),
+              "once", stored == 1 and is_kept and assets > 0, [json.dumps(note) for note in sent] + ["showed %s" % shown["writing"]])]
 
 
 def report_page(path):

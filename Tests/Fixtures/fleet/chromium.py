@@ -107,12 +107,17 @@ class DevTools:
 class Tab:
     """One page of the browser. Notes every request that it makes."""
 
+    # Whether the browser script does anything in it; those who read all the time are as without it.
+    takes_script = False
+
     def __init__(self, tools, reads, problems):
         self._tools, self._reads, self._problems = tools, reads, problems
         target = tools.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = tools.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             tools.call(domain + ".enable", self.session)
+        if not self.takes_script:
+            tools.call("Page.addScriptToEvaluateOnNewDocument", self.session, source="window.sluice = {}")
         self._requests = {}
         self.shown = False
         self.release = None

@@ -15,6 +15,7 @@ import state
 import tools
 from checker import Claim
 from fleet import interrupt_on_signals
+from processes import wait_until
 from sluice import SluiceFleet
 from versions import VersionFleet
 
@@ -37,12 +38,16 @@ class Demo:
         started = time.monotonic()
         kind = VersionFleet if self.arguments.by == "actions" else SluiceFleet
         fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
-                            strict=self.arguments.start == "after-migration")
+                            strict=self.arguments.start == "after-migration", script=self.has_open_tabs())
         fleet.__enter__()
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
             len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
             time.monotonic() - started))
         return Closing(fleet)
+
+    def has_open_tabs(self):
+        """Whether somebody has pages open that carry the browser script. Releases that are versions have none here."""
+        return self.arguments.browser and self.arguments.by == "bundle"
 
     # The main job
 
@@ -54,8 +59,10 @@ class Demo:
             fleet.start_clients()
             if self.arguments.browser:
                 fleet.start_browser()
+            if self.has_open_tabs():
+                fleet.start_open_tabs()
             time.sleep(4)
-            plan = fleet.plan() if policy == "hold" else fleet.variant("refuse", replace=REFUSE)
+            plan = self.first_plan(fleet, policy)
             self.say("\nsluice apply %s" % plan)
             code, run = fleet.apply(plan, say=self.say)
             time.sleep(4)
@@ -74,6 +81,8 @@ class Demo:
             if self.arguments.browser:
                 claims += [checker.browser(fleet.notes, "v1", "v2"), checker.report_page(page)]
             claims += self.claims_of_new_state(fleet, before)
+            if self.has_open_tabs():
+                claims += self.open_tabs(fleet, journal, policy)
             own, resident = max(memory, fleet.agents_figures(seconds=0.1)[0])
             claims += [
                 Claim("agent: memory of its own", "%.1f MB (resident with cached pages of programs: %.1f)" % (own, resident),
@@ -85,6 +94,31 @@ class Demo:
                 self.say("  of that the starts of v2: %s ms" % ", ".join(
                     "%.0f" % (seconds * 1000) for seconds in self.starts(fleet)))
             return claims
+
+    def first_plan(self, fleet, policy):
+        replace = REFUSE if policy == "refuse" else []
+        if self.has_open_tabs():
+            # A page that is opened in the window is told of it there, however fast the window is.
+            return fleet.variant("open-tabs", replace=replace, append=WAIT_FOR_LATE)
+        return fleet.variant("refuse", replace=replace) if replace else fleet.plan()
+
+    def open_tabs(self, fleet, journal, policy):
+        """The next upgrade, of which only the pages that are open still hear; then what they saw of both."""
+        self.wait_for_pages(fleet, "v2")
+        replace = REFUSE if policy == "refuse" else []
+        code, run = fleet.apply(fleet.next_plan(replace), say=lambda text: None)
+        if code == 0:
+            self.wait_for_pages(fleet, "v3")
+        fleet.stop_open_tabs()
+        return [Claim("the run after it, to v3, is done", "exit code %d" % code, "0", code == 0,
+                      fleet.journal(run).reasons() if run else []),
+                *checker.open_tabs(fleet.notes, fleet.postgres, [journal, fleet.journal(run)])]
+
+    def wait_for_pages(self, fleet, release):
+        try:
+            wait_until("open pages are renewed to %s" % release, lambda: checker.renewed(fleet.notes, release))
+        except TimeoutError as error:
+            raise TimeoutError("%s; they said:\n%s" % (error, fleet.open_tabs_said()[-3000:])) from None
 
     def claims_of_clients(self, fleet, policy="hold"):
         return [checker.reads(fleet.notes), *checker.writes(fleet.notes, fleet.postgres),
@@ -211,6 +245,9 @@ def merge(earlier, later):
 
 # The demo's plan with writes refused instead of held.
 REFUSE = [("  admission: hold\n  hold_for: 15s\n  hold_at_most: 1000\n", "  admission: refuse\n")]
+
+
+WAIT_FOR_LATE = "\nhooks:\n  - {before: lift, run: wait-for-late}\n"
 
 
 class Closing:

@@ -27,9 +27,11 @@ class Fleet:
 
     node_type = Node
 
-    def __init__(self, entries=2000, nodes=3, keep=False, strict=False):
+    def __init__(self, entries=2000, nodes=3, keep=False, strict=False, script=False):
         # Whether v2 refuses to start on the schema of v1.
         self.strict = strict
+        # Whether pages carry the browser script.
+        self.script = script
         self.entries = entries
         self.keep = keep
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="sluice-fleet."))
@@ -63,6 +65,7 @@ class Fleet:
         application = self.prepare_database()
         for node in self.nodes:
             node.is_strict = self.strict
+            node.has_script = self.script
             node.create(application)
         self.before_first_release()
         self.first_release()
@@ -128,6 +131,26 @@ class Fleet:
         wait_until("Chromium shows a page", lambda: (self.notes / "chromium-0.ndjson").exists()
                    and "left-open" in (self.notes / "chromium-0.ndjson").read_text(),
                    alive=self.processes["client chromium"])
+
+    def start_open_tabs(self):
+        """A browser with pages open that carry the browser script; it outlives the other clients."""
+        process = self.processes.start(
+            "open tabs",
+            ["/usr/bin/python3", "-s", "-E", HERE / "open_tabs.py", "--out", self.notes, "--url", self.balancer.url()],
+            self.directory / "open-tabs.log", {"PATH": os.environ["PATH"], "HOME": str(self.directory)})
+        wait_until("pages are open (log: %s)" % (self.directory / "open-tabs.log"),
+                   lambda: "\"ready\"" in self.open_tabs_said(), alive=process)
+
+    def open_tabs_said(self):
+        path = self.notes / "open-tabs-0.ndjson"
+        return path.read_text() if path.exists() else ""
+
+    def stop_open_tabs(self):
+        self.processes.send("open tabs", signal.SIGTERM)
+        code = self.processes.wait("open tabs", patience=60.0)
+        if code != 0:
+            raise RuntimeError("the open tabs ended with %s:\n%s" % (
+                code, (self.directory / "open-tabs.log").read_text()[-2000:]))
 
     def start_clients(self, stragglers=True):
         """Readers, writers, tabs, and those who try to write around the gates.

@@ -64,6 +64,8 @@ class Node:
 
     # Whether v2 refuses to start on the schema of v1.
     is_strict = False
+    # Whether nginx puts the browser script into pages.
+    has_script = False
 
     # What a node is made of
 
@@ -207,10 +209,15 @@ class Node:
 
     def write_nginx_configuration(self):
         """nginx as a node has it, with the snippets of `agents/nginx` as they are but for their paths."""
-        for snippet in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf"]:
+        shutil.copy2(REPOSITORY / "agents" / "browser" / "sluice.js", self.root / "etc" / "nginx" / "sluice.js")
+        for snippet in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf", "sluice-browser.conf",
+                        "sluice-page.conf"]:
             text = (REPOSITORY / "agents" / "nginx" / snippet).read_text()
             text = text.replace("/run/sluice", str(self.run / "sluice"))
             text = text.replace("/etc/nginx/sluice/", "%s/etc/nginx/" % self.root)
+            text = text.replace("/srv/guestbook", str(self.app))
+            # Asked for once a minute, the mode is told by events or too late; and nobody waits long for a page to be renewed.
+            text = text.replace(" defer ", ' defer data-every="60" data-every-closed="60" data-renew-within="1" ')
             if snippet == "sluice-routes.conf":
                 text = text.rstrip().removesuffix("}") + '    "~^POST /preview\\z" read;\n}\n'
             (self.root / "etc" / "nginx" / snippet).write_text(text)
@@ -237,6 +244,7 @@ http {{
     server {{
         listen {self.address}:{self.port};
         include {self.root}/etc/nginx/sluice-server.conf;
+        {"include %s/etc/nginx/sluice-browser.conf;" % self.root if self.has_script else ""}
         open_file_cache off;
 
 {self.locations()}
@@ -268,6 +276,7 @@ http {{
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_next_upstream off;
+            {"include %s/etc/nginx/sluice-page.conf;" % self.root if self.has_script else ""}
             add_header X-Cache $upstream_cache_status always;
             add_header X-Node {self.name} always;
         }}

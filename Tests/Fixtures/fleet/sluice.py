@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fleet with Sluice on it: a coordinator on SQLite, an agent on each node, the operator's commands."""
 
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import threading
 import time
@@ -104,6 +106,10 @@ class SluiceFleet(Fleet):
             for name, verb in [("migrate-back", "back"), ("migrate-early", "early"), ("migrate-late", "late"),
                                ("migrate-preview", "preview"), ("migrate", "up")])
         actions += '    probe: ["%s", "check", "%s"]\n' % (GUESTBOOK / "bin" / "tool", node.root / "etc" / "tool.env")
+        # Until a page that was opened in the window has been told of it (open_tabs.py), or for ten seconds.
+        actions += "  wait-for-late:\n    command: %s\n    repeatable: true\n" % json.dumps(
+            ["/bin/sh", "-c", "n=0; until [ -e %s ] || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done" % (
+                self.notes / "late-is-told")])
         return f"""node: {node.name}
 coordinator:
   url: {self.coordinator_url}
@@ -213,6 +219,13 @@ caches:
         """The demo's plan, where nothing goes wrong."""
         return self.variant("after-migration") if self.strict else PLAN
 
+    def next_plan(self, replace=()):
+        """From v2 to v3, which has other assets and is the same otherwise."""
+        bundle = self.directory / "bundles" / "v3"
+        make_next_release(GUESTBOOK / "v2", bundle)
+        return self.variant("next", replace=[
+            ("name: v2\n", "name: v3\n"), ("expected: v1\n", "expected: v2\n"), (str(GUESTBOOK / "v2"), str(bundle)), *replace])
+
     def example(self):
         """The demo's plan, with its paths made absolute because it lies elsewhere."""
         return PLAN.read_text().replace("../Tests/Fixtures/guestbook", str(GUESTBOOK))
@@ -228,6 +241,21 @@ caches:
         path = self.plans / ("%s.yaml" % name)
         path.write_text(text + append)
         return path
+
+
+def make_next_release(old, new):
+    """v2 once more, under the name of v3."""
+    shutil.copytree(old, new, ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    program = new / "app.py"
+    program.write_text(program.read_text().replace('RELEASE = "v2"', 'RELEASE = "v3"'))
+    names = json.loads((old / "static" / "assets.json").read_text())
+    (new / "static" / "assets").mkdir()
+    for asset, name in names.items():
+        content = (old / "static" / "assets" / name).read_bytes().replace(b"guestbook v2", b"guestbook v3")
+        stem, suffix = asset.split(".")
+        names[asset] = "%s.%s.%s" % (stem, hashlib.sha256(content).hexdigest()[:12], suffix)
+        (new / "static" / "assets" / names[asset]).write_bytes(content)
+    (new / "static" / "assets.json").write_text(json.dumps(names))
 
 
 def sentence(body):

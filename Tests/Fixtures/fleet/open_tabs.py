@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""People with a page open: a browser whose tabs carry the browser script, through one upgrade and the next.
+
+    open_tabs.py --out DIRECTORY --url URL [--seconds N]
+
+Tabs: `reading` and `writing`, in which a message is half typed, from before the window; `late` is opened as soon as one of them
+has been told of it, and writes the file `late-is-told` when it has been told as well. When the client is told to stop, the tab that writes looks
+whether its assets are there still, and sends its form. What a tab shows and is told is noted, in its order.
+"""
+
+import argparse
+import json
+import pathlib
+import signal
+import sys
+import time
+import urllib.parse
+
+from chromium import PATIENCE, DevTools, Tab
+from clients import Notes
+
+WORDS = "Half a sentence, and the other half after two upgrades"
+HEARD = "addEventListener('sluice:mode', e => told(JSON.stringify({readOnly: e.detail.readOnly, at: Date.now() / 1000})))"
+
+
+class OpenTab(Tab):
+    takes_script = True
+
+    def __init__(self, tools, notes, name, on_told):
+        self.name, self._own, self._on_told = name, notes, on_told
+        super().__init__(tools, Nobody(), Named(notes, name))
+        tools.call("Runtime.addBinding", self.session, name="told")
+        tools.call("Page.addScriptToEvaluateOnNewDocument", self.session, source=HEARD)
+
+    def go(self, url):
+        self.shown = False
+        self._tools.call("Page.navigate", self.session, url=url)
+
+    def handle(self, event):
+        super().handle(event)
+        if event.get("method") == "Runtime.bindingCalled":
+            told = json.loads(event["params"]["payload"])
+            self._own.add(kind="told", tab=self.name, **told)
+            self._on_told(self, told["readOnly"])
+        elif event.get("method") == "Page.loadEventFired":
+            try:
+                self.release = self.run("document.documentElement.dataset.release")
+            except OSError:
+                # It is on its way to the next page already, which will say.
+                return
+            self._own.add(kind="shown", tab=self.name, release=self.release, at=time.time())
+
+    def type(self, field, words):
+        """As a person does."""
+        self.run("document.querySelector('[name=%s]').focus()" % field)
+        self._tools.call("Input.insertText", self.session, text=words)
+
+
+class Nobody:
+    def add(self, **_):
+        """Pages and assets are counted by the other clients."""
+
+
+class Named:
+    """Notes of one tab."""
+
+    def __init__(self, notes, tab):
+        self._notes, self._tab = notes, tab
+
+    def add(self, **values):
+        self._notes.add(tab=self._tab, **values)
+
+
+class Browser:
+    def __init__(self, arguments):
+        self._url = arguments.url.rstrip("/")
+        self._out = arguments.out
+        self._notes = Notes(arguments.out / "open-tabs-0.ndjson")
+        self._tools = DevTools(urllib.parse.urlsplit(arguments.url).hostname)
+        self._tabs = {}
+        self._stopping = False
+
+    def stop(self, *_):
+        self._stopping = True
+
+    def live(self, seconds):
+        try:
+            reading, writing = self._open("reading", "/"), self._open("writing", "/write")
+            for tab in (reading, writing):
+                self._wait(lambda: tab.release, PATIENCE, tab.name)
+            writing.type("author", "Mary Shelley")
+            writing.type("message", WORDS)
+            self._notes.add(kind="ready", at=time.time())
+            self._wait(lambda: self._stopping, seconds)
+            self._end(writing)
+        finally:
+            self._tools.close()
+
+    def _open(self, name, path):
+        tab = OpenTab(self._tools, self._notes, name, self._told)
+        self._tabs[tab.session] = tab
+        tab.go(self._url + path)
+        return tab
+
+    def _told(self, tab, read_only):
+        if not read_only:
+            return
+        if tab.name == "late":
+            (self._out / "late-is-told").touch()
+        elif not any(other.name == "late" for other in self._tabs.values()):
+            self._open("late", "/")
+
+    def _end(self, writing):
+        kept = writing.run("document.querySelector('[name=message]').value")
+        for path in writing.run("[...document.querySelectorAll('link[rel=stylesheet],script[src]')].map(e => e.href || e.src)"):
+            status = writing.run("fetch(%s, {cache: 'reload'}).then(r => r.status)" % json.dumps(path))
+            self._notes.add(kind="asset", path=path, status=status)
+        writing.shown = False
+        writing.run("document.querySelector('form button').click()")
+        self._wait(lambda: writing.shown, PATIENCE, "the page after the form")
+        self._notes.add(kind="sent", kept=kept, status=writing.answer[0], path=writing.run("location.pathname"))
+
+    def _wait(self, condition, seconds, what=None):
+        """Handles events until the condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            # A signal has to be seen soon: the pipe does not say that one has come.
+            event = self._tools.event(min(deadline, time.monotonic() + 0.2))
+            if event is None:
+                if time.monotonic() < deadline:
+                    continue
+                if what is None:
+                    return
+                raise TimeoutError("%s: not loaded after %.0f s" % (what, seconds))
+            tab = self._tabs.get(event.get("sessionId"))
+            if tab is not None:
+                tab.handle(event)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--seconds", type=float, default=600)
+    arguments = parser.parse_args()
+    browser = Browser(arguments)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, browser.stop)
+    browser.live(arguments.seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
