@@ -14,7 +14,7 @@ from balancer import Balancer
 from node import GUESTBOOK, Node
 from ports import BALANCER, NODES, Ports
 from postgres import Postgres
-from processes import Processes, wait_until
+from processes import Processes, side_by_side, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -89,7 +89,8 @@ class Fleet:
         """Puts every node on v1 and starts it there."""
         for node in self.nodes:
             node.install(self.bundle("v1"), "v1")
-            node.start_application("v1")
+        side_by_side(lambda node: node.start_application("v1"), self.nodes)
+        for node in self.nodes:
             node.activate("v1", 1)
 
     def stop(self):
@@ -99,13 +100,16 @@ class Fleet:
         for name in list(self.processes.names()):
             if name.startswith("client "):
                 self.processes.stop(name)
-        for node in self.nodes:
-            try:
-                node.stop_applications()
-            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
-                print("fleet: %s" % error, file=sys.stderr)
+        side_by_side(self.stop_applications, self.nodes)
         self.processes.stop_all()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    @staticmethod
+    def stop_applications(node):
+        try:
+            node.stop_applications()
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            print("fleet: %s" % error, file=sys.stderr)
 
     # Clients
 

@@ -36,10 +36,13 @@ class SluiceFleet(Fleet):
     def before_first_release(self):
         self.data.mkdir()
         self.plans.mkdir()
-        self.operator_token = self.token("--operator", "demo")
+        self.operator_token = self.tokens("--operator", "demo")[0]
+        names = self.directory / "nodes"
+        names.write_text("".join("%s role=web\n" % node.name for node in self.nodes))
+        given = dict(line.split() for line in self.tokens("--file", names))
         for node in self.nodes:
             token = node.root / "etc" / "token"
-            token.write_text(self.token("--node", node.name, "--label", "role=web") + "\n")
+            token.write_text(given[node.name] + "\n")
             token.chmod(0o600)
             (node.root / "etc" / "agent.yaml").write_text(self.agent_configuration(node))
 
@@ -52,14 +55,15 @@ class SluiceFleet(Fleet):
 
     # The coordinator
 
-    def token(self, *arguments):
+    def tokens(self, *arguments):
         result = subprocess.run(
             [self.binaries / "sluice", "token", "create", "--data", self.data, *arguments], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
-        token = result.stdout.strip().splitlines()[-1:]
-        if result.returncode != 0 or not token:
-            raise RuntimeError("sluice token create %s printed no token: %s" % (" ".join(arguments), result.stderr))
-        return token[0]
+        lines = result.stdout.splitlines()
+        if result.returncode != 0 or not lines:
+            raise RuntimeError("sluice token create %s printed no token: %s" % (
+                " ".join(map(str, arguments)), result.stderr))
+        return lines
 
     def start_coordinator(self):
         # The coordinator has the database's URL; operators and nodes never see it.

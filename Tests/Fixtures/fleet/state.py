@@ -42,8 +42,8 @@ def schema(postgres):
 
 def rights(postgres):
     lines = []
-    for name, query in _RIGHTS.items():
-        for row in postgres.query(query):
+    for name, rows in postgres.query_all(_RIGHTS).items():
+        for row in rows:
             lines.append("%s: %s" % (name, " | ".join(str(value) for value in row)))
     return "\n".join(lines) + "\n"
 
