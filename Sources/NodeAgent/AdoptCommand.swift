@@ -70,6 +70,9 @@ extension AgentCommand {
         private func adopt(_ name: ReleaseName, _ configuration: AgentConfiguration) async throws
             -> Adopted
         {
+            guard [bundle, from, versionName].compactMap({ $0 }).count == 1 else {
+                throw SystemFailure("give one of --bundle, --from and --version-name")
+            }
             try refuseAnotherToolsLayout(in: configuration.directories.app)
             let said = Progress("looking at what is there")
             defer { withExtendedLifetime(said) {} }
@@ -117,26 +120,20 @@ extension AgentCommand {
             _ name: ReleaseName, _ deployed: DeployedRelease?,
             _ configuration: AgentConfiguration, _ said: Progress
         ) throws -> Bundle {
-            switch (self.bundle ?? deployed?.directory, versionName) {
-            case (_?, nil) where self.bundle != nil && deployed != nil:
-                throw SystemFailure("give one of --bundle, --from and --version-name")
-            case (let directory?, nil):
+            if let directory = self.bundle ?? deployed?.directory {
                 return try Bundle.read(
                     directory: directory, name: name,
                     assets: assets ?? AssetsDirectory.conventional(in: directory),
                     leavingOut: configuration.releases.shared + (deployed?.leftOut ?? []),
                     linking: deployed?.targets ?? [:]
                 ) { said.say("reading what is there: \($0) files") }
-            case (nil, let version?):
-                guard configuration.release.areForVersions else {
-                    throw SystemFailure(
-                        "\(configuration.file) has no `release.switch` and `release.report`; name the actions there"
-                    )
-                }
-                return try Bundle.naming(version: version, name: name)
-            case (nil, nil), (_?, _?):
-                throw SystemFailure("give one of --bundle, --from and --version-name")
             }
+            guard configuration.release.areForVersions else {
+                throw SystemFailure(
+                    "\(configuration.file) has no `release.switch` and `release.report`; name the actions there"
+                )
+            }
+            return try Bundle.naming(version: versionName ?? "", name: name)
         }
 
         /// A version is adopted as it is served, and nothing is switched.
