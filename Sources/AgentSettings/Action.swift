@@ -18,10 +18,13 @@ public struct Action: Hashable, Sendable {
     public var probe: [Argument]?
     /// Whether the release has to answer at its socket once this action, as the last that warms it, has ended.
     public var awaitsSocket: Bool
+    /// Whether a bundle may ask it what the node has; it changes nothing then.
+    public var answersNeeds: Bool
 
     public init(
         command: [Argument], user: Account?, timeout: Span, outputLimit: Int,
-        environment: [String], isRepeatable: Bool, probe: [Argument]?, awaitsSocket: Bool = true
+        environment: [String], isRepeatable: Bool, probe: [Argument]?, awaitsSocket: Bool = true,
+        answersNeeds: Bool = false
     ) {
         self.command = command
         self.user = user
@@ -31,6 +34,7 @@ public struct Action: Hashable, Sendable {
         self.isRepeatable = isRepeatable
         self.probe = probe
         self.awaitsSocket = awaitsSocket
+        self.answersNeeds = answersNeeds
     }
 
     /// One whole argument: as it stands in the configuration, or one value that the agent puts in.

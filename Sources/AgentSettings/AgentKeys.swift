@@ -83,6 +83,7 @@ enum AgentKeys {
             .list(of: .form(.variable), .init("list of variables", maximum: 100)), .fallback("[]")),
         DocumentKey("repeatable", .flag, .fallback("false")),
         DocumentKey("awaits_socket", .flag, .fallback("true")),
+        DocumentKey("answers_needs", .flag, .fallback("false")),
         DocumentKey("probe", .arguments, .optional),
     ]
 

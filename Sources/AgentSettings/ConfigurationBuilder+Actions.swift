@@ -13,12 +13,13 @@ extension ConfigurationBuilder {
             let outputLimit = values.count("output_limit"),
             let isRepeatable = values.flag("repeatable"),
             let awaitsSocket = values.flag("awaits_socket"),
+            let answersNeeds = values.flag("answers_needs"),
             let environment = values.list("environment")
         else { return nil }
         return Action(
             command: command, user: user, timeout: timeout, outputLimit: outputLimit,
             environment: environment.map(\.text), isRepeatable: isRepeatable, probe: probe,
-            awaitsSocket: awaitsSocket)
+            awaitsSocket: awaitsSocket, answersNeeds: answersNeeds)
     }
 
     private mutating func words(_ values: DocumentValues, _ key: String) -> [Action.Argument]? {

@@ -42,6 +42,7 @@ extension WorkPerformer {
                 "\(release.name) is the version \(version), and \(configuration.file) has no `release.switch` and "
                     + "`release.report`; name the actions there and restart the agent")
         }
+        try await checkNeeds(of: release, in: directory, run)
         let moment: ReleaseActions.Occasion = version == nil ? .build : .fetch
         return try await act(
             moment, context(moment, release, directory, version, run: run), .unfinished) != nil

@@ -107,7 +107,8 @@ private struct BundleReader {
     private(set) var links: [BundleManifest.Link] = []
     private(set) var findings: [Diagnostic] = []
     fileprivate(set) var warnings: [Diagnostic] = []
-    fileprivate var hasWarnedOfBytecode = false
+    /// Bytecode that goes by times: how many, and one of them.
+    private var timedBytecode: (count: Int, first: String) = (0, "")
 
     init(
         top: String, limits: BundleManifest.SizeLimits, shared: Set<BundlePath>,
@@ -135,6 +136,7 @@ private struct BundleReader {
             }
             try readDirectory(nil)
             warnOfDanglingLinks()
+            warnOfBytecode()
         } catch { find("bundle-unreadable", error.message, nil) }
     }
 
@@ -196,6 +198,7 @@ private struct BundleReader {
                         path: path, digest: digest, size: size,
                         isExecutable: status.mode & 0o100 != 0))
                 progress(entries.count)
+                if path.text == ReleaseNeeds.file { try readNeeds(location) }
                 try warn(of: path, at: location, size)
             case .link:
                 let said = try files.target(ofLink: location)
@@ -207,6 +210,16 @@ private struct BundleReader {
                     "remove it")
             }
         } catch { find("bundle-unreadable", error.message, "make it readable, or remove it") }
+    }
+
+    private mutating func readNeeds(_ location: String) throws(ReleaseFailure) {
+        let bytes = try files.read(location, limit: ReleaseNeeds.sizeLimit)
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            return find("bundle-needs", "\(location) is not UTF-8", "write plain lines")
+        }
+        do throws(Bundle.NotABundle) {
+            _ = try ReleaseNeeds(parsing: text, of: location)
+        } catch { findings += error.findings.prefix(max(0, 100 - findings.count)) }
     }
 
     private mutating func readLink(_ path: BundlePath, _ target: String) {
@@ -244,18 +257,26 @@ extension BundleReader {
                 "\(location) looks like a secret; whoever can read the release can read it",
                 "leave it out, and let each node have its own: `application.shared` in agent.yaml")
         }
-        if name.hasSuffix(".pyc"), size >= 16, size < 64 << 20 {
-            let header = try files.read(location, limit: 64 << 20).prefix(8)
-            // PEP 552: 0 means that it counts only beside a source of the same time, and times are not kept.
-            if header.dropFirst(4).allSatisfy({ $0 == 0 }), !hasWarnedOfBytecode {
-                hasWarnedOfBytecode = true
-                warn(
-                    "bundle-bytecode",
-                    "\(location) is bytecode that goes by the time of its source, which is another on the nodes",
-                    "compile with `python3 -m compileall -q --invalidation-mode unchecked-hash DIRECTORY`, or leave it out"
-                )
-            }
-        }
+        // Beside its source, bytecode is never looked at; without a source, times are not.
+        guard name.hasSuffix(".pyc"), path.parent?.text.hasSuffix("__pycache__") == true,
+            size >= 16, size < 64 << 20
+        else { return }
+        let header = try files.read(location, limit: 64 << 20).prefix(8)
+        // PEP 552: 0 means that it counts only beside a source of the same time, and times are not kept.
+        guard header.dropFirst(4).allSatisfy({ $0 == 0 }) else { return }
+        if timedBytecode.count == 0 { timedBytecode.first = location }
+        timedBytecode.count += 1
+    }
+
+    private mutating func warnOfBytecode() {
+        let (count, first) = timedBytecode
+        guard count > 0 else { return }
+        warn(
+            "bundle-bytecode",
+            "\(count) files of bytecode (\(first)) go by the time of their source, which is another on the nodes: each start compiles "
+                + "them anew",
+            "last of all: `python3 -m compileall -q -f --invalidation-mode unchecked-hash \(top)`; without -f it leaves them as they are"
+        )
     }
 
     /// A link inside the bundle that leads to nothing in it.
