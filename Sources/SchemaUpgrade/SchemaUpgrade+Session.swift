@@ -5,7 +5,7 @@ import UpgradeModel
 
 /// What a session says of itself, and what is set in it. One connection is kept from task to task.
 extension SchemaUpgrade {
-    private static let name = "sluice"
+    static let name = "sluice"
     /// The first half of the advisory locks that every session of Sluice holds: one for its run, the next for its epoch.
     ///
     /// A name can be chosen by anybody; a lock ends with its session, is no row that outlives its owner, and can be taken

@@ -32,6 +32,8 @@ public actor SchemaUpgrade {
     var isCancelled = false
     /// Sessions that were ended because they held a lock of Sluice's own, until a report names them.
     var intruders: [String] = []
+    /// Who has kept the migrations in hand waiting for a lock, for people.
+    var waitedFor: [String] = []
     /// What preflight found the application's schema to be.
     var schemaBefore: SchemaFingerprint?
     private var inHand: DatabaseTask?

@@ -133,25 +133,27 @@ extension SchemaUpgrade {
             after: configuration.lockTimeout, most: isOnline ? .seconds(5) : .milliseconds(400))
         let readersMayStay = self.deadline(configuration.drainTimeout)
         var ended: [String] = []
+        var hasWaited = false
+        waitedFor = []
         while true {
             try checkCancellation()
             do {
-                let lines = try await open().transaction { session in
-                    try environment.run(steps, session, needsCensus: needsCensus)
+                let lines = try await namingBlockers(isWaitLikely: hasWaited) {
+                    try await open().transaction { session in
+                        try environment.run(steps, session, needsCensus: needsCensus)
+                    }
                 }
                 try await resetSession(task)
-                return ended + lines
+                return ended + lines + waitedFor.map { "had to wait for \($0)" }
             } catch let failure as StatementFailure where failure.error.isLockTimeout {
+                hasWaited = true
                 try await resetSession(task)
                 if !isOnline, ContinuousClock.now >= readersMayStay {
                     ended += try await endReadersInTheWay(task)
                 }
                 if ContinuousClock.now >= deadline {
                     var reason = failure.databaseFailure
-                    let blockers = try await longTransactions()
-                    if !blockers.isEmpty {
-                        reason.message += "; under way: " + blockers.joined(separator: "; ")
-                    }
+                    reason.message += try await explanationOfWait()
                     throw reason
                 }
             } catch let failure as StatementFailure {
@@ -193,6 +195,13 @@ extension SchemaUpgrade {
         } catch {
             await close()
         }
+    }
+
+    /// Who was in the way, as far as it was seen; else who might have been.
+    private func explanationOfWait() async throws -> String {
+        if !waitedFor.isEmpty { return "; it waited for: " + waitedFor.joined(separator: "; ") }
+        let others = try await longTransactions()
+        return others.isEmpty ? "" : "; under way: " + others.joined(separator: "; ")
     }
 
     func longTransactions() async throws -> [String] {

@@ -113,8 +113,14 @@ extension SchemaUpgrade {
             let left = try await stragglers(condition)
             if left.isEmpty { return ended }
             if ContinuousClock.now >= grace {
+                let blockers = try await blockers(of: left)
                 try await end(left, until: deadline(.seconds(10)))
-                ended += left.map(\.description)
+                ended += left.map { session in
+                    let others = blockers[session.process, default: []]
+                    return session.description
+                        + (others.isEmpty
+                            ? "" : ", which waited for " + others.joined(separator: "; and for "))
+                }
             } else {
                 try await Task.sleep(for: .milliseconds(2))
             }
