@@ -49,7 +49,8 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 sparesReaders: plan.drain.readers == .leave,
                 readers: Set(assignment.database.readers),
                 endsOldSessions: plan.drain.sessions == .end,
-                tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) }))
+                tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) },
+                level: assignment.database.fence, accepted: Set(assignment.database.accepted)))
     }
 
     private static func tool(

@@ -14,7 +14,7 @@ extension SchemaUpgrade {
             case turnBack
         }
 
-        /// The migrator's address: direct, never through a pooler; a superuser that nobody else logs in as.
+        /// The migrator's address: direct, never through a pooler; a role that nobody else logs in as.
         public var address: String
         public var migrations: MigrationSet
         public var stragglers: StragglerPolicy
@@ -56,6 +56,10 @@ extension SchemaUpgrade {
         public var endsOldSessions: Bool
         /// The application's own migration tool, if one migrates.
         public var tool: ToolAccess?
+        /// What the fence has to hold. A migrator who is a superuser always holds everything.
+        public var level: FenceLevel
+        /// What a fence of level `owner` need not hold; preflight refuses the rest of what it cannot.
+        public var accepted: Set<FenceGap>
 
         /// A migration tool of the application's, which runs elsewhere.
         public struct ToolAccess: Sendable {
@@ -89,7 +93,8 @@ extension SchemaUpgrade {
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
-            endsOldSessions: Bool = false, tool: ToolAccess? = nil
+            endsOldSessions: Bool = false, tool: ToolAccess? = nil,
+            level: FenceLevel = .complete, accepted: Set<FenceGap> = []
         ) {
             self.address = address
             self.migrations = migrations
@@ -110,6 +115,8 @@ extension SchemaUpgrade {
             self.readers = readers
             self.endsOldSessions = endsOldSessions
             self.tool = tool
+            self.level = level
+            self.accepted = accepted
         }
     }
 }

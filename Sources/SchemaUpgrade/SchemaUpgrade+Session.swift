@@ -110,12 +110,16 @@ extension SchemaUpgrade {
             try await introduce()
             let found = try await opened.perform { session in
                 let row = try session.query(
-                    "SELECT current_setting('search_path'), session_user")[0]
+                    """
+                    SELECT pg_catalog.current_setting('search_path'), session_user, rolsuper FROM pg_catalog.pg_roles
+                    WHERE rolname OPERATOR(pg_catalog.=) session_user
+                    """)[0]
                 try session.execute(SchemaUpgrade.settings)
                 return row
             }
             searchPath = found.text(0)
             migrator = found.text(1)
+            isComplete = found.isTrue(2)
         } catch {
             await close()
             throw error
@@ -198,7 +202,7 @@ extension SchemaUpgrade {
     /// Does what waits for a lock of Sluice's own, again and again while others stand in the way, who are ended.
     ///
     /// Any role may take any advisory lock, so one that no session of Sluice ever takes that way is of no use to anybody but
-    /// to hold up a run: the first two are only shared, the third belongs to superusers.
+    /// to hold up a run: the first two are only shared, the third belongs to superusers and the migrator.
     private func takingOwnLocks(_ body: () async throws -> Void) async throws {
         let deadline = deadline(.seconds(10))
         while true {
@@ -220,8 +224,8 @@ extension SchemaUpgrade {
 
     /// Ends whoever holds, or queues for, a lock of Sluice's own without being a session of Sluice.
     ///
-    /// - Returns: all of them. Prepared transactions cannot be ended without losing what they have written, nor anybody by a
-    ///   migrator that is no superuser.
+    /// - Returns: all of them. Prepared transactions cannot be ended without losing what they have written, nor superusers by
+    ///   a migrator that is none.
     private func endIntruders() async throws -> [String] {
         let rows = try await open().execute(
             """
@@ -229,7 +233,8 @@ extension SchemaUpgrade {
             SELECT CASE WHEN p.gid IS NOT NULL THEN format('role %s, prepared transaction %L', p.owner, p.gid)
                     ELSE format('role %s, application %s, process %s', coalesce(a.usename, '?'),
                         coalesce(nullif(a.application_name, ''), '(none)'), l.pid) END,
-                CASE WHEN m.rolsuper THEN pg_terminate_backend(a.pid) END
+                CASE WHEN m.rolsuper OR r.rolsuper IS NOT TRUE AND pg_has_role(m.oid, 'pg_signal_backend', 'USAGE')
+                    THEN pg_terminate_backend(a.pid) END
             FROM pg_locks AS l JOIN pg_roles AS m ON m.rolname = session_user
                 LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
                 LEFT JOIN (pg_locks AS x JOIN pg_prepared_xacts AS p ON p.transaction = x.transactionid)
@@ -238,7 +243,8 @@ extension SchemaUpgrade {
             WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.pid IS DISTINCT FROM pg_backend_pid()
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
                 AND CASE WHEN l.classid IN (\(SchemaUpgrade.mark), \(SchemaUpgrade.mark + 1)) THEN l.mode = 'ExclusiveLock'
-                    ELSE l.classid = \(SchemaUpgrade.mark + 2) AND r.rolsuper IS NOT TRUE END
+                    ELSE l.classid = \(SchemaUpgrade.mark + 2) AND r.rolsuper IS NOT TRUE
+                        AND r.oid IS DISTINCT FROM m.oid END
             ORDER BY 1 LIMIT 1000
             """)
         for name in rows.filter({ $0.isTrue(1) }).map({ $0.text(0) })
@@ -282,7 +288,7 @@ extension SchemaUpgrade {
             """
         ).first?.text(0)
         let found: Installation =
-            comment.map { FenceSchema.compare(toOwn: $0) } ?? .none
+            comment.map { FenceSchema.compare(toOwn: $0, isComplete: isComplete) } ?? .none
         // What is not there may be made by another run.
         if found != .none { installation = found }
         return found

@@ -23,6 +23,8 @@ public actor SchemaUpgrade {
     var knownSurroundings: Surroundings?
     /// The role that the session has logged in as.
     var migrator = ""
+    /// Whether that is a superuser, so that the fence can hold everything.
+    var isComplete = true
     /// The task whose run and epoch the session shows.
     var announced: DatabaseTask?
     /// The task that was announced and found no other session of its run, since this session has had its marks.

@@ -56,6 +56,10 @@ extension Plan {
         /// Roles whose transactions only read, by the plan's word, sorted: a backup's, which may write and does not.
         public let readers: [String]
         public let tls: TransportRule
+        /// How much the fence has to hold.
+        public let fence: FenceLevel
+        /// What a fence of level `owner` need not hold, in the order of ``FenceGap``.
+        public let accepted: [FenceGap]
 
         /// Whether the connection to a database on another machine may be in clear.
         public enum TransportRule: String, Hashable, Sendable, CaseIterable {
@@ -69,7 +73,7 @@ extension Plan {
             lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
             trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required,
-            tool: Tool? = nil
+            tool: Tool? = nil, fence: FenceLevel = .complete, accepted: Set<FenceGap> = []
         ) {
             precondition(migrations?.isEmpty != true, "migrations need a path")
             precondition(migrations != nil || tool != nil, "nothing migrates")
@@ -88,6 +92,8 @@ extension Plan {
             self.trusted = Set(trusted).sorted()
             self.readers = Set(readers).sorted()
             self.tls = tls
+            self.fence = fence
+            self.accepted = FenceGap.allCases.filter(accepted.contains)
         }
     }
 }

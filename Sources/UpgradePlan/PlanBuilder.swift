@@ -53,7 +53,9 @@ struct PlanBuilder {
             let lockTimeout = values.span("database.lock_timeout"),
             let trusted = values.list("database.trusted"),
             let readers = values.list("database.readers"),
-            let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init)
+            let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init),
+            let fence = values.text("database.fence").flatMap(FenceLevel.init),
+            let accepted = values.list("database.accepts")
         else { return nil }
         return Plan.Database(
             url: url, migrations: values.text("database.migrations"), lockTimeout: lockTimeout,
@@ -61,7 +63,8 @@ struct PlanBuilder {
             owner: values.text("database.owner"),
             searchPath: values.list("database.search_path")?.map(\.text),
             trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
-            tool: tool)
+            tool: tool, fence: fence,
+            accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }))
     }
 
     private var tool: Plan.Tool? {

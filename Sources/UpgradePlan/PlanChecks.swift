@@ -189,6 +189,9 @@ struct PlanChecks {
                 advice: "let the application and people log in as different roles")
         }
         checkTool()
+        if values.text("database.fence") == "complete" {
+            warnOfNoEffect(["database.accepts"], because: "a complete fence holds all of it")
+        }
         guard let deadline = values.span("deadlines.migrate") else { return }
         for path in ["database.lock_timeout", "database.statement_timeout"] {
             guard let timeout = values.span(path), timeout > deadline else { continue }

@@ -65,6 +65,14 @@ enum PlanKeys {
         DocumentKey(
             "tls", .word(Plan.Database.TransportRule.allCases.map(\.rawValue)),
             .fallback("required")),
+        DocumentKey(
+            "fence", .word(FenceLevel.allCases.map(\.rawValue)), .fallback("complete")),
+        DocumentKey(
+            "accepts",
+            .list(
+                of: .word(FenceGap.allCases.map(\.rawValue)),
+                .init("list of what is not held", maximum: FenceGap.allCases.count)),
+            .fallback("[]")),
     ]
 
     private static let tool: [DocumentKey] = [

@@ -24,6 +24,12 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
+    /// As on managed servers: the migrator belongs to the owner of the tables, and is no superuser.
+    @Test func aMigratorThatIsNoSuperuserTakesAFleetToTheNextRelease() async throws {
+        let run = try await runFleet("--fence", "owner")
+        #expect(run.fallen.isEmpty)
+    }
+
     @Test func refusedWritesGetOnly503WithRetryAfter() async throws {
         let run = try await runFleet("--refuse")
         #expect(run.fallen.isEmpty)

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import UpgradeModel
+
 /// A schema with everything that somebody could try to write through.
 extension Site {
     ///
     /// - Parameter withWriterOfAll: a role is a member of `pg_write_all_data`, which draws from every sequence; then nobody may.
-    static func makeAttacked(withWriterOfAll: Bool = true) async throws -> Site {
+    static func makeAttacked(
+        withWriterOfAll: Bool = true, level: FenceLevel = .complete
+    ) async throws -> Site {
         let site = try await make(
             """
             CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw; CREATE EXTENSION lo;
@@ -99,7 +103,8 @@ extension Site {
             CREATE FOREIGN TABLE far (id integer, name text) SERVER loop OPTIONS (table_name 'entry');
             GRANT ALL ON far TO $app; GRANT USAGE ON FOREIGN SERVER loop TO $app; CREATE SCHEMA imported AUTHORIZATION $app;
             GRANT EXECUTE ON FUNCTION dblink_connect_u(text), dblink_connect_u(text, text) TO $app;
-            """)
+            """, level: level)
+        if level == .owner { try await site.asSuperuser("GRANT holder_$db TO $migrator") }
         if !withWriterOfAll {
             try await site.asSuperuser(
                 """

@@ -41,11 +41,11 @@ import UpgradeModel
         for upgrade in [upgrade, patient] { await upgrade.close() }
     }
 
-    @Test
-    func whoeverKeptAToolWaitingIsNamed() async throws {
+    @Test(arguments: FenceLevel.allCases)
+    func whoeverKeptAToolWaitingIsNamed(level: FenceLevel) async throws {
         let site = try await Site.make(
             "GRANT $owner TO $app" + BlockerTests.other
-                + "; GRANT SELECT ON entry TO other_$db")
+                + "; GRANT SELECT ON entry TO other_$db", level: level)
         let upgrade = site.upgrade {
             $0.tool = .init(ledger: ToolLedger(.rails), role: site.application)
         }

@@ -23,7 +23,24 @@ import UpgradeModel
     func aTaskThatIsCutAnywhereEndsInTheSameState(
         kind: DatabaseTask.Kind, by interruption: Interruption
     ) async throws {
-        let site = try await Site.make("GRANT pg_write_all_data TO $app")
+        try await cutAnywhere(kind, by: interruption, .complete)
+    }
+
+    /// The same, of those that touch the fence, by a migrator who is no superuser.
+    @Test(arguments: [
+        DatabaseTask.Kind.raiseFence, .census, .migrate, .revertMigrate, .lowerFence, .openPass,
+        .closePass,
+    ])
+    func aTaskOfAMemberOfTheOwnersThatIsCutAnywhereEndsInTheSameState(kind: DatabaseTask.Kind)
+        async throws
+    {
+        try await cutAnywhere(kind, by: .coordinator, .owner)
+    }
+
+    private func cutAnywhere(
+        _ kind: DatabaseTask.Kind, by interruption: Interruption, _ level: FenceLevel
+    ) async throws {
+        let site = try await Site.make("GRANT pg_write_all_data TO $app", level: level)
         let proxy = try CutProxy(server: site.cluster.port)
         defer { proxy.stop() }
         var epoch: Int64 = 1
@@ -81,7 +98,7 @@ import UpgradeModel
             if !isCut { break }
             cuts += 1
         }
-        print("\(kind), lost \(interruption): \(cuts) cuts")
+        print("\(level): \(kind), lost \(interruption): \(cuts) cuts")
         #expect(cuts > 0)
     }
 

@@ -13,6 +13,8 @@ struct Site {
     let database: String
     /// A session of the cluster's own superuser, for looking.
     let observer: PostgresConnection
+    /// Whether the migrator is a superuser, or a member of the owners.
+    var level = FenceLevel.complete
 
     var migrator: String { "migrator_\(database)" }
     var owner: String { "owner_\(database)" }
@@ -20,12 +22,13 @@ struct Site {
     var address: String { cluster.address(database, user: migrator) }
 
     /// Roles, a table with rows, a sequence and a view; more by `schema`, in which `$app` and `$owner` stand for the roles.
-    static func make(_ schema: String = "") async throws -> Site {
+    static func make(_ schema: String = "", level: FenceLevel = .complete) async throws -> Site {
         let cluster = try PostgresCluster.shared.get()
         let database = try cluster.makeDatabase("site")
         let observer = try await PostgresConnection.connect(
             ConnectionOptions(address: cluster.address(database), applicationName: "observer"))
-        let site = Site(cluster: cluster, database: database, observer: observer)
+        let site = Site(
+            cluster: cluster, database: database, observer: observer, level: level)
         try await site.asSuperuser(
             """
             CREATE FUNCTION pg_temp.content(object oid, kind "char") RETURNS text LANGUAGE plpgsql AS $content$
@@ -48,8 +51,15 @@ struct Site {
             ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO $app;
             RESET ROLE;
             """ + schema)
+        if level == .owner { try await site.asSuperuser(membership) }
         return site
     }
+
+    /// What a migrator needs who is no superuser.
+    static let membership = """
+        ALTER ROLE $migrator NOSUPERUSER; GRANT $owner, pg_read_all_stats, pg_signal_backend TO $migrator;
+        GRANT CREATE ON DATABASE $db TO $migrator
+        """
 
     func named(_ sql: String) -> String {
         [("$owner", owner), ("$app", application), ("$migrator", migrator), ("$db", database)]
@@ -79,14 +89,21 @@ struct Site {
         var configuration = SchemaUpgrade.Configuration(
             address: address, migrations: migrations, drainTimeout: .milliseconds(300),
             lockPatience: .seconds(5), trialBudget: .seconds(20), owner: owner,
-            trustedSuperusers: ["postgres"])
+            trustedSuperusers: ["postgres"], level: level, accepted: Set(FenceGap.allCases))
         change(&configuration)
         return SchemaUpgrade(configuration)
     }
 
     /// What must be the same after a fence as before it: one line for each fact.
     func catalog() async throws -> [String] {
-        try await observer.query(Site.catalogQuery()).map { $0.text(0) }
+        let query = Site.catalogQuery()
+        // Where a default stands as NULL, a GRANT writes it out.
+        let meaning = query.replacing(
+            "relowner, relacl::text",
+            with:
+                "relowner, CASE relkind WHEN 'S' THEN coalesce(relacl, acldefault('s', relowner)) ELSE relacl END::text"
+        )
+        return try await observer.query(level == .owner ? meaning : query).map { $0.text(0) }
     }
 
     func schemaDump() throws -> String {

@@ -54,6 +54,8 @@ import UpgradeModel
         #expect(plan.drain.readers == .leave)
         #expect(plan.drain.sessions == .leave)
         #expect(plan.database?.tls == .required)
+        #expect(plan.database?.fence == .owner)
+        #expect(plan.database?.accepted == [.definitions, .largeObjects])
         #expect(plan.approvals == [.readOnly])
         #expect(
             plan.hooks == [

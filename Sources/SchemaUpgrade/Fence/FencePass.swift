@@ -62,13 +62,24 @@ struct FencePass: Sendable, Hashable {
         """
 
     /// The same for everybody, in a transaction; those who are past it already are waited for afterwards.
-    static let shut =
-        nobody + """
-            SELECT setval('sluice.open_pass', 0);
+    static func shut(isComplete: Bool) -> String {
+        let gate = nobody + "SELECT setval('sluice.open_pass', 0);\n"
+        // Without event triggers all sequences have been open, so that what the tool has granted stands in them.
+        if !isComplete { return gate + "SELECT sluice.close_rights();\n" }
+        return gate + """
             DROP EVENT TRIGGER IF EXISTS \(eventTrigger);
             SELECT sluice.follow_owners(); SELECT sluice.open_rights(); SELECT sluice.close_rights();
 
             """
+    }
+
+    /// What opens with the pass for whoever has the tool's roles: the numbers of their sequences. A migrator who is no
+    /// superuser opens all of them, because no event trigger tells it what the tool grants.
+    func opening(isComplete: Bool) -> String {
+        isComplete
+            ? FencePass.watch + "SELECT sluice.open_own_sequences(\(list));\n"
+            : "SELECT sluice.open_rights();\n"
+    }
 
     static let install =
         """
@@ -132,7 +143,7 @@ struct FencePass: Sendable, Hashable {
 
     private static let newcomers = """
         CREATE OR REPLACE FUNCTION sluice.fence_new() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
-        SET search_path = pg_catalog SET session_replication_role = replica SET jit = off AS $new$
+        SET search_path = pg_catalog SET jit = off AS $new$
         BEGIN
             -- By what this does itself, on a server that cannot leave event triggers out.
             IF current_setting('sluice.fencing', true) = 'on' THEN RETURN; END IF;

@@ -5,7 +5,7 @@
 /// Tables are held by their triggers alone, so that whoever writes to one gets `25006`, which frameworks know, and not
 /// `42501`, which they take for a mistake of their own.
 enum FenceRights {
-    static var install: String { acls + definers + closing }
+    static var install: String { OwnerRights.install + acls + definers + closing }
 
     /// Built-in functions that change something, and that only their own ACL can close: PostgreSQL takes a short cut to them,
     /// past everything else that `pg_proc` says.
@@ -14,9 +14,7 @@ enum FenceRights {
         "lo_truncate", "lo_truncate64", "pg_logical_emit_message",
     ]
 
-    private static func list(_ names: [String]) -> String {
-        names.map { "'\($0)'" }.joined(separator: ", ")
-    }
+    static let writingFunctionList = writingFunctions.map { "'\($0)'" }.joined(separator: ", ")
 
     private static let ourNamespaces =
         "(SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))"
@@ -59,7 +57,7 @@ enum FenceRights {
             SELECT c.oid, c.relacl AS stored, coalesce(c.relacl, acldefault('s', c.relowner)) AS acl
             FROM pg_class AS c
             WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND c.relnamespace NOT IN \(ourNamespaces)
-                AND (c.relacl IS NULL OR EXISTS (SELECT FROM aclexplode(c.relacl) AS e
+                AND sluice.is_ours(c.relowner) AND (c.relacl IS NULL OR EXISTS (SELECT FROM aclexplode(c.relacl) AS e
                     WHERE e.privilege_type IN ('UPDATE', 'USAGE')));
 
         -- Members of pg_write_all_data draw from every sequence, whatever its ACL says.
@@ -96,7 +94,9 @@ enum FenceRights {
     ///
     /// A pooler's `auth_query` is one of them: without it nobody could log in while the fence is up.
     private static let definers = """
-        CREATE OR REPLACE VIEW sluice.superusers_function AS \(superusersFunctions);
+        -- Only a superuser can do anything about them.
+        CREATE OR REPLACE VIEW sluice.superusers_function AS SELECT * FROM (\(superusersFunctions)) AS f
+            WHERE sluice.is_complete();
 
 
         -- What such a function is made to be; nothing when its text is not understood.
@@ -141,19 +141,20 @@ enum FenceRights {
             WITH candidate AS MATERIALIZED (
                 SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
                 WHERE p.pronamespace = 'pg_catalog'::regnamespace
-                    AND (p.proname IN (\(list(writingFunctions)))
+                    AND (p.proname IN (\(writingFunctionList))
                         OR p.proname IN ('nextval', 'setval') AND sluice.somebody_writes_all())
                 UNION ALL SELECT p.oid, p.proacl, p.proowner FROM pg_proc AS p
                     JOIN sluice.superusers_function AS f USING (oid) WHERE f.is_volatile AND NOT f.is_tame)
             SELECT p.oid, p.proacl AS stored, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, p.proowner AS owner
             FROM candidate AS p
-            WHERE EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e
-                WHERE e.grantee <> p.proowner);
+            WHERE sluice.is_complete() AND EXISTS (
+                SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS e WHERE e.grantee <> p.proowner);
 
         -- Stores and closes whatever is open. Many objects have the same rights, so each list of rights is taken apart once.
         CREATE OR REPLACE FUNCTION sluice.close_rights() RETURNS integer LANGUAGE plpgsql AS $close$
         DECLARE found_open integer := 0; touched integer;
         BEGIN
+            IF NOT sluice.is_complete() THEN RETURN sluice.close_sequences(); END IF;
             -- Whoever is changing one of these at this moment is waited for; the next statement sees what came of it.
             PERFORM FROM pg_class AS c WHERE c.oid IN (SELECT o.oid FROM sluice.open_sequence AS o) FOR UPDATE;
             WITH o AS MATERIALIZED (SELECT * FROM sluice.open_sequence), l AS MATERIALIZED (
@@ -179,6 +180,12 @@ enum FenceRights {
         -- Gives back what was stored, to what still exists, and forgets it. Tables and columns are from fences before version 3.
         CREATE OR REPLACE FUNCTION sluice.open_rights() RETURNS void LANGUAGE plpgsql AS $open$
         BEGIN
+            IF NOT sluice.is_complete() THEN
+                PERFORM sluice.open_sequences();
+                DELETE FROM sluice.stored AS s WHERE s.kind = 'relation' AND NOT EXISTS (
+                    SELECT FROM pg_class AS c WHERE c.oid = s.object AND NOT sluice.is_ours(c.relowner));
+                RETURN;
+            END IF;
             UPDATE pg_class AS c SET relacl = s.before::aclitem[] FROM sluice.stored AS s
                 WHERE s.kind = 'relation' AND s.object = c.oid;
             UPDATE pg_attribute AS a SET attacl = s.before::aclitem[] FROM sluice.stored AS s

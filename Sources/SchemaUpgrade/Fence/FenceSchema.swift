@@ -6,14 +6,21 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
-    static let version = 6
+    static let version = 7
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
+    /// How it ends where a migrator has made the schema who is no superuser: some functions differ.
+    private static let byMember = " by a member of the owners"
 
     /// What the comment of a schema says of its version. A version that cannot be read comes from later than this one.
-    static func compare(toOwn comment: String) -> SchemaUpgrade.Installation {
-        guard let found = Int(comment.dropFirst(family.count)) else { return .newer }
-        return found == version ? .current : found < version ? .older : .newer
+    ///
+    /// - Parameter isComplete: whether the migrator is a superuser. What was made under the other kind is made anew.
+    static func compare(toOwn comment: String, isComplete: Bool) -> SchemaUpgrade.Installation {
+        let isByMember = comment.hasSuffix(byMember)
+        let number = comment.dropFirst(family.count).dropLast(isByMember ? byMember.count : 0)
+        guard let found = Int(number) else { return .newer }
+        if found == version { return isByMember == isComplete ? .older : .current }
+        return found < version ? .older : .newer
     }
 
     /// The trigger on each table. It begins with a character that sorts before letters, so it fires first.
@@ -34,11 +41,12 @@ enum FenceSchema {
     /// another role, or writes it down, or refuses it, would do so with ours.
     ///
     /// A session in replication role `replica` skips those in their usual mode; 17 and later can skip the others as well, and
-    /// preflight names them on a server that cannot.
+    /// preflight names them on a server that cannot, and to a migrator who may not.
     static let quietly = """
-        SET LOCAL session_replication_role = replica;
-        SELECT pg_catalog.set_config('event_triggers', 'off', true)
-            WHERE pg_catalog.current_setting('event_triggers', true) IS NOT NULL;
+        SELECT pg_catalog.set_config(name, value, true)
+        FROM (VALUES ('session_replication_role', 'replica'), ('event_triggers', 'off')) AS quiet (name, value)
+        WHERE pg_catalog.current_setting(name, true) IS NOT NULL AND EXISTS (SELECT FROM pg_catalog.pg_roles
+            WHERE rolname OPERATOR(pg_catalog.=) session_user AND rolsuper);
 
         """
 
@@ -54,7 +62,12 @@ enum FenceSchema {
 
     private static let tables = """
         CREATE SCHEMA IF NOT EXISTS sluice;
-        COMMENT ON SCHEMA sluice IS '\(family)\(version)';
+        DO $comment$
+        BEGIN
+            EXECUTE pg_catalog.format('COMMENT ON SCHEMA sluice IS %L', '\(family)\(version)' || (
+                SELECT CASE WHEN rolsuper THEN '' ELSE '\(byMember)' END FROM pg_catalog.pg_roles
+                WHERE rolname OPERATOR(pg_catalog.=) session_user));
+        END $comment$;
         CREATE TABLE IF NOT EXISTS sluice.epoch (
             one boolean PRIMARY KEY DEFAULT true CHECK (one),
             epoch bigint NOT NULL,
@@ -92,13 +105,14 @@ enum FenceSchema {
 
         """
 
-    /// Membership in `pg_write_all_data` reaches every table, these too; so only superusers get past a trigger.
+    /// Membership in `pg_write_all_data` reaches every table, these too; so only superusers and the migrator get past a trigger.
     private static let guards = """
         CREATE OR REPLACE FUNCTION sluice.refuse_stranger() RETURNS trigger LANGUAGE plpgsql AS $guard$
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r
                 WHERE (r.rolname OPERATOR(pg_catalog.=) session_user OR r.rolname OPERATOR(pg_catalog.=) current_user)
-                    AND r.rolsuper) THEN
+                    AND (r.rolsuper OR r.oid OPERATOR(pg_catalog.=) (SELECT n.nspowner FROM pg_catalog.pg_namespace AS n
+                        WHERE n.nspname OPERATOR(pg_catalog.=) 'sluice'::pg_catalog.name))) THEN
                 RAISE EXCEPTION 'the tables of schema sluice are not for applications' USING ERRCODE = '42501';
             END IF;
             RETURN NULL;
@@ -183,13 +197,12 @@ enum FenceSchema {
     private static let tableTriggers = """
         CREATE OR REPLACE VIEW sluice.unfenced_table AS
             SELECT c.oid FROM pg_class AS c
-            WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'
+            WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't' AND sluice.is_ours(c.relowner)
                 AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(foreignSchemas))
                 AND NOT EXISTS (SELECT FROM pg_trigger AS t
                     WHERE t.tgrelid = c.oid AND t.tgname = '\(trigger)' AND t.tgenabled = 'A');
 
-        CREATE OR REPLACE FUNCTION sluice.fence_table(unfenced oid) RETURNS void LANGUAGE plpgsql
-        SET sluice.fencing = 'on' AS $fence$
+        CREATE OR REPLACE FUNCTION sluice.fence_table(unfenced oid) RETURNS void LANGUAGE plpgsql AS $fence$
         BEGIN
             -- A foreign table takes no TRUNCATE trigger; what it empties is not in this database.
             EXECUTE format('CREATE OR REPLACE TRIGGER %I BEFORE INSERT OR UPDATE OR DELETE %s ON %s
@@ -199,8 +212,7 @@ enum FenceSchema {
             EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', unfenced::regclass, '\(trigger)');
         END $fence$;
 
-        CREATE OR REPLACE FUNCTION sluice.fence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql
-        SET session_replication_role = replica AS $fence$
+        CREATE OR REPLACE FUNCTION sluice.fence_tables(at_most integer) RETURNS integer LANGUAGE plpgsql AS $fence$
         DECLARE found_table oid; busy integer := 0;
         BEGIN
             FOR found_table IN SELECT oid FROM sluice.unfenced_table ORDER BY oid LIMIT at_most LOOP
@@ -222,13 +234,13 @@ enum FenceSchema {
         --
         -- Returns how many are left. The locks keep readers out and are kept until the transaction ends, so tables that nobody
         -- uses come first, and it ends with the first one that has to be waited for; another try begins with another.
-        CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql
-        SET session_replication_role = replica AS $finish$
-        DECLARE found_table oid; left_over bigint;
+        CREATE OR REPLACE FUNCTION sluice.finish_lift(at_most integer) RETURNS bigint LANGUAGE plpgsql AS $finish$
+        DECLARE found_table oid; left_over bigint; of_strangers bigint;
         BEGIN
             -- Another may have finished the lift meanwhile, and a new fence may be up.
             IF NOT EXISTS (SELECT FROM sluice.fence WHERE state = 'lifting') THEN RETURN 0; END IF;
-            FOR found_table IN SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgname = '\(trigger)'
+            FOR found_table IN SELECT t.tgrelid FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+                WHERE t.tgname = '\(trigger)' AND sluice.is_ours(c.relowner)
                 ORDER BY t.tgrelid IN (SELECT l.relation FROM pg_locks AS l
                     WHERE l.relation IS NOT NULL AND l.pid <> pg_backend_pid()), random() LIMIT at_most LOOP
                 BEGIN
@@ -240,9 +252,12 @@ enum FenceSchema {
                     NULL;
                 END;
             END LOOP;
-            SELECT count(*) INTO left_over FROM pg_trigger WHERE tgname = '\(trigger)';
+            SELECT count(*) FILTER (WHERE sluice.is_ours(c.relowner)), count(*) FILTER (WHERE NOT sluice.is_ours(c.relowner))
+                INTO left_over, of_strangers
+                FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE t.tgname = '\(trigger)';
             IF left_over = 0 THEN
-                DROP FUNCTION IF EXISTS sluice.refuse_write();
+                -- A table that was given away while the fence was up keeps its trigger, which lets everything through.
+                IF of_strangers = 0 THEN DROP FUNCTION IF EXISTS sluice.refuse_write(); END IF;
                 DROP FUNCTION IF EXISTS sluice.refuse_change();
                 DELETE FROM sluice.stored;
                 DELETE FROM sluice.fence;
@@ -251,12 +266,16 @@ enum FenceSchema {
         END $finish$;
         DROP FUNCTION IF EXISTS sluice.unfence_tables(integer);
         DO $quiet$
+        DECLARE name text; value text;
         BEGIN
-            IF current_setting('event_triggers', true) IS NOT NULL THEN
-                ALTER FUNCTION sluice.fence_tables(integer) SET event_triggers = off;
-                ALTER FUNCTION sluice.finish_lift(integer) SET event_triggers = off;
-                ALTER FUNCTION sluice.fence_new() SET event_triggers = off;
-            END IF;
+            IF NOT sluice.is_complete() THEN RETURN; END IF;
+            ALTER FUNCTION sluice.fence_table(oid) SET sluice.fencing = 'on';
+            FOR name, value IN SELECT * FROM (VALUES ('session_replication_role', 'replica'), ('event_triggers', 'off')) AS v LOOP
+                IF current_setting(name, true) IS NULL THEN CONTINUE; END IF;
+                EXECUTE format('ALTER FUNCTION sluice.fence_tables(integer) SET %I = %L', name, value);
+                EXECUTE format('ALTER FUNCTION sluice.finish_lift(integer) SET %I = %L', name, value);
+                EXECUTE format('ALTER FUNCTION sluice.fence_new() SET %I = %L', name, value);
+            END LOOP;
         END $quiet$;
 
         """

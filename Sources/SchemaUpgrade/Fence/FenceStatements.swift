@@ -5,9 +5,12 @@ enum FenceStatements {
     /// What everybody but the migrator meets. Keyed on `session_user`, which neither SET ROLE nor SECURITY DEFINER changes;
     /// written with `OPERATOR(pg_catalog.…)`, because it runs with the search path of whoever writes.
     ///
-    /// - Parameter lookingForPass: lets the sessions through that have the pass, too. A GRANT or REVOKE of theirs sees the
-    ///   rights as they will be after the lift; nobody else does.
-    static func refusals(migrator: String, lookingForPass: Bool = false) -> String {
+    /// - Parameters:
+    ///   - lookingForPass: lets the sessions through that have the pass, too. A GRANT or REVOKE of theirs sees the rights as
+    ///     they will be after the lift; nobody else does.
+    ///   - isComplete: the migrator is a superuser, so it may make event triggers.
+    static func refusals(migrator: String, lookingForPass: Bool = false, isComplete: Bool) -> String
+    {
         let isStranger =
             "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
         let refusal = """
@@ -33,22 +36,29 @@ enum FenceStatements {
                 SELECT CASE WHEN \(lookingForPass ? "sluice.has_pass()" : "false") THEN 'off'
                     ELSE pg_catalog.set_config('transaction_read_only', 'on', true) END
             $read$;
-            DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
-            CREATE EVENT TRIGGER \(FenceSchema.eventTrigger) ON ddl_command_start
-                EXECUTE FUNCTION sluice.refuse_change();
-            ALTER EVENT TRIGGER \(FenceSchema.eventTrigger) ENABLE ALWAYS;
-            """
+            """ + (isComplete ? watch : "")
     }
 
+    private static let watch = """
+
+        DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
+        CREATE EVENT TRIGGER \(FenceSchema.eventTrigger) ON ddl_command_start
+            EXECUTE FUNCTION sluice.refuse_change();
+        ALTER EVENT TRIGGER \(FenceSchema.eventTrigger) ENABLE ALWAYS;
+        """
+
     /// Lets everybody through at once, without a lock on any table; the triggers themselves go afterwards.
-    static let letThrough =
-        FenceSchema.quietly + """
-            DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);
-            DROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);
+    static func letThrough(isComplete: Bool) -> String {
+        let unwatch =
+            isComplete
+            ? "DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger); DROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);\n"
+            : ""
+        return FenceSchema.quietly + unwatch + """
             CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
             BEGIN RETURN NULL; END $pass$;
             DELETE FROM sluice.stored WHERE kind = 'tool';
             """
+    }
 
     /// Roles are the server's, so one may be dropped, whatever the fence of a database refuses.
     private static let roleIsThere = "object IN (SELECT oid FROM pg_roles)"

@@ -20,9 +20,18 @@ struct SchemaFingerprint: Sendable, Equatable {
             }, uniquingKeysWith: { first, _ in first })
     }
 
-    /// Asks on a session that has nothing but `pg_catalog` in its search path. Needs the schema `sluice`.
-    init(_ session: borrowing Session) throws(PostgresError) {
-        self.init(lines: try session.query(SchemaFingerprint.question).map { $0.text(0) })
+    /// Asks on a session that has nothing but `pg_catalog` in its search path.
+    ///
+    /// - Parameters:
+    ///   - stored: how rights are read that a fence has taken; `nil` where the schema `sluice` is not there.
+    init(_ session: borrowing Session, stored: String?) throws(PostgresError) {
+        let nothing =
+            "(SELECT NULL::text AS kind, NULL::oid AS object, NULL::text[] AS before WHERE false)"
+        let question = SchemaFingerprint.question
+        let asked =
+            stored.map { question.replacing(SchemaFingerprint.storedRights, with: $0) }
+            ?? question.replacing("sluice.stored", with: nothing)
+        self.init(lines: try session.query(asked).map { $0.text(0) })
     }
 
     var lines: [String] { objects.map { "\($0.value) \($0.key)" }.sorted() }
@@ -50,14 +59,17 @@ struct SchemaFingerprint: Sendable, Equatable {
         """
     }
 
+    /// How rights are read that a fence has taken.
+    static let storedRights = "s.before::aclitem[]"
+
     private static let relationRights = rights(
-        "CASE WHEN s.object IS NULL THEN c.relacl ELSE s.before::aclitem[] END",
+        "CASE WHEN s.object IS NULL THEN c.relacl ELSE \(storedRights) END",
         "r", "c.relowner")
     private static let sequenceRights = rights(
-        "CASE WHEN s.object IS NULL THEN c.relacl ELSE s.before::aclitem[] END",
+        "CASE WHEN s.object IS NULL THEN c.relacl ELSE \(storedRights) END",
         "s", "c.relowner")
     private static let functionRights = rights(
-        "CASE WHEN s.object IS NULL THEN p.proacl ELSE s.before::aclitem[] END",
+        "CASE WHEN s.object IS NULL THEN p.proacl ELSE \(storedRights) END",
         "f", "p.proowner")
 
     private static let facts = """

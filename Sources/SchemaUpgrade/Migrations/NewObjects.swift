@@ -24,7 +24,7 @@ struct NewObjects: Sendable {
     /// everything by a role of PostgreSQL's own (a backup, a monitor) says nothing about the application.
     private static let applications = """
         SELECT r.oid FROM pg_roles AS r WHERE r.rolcanlogin AND NOT r.rolsuper
-            AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') AND NOT pg_has_role(r.oid, 'pg_write_all_data', 'USAGE')
+            AND r.rolname <> session_user AND NOT pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') AND NOT pg_has_role(r.oid, 'pg_write_all_data', 'USAGE')
             AND EXISTS (
             SELECT FROM pg_class AS c WHERE c.oid IN (SELECT unnest($1::oid[])) AND c.relkind IN ('r', 'p', 'v', 'm')
                 AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))

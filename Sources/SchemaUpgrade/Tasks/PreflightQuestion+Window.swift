@@ -28,7 +28,7 @@ extension PreflightQuestion {
                 ORDER BY age(c.relfrozenxid) DESC
                 """),
         PreflightQuestion(
-            severity: .error, code: "event-trigger",
+            severity: .error, code: "event-trigger", level: .complete,
             sql: """
                 SELECT format('event trigger %s fires on Sluice''s own statements too, because it is ENABLE ALWAYS', evtname),
                     format('ALTER EVENT TRIGGER %I ENABLE', evtname)
@@ -157,7 +157,7 @@ extension PreflightQuestion {
         return [
             Diagnostic(
                 mayBe ? .warning : .error, code: "clear-text",
-                "the connection to the database leaves this machine without encryption, with a superuser's password and all migrations",
+                "the connection to the database leaves this machine without encryption, with the migrator's password and all migrations",
                 advice:
                     "let the server have TLS, and put sslmode=verify-full into the address; on a network that you trust, write `tls: optional` into the plan's `database`"
             )

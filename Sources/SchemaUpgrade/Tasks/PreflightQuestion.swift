@@ -7,6 +7,8 @@ import UpgradeModel
 struct PreflightQuestion: Sendable {
     var severity: Diagnostic.Severity
     var code: String
+    /// The kind of fence that it is about; `nil`: any.
+    var level: FenceLevel?
     /// Rows of a message and an advice.
     var sql: String
 
@@ -14,6 +16,13 @@ struct PreflightQuestion: Sendable {
         try session.query("SELECT * FROM (\(sql)) AS q (message, advice) ORDER BY 1 LIMIT 50").map {
             row in
             Diagnostic(severity, code: code, row.text(0), advice: row[1])
+        }
+    }
+
+    /// The questions for a fence of this level.
+    static func about(_ level: FenceLevel) -> [PreflightQuestion] {
+        (all + window + (level == .owner ? PreflightQuestion.owner : [])).filter {
+            $0.level == nil || $0.level == level
         }
     }
 
@@ -41,26 +50,27 @@ struct PreflightQuestion: Sendable {
     }
 
     /// Roles that may log in, with every role that each may become or inherits from.
-    private static let reach = """
+    static let reach = """
         WITH RECURSIVE reach (login, role) AS (
-            SELECT oid, oid FROM pg_roles WHERE rolcanlogin AND NOT rolsuper
+            SELECT oid, oid FROM pg_roles WHERE rolcanlogin AND NOT rolsuper AND rolname <> session_user
             UNION SELECT reach.login, m.roleid FROM reach JOIN pg_auth_members AS m ON m.member = reach.role)
         """
 
-    private static let concerned = FenceStatements.concernedRoles
+    static let concerned = FenceStatements.concernedRoles
 
-    private static let foreign = FenceSchema.foreignSchemas
+    static let foreign = FenceSchema.foreignSchemas
 
     static let all: [PreflightQuestion] = [
         PreflightQuestion(
-            severity: .error, code: "migrator-rights",
+            severity: .error, code: "migrator-rights", level: .complete,
             sql: """
                 SELECT format('the migrator %s is no superuser; event triggers and ACLs need one', rolname),
-                    format('ALTER ROLE %I SUPERUSER', rolname)
+                    format('ALTER ROLE %I SUPERUSER; or, on a server that gives none, let the plan say database: {fence: owner}',
+                        rolname)
                 FROM pg_roles WHERE rolname = session_user AND NOT rolsuper
                 """),
         PreflightQuestion(
-            severity: .error, code: "schema-taken",
+            severity: .error, code: "schema-taken", level: .complete,
             sql: """
                 SELECT format('schema sluice belongs to %s, who is no superuser', r.rolname),
                     'rename that schema, or drop it if nobody needs it'
@@ -76,7 +86,7 @@ struct PreflightQuestion: Sendable {
                 WHERE s.rolsuper AND reach.login IN (\(concerned))
                 """),
         PreflightQuestion(
-            severity: .error, code: "createrole",
+            severity: .error, code: "createrole", level: .complete,
             sql: reach + """
                 SELECT DISTINCT format('role %s may create roles, and so give itself the rights of any other', s.rolname),
                     format('ALTER ROLE %I NOCREATEROLE', s.rolname)
@@ -139,7 +149,7 @@ struct PreflightQuestion: Sendable {
                 FROM pg_settings WHERE name = 'track_activities' AND reset_val = 'off' AND source <> 'database'
                 """),
         PreflightQuestion(
-            severity: .warning, code: "definer-function",
+            severity: .warning, code: "definer-function", level: .complete,
             sql: """
                 SELECT format('%s is SECURITY DEFINER, VOLATILE and belongs to a superuser, and cannot be made to read only: '
                         'it cannot be called while the fence is up', oid::regprocedure),
@@ -151,7 +161,7 @@ struct PreflightQuestion: Sendable {
                 FROM (\(FenceRights.superusersFunctions)) AS f WHERE prokind = 'p'
                 """),
         PreflightQuestion(
-            severity: .warning, code: "definer-function",
+            severity: .warning, code: "definer-function", level: .complete,
             sql: """
                 SELECT format('%s is SECURITY DEFINER and belongs to a superuser; it stays open because it says that it only reads',
                         oid::regprocedure),
@@ -159,7 +169,7 @@ struct PreflightQuestion: Sendable {
                 FROM (\(FenceRights.superusersFunctions)) AS f WHERE NOT is_volatile AND NOT is_tamable
                 """),
         PreflightQuestion(
-            severity: .warning, code: "writes-all-data",
+            severity: .warning, code: "writes-all-data", level: .complete,
             sql: """
                 SELECT format('role %s is a member of pg_write_all_data: while the fence is up, nobody draws from a sequence, '
                         'and an INSERT that does gets 42501 instead of 25006', rolname),
@@ -168,7 +178,7 @@ struct PreflightQuestion: Sendable {
                     AND has_database_privilege(oid, current_database(), 'CONNECT') AND oid IN (\(concerned))
                 """),
         PreflightQuestion(
-            severity: .warning, code: "application-owns",
+            severity: .warning, code: "application-owns", level: .complete,
             sql: reach + """
                 SELECT format('role %s owns, itself or by membership, %s tables; the fence holds it by triggers alone',
                         l.rolname, count(*)),

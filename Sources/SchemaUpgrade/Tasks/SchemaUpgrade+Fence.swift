@@ -85,7 +85,8 @@ extension SchemaUpgrade {
         let close =
             "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '20ms';\n"
             + call("claim_fence", task)
-            + "SELECT sluice.close_rights();\n" + FenceStatements.refusals(migrator: migrator)
+            + "SELECT sluice.close_rights();\n"
+            + FenceStatements.refusals(migrator: migrator, isComplete: isComplete)
             + FenceStatements.rememberMemberships
             + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
         let closeMore =
@@ -167,12 +168,17 @@ extension SchemaUpgrade {
         lines += try await open().query(FenceStatements.newMemberships).map {
             "while the fence was up, \($0.text(0))"
         }
+        lines += try await sequencesGivenAway()
         var old: [Straggler]?
         if task.proof != nil, found.state == "up" {
             lines += try await endTransactionsOfTheOldSchema(task)
             let sessions = try await oldSessions()
             try await endOldSessions(sessions)
             old = sessions
+            lines += try await tablesWithoutTrigger().map {
+                "while the fence was up, table \($0) was made or lost its trigger"
+            }
+            lines += level == .owner ? levelLines() : []
         }
         let clock = ContinuousClock()
         let began = clock.now
@@ -198,7 +204,7 @@ extension SchemaUpgrade {
         let lift =
             claim(task) + expectFence(task, "raising", "up")
             + "SELECT sluice.open_rights();\n" + FenceStatements.restoreMemberships
-            + FenceStatements.restoreSettings + FenceStatements.letThrough
+            + FenceStatements.restoreSettings + FenceStatements.letThrough(isComplete: isComplete)
                 + """
                 UPDATE sluice.fence SET state = 'lifting';
                 UPDATE sluice.epoch SET lifted = run;

@@ -39,6 +39,7 @@ extension SchemaUpgrade {
             }
             return report
         }
+        try await refuseTablesWithoutTrigger()
         let steps = pending.map { Step.apply($0, $0.up) }
         report.lines += try await inOneTransaction(
             steps, task, until: deadline(patience(.switch)), needsCensus: true)

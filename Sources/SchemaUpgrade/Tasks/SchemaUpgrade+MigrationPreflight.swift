@@ -20,8 +20,11 @@ extension SchemaUpgrade {
         let createsSomething = configuration.migrations.migrations.contains {
             $0.up.statements.contains { $0.text.prefix(6).lowercased() == "create" }
         }
+        let membership =
+            level == .owner ? surroundings.owner.map(PreflightQuestion.membership) : nil
         return try await open().perform { session in
             var findings = try SchemaUpgrade.ownerFindings(surroundings, createsSomething, session)
+            if let membership { findings += try membership.ask(session) }
             for statement in statements {
                 findings += try SchemaUpgrade.syntaxFindings(statement, session)
             }

@@ -22,13 +22,14 @@ extension SchemaUpgrade {
         guard let digest = task.pass else { return report }
         let pass = FencePass(digest: digest, roles: try await roles(of: tool))
         let found = try await openedPass()
+        if found == nil { try await refuseTablesWithoutTrigger() }
         if let found, found != pass { report.lines += try await shut(found, task) }
         let opening =
             claim(task) + expectFence(task, "up") + pass.recognition
-            + FenceStatements.refusals(migrator: migrator, lookingForPass: true)
-            + FencePass.watch
+            + FenceStatements.refusals(
+                migrator: migrator, lookingForPass: true, isComplete: isComplete)
+            + pass.opening(isComplete: isComplete)
                 + """
-                SELECT sluice.open_own_sequences(\(pass.list));
                 UPDATE sluice.fence SET passes = \(pass.list), pass = '\(digest.hexadecimal)';
                 SELECT setval('sluice.open_pass', \(pass.key))
                 """
@@ -80,7 +81,9 @@ extension SchemaUpgrade {
     /// - Returns: what is to be said of it.
     private func shut(_ pass: FencePass, _ task: DatabaseTask) async throws -> [String] {
         let claim = claim(task) + expectFence(task, "up")
-        let close = claim + FenceStatements.refusals(migrator: migrator) + FencePass.shut
+        let close =
+            claim + FenceStatements.refusals(migrator: migrator, isComplete: isComplete)
+            + FencePass.shut(isComplete: isComplete)
         try await open().transaction { session in _ = try session.execute(close) }
         // All who have come through hold the pass's lock, and nobody gets through any more.
         let ended = try await endSessions(

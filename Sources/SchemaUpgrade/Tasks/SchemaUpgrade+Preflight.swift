@@ -15,11 +15,12 @@ extension SchemaUpgrade {
         let handshake = try await open().perform { $0.processIdentifier }
         let isInstalled = try await isInstalled()
         let mayBeInClear = configuration.mayBeInClear
+        let questions = PreflightQuestion.about(level)
         let findings = try await open().perform { session in
             var findings = try PreflightQuestion.server(session, handshake: handshake)
             findings += PreflightQuestion.transport(
                 isInClear: !session.isEncrypted && !session.isLocal, mayBe: mayBeInClear)
-            for question in PreflightQuestion.all + PreflightQuestion.window {
+            for question in questions {
                 findings += try question.ask(session)
             }
             findings += try PreflightQuestion.definitions(session)
@@ -29,9 +30,10 @@ extension SchemaUpgrade {
         // One that came before this one may have been logging in when it was first looked for.
         try await refuseOtherRuns(task)
         let ledger = try await preflightLedger(task, isInstalled)
-        let all =
-            findings + superusers + ledger + (try await migrationFindings()) + withoutWayBack()
+        let others =
+            superusers + ledger + (try await migrationFindings()) + withoutWayBack()
             + (try await longTransactionWarnings()) + (try await toolFindings())
+        let all = (findings + toolGaps()).map(judged) + others
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {
             throw DatabaseFailure(
@@ -41,14 +43,15 @@ extension SchemaUpgrade {
         }
         let pending = configuration.migrations.migrations.count
         return DatabaseReport(
-            lines: ["the database is ready; \(pending) migrations in the release"],
+            lines: ["the database is ready; \(pending) migrations in the release"] + levelLines(),
             warnings: all.filter { $0.severity != .error })
     }
 
     /// Fails while a session of another run is open that is older than this one.
     ///
     /// Of two runs that begin at once the first one wins: the other finds its mark. When that cannot be told, both go on, and
-    /// the row of `sluice.fence` decides. Only a superuser's mark counts; an application could take the same lock.
+    /// the row of `sluice.fence` decides. Only the mark of a superuser or of the migrator counts; an application could
+    /// take the same lock.
     private func refuseOtherRuns(_ task: DatabaseTask) async throws {
         // The run before this one may have ended a moment ago.
         let others = try await settled(within: .seconds(1)) {
@@ -59,7 +62,7 @@ extension SchemaUpgrade {
                     \(FenceSchema.moment("a.backend_start")))
                 FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
                 WHERE l.run <> \(SchemaUpgrade.mark(of: "$1"))
-                    AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper)
+                    AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = session_user)
                     AND (a.backend_start, a.pid) < (
                         SELECT o.backend_start, o.pid FROM pg_stat_activity AS o WHERE o.pid = pg_backend_pid())
                 ORDER BY 1 LIMIT 5
@@ -83,7 +86,7 @@ extension SchemaUpgrade {
                 FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
                     AND (r.rolsuper OR r.rolname = session_user)
-                    AND NOT (r.rolsuper AND a.pid IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l))
+                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l)
                 ORDER BY a.pid LIMIT 50
                 """
             ).filter { !trusted.contains($0.text(0)) }

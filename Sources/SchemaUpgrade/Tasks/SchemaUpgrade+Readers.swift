@@ -43,17 +43,20 @@ extension SchemaUpgrade {
     /// Roles that may change nothing here, by any right, membership, ownership or function, and those that the plan vouches for.
     func rolesThatOnlyRead() async throws -> Set<String> {
         let found = try await open().query(
-            SchemaUpgrade.roleThatOnlyReads(isInstalled: try await isInstalled()))
+            SchemaUpgrade.roleThatOnlyReads(
+                isInstalled: try await isInstalled(), stored: storedRights))
         return Set(found.map { $0.text(0) }).union(configuration.readers)
     }
 
     /// Rights as they are when no fence is up.
-    static func roleThatOnlyReads(isInstalled: Bool) -> String {
+    ///
+    /// - Parameter stored: how those that a fence has taken are read.
+    static func roleThatOnlyReads(isInstalled: Bool, stored: String) -> String {
         func rights(_ acl: String, _ kind: String, of object: String) -> String {
             guard isInstalled else { return acl }
             return """
                 CASE WHEN EXISTS (SELECT FROM sluice.stored AS s WHERE s.kind = '\(kind)' AND s.object = \(object))
-                    THEN (SELECT s.before::aclitem[] FROM sluice.stored AS s WHERE s.kind = '\(kind)' AND s.object = \(object))
+                    THEN (SELECT \(stored) FROM sluice.stored AS s WHERE s.kind = '\(kind)' AND s.object = \(object))
                     ELSE \(acl) END
                 """
         }

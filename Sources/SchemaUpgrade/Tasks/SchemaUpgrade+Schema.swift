@@ -45,10 +45,10 @@ extension SchemaUpgrade {
         return changes.prefix(8).joined(separator: "; ") + (rest > 0 ? " and \(rest) more" : "")
     }
 
-    private func fingerprint() async throws -> SchemaFingerprint {
-        let isInstalled = try await isInstalled()
+    func fingerprint() async throws -> SchemaFingerprint {
+        let stored = try await isInstalled() ? storedRights : nil
         return try await open().perform { session in
-            try SchemaFingerprint(session, isInstalled: isInstalled)
+            try SchemaFingerprint(session, stored: stored)
         }
     }
 
@@ -77,15 +77,4 @@ extension SchemaUpgrade {
 
 extension SchemaFingerprint {
     var digest: Digest { .sha256(of: lines.joined(separator: "\n")) }
-
-    /// - Parameter isInstalled: whether the schema `sluice` is there; where it is not, nothing is closed.
-    init(_ session: borrowing Session, isInstalled: Bool) throws(PostgresError) {
-        let nothing =
-            "(SELECT NULL::text AS kind, NULL::oid AS object, NULL::text[] AS before WHERE false)"
-        let question =
-            isInstalled
-            ? SchemaFingerprint.question
-            : SchemaFingerprint.question.replacing("sluice.stored", with: nothing)
-        self.init(lines: try session.query(question).map { $0.text(0) })
-    }
 }

@@ -92,6 +92,8 @@ extension SchemaUpgrade {
     }
 
     /// Signals all of them, then waits until they are gone.
+    ///
+    /// - Throws: `stragglers` when they do not end, or when they are superusers and the migrator is none.
     func end(_ stragglers: [Straggler], until deadline: ContinuousClock.Instant) async throws {
         let names = stragglers.map(\.description)
         let processes = "{\(stragglers.map(\.process).joined(separator: ","))}"
@@ -100,17 +102,38 @@ extension SchemaUpgrade {
                 ON a.pid = s.pid AND a.backend_start::text = s.session
             """
         let sessions = "{\(stragglers.map { "\"\($0.session)\"" }.joined(separator: ","))}"
-        try await open().query(
-            "SELECT pg_terminate_backend(a.pid) \(alive)", [processes, sessions])
-        while try await !open().query("SELECT \(alive)", [processes, sessions]).isEmpty {
+        let beyond = try await open().query(
+            """
+            SELECT a.pid, CASE WHEN m.rolsuper OR r.rolsuper IS NOT TRUE THEN pg_terminate_backend(a.pid) END \(alive)
+                JOIN pg_roles AS m ON m.rolname = session_user LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
+            """, [processes, sessions]
+        ).filter { $0[1] == nil }.map { $0.text(0) }
+        while true {
+            let left = try await open().query("SELECT a.pid \(alive)", [processes, sessions])
+                .map { $0.text(0) }
+            if left.isEmpty { return }
             try checkCancellation()
-            guard ContinuousClock.now < deadline else {
-                throw DatabaseFailure(
-                    code: "stragglers",
-                    "told to end, but still there: \(names.prefix(20).joined(separator: "; "))",
-                    advice: "look at these processes on the server")
+            // They have had their time already, and nobody tells them to end.
+            guard ContinuousClock.now < deadline, !left.allSatisfy(beyond.contains) else {
+                throw SchemaUpgrade.undying(names, beyond)
             }
             try await Task.sleep(for: .milliseconds(2))
         }
+    }
+
+    /// - Parameter beyond: the processes that the migrator may not end.
+    private static func undying(_ names: [String], _ beyond: [String]) -> DatabaseFailure {
+        let list = names.prefix(20).joined(separator: "; ")
+        if beyond.isEmpty {
+            return DatabaseFailure(
+                code: "stragglers", "told to end, but still there: \(list)",
+                advice: "look at these processes on the server")
+        }
+        let statements = beyond.prefix(5).map { "SELECT pg_terminate_backend(\($0))" }
+        return DatabaseFailure(
+            code: "stragglers",
+            "still there, and superusers' among them, whom the migrator, who is none, cannot end: \(list)",
+            advice:
+                "let them end, or end them as a superuser: \(statements.joined(separator: "; "))")
     }
 }

@@ -9,8 +9,7 @@ extension SchemaUpgrade {
     /// What the tool's ledger and the schema are now.
     func present(_ tool: Configuration.ToolAccess) async throws -> ToolBaseline {
         let state = try await toolLedger(tool)
-        let schema = try await open().perform { session in try SchemaFingerprint(session) }
-        return ToolBaseline(state, tool.ledger, schema)
+        return ToolBaseline(state, tool.ledger, try await fingerprint())
     }
 
     /// Keeps what is there before the tool first runs in a moment of this run.

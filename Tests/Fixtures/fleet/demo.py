@@ -38,7 +38,8 @@ class Demo:
         started = time.monotonic()
         kind = VersionFleet if self.arguments.by == "actions" else SluiceFleet
         fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
-                            strict=self.arguments.start == "after-migration", script=self.has_open_tabs())
+                            strict=self.arguments.start == "after-migration", script=self.has_open_tabs(),
+                            fence=self.arguments.fence)
         fleet.__enter__()
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
             len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
@@ -292,6 +293,8 @@ def arguments():
                         help="after-migration: v2 refuses to start on the old schema, and starts in the window (default: warm)")
     parser.add_argument("--by", choices=["bundle", "actions"], default="bundle",
                         help="actions: versions that the nodes' own actions fetch and switch (default: bundle)")
+    parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
+                        help="owner: the migrator is no superuser, as on managed servers (default: complete)")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--unweighed", action="store_true",

@@ -27,7 +27,7 @@ class Fleet:
 
     node_type = Node
 
-    def __init__(self, entries=2000, nodes=3, keep=False, strict=False, script=False):
+    def __init__(self, entries=2000, nodes=3, keep=False, strict=False, script=False, fence="complete"):
         # Whether v2 refuses to start on the schema of v1.
         self.strict = strict
         # Whether pages carry the browser script.
@@ -39,7 +39,7 @@ class Fleet:
         self.directory.chmod(0o711)
         self.processes = Processes()
         ports = self._ports = Ports()
-        self.postgres = Postgres(self.directory / "postgres", ports.take(), self.processes)
+        self.postgres = Postgres(self.directory / "postgres", ports.take(), self.processes, fence)
         web = ports.take()
         self.nodes = [
             self.node_type("web-%d" % number, address, web, self.directory / ("web-%d" % number), self.processes)

@@ -18,11 +18,17 @@ ACCOUNT = "postgres"
 # Who may connect: the application, a script that writes through a group, a person who is a member of the owner, a reader.
 LOGINS = ["guestbook_app", "guestbook_batch", "guestbook_admin", "guestbook_report"]
 
-# Sluice's own role: nobody else uses it. The fence has event triggers, which only a superuser may make.
+# Sluice's own role: nobody else uses it.
 MIGRATOR = "sluice_migrator"
 
+# What it is given, by the level of the plan's fence: a complete one has event triggers, which only a superuser may make.
+RIGHTS = {
+    "complete": "ALTER ROLE sluice_migrator SUPERUSER",
+    "owner": "GRANT guestbook_owner, pg_read_all_stats, pg_signal_backend TO sluice_migrator;"
+             " GRANT CREATE ON DATABASE guestbook TO sluice_migrator",
+}
+
 ROLES = """
-ALTER ROLE sluice_migrator SUPERUSER;
 CREATE ROLE guestbook_owner NOLOGIN;
 CREATE ROLE guestbook_writers NOLOGIN;
 CREATE ROLE guestbook_reader NOLOGIN;
@@ -40,7 +46,8 @@ def binaries():
 
 
 class Postgres:
-    def __init__(self, directory, port, processes):
+    def __init__(self, directory, port, processes, fence="complete"):
+        self.fence = fence
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.log = self.directory / "postgres.log"
@@ -67,6 +74,7 @@ class Postgres:
             self.query('CREATE ROLE "%s" LOGIN PASSWORD %%s' % name, (self.passwords[name],), database="postgres")
         self.query(ROLES, database="postgres")
         self.query("CREATE DATABASE guestbook OWNER guestbook_owner", database="postgres")
+        self.query(RIGHTS[self.fence], database="postgres")
 
     def start(self):
         # wal_level: the checker reads every commit of the run out of the log, in order, by logical decoding.
@@ -125,6 +133,9 @@ class Postgres:
         self.passwords[name] = secrets.token_hex(12)
         self.query('CREATE ROLE "%s" LOGIN PASSWORD %%s' % name, (self.passwords[name],), database="postgres")
         self.query('CREATE DATABASE "%s" OWNER "%s"' % (name, name), database="postgres")
+        if self.fence == "owner":
+            self.query('GRANT "%s" TO %s; GRANT CREATE ON DATABASE "%s" TO %s' % (name, MIGRATOR, name, MIGRATOR),
+                       database="postgres")
         self.database = name
         return self.url(name)
 

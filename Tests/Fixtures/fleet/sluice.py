@@ -221,7 +221,9 @@ caches:
 
     def plan(self):
         """The demo's plan, where nothing goes wrong."""
-        return self.variant("after-migration") if self.strict else PLAN
+        if self.strict:
+            return self.variant("after-migration")
+        return PLAN if self.postgres.fence == "complete" else self.variant("owner")
 
     def next_plan(self, replace=()):
         """From v2 to v3, which has other assets and is the same otherwise."""
@@ -238,6 +240,9 @@ caches:
         """The example with other words in it."""
         text = self.example()
         always = [("  warm: [start-app]\n", "  warm: [start-app]\n  start: after-migration\n")] if self.strict else []
+        if self.postgres.fence == "owner":
+            url = "  url: env:SLUICE_DATABASE_URL\n"
+            always.append((url, url + "  fence: owner\n  accepts: [definitions, large-objects]\n"))
         for old, new in [*always, *replace]:
             if old not in text:
                 raise ValueError("the example plan has no %r" % old)
