@@ -8,7 +8,7 @@ extension ConfigurationBuilder {
     mutating func action(_ values: DocumentValues) -> Action? {
         let command = words(values, "command")
         let probe = values.isPresent("probe") ? words(values, "probe") : nil
-        let user = values.text("user").flatMap { account($0, at: values.place(of: "user")) }
+        let user = values.text("user").flatMap { account($0, at: values.position(of: "user")) }
         guard let command, let timeout = values.span("timeout"),
             let outputLimit = values.count("output_limit"),
             let isRepeatable = values.flag("repeatable"),
@@ -26,56 +26,56 @@ extension ConfigurationBuilder {
         guard let words = values.list(key), !values.isFaulty(key) else { return nil }
         guard let program = words.first else {
             findings.error(
-                "value", at: values.place(of: key), "`\(values.title).\(key)` names no program",
+                "value", at: values.position(of: key), "`\(values.title).\(key)` names no program",
                 advice: "write the program as an absolute path, and then its arguments")
             return nil
         }
         guard program.text.hasPrefix("/") else {
             findings.error(
-                "value", at: program.place,
+                "value", at: program.position,
                 "the program has to be an absolute path, not \(quoted(program.text))",
                 advice: "there is no shell and no search path")
             return nil
         }
         if access(program.text, X_OK) != 0 {
             findings.warning(
-                "not-executable", at: program.place, "\(program.text) cannot be run now")
+                "not-executable", at: program.position, "\(program.text) cannot be run now")
         }
         for word in words where word.text.contains("{") {
             let argument = Action.Argument(word.text)
             if case .text = argument {
                 findings.error(
-                    "placeholder", at: word.place, "\(quoted(word.text)) is not a placeholder",
+                    "placeholder", at: word.position, "\(quoted(word.text)) is not a placeholder",
                     advice:
                         "{release}, {release_dir}, {socket}, {version} or {generation}, as a whole argument"
                 )
             } else if argument == .socket, !hasSocket {
-                refuseSocket(at: word.place)
+                refuseSocket(at: word.position)
             }
         }
         return words.map { Action.Argument($0.text) }
     }
 
-    private mutating func refuseSocket(at place: Diagnostic.Place) {
+    private mutating func refuseSocket(at position: Diagnostic.Position) {
         findings.error(
-            "placeholder", at: place, "{socket} needs `application.socket`",
+            "placeholder", at: position, "{socket} needs `application.socket`",
             advice: "say where a release listens, such as /run/shop/{release}.sock")
     }
 
-    private mutating func account(_ name: String, at place: Diagnostic.Place) -> Account? {
+    private mutating func account(_ name: String, at position: Diagnostic.Position) -> Account? {
         guard let account = Account.named(name) else {
             findings.error(
-                "user", at: place, "there is no user \(quoted(name)) on this machine",
+                "user", at: position, "there is no user \(quoted(name)) on this machine",
                 advice: "make it, or leave `user` out")
             return nil
         }
         if geteuid() != 0, geteuid() != account.user {
             findings.error(
-                "user", at: place, "only an agent of root can run an action as \(quoted(name))",
+                "user", at: position, "only an agent of root can run an action as \(quoted(name))",
                 advice: "run the agent as root, or leave `user` out")
         } else if geteuid() != account.user, Account.setpriv == nil {
             findings.error(
-                "user", at: place,
+                "user", at: position,
                 "to become \(quoted(name)) the agent needs setpriv, and there is none",
                 advice: "install util-linux, or leave `user` out")
         }
@@ -88,7 +88,7 @@ extension ConfigurationBuilder {
             let header = SentHeader(item.text)
             if case .file(let path)? = header?.value, access(path, R_OK) != 0 {
                 findings.warning(
-                    "unreadable", at: item.place, "cannot read \(path) now",
+                    "unreadable", at: item.position, "cannot read \(path) now",
                     advice: "write the header's value into it, readable by the agent alone")
             }
             return header
@@ -116,17 +116,17 @@ extension ConfigurationBuilder {
                 return .action(action)
             }
             findings.error(
-                "action", at: values.place(of: "action"),
+                "action", at: values.position(of: "action"),
                 "\(quoted(action.rawValue)) is not among the actions of this file",
                 advice: "declare it under `actions`")
         case ("{socket}"?, nil, nil):
             if hasSocket { return .applicationSocket }
-            refuseSocket(at: values.place(of: "socket"))
+            refuseSocket(at: values.position(of: "socket"))
         case (let socket?, nil, nil): return .socket(socket)
         case (nil, let address?, nil): return .address(address)
         default:
             findings.error(
-                "value", at: values.place,
+                "value", at: values.position,
                 "`\(values.title)` needs one of `socket`, `address` and `action`",
                 advice:
                     "socket: \"{socket}\" or an absolute path; address: 127.0.0.1:80; action: is-alive"

@@ -10,7 +10,7 @@ extension ConfigurationBuilder {
         guard let isGeneration = values.flag("generation") else { return nil }
         guard ways.count + (isGeneration ? 1 : 0) == 1 else {
             findings.error(
-                "value", at: values.place, "`\(values.title)` needs one way to be flushed",
+                "value", at: values.position, "`\(values.title)` needs one way to be flushed",
                 advice: "write one of generation: true, purge, directory, action")
             return nil
         }
@@ -24,7 +24,7 @@ extension ConfigurationBuilder {
 
     /// Whatever is emptied has to be a cache's own: a directory of the system, or one that holds them, is refused.
     private mutating func directory(_ path: String, _ values: DocumentValues) -> Cache? {
-        let place = values.place(of: "directory")
+        let position = values.position(of: "directory")
         let parts = path.split(separator: "/")
         let system = [
             "bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "root", "sbin", "sys",
@@ -32,7 +32,7 @@ extension ConfigurationBuilder {
         ]
         if parts.count < 2 || system.contains(where: { $0 == parts[0] }) {
             findings.error(
-                "value", at: place, "\(quoted(path)) is not a directory to be emptied",
+                "value", at: position, "\(quoted(path)) is not a directory to be emptied",
                 advice: "name one of the cache's own, at least two levels below /, such as"
                     + " /var/cache/shop/pages")
             return nil
@@ -42,7 +42,7 @@ extension ConfigurationBuilder {
                 ours == path || ours.hasPrefix(path + "/") || path.hasPrefix(ours + "/")
             else { continue }
             findings.error(
-                "value", at: place,
+                "value", at: position,
                 "\(quoted(path)) holds, or is in, `directories.\(key)`, which is Sluice's",
                 advice: "name a directory that only this cache writes to")
             return nil
@@ -54,7 +54,7 @@ extension ConfigurationBuilder {
         let known = (self.values.named("actions") ?? []).map(\.name)
         if known.contains(name.rawValue) { return .action(name) }
         findings.error(
-            "unknown-action", at: values.place(of: "action"),
+            "unknown-action", at: values.position(of: "action"),
             "\(quoted(name.rawValue)) is not among this file's actions",
             advice: nearest(to: name.rawValue, among: known).map { "did you mean `\($0)`?" }
                 ?? "declare it under `actions`")

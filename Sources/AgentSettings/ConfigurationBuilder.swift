@@ -57,19 +57,19 @@ struct ConfigurationBuilder {
 
     private mutating func releaseActions(among actions: [ActionName: Action]) -> ReleaseActions {
         var release = ReleaseActions()
-        for moment in ReleaseActions.Occasion.allCases {
-            let key = "release.\(moment.rawValue)"
+        for occasion in ReleaseActions.Occasion.allCases {
+            let key = "release.\(occasion.rawValue)"
             guard let name: ActionName = values.name(key) else { continue }
-            release[moment] = name
+            release[occasion] = name
             let isDeclared = values.named("actions")?.contains { $0.name == name.rawValue } == true
             if !isDeclared {
                 findings.error(
-                    "action", at: values.place(of: key),
+                    "action", at: values.position(of: key),
                     "\(quoted(name.rawValue)) is not among the actions of this file",
                     advice: "declare it under `actions`")
-            } else if moment != .report, actions[name]?.isRepeatable == false {
+            } else if occasion != .report, actions[name]?.isRepeatable == false {
                 findings.error(
-                    "action", at: values.place(of: key),
+                    "action", at: values.position(of: key),
                     "\(quoted(name.rawValue)) runs again when an agent died while it ran",
                     advice:
                         "make it so that a second run does what one does, and say `repeatable: true`"
@@ -78,7 +78,7 @@ struct ConfigurationBuilder {
         }
         if (release[.switch] == nil) != (release[.report] == nil) {
             findings.error(
-                "action", at: values.place(of: "release"),
+                "action", at: values.position(of: "release"),
                 "whoever switches to a version has to say which one is served, and the other way round",
                 advice: "name both `switch` and `report`")
         }
@@ -92,14 +92,14 @@ struct ConfigurationBuilder {
             values.flag("coordinator.insecure") == false
         {
             findings.error(
-                "insecure", at: values.place(of: "coordinator.url"),
+                "insecure", at: values.position(of: "coordinator.url"),
                 "the token would travel in clear to \(address.host)",
                 advice: "use https, or say `insecure: true` for a network that you trust")
         }
         let authorities = values.text("coordinator.authorities")
         if let authorities, access(authorities, R_OK) != 0 {
             findings.error(
-                "unreadable", at: values.place(of: "coordinator.authorities"),
+                "unreadable", at: values.position(of: "coordinator.authorities"),
                 "cannot read \(authorities)",
                 advice: "name a PEM file that the agent may read, or leave the key out")
         }
@@ -116,7 +116,7 @@ struct ConfigurationBuilder {
         else { return nil }
         if runtime.utf8.count > 90 {
             findings.error(
-                "value", at: values.place(of: "directories.runtime"),
+                "value", at: values.position(of: "directories.runtime"),
                 "`directories.runtime` is too long for the path of a socket",
                 advice: "name one of at most 90 bytes")
         }
@@ -129,7 +129,7 @@ struct ConfigurationBuilder {
         let targets = urls.compactMap { ProbeTarget($0.text, at: address) }
         if targets.count != urls.count {
             findings.error(
-                "value", at: values.place(of: "gate.probe_at"),
+                "value", at: values.position(of: "gate.probe_at"),
                 "\(quoted(address)) is not an address of this machine",
                 advice: "write such as 127.0.0.1 or 10.0.0.7, without a port")
         }
@@ -142,7 +142,7 @@ struct ConfigurationBuilder {
             group = Account.group(name)
             if group == nil {
                 findings.error(
-                    "group", at: values.place(of: "gate.group"),
+                    "group", at: values.position(of: "gate.group"),
                     "there is no group \(quoted(name)) on this machine",
                     advice: "name the group of the proxy's workers, such as www-data")
             }

@@ -2,7 +2,7 @@
 
 public import UpgradeModel
 
-/// The node's own actions at moments in a release's life, by moment: what `release` of `agent.yaml` names.
+/// The node's own actions on occasions of a release's life, by occasion: what `release` of `agent.yaml` names.
 public struct ReleaseActions: Hashable, Sendable {
     public enum Occasion: String, Hashable, Sendable, CaseIterable {
         /// Finishes a bundle in its private directory, before it is sealed.
@@ -21,9 +21,9 @@ public struct ReleaseActions: Hashable, Sendable {
 
     public init() {}
 
-    public subscript(moment: Occasion) -> ActionName? {
-        get { names[moment] }
-        set { names[moment] = newValue }
+    public subscript(occasion: Occasion) -> ActionName? {
+        get { names[occasion] }
+        set { names[occasion] = newValue }
     }
 
     /// Whether this node can serve releases that are versions.

@@ -59,7 +59,7 @@ public enum BlobPack {
 
     public struct Malformed: Error { public init() {} }
 
-    /// Takes a pack apart as it arrives; holds one blob and what came after it at most.
+    /// Reads a pack as it arrives; holds one blob and what came after it at most.
     public struct Reader: Sendable {
         private var pending: [UInt8] = []
         private var count = 0
@@ -71,7 +71,7 @@ public enum BlobPack {
 
         /// - Returns: the blobs that are whole now, their digests as they were said.
         /// - Throws: ``Malformed`` when a blob is longer than ``BlobPack/blobBytes``, or there are more than ``BlobPack/blobs``.
-        public mutating func take(
+        public mutating func read(
             _ bytes: some Sequence<UInt8>
         ) throws(Malformed) -> [(digest: Digest, bytes: [UInt8])] {
             pending.append(contentsOf: bytes)

@@ -74,7 +74,7 @@ extension ControlResponder {
             throw .tooLarge("blob", limit: Limits.blob)
         }
         let isThere = try await size(of: blob, renews: true) != nil
-        guard let slot = uploads.take(for: name) else { throw .tooManyUploads }
+        guard let slot = uploads.acquire(for: name) else { throw .tooManyUploads }
         defer { withExtendedLifetime(slot) {} }
         do {
             if isThere {

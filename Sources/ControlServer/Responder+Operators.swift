@@ -42,7 +42,7 @@ extension ControlResponder {
         let after = known.flatMap { Int64($0) } ?? 0
         let nodes = request.uri.queryParameters["nodes"].flatMap { Int($0) }
         _ = try await control.view(of: run)
-        guard let slot = streams.take(for: name) else {
+        guard let slot = streams.acquire(for: name) else {
             throw APIError(
                 .unavailable,
                 message:
@@ -89,7 +89,7 @@ struct EventStream {
     private var version: Int64
     private var lastView: RunView?
     private var viewDue = ContinuousClock.now
-    private var toldAt = ContinuousClock.now
+    private var lastSentAt = ContinuousClock.now
     private let ring: AsyncStream<Void>.Continuation
     private var signals: AsyncStream<Void>.AsyncIterator
 
@@ -114,8 +114,8 @@ struct EventStream {
             guard await signals.next(isolation: #isolation) != nil else { return nil }
             let text = try await news()
             let now = ContinuousClock.now
-            guard !text.isEmpty || now - toldAt >= Self.heartbeat else { continue }
-            toldAt = now
+            guard !text.isEmpty || now - lastSentAt >= Self.heartbeat else { continue }
+            lastSentAt = now
             return text.isEmpty ? ":\n\n" : text
         }
         return nil
@@ -124,14 +124,14 @@ struct EventStream {
     private mutating func news() async throws -> String {
         let began = ContinuousClock.now
         let facts = try await control.facts(of: run, after: version)
-        var text = try told(facts)
+        var text = try messages(for: facts)
         let ends = facts.contains { if case .ended = $0.event { true } else { false } }
         guard ends || began >= viewDue else {
             ringWhenDue()
             return text
         }
         let news = try await control.news(of: run, after: version)
-        text += try told(news.entries)
+        text += try messages(for: news.entries)
         let view = nodes.map { news.view.shortened(to: $0) } ?? news.view
         if lastView?.isSame(as: view) != true { text += try event("view", view) }
         lastView = view
@@ -140,7 +140,7 @@ struct EventStream {
         return text
     }
 
-    private mutating func told(_ entries: [JournalEntry]) throws -> String {
+    private mutating func messages(for entries: [JournalEntry]) throws -> String {
         var text = ""
         for entry in entries {
             text += try event("fact", entry, identifier: entry.version)

@@ -84,7 +84,7 @@ extension ControlResponder {
     ) async throws(APIError) -> Response {
         let refusal = APIError.tooLarge("pack", limit: Int64(BlobPack.bytes))
         if let announced = request.announcedLength, announced > BlobPack.bytes { throw refusal }
-        guard let slot = uploads.take(for: name) else { throw .tooManyUploads }
+        guard let slot = uploads.acquire(for: name) else { throw .tooManyUploads }
         defer { withExtendedLifetime(slot) {} }
         do {
             var reader = BlobPack.Reader()
@@ -94,7 +94,7 @@ extension ControlResponder {
             for try await part in request.body {
                 size += part.readableBytes
                 guard size <= BlobPack.bytes else { throw refusal }
-                for blob in try reader.take(part.readableBytesView) {
+                for blob in try reader.read(part.readableBytesView) {
                     held += blob.bytes.count
                     batch.append(blob)
                 }

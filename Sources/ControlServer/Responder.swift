@@ -143,7 +143,7 @@ struct ControlResponder: HTTPResponder {
 final class ConcurrencyLimit: Sendable {
     private let count: Int
     private let perOperator: Int
-    private let taken = Mutex<[OperatorName: Int]>([:])
+    private let counts = Mutex<[OperatorName: Int]>([:])
 
     init(_ count: Int, perOperator: Int) {
         self.count = count
@@ -151,34 +151,34 @@ final class ConcurrencyLimit: Sendable {
     }
 
     /// - Returns: a slot that is free again when it is dropped; `nil` when none is left.
-    func take(for name: OperatorName) -> Slot? {
-        let isTaken = taken.withLock { taken in
-            guard taken.values.reduce(0, +) < count, taken[name, default: 0] < perOperator else {
+    func acquire(for name: OperatorName) -> Slot? {
+        let isTaken = counts.withLock { counts in
+            guard counts.values.reduce(0, +) < count, counts[name, default: 0] < perOperator else {
                 return false
             }
-            taken[name, default: 0] += 1
+            counts[name, default: 0] += 1
             return true
         }
         return isTaken ? Slot(self, name) : nil
     }
 
-    private func give(_ name: OperatorName) {
-        taken.withLock { taken in
-            taken[name, default: 0] -= 1
-            if taken[name] == 0 { taken[name] = nil }
+    private func release(_ name: OperatorName) {
+        counts.withLock { counts in
+            counts[name, default: 0] -= 1
+            if counts[name] == 0 { counts[name] = nil }
         }
     }
 
     final class Slot: Sendable {
-        private let slots: ConcurrencyLimit
+        private let limit: ConcurrencyLimit
         private let name: OperatorName
 
-        fileprivate init(_ slots: ConcurrencyLimit, _ name: OperatorName) {
-            self.slots = slots
+        fileprivate init(_ limit: ConcurrencyLimit, _ name: OperatorName) {
+            self.limit = limit
             self.name = name
         }
 
-        deinit { slots.give(name) }
+        deinit { limit.release(name) }
     }
 }
 

@@ -29,24 +29,24 @@ struct RequestMemory: Sendable {
         switch event {
         case .created(let created):
             note(created.request, by: created.by, .start(run, created.digest))
-        case .approved(let approved): note(approved.mark, .approve, run)
-        case .paused(let mark): note(mark, .pause, run)
-        case .resumed(let mark): note(mark, .resume, run)
-        case .aborted(let mark): note(mark, .abort, run)
-        case .retried(let mark): note(mark, .retry, run)
-        case .mended(let mended): note(mended.mark, .retry, run)
-        case .turnedForward(let turned): note(turned.mark, .retry, run)
-        case .claimed(let claimed): note(claimed.mark, .resolve, run)
-        case .nodeTakenOff(let taken): note(taken.mark, .resolve, run)
-        case .schemaAccepted(let mark): note(mark, .resolve, run)
+        case .approved(let approved): note(approved.stamp, .approve, run)
+        case .paused(let stamp): note(stamp, .pause, run)
+        case .resumed(let stamp): note(stamp, .resume, run)
+        case .aborted(let stamp): note(stamp, .abort, run)
+        case .retried(let stamp): note(stamp, .retry, run)
+        case .mended(let mended): note(mended.stamp, .retry, run)
+        case .turnedForward(let turned): note(turned.stamp, .retry, run)
+        case .claimed(let claimed): note(claimed.stamp, .resolve, run)
+        case .nodeTakenOff(let taken): note(taken.stamp, .resolve, run)
+        case .schemaAccepted(let stamp): note(stamp, .resolve, run)
         case .turnedBack(let turned):
-            if let mark = turned.mark { note(mark, .rollback, run) }
+            if let stamp = turned.stamp { note(stamp, .rollback, run) }
         default: break
         }
     }
 
-    private mutating func note(_ mark: RequestMark, _ verb: RequestVerb, _ run: RunIdentifier) {
-        note(mark.request, by: mark.by, .request(run, verb, reason: mark.reason))
+    private mutating func note(_ stamp: RequestStamp, _ verb: RequestVerb, _ run: RunIdentifier) {
+        note(stamp.request, by: stamp.by, .request(run, verb, reason: stamp.reason))
     }
 
     /// - Returns: the run that this very start has begun; `nil` when the identifier is new.

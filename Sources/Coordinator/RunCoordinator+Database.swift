@@ -80,7 +80,7 @@ extension RunCoordinator {
         _ task: DatabaseTaskFact, of run: RunIdentifier, _ outcome: DatabaseOutcome
     ) {
         slots[run] = .answered(task)
-        put(.databaseEnded(run, task, outcome))
+        enqueue(.databaseEnded(run, task, outcome))
     }
 
     /// Asks the worker to end a task until it has ended; gives up on the worker when it does not.

@@ -77,7 +77,7 @@ extension RunCoordinator {
     }
 
     private func noticeSharedToken(of node: NodeName, _ status: NodeStatus) {
-        let isNews = sharedTokens[node, default: SharedToken()].hear(
+        let isNews = sharedTokens[node, default: SharedToken()].note(
             status.boot, status.sequence, at: clock.now)
         if isNews { log.error("\(SharedToken.warning(node))", metadata: ["node": "\(node)"]) }
     }

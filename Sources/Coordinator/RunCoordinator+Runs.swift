@@ -31,9 +31,9 @@ extension RunCoordinator {
             let old = try await oldRun(run)
             throw APIError(Refusal.ended(old.state))
         }
-        let mark = RequestMark(request: request.request, by: name, reason: request.reason)
+        let stamp = RequestStamp(request: request.request, by: name, reason: request.reason)
         try await alone(request.request) { () throws(APIError) in
-            let input = try await self.input(request, of: run, mark)
+            let input = try await self.input(request, of: run, stamp)
             try await submit(input)
             memory.note(
                 request.request, by: name,
@@ -44,19 +44,19 @@ extension RunCoordinator {
 
     /// A request as the engine takes it; down files are kept as blobs first.
     private func input(
-        _ request: RunRequest, of run: RunIdentifier, _ mark: RequestMark
+        _ request: RunRequest, of run: RunIdentifier, _ stamp: RequestStamp
     ) async throws(APIError) -> CoreInput {
         let demands = try await demands(request, of: run)
         guard demands.count <= 1 else {
             throw .refused("a request says one thing", "send them one after the other")
         }
-        if let demand = demands.first { return .demand(run, demand, mark) }
+        if let demand = demands.first { return .demand(run, demand, stamp) }
         guard request.verb != .resolve else {
             throw .refused(
                 "resolve without what is resolved", "say --undone, --done, --off or --accept-schema"
             )
         }
-        return .request(run, request.verb, mark)
+        return .request(run, request.verb, stamp)
     }
 
     private func demands(

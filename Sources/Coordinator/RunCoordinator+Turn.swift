@@ -19,11 +19,11 @@ extension RunCoordinator {
         let now = clock.now
         var turn = Turn()
         var replies: [Reply] = []
-        let heard = pending
+        let queued = pending
         pending = []
-        for item in heard { step(item, at: now, &turn, &replies) }
+        for item in queued { step(item, at: now, &turn, &replies) }
         if let due = wakeAt, due <= now {
-            step(Heard(input: .time, reply: nil), at: now, &turn, &replies)
+            step(QueuedInput(input: .time, reply: nil), at: now, &turn, &replies)
         }
         for effect in turn.effects { try await interpret(effect, replies, &group) }
         arm(&group)
@@ -32,17 +32,17 @@ extension RunCoordinator {
     }
 
     private func step(
-        _ heard: Heard, at now: Instant, _ turn: inout Turn, _ replies: inout [Reply]
+        _ queued: QueuedInput, at now: Instant, _ turn: inout Turn, _ replies: inout [Reply]
     ) {
         var result: Result<Void, APIError> = .success(())
         do throws(Refusal) {
-            let ready = try core.step(heard.input, at: now)
-            turn.add(ready, after: heard.input)
+            let ready = try core.step(queued.input, at: now)
+            turn.add(ready, after: queued.input)
             wakeAt = ready.wakeAt
         } catch {
             result = .failure(APIError(error))
         }
-        if let reply = heard.reply { replies.append((reply, result)) }
+        if let reply = queued.reply { replies.append((reply, result)) }
     }
 
     private func interpret(

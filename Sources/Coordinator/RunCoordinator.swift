@@ -41,7 +41,7 @@ public actor RunCoordinator {
     }
 
     /// Something heard, and whoever waits until it has been stored.
-    struct Heard {
+    struct QueuedInput {
         var input: CoreInput
         var reply: CheckedContinuation<Result<Void, APIError>, Never>?
     }
@@ -59,7 +59,7 @@ public actor RunCoordinator {
 
     var core: CoordinatorCore
     var published: Published
-    var pending: [Heard] = []
+    var pending: [QueuedInput] = []
     var fault: CoordinatorFault?
     /// Long-polls that wait, by node, in the order of their tickets.
     var parked: [NodeName: [(ticket: Int, poll: CheckedContinuation<Directive?, Never>)]] = [:]
@@ -126,7 +126,7 @@ public actor RunCoordinator {
         self.memory = memory
         self.log = log
         (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-        pending = [Heard(input: .leadershipTaken, reply: nil)]
+        pending = [QueuedInput(input: .leadershipTaken, reply: nil)]
         signal.yield()
     }
 
@@ -166,7 +166,7 @@ public actor RunCoordinator {
     /// Nothing is said any more; whoever waits is told to ask again.
     private func silence(_ fault: CoordinatorFault) {
         self.fault = fault
-        for heard in pending { heard.reply?.resume(returning: .failure(.ended)) }
+        for queued in pending { queued.reply?.resume(returning: .failure(.ended)) }
         pending = []
         for poll in parked.values.joined() { poll.poll.resume(returning: nil) }
         parked = [:]
@@ -181,16 +181,16 @@ public actor RunCoordinator {
         guard fault == nil else { throw .ended }
         guard pending.count < Self.pendingLimit else { throw .busy }
         let result = await withCheckedContinuation { reply in
-            pending.append(Heard(input: input, reply: reply))
+            pending.append(QueuedInput(input: input, reply: reply))
             signal.yield()
         }
         try result.get()
     }
 
     /// Puts an input before the loop that nobody waits for.
-    func put(_ input: CoreInput) {
+    func enqueue(_ input: CoreInput) {
         guard fault == nil else { return }
-        pending.append(Heard(input: input, reply: nil))
+        pending.append(QueuedInput(input: input, reply: nil))
         signal.yield()
     }
 

@@ -66,16 +66,16 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             case .frappe: .frappe
             case .query(let query): .query(query)
             }
-        var moments: Set<Migration.Phase> = []
-        if tool.expand != nil { moments.insert(.expand) }
-        if tool.contract != nil { moments.insert(.contract) }
+        var phases: Set<MigrationPhase> = []
+        if tool.expand != nil { phases.insert(.expand) }
+        if tool.contract != nil { phases.insert(.contract) }
         return SchemaUpgrade.Configuration.ToolAccess(
-            ledger: ToolLedger(kind), role: tool.role, moments: moments,
+            ledger: ToolLedger(kind), role: tool.role, phases: phases,
             servesReads: plan.reads == .serve)
     }
 
     /// How long migrations are tried: until shortly before the engine stops the task, so that a failure says who was in the way.
-    private static func patience(_ plan: Plan) -> [Migration.Phase: Span] {
+    private static func patience(_ plan: Plan) -> [MigrationPhase: Span] {
         func most(_ phase: Phase) -> Span {
             let deadline = plan.deadline(of: phase).milliseconds
             return .milliseconds(deadline - min(2000, deadline / 10))

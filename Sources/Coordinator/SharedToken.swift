@@ -14,22 +14,22 @@ struct SharedToken: Sendable {
 
     private var current = ""
     /// The highest sequence of each boot that was heard, oldest first.
-    private var heard: [(boot: String, sequence: Int64)] = []
+    private var boots: [(boot: String, sequence: Int64)] = []
     /// When earlier boots have come back.
     private var returns: [Instant] = []
 
     /// - Returns: whether it has just become known.
-    mutating func hear(_ boot: String, _ sequence: Int64, at now: Instant) -> Bool {
+    mutating func note(_ boot: String, _ sequence: Int64, at now: Instant) -> Bool {
         returns.removeAll { now - $0 > Self.memory }
         let wasShared = isShared(at: now)
-        if let index = heard.firstIndex(where: { $0.boot == boot }) {
-            guard heard[index].sequence < sequence else { return false }
-            heard[index].sequence = sequence
+        if let index = boots.firstIndex(where: { $0.boot == boot }) {
+            guard boots[index].sequence < sequence else { return false }
+            boots[index].sequence = sequence
             if boot != current { returns.append(now) }
             if returns.count > Self.limit { returns.removeFirst() }
         } else {
-            heard.append((boot, sequence))
-            if heard.count > Self.limit { heard.removeFirst() }
+            boots.append((boot, sequence))
+            if boots.count > Self.limit { boots.removeFirst() }
         }
         current = boot
         return !wasShared && isShared(at: now)

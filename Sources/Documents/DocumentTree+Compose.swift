@@ -58,7 +58,7 @@ private struct Composer {
                     return nil
                 }
                 findings.error(
-                    "duplicate-key", at: findings.place(line: later.line, column: later.column),
+                    "duplicate-key", at: findings.position(line: later.line, column: later.column),
                     "\(quoted(keys.first ?? "")) is given again; it was first on line"
                         + " \(context.mark.line)",
                     advice: "keep one of them")
@@ -74,38 +74,39 @@ private struct Composer {
     // MARK: Nodes
 
     private mutating func tree(_ node: Node, depth: Int) -> DocumentTree {
-        let place = place(of: node.mark)
-        let refused = DocumentTree(content: .refused, place: place)
+        let position = position(of: node.mark)
+        let refused = DocumentTree(content: .refused, position: position)
         if node.anchor != nil {
-            findings.refuseAlias(at: place)
+            findings.refuseAlias(at: position)
             return refused
         }
         guard depth <= DocumentLimits.depth else {
             findings.error(
-                "too-deep", at: place,
+                "too-deep", at: position,
                 "the \(rules.noun) nests more than \(DocumentLimits.depth) levels",
                 advice: rules.flatterAdvice)
             return refused
         }
         // The library does not tell `!!str "x"` from `"x"`; the text does.
-        guard source.scalar(at: place) != "!" else {
+        guard source.scalar(at: position) != "!" else {
             findings.error(
-                "tag", at: place, "tags (`!` before a value) are not read",
+                "tag", at: position, "tags (`!` before a value) are not read",
                 advice: "write the value alone; every key has one type")
             return refused
         }
         switch node {
         case .scalar(let scalar):
             return DocumentTree(
-                content: .scalar(scalar.string, isQuoted: scalar.style != .plain), place: place)
+                content: .scalar(scalar.string, isQuoted: scalar.style != .plain),
+                position: position)
         case .sequence(let sequence):
             var items: [DocumentTree] = []
             for item in sequence { items.append(tree(item, depth: depth + 1)) }
-            return DocumentTree(content: .sequence(items), place: place)
+            return DocumentTree(content: .sequence(items), position: position)
         case .mapping(let mapping):
-            return DocumentTree(content: .mapping(pairs(mapping, depth: depth)), place: place)
+            return DocumentTree(content: .mapping(pairs(mapping, depth: depth)), position: position)
         case .alias:
-            findings.refuseAlias(at: place)
+            findings.refuseAlias(at: position)
             return refused
         }
     }
@@ -117,10 +118,10 @@ private struct Composer {
             let value = tree(value, depth: depth + 1)
             switch keyTree.content {
             case .scalar(let name, _):
-                pairs.append(.init(key: name, keyPlace: keyTree.place, value: value))
+                pairs.append(.init(key: name, keyPosition: keyTree.position, value: value))
             case .sequence, .mapping:
                 findings.error(
-                    "complex-key", at: keyTree.place, "a key must be a single word",
+                    "complex-key", at: keyTree.position, "a key must be a single word",
                     advice: "write `key: value`")
             case .refused: break
             }
@@ -128,8 +129,8 @@ private struct Composer {
         return pairs
     }
 
-    private func place(of mark: Mark?) -> Diagnostic.Place {
-        findings.place(line: mark?.line ?? 1, column: mark?.column ?? 1)
+    private func position(of mark: Mark?) -> Diagnostic.Position {
+        findings.position(line: mark?.line ?? 1, column: mark?.column ?? 1)
     }
 
     // MARK: Errors of the library
@@ -138,7 +139,7 @@ private struct Composer {
 
     private mutating func refuseRepeated(_ keys: [String], _ mark: Mark) {
         findings.error(
-            "duplicate-key", at: place(of: mark),
+            "duplicate-key", at: position(of: mark),
             "\(quoted(keys.first ?? "")) is given more than once in its section",
             advice: "keep one of them" + Composer.nothingElse)
     }
@@ -148,17 +149,17 @@ private struct Composer {
         case YamlError.scanner(_, let problem, let mark, _),
             YamlError.parser(_, let problem, let mark, _),
             YamlError.composer(_, let problem, let mark, _):
-            let place = place(of: mark)
+            let position = position(of: mark)
             if problem == "found undefined alias" {
-                findings.refuseAlias(at: place)
+                findings.refuseAlias(at: position)
             } else if problem == "but found another document" {
                 findings.error(
-                    "second-document", at: place, "a second document begins here",
+                    "second-document", at: position, "a second document begins here",
                     advice: "a file holds one \(rules.noun): remove what follows `---`")
             } else {
                 findings.error(
-                    "yaml", at: place, "not valid YAML: \(problem)",
-                    advice: advice(for: problem, at: place) + Composer.nothingElse)
+                    "yaml", at: position, "not valid YAML: \(problem)",
+                    advice: advice(for: problem, at: position) + Composer.nothingElse)
             }
         case YamlError.duplicatedKeysInMapping(let keys, let context):
             refuseRepeated(keys, context.mark)
@@ -173,8 +174,8 @@ private struct Composer {
         }
     }
 
-    private func advice(for problem: String, at place: Diagnostic.Place) -> String {
-        if source.scalar(at: place) == "\t" { return "indent with spaces: a tab stands here" }
+    private func advice(for problem: String, at position: Diagnostic.Position) -> String {
+        if source.scalar(at: position) == "\t" { return "indent with spaces: a tab stands here" }
         if problem.contains("mapping values") {
             return "put a value that contains `: ` in quotes, and check the indentation"
         }

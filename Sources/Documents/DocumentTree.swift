@@ -3,7 +3,7 @@
 import UpgradeModel
 
 /// A YAML document as it may be used: scalars, sequences and mappings with scalar keys, each with
-/// its place. No anchors, aliases or tags, at most 64 levels.
+/// its position. No anchors, aliases or tags, at most 64 levels.
 struct DocumentTree {
     enum Content {
         case scalar(String, isQuoted: Bool)
@@ -16,12 +16,12 @@ struct DocumentTree {
 
     struct Pair {
         var key: String
-        var keyPlace: Diagnostic.Place
+        var keyPosition: Diagnostic.Position
         var value: DocumentTree
     }
 
     var content: Content
-    var place: Diagnostic.Place
+    var position: Diagnostic.Position
 
     /// Whether there is nothing: an empty plain scalar, `~` or `null`.
     var isNull: Bool {

@@ -16,7 +16,7 @@ public enum DocumentValue: Sendable {
     /// One text of a list.
     public struct Item: Sendable {
         public var text: String
-        public var place: Diagnostic.Place
+        public var position: Diagnostic.Position
     }
 
     /// A section under a name of the writer's own.
@@ -28,19 +28,19 @@ public enum DocumentValue: Sendable {
 
 /// What a document says, by path and checked key for key, with the defaults for what it does not say.
 public struct DocumentValues: Sendable {
-    /// The place of the section itself.
-    public let place: Diagnostic.Place
+    /// The position of the section itself.
+    public let position: Diagnostic.Position
     /// How a finding names this section, empty for the document itself: `actions.start-app`.
     public let title: String
     /// The table's path of this section, empty for the document itself: `actions`.
     let prefix: String
     private let table: DocumentTable
-    private var given: [String: (value: DocumentValue, place: Diagnostic.Place)] = [:]
-    private var sections: [String: Diagnostic.Place] = [:]
+    private var given: [String: (value: DocumentValue, position: Diagnostic.Position)] = [:]
+    private var sections: [String: Diagnostic.Position] = [:]
     private var faulty: Set<String> = []
 
-    init(place: Diagnostic.Place, title: String, prefix: String, table: DocumentTable) {
-        self.place = place
+    init(position: Diagnostic.Position, title: String, prefix: String, table: DocumentTable) {
+        self.position = position
         self.title = title
         self.prefix = prefix
         self.table = table
@@ -48,15 +48,17 @@ public struct DocumentValues: Sendable {
 
     /// The values of an empty document: its defaults.
     public init(defaultsOf table: DocumentTable, file: String) {
-        let start = Diagnostic.Place(file: file, line: 1, column: 1)
-        self.init(place: start, title: "", prefix: "", table: table)
+        let start = Diagnostic.Position(file: file, line: 1, column: 1)
+        self.init(position: start, title: "", prefix: "", table: table)
     }
 
-    mutating func set(_ path: String, _ value: DocumentValue, at place: Diagnostic.Place) {
-        given[path] = (value, place)
+    mutating func set(_ path: String, _ value: DocumentValue, at position: Diagnostic.Position) {
+        given[path] = (value, position)
     }
 
-    mutating func setSection(_ path: String, at place: Diagnostic.Place) { sections[path] = place }
+    mutating func setSection(_ path: String, at position: Diagnostic.Position) {
+        sections[path] = position
+    }
 
     mutating func setFaulty(_ path: String) { faulty.insert(path) }
 
@@ -71,11 +73,11 @@ public struct DocumentValues: Sendable {
     /// Whether the document has this key at all.
     public func isPresent(_ path: String) -> Bool { isGiven(path) || faulty.contains(path) }
 
-    /// The place of a key, or of the nearest section around it.
-    public func place(of path: String) -> Diagnostic.Place {
-        if let place = given[path]?.place ?? sections[path] { return place }
-        guard let dot = path.lastIndex(of: ".") else { return place }
-        return self.place(of: String(path[..<dot]))
+    /// The position of a key, or of the nearest section around it.
+    public func position(of path: String) -> Diagnostic.Position {
+        if let position = given[path]?.position ?? sections[path] { return position }
+        guard let dot = path.lastIndex(of: ".") else { return position }
+        return self.position(of: String(path[..<dot]))
     }
 
     /// The given value or the default; `nil` when the given one is wrong, or when there is neither.
@@ -138,9 +140,9 @@ extension DocumentKey {
         case .sections: return .sections([])
         case .named: return .named([])
         case .list:
-            let place = Diagnostic.Place(file: "", line: 1, column: 1)
+            let position = Diagnostic.Position(file: "", line: 1, column: 1)
             let items = text.split { "[], ".contains($0) }
-            return .list(items.map { .init(text: String($0), place: place) })
+            return .list(items.map { .init(text: String($0), position: position) })
         default: break
         }
         guard case .success(let value) = kind.read(scalar: text, isQuoted: false) else {

@@ -26,17 +26,17 @@ public struct Findings: Sendable {
 
     public var hasErrors: Bool { list.contains { $0.severity == .error } }
 
-    /// The place of what has no other: the first line.
-    public var start: Diagnostic.Place { place(line: 1, column: 1) }
+    /// The position of what has no other: the first line.
+    public var start: Diagnostic.Position { position(line: 1, column: 1) }
 
-    public func place(line: Int, column: Int) -> Diagnostic.Place {
-        Diagnostic.Place(file: file, line: line, column: column)
+    public func position(line: Int, column: Int) -> Diagnostic.Position {
+        Diagnostic.Position(file: file, line: line, column: column)
     }
 
     public mutating func error(
-        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String? = nil
+        _ code: String, at position: Diagnostic.Position, _ message: String, advice: String? = nil
     ) {
-        add(Diagnostic(.error, code: code, at: place, message, advice: advice))
+        add(Diagnostic(.error, code: code, at: position, message, advice: advice))
     }
 
     /// An error in a document that is handed in, and nothing in one that was found valid before.
@@ -44,15 +44,15 @@ public struct Findings: Sendable {
     /// For every rule that can be done without, and so for each that is added later: a run under way is not lost because a
     /// newer program would not start it.
     public mutating func errorUnlessStored(
-        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String
+        _ code: String, at position: Diagnostic.Position, _ message: String, advice: String
     ) {
-        if !isStored { error(code, at: place, message, advice: advice) }
+        if !isStored { error(code, at: position, message, advice: advice) }
     }
 
     public mutating func warning(
-        _ code: String, at place: Diagnostic.Place, _ message: String, advice: String? = nil
+        _ code: String, at position: Diagnostic.Position, _ message: String, advice: String? = nil
     ) {
-        add(Diagnostic(.warning, code: code, at: place, message, advice: advice))
+        add(Diagnostic(.warning, code: code, at: position, message, advice: advice))
     }
 
     private mutating func add(_ diagnostic: Diagnostic) {
@@ -62,18 +62,20 @@ public struct Findings: Sendable {
     /// In the order of the text, each once, with a last line when there were too many.
     public func finished() -> [Diagnostic] {
         func isBefore(_ left: Diagnostic, _ right: Diagnostic) -> Bool {
-            let places = [left.place, right.place].map { ($0?.line ?? 0, $0?.column ?? 0) }
-            return places[0] == places[1]
-                ? (left.code, left.message) < (right.code, right.message) : places[0] < places[1]
+            let positions = [left.position, right.position].map { ($0?.line ?? 0, $0?.column ?? 0) }
+            return positions[0] == positions[1]
+                ? (left.code, left.message) < (right.code, right.message)
+                : positions[0] < positions[1]
         }
         var sorted: [Diagnostic] = []
         for diagnostic in list.sorted(by: isBefore) where diagnostic != sorted.last {
             sorted.append(diagnostic)
         }
-        if omitted > 0, let place = sorted.last?.place {
+        if omitted > 0, let position = sorted.last?.position {
             sorted.append(
                 Diagnostic(
-                    .error, code: "too-many", at: place, "\(omitted) more findings are not shown",
+                    .error, code: "too-many", at: position,
+                    "\(omitted) more findings are not shown",
                     advice: "correct these first"))
         }
         return sorted

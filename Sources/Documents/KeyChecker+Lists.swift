@@ -8,7 +8,7 @@ extension KeyChecker {
     ) -> Bool {
         guard count > maximum else { return false }
         findings.error(
-            "range", at: pair.keyPlace, "`\(key.name)` has \(count) \(what)",
+            "range", at: pair.keyPosition, "`\(key.name)` has \(count) \(what)",
             advice: "write at most \(maximum)")
         return true
     }
@@ -20,10 +20,10 @@ extension KeyChecker {
         case .sequence(let items):
             return isTooLong(pair, key, items.count, maximum, "items") ? nil : items
         case .scalar(let text, let isQuoted):
-            _ = accept(key.kind.read(scalar: text, isQuoted: isQuoted), at: pair.value.place)
+            _ = accept(key.kind.read(scalar: text, isQuoted: isQuoted), at: pair.value.position)
         case .mapping:
             findings.error(
-                "type", at: pair.value.place, "expected a list, not a section of keys",
+                "type", at: pair.value.position, "expected a list, not a section of keys",
                 advice: "write `[first, second]`, or lines that begin with `- `")
         case .refused: break
         }
@@ -36,31 +36,31 @@ extension KeyChecker {
     ) {
         if rules.single != nil, case .scalar = pair.value.content {
             if case .text(let text) = scalar(pair.value, element) {
-                let item = DocumentValue.Item(text: text, place: pair.value.place)
-                values.set(path, .list([item]), at: pair.keyPlace)
+                let item = DocumentValue.Item(text: text, position: pair.value.position)
+                values.set(path, .list([item]), at: pair.keyPosition)
             }
             return
         }
         guard let items = items(pair, key, rules.maximum) else { return }
         if let advice = rules.single, items.isEmpty {
             findings.error(
-                "empty-list", at: pair.value.place, "`\(key.name)` is an empty list",
+                "empty-list", at: pair.value.position, "`\(key.name)` is an empty list",
                 advice: advice)
         }
         var list: [DocumentValue.Item] = []
         for item in items {
             guard case .text(let text) = scalar(item, element) else { continue }
-            list.append(.init(text: text, place: item.place))
+            list.append(.init(text: text, position: item.position))
         }
         if !rules.mayRepeat { refuseRepeated(list) }
-        values.set(path, .list(list), at: pair.keyPlace)
+        values.set(path, .list(list), at: pair.keyPosition)
     }
 
     private mutating func refuseRepeated(_ list: [DocumentValue.Item]) {
         var seen: Set<String> = []
         for item in list where !seen.insert(item.text).inserted {
             findings.error(
-                "duplicate-item", at: item.place, "\(quoted(item.text)) is in the list twice",
+                "duplicate-item", at: item.position, "\(quoted(item.text)) is in the list twice",
                 advice: "keep one of them")
         }
     }
@@ -71,18 +71,18 @@ extension KeyChecker {
     ) {
         guard case .mapping(let pairs) = pair.value.content else {
             findings.error(
-                "type", at: pair.value.place, "expected labels, not \(pair.value.kind)",
+                "type", at: pair.value.position, "expected labels, not \(pair.value.kind)",
                 advice: "write `label: value` lines below `\(key.name)`")
             return
         }
         guard !isTooLong(pair, key, pairs.count, maximum, "labels") else { return }
         var labels: [String: String] = [:]
         for label in pairs {
-            guard let name = accept(key.kind.readName(label.key), at: label.keyPlace),
+            guard let name = accept(key.kind.readName(label.key), at: label.keyPosition),
                 case .text(let value) = scalar(label.value, .name)
             else { continue }
             labels[name] = value
         }
-        values.set(path, .labels(labels), at: pair.keyPlace)
+        values.set(path, .labels(labels), at: pair.keyPosition)
     }
 }

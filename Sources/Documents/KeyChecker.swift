@@ -16,13 +16,13 @@ struct KeyChecker {
     mutating func check(document tree: DocumentTree) -> DocumentValues? {
         guard case .mapping(let pairs) = tree.content else {
             findings.error(
-                "type", at: tree.place, "expected the keys of a \(rules.noun), not \(tree.kind)",
+                "type", at: tree.position, "expected the keys of a \(rules.noun), not \(tree.kind)",
                 advice: rules.beginning)
             return nil
         }
         var values = DocumentValues(
-            place: findings.start, title: "", prefix: "", table: rules.keys)
-        check(pairs, against: rules.keys.keys, path: "", place: findings.start, into: &values)
+            position: findings.start, title: "", prefix: "", table: rules.keys)
+        check(pairs, against: rules.keys.keys, path: "", position: findings.start, into: &values)
         return values
     }
 
@@ -30,13 +30,13 @@ struct KeyChecker {
 
     private mutating func check(
         _ pairs: [DocumentTree.Pair], against keys: [DocumentKey], path: String,
-        place: Diagnostic.Place, into values: inout DocumentValues
+        position: Diagnostic.Position, into values: inout DocumentValues
     ) {
-        var seen: [String: Diagnostic.Place] = [:]
+        var seen: [String: Diagnostic.Position] = [:]
         var meant: Set<String> = []
         let section = section(path, of: values)
         for pair in pairs {
-            seen[pair.key] = pair.keyPlace
+            seen[pair.key] = pair.keyPosition
             if let key = keys.first(where: { $0.name == pair.key }) {
                 check(pair, against: key, path: path + key.name, into: &values)
             } else if let suggestion = refuse(pair, among: keys, section: section) {
@@ -45,7 +45,7 @@ struct KeyChecker {
         }
         for key in keys where key.isRequired && seen[key.name] == nil && !meant.contains(key.name) {
             findings.error(
-                "missing-key", at: place,
+                "missing-key", at: position,
                 "`\(key.name)` is missing\(section.isEmpty ? "" : " in `\(section)`")",
                 advice: "add `\(key.name): …` (\(key.kind))")
         }
@@ -62,21 +62,22 @@ struct KeyChecker {
         _ pair: DocumentTree.Pair, among keys: [DocumentKey], section: String
     ) -> String? {
         guard !findings.isFull else {
-            findings.error("unknown-key", at: pair.keyPlace, "an unknown key", advice: "remove it")
+            findings.error(
+                "unknown-key", at: pair.keyPosition, "an unknown key", advice: "remove it")
             return nil
         }
         if rules.secretAdvice != nil, Secret.isNamed(by: pair.key),
             case .scalar(let text, _) = pair.value.content, !text.hasPrefix("env:")
         {
             findings.error(
-                "secret-in-clear", at: pair.keyPlace,
+                "secret-in-clear", at: pair.keyPosition,
                 "\(quoted(pair.key)) holds a secret written in clear, by its name",
                 advice: "remove it: a \(rules.noun) names a secret only by `env:NAME`, as in"
                     + " `database.url`")
             return nil
         }
         if pair.key == "<<" {
-            findings.refuseAlias(at: pair.keyPlace)
+            findings.refuseAlias(at: pair.keyPosition)
             return nil
         }
         let suggestion = nearest(to: pair.key, among: keys.map(\.name))
@@ -90,7 +91,7 @@ struct KeyChecker {
                 "write one of " + keys.map(\.name).joined(separator: ", ")
             }
         findings.error(
-            "unknown-key", at: pair.keyPlace,
+            "unknown-key", at: pair.keyPosition,
             "\(quoted(pair.key)) is not a key of"
                 + " \(section.isEmpty ? "a \(rules.noun)" : "`\(section)`")",
             advice: advice)
@@ -120,7 +121,7 @@ struct KeyChecker {
                 list(pair, key, element, rules, path, into: &values)
             default:
                 if let value = scalar(pair.value, key.kind) {
-                    values.set(path, value, at: pair.keyPlace)
+                    values.set(path, value, at: pair.keyPosition)
                 }
             }
         }
@@ -134,33 +135,34 @@ struct KeyChecker {
             case .fallback(let text): "write its value, or remove the key for the default, \(text)"
             case .optional: "write its value (\(key.kind)), or remove the key"
             }
-        findings.error("no-value", at: pair.keyPlace, "`\(key.name)` has no value", advice: advice)
+        findings.error(
+            "no-value", at: pair.keyPosition, "`\(key.name)` has no value", advice: advice)
     }
 
     mutating func scalar(_ tree: DocumentTree, _ kind: DocumentKey.Kind) -> DocumentValue? {
         guard case .scalar(let text, let isQuoted) = tree.content else {
             if case .refused = tree.content { return nil }
             findings.error(
-                "type", at: tree.place, "expected one value, not \(tree.kind)",
+                "type", at: tree.position, "expected one value, not \(tree.kind)",
                 advice: "write the value (\(kind)) alone")
             return nil
         }
         guard !text.isEmpty, !tree.isNull else {
             findings.error(
-                "no-value", at: tree.place, "there is no value here",
+                "no-value", at: tree.position, "there is no value here",
                 advice: "write one (\(kind))")
             return nil
         }
-        return accept(kind.read(scalar: text, isQuoted: isQuoted), at: tree.place)
+        return accept(kind.read(scalar: text, isQuoted: isQuoted), at: tree.position)
     }
 
     mutating func accept<Value>(
-        _ result: Result<Value, Mismatch>, at place: Diagnostic.Place
+        _ result: Result<Value, Mismatch>, at position: Diagnostic.Position
     ) -> Value? {
         switch result {
         case .success(let value): return value
         case .failure(let mismatch):
-            findings.error(mismatch.code, at: place, mismatch.message, advice: mismatch.advice)
+            findings.error(mismatch.code, at: position, mismatch.message, advice: mismatch.advice)
             return nil
         }
     }
@@ -170,19 +172,19 @@ struct KeyChecker {
         into values: inout DocumentValues
     ) {
         guard let pairs = pairs(pair.value, keys, of: "below `\(pair.key)`") else { return }
-        values.setSection(path, at: pair.keyPlace)
-        check(pairs, against: keys, path: path + ".", place: pair.keyPlace, into: &values)
+        values.setSection(path, at: pair.keyPosition)
+        check(pairs, against: keys, path: path + ".", position: pair.keyPosition, into: &values)
     }
 
     /// The keys of a section, none when there is nothing; `nil` when it is something else, which is reported.
     private mutating func pairs(
-        _ tree: DocumentTree, _ keys: [DocumentKey], of place: String
+        _ tree: DocumentTree, _ keys: [DocumentKey], of location: String
     ) -> [DocumentTree.Pair]? {
         if case .mapping(let pairs) = tree.content { return pairs }
         if tree.isNull { return [] }
         findings.error(
-            "type", at: tree.place, "expected a section, not \(tree.kind)",
-            advice: "write its keys indented \(place): "
+            "type", at: tree.position, "expected a section, not \(tree.kind)",
+            advice: "write its keys indented \(location): "
                 + keys.map(\.name).joined(separator: ", "))
         return nil
     }
@@ -197,17 +199,17 @@ struct KeyChecker {
             if case .refused = item.content { continue }
             guard case .mapping(let pairs) = item.content else {
                 findings.error(
-                    "type", at: item.place, "expected a section, not \(item.kind)",
+                    "type", at: item.position, "expected a section, not \(item.kind)",
                     advice: "write `- ` and its keys: " + keys.map(\.name).joined(separator: ", "))
                 continue
             }
             var section = DocumentValues(
-                place: item.place, title: values.path(path), prefix: values.path(path),
+                position: item.position, title: values.path(path), prefix: values.path(path),
                 table: rules.keys)
-            check(pairs, against: keys, path: "", place: item.place, into: &section)
+            check(pairs, against: keys, path: "", position: item.position, into: &section)
             sections.append(section)
         }
-        values.set(path, .sections(sections), at: pair.keyPlace)
+        values.set(path, .sections(sections), at: pair.keyPosition)
     }
 
     private mutating func named(
@@ -217,7 +219,7 @@ struct KeyChecker {
         guard case .mapping(let pairs) = pair.value.content else {
             if pair.value.isNull { return }
             findings.error(
-                "type", at: pair.value.place,
+                "type", at: pair.value.position,
                 "expected names with sections, not \(pair.value.kind)",
                 advice: "write `name:` below `\(key.name)`, and its keys further indented")
             return
@@ -225,16 +227,16 @@ struct KeyChecker {
         guard !isTooLong(pair, key, pairs.count, maximum, "names") else { return }
         var named: [DocumentValue.Named] = []
         for entry in pairs {
-            guard let name = accept(key.kind.readName(entry.key), at: entry.keyPlace),
+            guard let name = accept(key.kind.readName(entry.key), at: entry.keyPosition),
                 let inner = self.pairs(entry.value, keys, of: "below `\(entry.key)`")
             else { continue }
             var section = DocumentValues(
-                place: entry.keyPlace, title: "\(values.path(path)).\(name)",
+                position: entry.keyPosition, title: "\(values.path(path)).\(name)",
                 prefix: values.path(path), table: rules.keys)
-            check(inner, against: keys, path: "", place: entry.keyPlace, into: &section)
+            check(inner, against: keys, path: "", position: entry.keyPosition, into: &section)
             named.append(.init(name: name, values: section))
         }
-        values.set(path, .named(named), at: pair.keyPlace)
+        values.set(path, .named(named), at: pair.keyPosition)
     }
 }
 

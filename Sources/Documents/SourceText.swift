@@ -34,11 +34,11 @@ struct SourceText {
         guard isReadable && isBounded && isPlain else { return nil }
     }
 
-    /// The character at a place, `nil` outside the text.
-    func scalar(at place: Diagnostic.Place) -> Unicode.Scalar? {
-        guard lines.indices.contains(place.line - 1) else { return nil }
-        let scalars = lines[place.line - 1].scalars
-        return scalars.indices.contains(place.column - 1) ? scalars[place.column - 1] : nil
+    /// The character at a position, `nil` outside the text.
+    func scalar(at position: Diagnostic.Position) -> Unicode.Scalar? {
+        guard lines.indices.contains(position.line - 1) else { return nil }
+        let scalars = lines[position.line - 1].scalars
+        return scalars.indices.contains(position.column - 1) ? scalars[position.column - 1] : nil
     }
 
     /// Lines as libyaml counts them: also at NEL, LS and PS.
@@ -67,7 +67,7 @@ struct SourceText {
             let isLong = line.number > DocumentLimits.lines
             guard isLong || commas > DocumentLimits.commas else { continue }
             findings.error(
-                "too-large", at: findings.place(line: line.number, column: 1),
+                "too-large", at: findings.position(line: line.number, column: 1),
                 "the \(rules.noun) has more than "
                     + (isLong
                         ? "\(DocumentLimits.lines) lines" : "\(DocumentLimits.commas) commas"),
@@ -83,7 +83,7 @@ struct SourceText {
             for offset in Secret.offsets(in: line.scalars) {
                 findings.errorUnlessStored(
                     "secret-in-clear",
-                    at: findings.place(line: line.number, column: offset + 1),
+                    at: findings.position(line: line.number, column: offset + 1),
                     "a secret is written in clear here, and a \(rules.noun) is stored and shown",
                     advice: advice)
             }
@@ -98,7 +98,7 @@ struct SourceText {
                 isClean = false
                 findings.error(
                     "control-character",
-                    at: findings.place(line: line.number, column: offset + 1),
+                    at: findings.position(line: line.number, column: offset + 1),
                     "the character U+\(hexadecimal(scalar)) cannot be part of a \(rules.noun)",
                     advice: "remove it; a \(rules.noun) is plain UTF-8 text")
             }
@@ -114,7 +114,7 @@ struct SourceText {
             let isDeep = prefix > DocumentLimits.indentation
             guard isDeep || brackets > DocumentLimits.brackets else { continue }
             findings.error(
-                "too-deep", at: findings.place(line: line.number, column: 1),
+                "too-deep", at: findings.position(line: line.number, column: 1),
                 isDeep
                     ? "this line begins after \(prefix) columns; a \(rules.noun) nests \(DocumentLimits.depth) levels at most"
                     : "the \(rules.noun) has more than \(DocumentLimits.brackets) opening brackets",
@@ -129,17 +129,18 @@ struct SourceText {
     /// It looks at names alone, not at quotes: whatever the library would take for a pair is one here.
     /// An anchor without an alias, or the reverse, is harmless and found later, in the structure.
     private func findAliases(_ findings: inout Findings) -> Bool {
-        let anchors = marks(with: "&")
-        let aliases = marks(with: "*")
+        let anchors = references(by: "&")
+        let aliases = references(by: "*")
         let names = Set(anchors.map(\.name)).intersection(aliases.map(\.name))
-        for mark in anchors + aliases where names.contains(mark.name) {
-            findings.refuseAlias(at: findings.place(line: mark.line, column: mark.column))
+        for reference in anchors + aliases where names.contains(reference.name) {
+            findings.refuseAlias(
+                at: findings.position(line: reference.line, column: reference.column))
         }
         return names.isEmpty
     }
 
-    private func marks(
-        with indicator: Unicode.Scalar
+    private func references(
+        by indicator: Unicode.Scalar
     ) -> [(name: String, line: Int, column: Int)] {
         lines.flatMap { line in
             line.scalars.indices.compactMap { index in
@@ -174,9 +175,9 @@ extension Findings {
             advice: "keep data out of the \(rules.noun): name files and environment variables")
     }
 
-    mutating func refuseAlias(at place: Diagnostic.Place) {
+    mutating func refuseAlias(at position: Diagnostic.Position) {
         error(
-            "alias", at: place, "anchors and aliases (`&` and `*` before a name) are not read",
+            "alias", at: position, "anchors and aliases (`&` and `*` before a name) are not read",
             advice: "write the value out at each place where it is meant")
     }
 }

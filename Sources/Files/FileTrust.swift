@@ -20,8 +20,8 @@ public func trustProblem(
     defer { free(real) }
     let target = String(cString: real)
     let owners = trusted.union([0, geteuid()])
-    for place in target == path ? [path] : [path, target] {
-        var current = place
+    for location in target == path ? [path] : [path, target] {
+        var current = location
         while true {
             if let problem = try problem(at: current, owners: owners, isLeaf: current == target) {
                 return problem

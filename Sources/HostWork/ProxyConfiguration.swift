@@ -20,7 +20,7 @@ public struct ProxyConfiguration: Sendable {
         public var zone: String
         public var key: String
         public var atMost: Int
-        public var place: String
+        public var position: String
     }
 
     private var keys: [String: String] = [:]
@@ -44,7 +44,7 @@ public struct ProxyConfiguration: Sendable {
         for directive in nginxDirectives(text) {
             let words = directive.words
             guard let name = words.first, words.count > 1 else { continue }
-            let place = "\(file):\(directive.line)"
+            let position = "\(file):\(directive.line)"
             switch name {
             case "worker_processes": workers = Int(words[1])
             case "worker_connections": connections = Int(words[1]) ?? connections
@@ -54,7 +54,8 @@ public struct ProxyConfiguration: Sendable {
                 keys[String(zoneName)] = words[1]
             case "limit_conn" where words.count > 2:
                 guard let most = Int(words[2]), shares.count < 16 else { break }
-                shares.append(ConnectionLimit(zone: words[1], key: "", atMost: most, place: place))
+                shares.append(
+                    ConnectionLimit(zone: words[1], key: "", atMost: most, position: position))
             case "server", "proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass":
                 note(backend: words[1])
             case "include" where depth < 10:

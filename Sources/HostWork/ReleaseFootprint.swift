@@ -51,7 +51,9 @@ extension ReleaseFootprint {
     {
         if let program = own.link("exe"), contains(program) { return .program }
         // A person's shell that stands in the directory writes nothing.
-        if !process.hasTerminal, let place = own.link("cwd"), contains(place) { return .directory }
+        if !process.hasTerminal, let working = own.link("cwd"), contains(working) {
+            return .directory
+        }
         if own.holds(listeners) { return .listener }
         if own.openFiles.contains(where: { contains($0.target) && own.isWritable($0.number) }) {
             return .openFile

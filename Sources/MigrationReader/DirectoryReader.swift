@@ -109,7 +109,7 @@ struct DirectoryReader {
     }
 
     private mutating func readScript(
-        _ file: MigrationSet.File, _ header: MigrationHeader, phase: Migration.Phase
+        _ file: MigrationSet.File, _ header: MigrationHeader, phase: MigrationPhase
     ) -> Script? {
         var reader = StatementReader(file: file.name, text: file.sql)
         let statements = reader.read()
@@ -126,7 +126,7 @@ struct DirectoryReader {
         return script
     }
 
-    private mutating func check(_ script: Script, phase: Migration.Phase) {
+    private mutating func check(_ script: Script, phase: MigrationPhase) {
         if script.statements.isEmpty {
             refuse(
                 script.file, "migration-empty", "there is no statement in it",
@@ -138,7 +138,7 @@ struct DirectoryReader {
             findings.append(
                 Diagnostic(
                     .error, code: "migration-transaction",
-                    at: alone?.place ?? .init(file: script.file, line: 1, column: 1),
+                    at: alone?.position ?? .init(file: script.file, line: 1, column: 1),
                     alone == nil
                         ? "the switch migrations run in one transaction, so that the way back is to roll it back"
                         : "this statement cannot run in a transaction, and the switch migrations run in one",
@@ -149,7 +149,7 @@ struct DirectoryReader {
         {
             findings.append(
                 Diagnostic(
-                    .error, code: "migration-transaction", at: alone.place,
+                    .error, code: "migration-transaction", at: alone.position,
                     "this statement cannot run in a transaction, and other statements of the file should",
                     advice:
                         "give the statements that cannot a file of their own, or write -- sluice: \(phase.rawValue) transaction=none: "
@@ -166,7 +166,7 @@ struct DirectoryReader {
             }
             findings.append(
                 Diagnostic(
-                    .error, code: "migration-transaction", at: read.statement.place,
+                    .error, code: "migration-transaction", at: read.statement.position,
                     "this block ends transactions by itself, and the file runs in one",
                     advice:
                         "let the file begin with -- sluice: expand transaction=none (or contract); let the block be safe to repeat"

@@ -4,8 +4,6 @@ public import UpgradeModel
 
 /// One step of the schema: a file `NNNN_name.up.sql` and perhaps its way back, `NNNN_name.down.sql`.
 public struct Migration: Hashable, Sendable {
-    public typealias Phase = MigrationPhase
-
     /// The digits before the name, such as `0002`: four or more.
     public let version: String
     /// What stands between the version and `.up.sql`.
@@ -18,7 +16,7 @@ public struct Migration: Hashable, Sendable {
     /// SHA-256 of the up file. An applied migration whose file has another digest stops a run.
     public let digest: Digest
 
-    public var phase: Phase { header.phase }
+    public var phase: MigrationPhase { header.phase }
 
     /// `0002_split_name`, as reports and messages have it.
     public var title: String { "\(version)_\(name)" }
@@ -79,7 +77,7 @@ public struct Statement: Hashable, Sendable {
     }
 
     public let text: String
-    public let place: Diagnostic.Place
+    public let position: Diagnostic.Position
     public let kind: Kind
 }
 
@@ -115,17 +113,17 @@ public struct QualifiedName: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Statement {
-    /// The place of a character of the statement, counted from 1 as the server counts.
-    public func place(ofCharacter position: Int) -> Diagnostic.Place {
-        var place = place
-        for scalar in text.unicodeScalars.prefix(max(0, position - 1)) {
+    /// The position of a character of the statement, counted from 1 as the server counts.
+    public func position(ofCharacter character: Int) -> Diagnostic.Position {
+        var position = position
+        for scalar in text.unicodeScalars.prefix(max(0, character - 1)) {
             if scalar == "\n" {
-                place.line += 1
-                place.column = 1
+                position.line += 1
+                position.column = 1
             } else {
-                place.column += 1
+                position.column += 1
             }
         }
-        return place
+        return position
     }
 }

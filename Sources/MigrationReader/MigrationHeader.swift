@@ -4,7 +4,7 @@ public import UpgradeModel
 
 /// What the comments before the first statement of a file say: `-- sluice: expand transaction=none`.
 public struct MigrationHeader: Hashable, Sendable {
-    public var phase: Migration.Phase = .switch
+    public var phase: MigrationPhase = .switch
     /// `transaction=none`: the statements run one by one, each in a transaction of its own where it can be.
     public var refusesTransaction = false
     /// `trial=none`: what the file does cannot be tried and taken back, as where it reaches other servers.
@@ -49,13 +49,13 @@ public struct MigrationHeader: Hashable, Sendable {
             guard comment.hasPrefix("sluice:") else { continue }
             let words = comment.dropFirst("sluice:".count).split(whereSeparator: \.isWhitespace)
             for word in words {
-                if let phase = Migration.Phase(rawValue: String(word)) {
+                if let phase = MigrationPhase(rawValue: String(word)) {
                     if hasPhase {
                         wrong.append(Wrong(line: index + 1, message: "the phase is given twice"))
                     }
                     hasPhase = true
                     header.phase = phase
-                } else if let message = header.take(word) {
+                } else if let message = header.readWord(word) {
                     wrong.append(Wrong(line: index + 1, message: message))
                 }
             }
@@ -64,7 +64,7 @@ public struct MigrationHeader: Hashable, Sendable {
     }
 
     /// - Returns: what is wrong with the word.
-    private mutating func take(_ word: Substring) -> String? {
+    private mutating func readWord(_ word: Substring) -> String? {
         let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2 else { return "there is no phase \(word)" }
         switch parts[0] {

@@ -72,7 +72,7 @@ public struct MigrationPreview: Hashable, Sendable {
     private static func ofTool(_ finding: Diagnostic) -> Diagnostic? {
         var finding = finding
         finding.severity = .warning
-        finding.place?.file = "preview"
+        finding.position?.file = "preview"
         switch finding.code {
         case "migration-empty", "migration-transaction", "enum-value": return nil
         case "breaks-old-readers":

@@ -19,7 +19,7 @@ public enum MigrationReview {
         }
     }
 
-    /// Everything to be said of the files, in their order; places name the file without a folder.
+    /// Everything to be said of the files, in their order; positions name the file without a folder.
     ///
     /// Errors are what ``MigrationSet/read(_:)`` would throw. Warnings stop nothing.
     public static func findings(in files: [MigrationSet.File], _ context: Context)
@@ -40,7 +40,7 @@ public enum MigrationReview {
             critic.look(at: migration, reader.trees)
         }
         return (reader.findings + critic.findings).enumerated().sorted {
-            let (one, other) = ($0.element.place, $1.element.place)
+            let (one, other) = ($0.element.position, $1.element.position)
             return (one?.file ?? "", one?.line ?? 0, $0.offset)
                 < (other?.file ?? "", other?.line ?? 0, $1.offset)
         }.map(\.element)
@@ -57,10 +57,10 @@ private struct Critic {
 
     init(context: MigrationReview.Context) { self.context = context }
 
-    private struct Position {
-        var phase: Migration.Phase
+    private struct Reviewed {
+        var phase: MigrationPhase
         var isDown: Bool
-        var place: Diagnostic.Place
+        var position: Diagnostic.Position
     }
 
     mutating func look(at migration: Migration, _ trees: [String: [StatementReader.Read]]) {
@@ -70,26 +70,26 @@ private struct Critic {
         {
             var stringsAreOff = false
             for read in trees[script.file] ?? [] {
-                let position = Position(
-                    phase: migration.phase, isDown: isDown, place: read.statement.place)
-                if read.statement.kind == .unknown { warnUnknown(position) }
-                if stringsAreOff, read.statement.text.contains("\\") { warnStrings(position) }
+                let reviewed = Reviewed(
+                    phase: migration.phase, isDown: isDown, position: read.statement.position)
+                if read.statement.kind == .unknown { warnUnknown(reviewed) }
+                if stringsAreOff, read.statement.text.contains("\\") { warnStrings(reviewed) }
                 guard let node = read.node else { continue }
                 if node.VariableSetStmt?.name == "standard_conforming_strings" {
                     stringsAreOff =
                         node.VariableSetStmt?.args?.first?.A_Const?.sval?.sval?.lowercased()
                         == "off"
                 }
-                take(node, position, script, &warnedTables)
+                review(node, reviewed, script, &warnedTables)
             }
         }
     }
 
-    private mutating func take(
-        _ node: ParseTree.Node, _ position: Position, _ script: Script,
+    private mutating func review(
+        _ node: ParseTree.Node, _ reviewed: Reviewed, _ script: Script,
         _ warnedTables: inout Set<String>
     ) {
-        if !position.isDown {
+        if !reviewed.isDown {
             if let table = node.CreateStmt?.relation ?? node.CreateTableAsStmt?.into?.rel {
                 created.insert(table.relname)
             }
@@ -98,13 +98,13 @@ private struct Critic {
         if let change = node.AlterEnumStmt, change.newVal != nil, change.oldVal == nil,
             let name = change.typeName.names.last, !enums.contains(name)
         {
-            warnEnum(name, position, script)
+            warnEnum(name, reviewed, script)
         }
         if let alter = node.AlterTableStmt, alter.objtype == "OBJECT_TABLE" {
-            look(at: alter, position)
-            warnCachedPlans(alter.relation.relname, alter.cmds, position, &warnedTables)
+            look(at: alter, reviewed)
+            warnCachedPlans(alter.relation.relname, alter.cmds, reviewed, &warnedTables)
         }
-        if let broken = breaks(node), !position.isDown { warnBroken(broken, position) }
+        if let broken = breaks(node), !reviewed.isDown { warnBroken(broken, reviewed) }
     }
 
     /// What the old release would miss, in words.
@@ -140,18 +140,18 @@ private struct Critic {
         return nil
     }
 
-    private mutating func warnBroken(_ what: String, _ position: Position) {
-        switch position.phase {
+    private mutating func warnBroken(_ what: String, _ reviewed: Reviewed) {
+        switch reviewed.phase {
         case .contract: return
         case .expand:
             warn(
-                "breaks-old-release", position,
+                "breaks-old-release", reviewed,
                 "it \(what) while the old release still reads and writes",
                 "do it in a file with -- sluice: contract")
         case .switch:
             guard context.servesReads else { return }
             warn(
-                "breaks-old-readers", position,
+                "breaks-old-readers", reviewed,
                 "it \(what) while the old release still reads (reads.while_migrating: serve)",
                 "do it in a file with -- sluice: contract, or let the plan say reads: {while_migrating: hold}"
             )
@@ -159,22 +159,22 @@ private struct Critic {
     }
 
     private mutating func warnCachedPlans(
-        _ table: String, _ commands: [ParseTree.Commands], _ position: Position,
+        _ table: String, _ commands: [ParseTree.Commands], _ reviewed: Reviewed,
         _ warned: inout Set<String>
     ) {
         let changing = ["AT_AddColumn", "AT_DropColumn", "AT_AlterColumnType"]
         let changes = commands.contains { changing.contains($0.AlterTableCmd?.subtype ?? "") }
-        guard changes, !position.isDown, !created.contains(table),
-            position.phase != .switch || context.servesReads, warned.insert(table).inserted
+        guard changes, !reviewed.isDown, !created.contains(table),
+            reviewed.phase != .switch || context.servesReads, warned.insert(table).inserted
         else { return }
         warn(
-            "cached-plan", position,
+            "cached-plan", reviewed,
             "sessions that have prepared SELECT * of \(table) fail with 0A000 (cached plan must not change result type) when they run it again",
             "let the application name its columns, or try the statement again after 0A000, as most drivers can"
         )
     }
 
-    private mutating func look(at alter: ParseTree.Alter, _ position: Position) {
+    private mutating func look(at alter: ParseTree.Alter, _ reviewed: Reviewed) {
         for command in alter.cmds.compactMap(\.AlterTableCmd)
         where command.subtype == "AT_AddColumn" {
             let kinds = command.def?.ColumnDef?.constraints?.compactMap(\.Constraint?.contype) ?? []
@@ -182,43 +182,43 @@ private struct Critic {
                 ["CONSTR_DEFAULT", "CONSTR_IDENTITY", "CONSTR_GENERATED"].contains($0)
             }
             guard kinds.contains("CONSTR_NOTNULL") || kinds.contains("CONSTR_PRIMARY"), !hasValue,
-                position.isDown || !created.contains(alter.relation.relname)
+                reviewed.isDown || !created.contains(alter.relation.relname)
             else { continue }
             let column = command.def?.ColumnDef?.colname ?? "?"
             warn(
-                "not-null-without-default", position,
+                "not-null-without-default", reviewed,
                 "adding \(column) NOT NULL without a default fails as soon as \(alter.relation.relname) has a row"
-                    + (position.isDown ? ", and this is the way back" : ""),
+                    + (reviewed.isDown ? ", and this is the way back" : ""),
                 "give it a DEFAULT, or add it without NOT NULL, fill it, and set NOT NULL then")
         }
     }
 
-    private mutating func warnEnum(_ name: String, _ position: Position, _ script: Script) {
-        guard position.phase == .switch, !position.isDown else { return }
+    private mutating func warnEnum(_ name: String, _ reviewed: Reviewed, _ script: Script) {
+        guard reviewed.phase == .switch, !reviewed.isDown else { return }
         warn(
-            "enum-value", position,
+            "enum-value", reviewed,
             "a new value of \(name) cannot be used before its transaction has ended, and all switch migrations are one",
             "add the value in a file with -- sluice: expand")
     }
 
-    private mutating func warnUnknown(_ position: Position) {
+    private mutating func warnUnknown(_ reviewed: Reviewed) {
         warn(
-            "newer-statement", position,
+            "newer-statement", reviewed,
             "PostgreSQL \(NewerSyntax.parserVersion)'s parser does not know this statement",
             "fine when the server is newer: preflight asks it")
     }
 
-    private mutating func warnStrings(_ position: Position) {
+    private mutating func warnStrings(_ reviewed: Reviewed) {
         warn(
-            "migration-strings", position,
+            "migration-strings", reviewed,
             "a string with a backslash after standard_conforming_strings = off is cut here as if it were on",
             "write E'…' where a backslash is meant, and remove the setting")
     }
 
     private mutating func warn(
-        _ code: String, _ position: Position, _ message: String, _ advice: String
+        _ code: String, _ reviewed: Reviewed, _ message: String, _ advice: String
     ) {
         findings.append(
-            Diagnostic(.warning, code: code, at: position.place, message, advice: advice))
+            Diagnostic(.warning, code: code, at: reviewed.position, message, advice: advice))
     }
 }

@@ -29,7 +29,7 @@ enum NewerSyntax {
     static let parserVersion = 15
 
     /// Runs of words, each of which no statement of version 15 has in that order.
-    private static let marks: [[String]] = [
+    private static let phrases: [[String]] = [
         ["JSON_TABLE"], ["JSON_QUERY"], ["JSON_VALUE"], ["JSON_EXISTS"], ["JSON_SCALAR"],
         ["JSON_SERIALIZE"], ["JSON_ARRAY"], ["JSON_OBJECT"], ["JSON_ARRAYAGG"], ["JSON_OBJECTAGG"],
         ["IS", "JSON"], ["WITHOUT", "OVERLAPS"], ["PERIOD"], ["NOT", "ENFORCED"],
@@ -48,8 +48,8 @@ enum NewerSyntax {
         {
             return true
         }
-        return marks.contains { mark in
-            words.indices.contains { words[$0...].starts(with: mark) }
+        return phrases.contains { phrase in
+            words.indices.contains { words[$0...].starts(with: phrase) }
         }
     }
 }

@@ -112,8 +112,8 @@ struct PlaceCursor {
         self.bytes = bytes
     }
 
-    /// The place of a byte; not before the one that was asked for last.
-    mutating func place(of target: Int) -> Diagnostic.Place {
+    /// The position of a byte; not before the one that was asked for last.
+    mutating func position(of target: Int) -> Diagnostic.Position {
         while offset < min(target, bytes.count) {
             let byte = bytes[offset]
             offset += 1

@@ -42,9 +42,9 @@ struct StatementReader {
             let start = SQLText.skipBlanks(isUnknown ? original : bytes, range)
             guard start < range.upperBound else { continue }
             let text = String(decoding: original[start..<range.upperBound], as: UTF8.self)
-            let place = cursor.place(of: start)
+            let position = cursor.position(of: start)
             if isUnknown {
-                let statement = Statement(text: text, place: place, kind: .unknown)
+                let statement = Statement(text: text, position: position, kind: .unknown)
                 statements.append(Read(statement: statement))
                 continue
             }
@@ -55,11 +55,13 @@ struct StatementReader {
                 var node: ParseTree.Node?
                 if case .node(let found) = outcome { node = found }
                 statements.append(
-                    Read(statement: Statement(text: text, place: place, kind: kind), node: node))
+                    Read(
+                        statement: Statement(text: text, position: position, kind: kind), node: node
+                    ))
             case .refuse(let message, let advice):
                 findings.append(
                     Diagnostic(
-                        .error, code: "migration-statement", at: place, message, advice: advice))
+                        .error, code: "migration-statement", at: position, message, advice: advice))
             }
         }
         return statements
@@ -209,6 +211,6 @@ struct StatementReader {
         var cursor = PlaceCursor(file: file, bytes: bytes)
         findings.append(
             Diagnostic(
-                .error, code: code, at: cursor.place(of: offset), message, advice: advice))
+                .error, code: code, at: cursor.position(of: offset), message, advice: advice))
     }
 }

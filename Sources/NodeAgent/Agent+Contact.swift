@@ -40,10 +40,10 @@ extension Agent {
             switch answer {
             case .success(let directive?):
                 isProgress = known.map { directive.isNewer(than: $0) } ?? true
-                hear(nil)
-                take(.directive(directive))
+                noteContact(nil)
+                handle(.directive(directive))
             case .success(nil): isProgress = ContinuousClock.now - began > .seconds(1)
-            case .failure(let failure): if !poll.isCancelled { hear(failure) }
+            case .failure(let failure): if !poll.isCancelled { noteContact(failure) }
             }
             if isProgress || poll.isCancelled { backoff.reset() } else { await backoff.wait() }
         }
@@ -89,7 +89,7 @@ extension Agent {
                 hasFailed = false
                 backoff.reset()
             } catch {
-                hear(error)
+                noteContact(error)
                 hasFailed = true
                 if !isRetrying {
                     guard statusRetry.begin() else { return }
@@ -102,16 +102,16 @@ extension Agent {
 
     /// Takes in that the coordinator has a status.
     private func receive(_ receipt: StatusReceipt, afterFailure: Bool) {
-        hear(nil)
+        noteContact(nil)
         // A leader of an earlier epoch is no contact: its word keeps no gate closed.
         let known = engine.memory.directive
-        if receipt.epoch >= known?.epoch ?? .zero { take(.contact) } else { take(.time) }
+        if receipt.epoch >= known?.epoch ?? .zero { handle(.contact) } else { handle(.time) }
         // The coordinator is there again, and the open question may be one that the old one was asked.
         if afterFailure { currentPoll?.cancel() }
     }
 
     /// Notes whether the coordinator answers, and logs when that changes.
-    private func hear(_ failure: CoordinatorClient.Failure?) {
+    private func noteContact(_ failure: CoordinatorClient.Failure?) {
         let hadTrouble = contact.trouble != nil
         contact.trouble = failure?.message
         if let failure {
@@ -129,7 +129,7 @@ extension Agent {
 
     func report() -> LocalReport {
         // Nobody wakes the agent for a refused request; a person sees the count of now.
-        take(observation())
+        handle(observation())
         let status = engine.preview()
         return LocalReport(
             node: configuration.node, coordinator: coordinator.address.url, now: clock.now,
@@ -139,12 +139,12 @@ extension Agent {
     }
 
     func openBreakGlass(reason: String) -> LocalReport {
-        take(.breakGlass(reason: reason))
+        handle(.breakGlass(reason: reason))
         return report()
     }
 
     func endBreakGlass() -> LocalReport {
-        take(.endBreakGlass)
+        handle(.endBreakGlass)
         return report()
     }
 }

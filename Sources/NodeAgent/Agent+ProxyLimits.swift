@@ -44,7 +44,7 @@ extension Agent {
             shares: found.shares.map {
                 .init(
                     key: String($0.key.prefix(100)), atMost: min($0.atMost, 1_000_000),
-                    place: String($0.place.suffix(300)))
+                    position: String($0.position.suffix(300)))
             })
     }
 

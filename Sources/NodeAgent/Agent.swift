@@ -142,7 +142,7 @@ actor Agent {
     func run(gateChanges: AsyncStream<Void>) async throws(SystemFailure) {
         startTimer()
         if journal.isLarge || engine.memory.directive != nil { compactJournal() }
-        take(.time)
+        handle(.time)
         let reason = await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.watchGate(gateChanges) }
             group.addTask { await self.performWorks() }
@@ -169,7 +169,7 @@ actor Agent {
     // MARK: - Input, and what follows
 
     /// Puts an input into the engine and carries out what follows.
-    func take(_ input: NodeInput) {
+    func handle(_ input: NodeInput) {
         guard fault == nil else { return }
         var inputs = [input]
         while !inputs.isEmpty, fault == nil {
@@ -286,7 +286,7 @@ actor Agent {
     private func startTimer() {
         let timer = DispatchSource.makeTimerSource(queue: executor.queue)
         timer.setEventHandler { [weak self] in
-            self?.assumeIsolated { $0.take($0.observation()) }
+            self?.assumeIsolated { $0.handle($0.observation()) }
         }
         timer.schedule(deadline: .distantFuture)
         timer.activate()
@@ -306,7 +306,7 @@ actor Agent {
     // MARK: - The gate
 
     private func watchGate(_ changes: AsyncStream<Void>) async {
-        for await _ in changes { take(observation()) }
+        for await _ in changes { handle(observation()) }
     }
 
     /// Waits until the reads that were let through before have left the application, or for as long as the configuration says.
@@ -324,7 +324,7 @@ actor Agent {
             }
             guard gate.observe().setting.readHold != nil else { continue }
             areReadsSettled = true
-            take(observation())
+            handle(observation())
         }
     }
 
@@ -343,7 +343,7 @@ actor Agent {
             }
             guard gate.observe().setting.sessionReadHold != nil else { continue }
             areSessionsSettled = true
-            take(observation())
+            handle(observation())
         }
     }
 
@@ -368,8 +368,8 @@ actor Agent {
                 if proof.state == .failed, proof != last { logger.error("\(proof.detail)") }
                 last = proof
                 // The question has told the gate by what the proxy knows a session.
-                take(observation())
-                take(.proved(goal, proof))
+                handle(observation())
+                handle(.proved(goal, proof))
                 guard proof.state == .failed || proof.state == .waiting else { break }
                 try? await Task.sleep(for: .milliseconds(200))
             }
@@ -394,7 +394,7 @@ actor Agent {
                     drift = await performer.troubleReporting(release)
                 }
                 let unreachable = hasSocket ? trouble(reaching: release) : nil
-                take(.application(release, trouble: unreachable ?? drift))
+                handle(.application(release, trouble: unreachable ?? drift))
             }
             looks += 1
             try? await Task.sleep(for: .seconds(3), tolerance: .seconds(1))
@@ -434,7 +434,7 @@ actor Agent {
             staging.withLock { $0.forget() }
             guard !Task.isCancelled else { return }
             log(work, result)
-            take(.ended(work, result))
+            handle(.ended(work, result))
         }
     }
 
@@ -444,7 +444,7 @@ actor Agent {
             run: directive?.run, protected: Set(directive?.stage.map { [$0] } ?? []),
             host: engine.host, staged: directive?.stage,
             lastWarming: directive?.tasks.last {
-                $0.kind == .action && $0.moment == .beforeActivation && $0.release != nil
+                $0.kind == .action && $0.timing == .beforeActivation && $0.release != nil
                     && $0.release == directive?.stage
             }?.identity, mayReadsEnd: !engine.hasFrozen,
             onProgress: { [weak self] progress in self?.note { $0.progress = progress } },
@@ -481,24 +481,25 @@ actor Agent {
 
     private func log(_ work: NodeWork, _ result: WorkResult) {
         switch (work, result) {
-        case (_, .failed(let message)): logger.error("\(work.words) failed: \(message)")
-        case (_, .retryable(let message)): logger.notice("\(work.words) is tried again: \(message)")
+        case (_, .failed(let message)): logger.error("\(work.phrase) failed: \(message)")
+        case (_, .retryable(let message)):
+            logger.notice("\(work.phrase) is tried again: \(message)")
         case (_, .task(let outcome)):
             logger.log(
                 level: outcome.state == .done ? .info : .error,
-                "\(work.words): \(outcome.state.rawValue)\(outcome.state == .done ? "" : ": \(outcome.output)")"
+                "\(work.phrase): \(outcome.state.rawValue)\(outcome.state == .done ? "" : ": \(outcome.output)")"
             )
         case (_, .probed(let isGood, let detail)):
-            logger.log(level: isGood ? .info : .debug, "\(work.words): \(detail)")
+            logger.log(level: isGood ? .info : .debug, "\(work.phrase): \(detail)")
         case (.silence(let goal), .silenced(let result)): log(goal, result)
-        case (_, .silenced), (_, .done): logger.info("\(work.words): done")
+        case (_, .silenced), (_, .done): logger.info("\(work.phrase): done")
         }
     }
 }
 
 extension NodeWork {
     /// For the log.
-    fileprivate var words: String {
+    fileprivate var phrase: String {
         switch self {
         case .stage(let release): "stage \(release.name)"
         case .activate(let plan):

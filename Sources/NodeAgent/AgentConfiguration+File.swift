@@ -12,9 +12,9 @@ extension AgentConfiguration {
         do throws(FileFailure) {
             return read(text: try readTextFile(file, atMost: 1 << 20), file: file)
         } catch {
-            let place = Diagnostic.Place(file: file, line: 1, column: 1)
+            let position = Diagnostic.Position(file: file, line: 1, column: 1)
             let finding = Diagnostic(
-                .error, code: "unreadable", at: place, error.description,
+                .error, code: "unreadable", at: position, error.description,
                 advice: "agents/agent.yaml is an example")
             return (nil, [finding])
         }

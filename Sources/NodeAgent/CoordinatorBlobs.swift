@@ -12,7 +12,7 @@ struct CoordinatorBlobs: BlobSource {
 
     /// Many small blobs in one request; a coordinator of an earlier version does not know that.
     func fetchPack(
-        _ digests: [Digest], into take: @escaping @Sendable (Digest, [UInt8]) -> Bool
+        _ digests: [Digest], into receive: @escaping @Sendable (Digest, [UInt8]) -> Bool
     ) async throws -> Bool {
         var request = coordinator.request(.post, Path.readPack, body: .none)
         request.headers.append(HTTPHeader("Content-Type", "text/plain"))
@@ -29,8 +29,8 @@ struct CoordinatorBlobs: BlobSource {
                 }
                 return true
             } onBytes: { bytes in
-                let blobs = reader.withLock { try? $0.take(bytes) }
-                return blobs?.allSatisfy { take($0.digest, $0.bytes) } ?? false
+                let blobs = reader.withLock { try? $0.read(bytes) }
+                return blobs?.allSatisfy { receive($0.digest, $0.bytes) } ?? false
             }
         } catch {
             // Each by itself then: that one is missing, or that the path is, is said best by the blob's own answer.

@@ -20,8 +20,8 @@ struct LocalReport: Codable, Sendable {
     var text: String {
         var lines: [(String, String)] = []
         lines.append(("node", node?.rawValue ?? "(named by its token)"))
-        let heard = lastAnswer.map { "answered \(now - $0) ago" } ?? "has not answered yet"
-        lines.append(("coordinator", "\(coordinator), \(heard)"))
+        let contact = lastAnswer.map { "answered \(now - $0) ago" } ?? "has not answered yet"
+        lines.append(("coordinator", "\(coordinator), \(contact)"))
         if let trouble { lines.append(("", trouble)) }
         lines.append(("run", run?.rawValue ?? "none"))
         let gate = status.gate
@@ -32,7 +32,7 @@ struct LocalReport: Codable, Sendable {
             if let waited = gate.writesWaited { writes += ", \(waited) held so far" }
         }
         lines.append(("writes", writes))
-        if let proof = gate.proof { lines.append(("proxy", proof.words)) }
+        if let proof = gate.proof { lines.append(("proxy", proof.phrase)) }
         if let unasked = gate.unasked, unasked > 0 {
             let what = unasked == 1 ? "1 write has" : "\(unasked) writes have"
             lines.append(
@@ -62,7 +62,7 @@ struct LocalReport: Codable, Sendable {
         lines.append(("staged", status.staged.map(\.name.rawValue).joined(separator: ", ")))
         lines.append(("service", status.service.rawValue))
         if let silence = status.silenced, let release = silence.release {
-            lines.append(("silenced", "\(release.name): \(silence.words)"))
+            lines.append(("silenced", "\(release.name): \(silence.phrase)"))
         }
         for task in status.tasks {
             lines.append(("task", "\(task.identity): \(task.state.rawValue)"))
@@ -95,7 +95,7 @@ struct LocalRequest: Codable, Sendable {
 
 extension GateProof {
     /// For people on the node.
-    fileprivate var words: String {
+    fileprivate var phrase: String {
         switch state {
         case .waiting: detail.isEmpty ? "a write of the agent's own is under way" : detail
         case .proved: "asks the gate, as a write of the agent's own says"
@@ -107,7 +107,7 @@ extension GateProof {
 
 extension Silence {
     /// For people on the node.
-    fileprivate var words: String {
+    fileprivate var phrase: String {
         switch state {
         case .idle: "nothing asked"
         case .waiting: "under way"

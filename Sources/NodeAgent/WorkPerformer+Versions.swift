@@ -43,9 +43,9 @@ extension WorkPerformer {
                     + "`release.report`; name the actions there and restart the agent")
         }
         try await checkNeeds(of: release, in: directory, run)
-        let moment: ReleaseActions.Occasion = version == nil ? .build : .fetch
+        let occasion: ReleaseActions.Occasion = version == nil ? .build : .fetch
         return try await act(
-            moment, context(moment, release, directory, version, run: run), .unfinished) != nil
+            occasion, context(occasion, release, directory, version, run: run), .unfinished) != nil
     }
 
     /// Makes a version the one that is served, and asks what is.
@@ -96,14 +96,14 @@ extension WorkPerformer {
         }
     }
 
-    /// Runs the node's action for a moment.
+    /// Runs the node's action for an occasion.
     ///
-    /// - Returns: the end of its output; `nil` when the node has none for this moment.
+    /// - Returns: the end of its output; `nil` when the node has none for this occasion.
     private func act(
-        _ moment: ReleaseActions.Occasion, _ context: ActionRunner.Context,
+        _ occasion: ReleaseActions.Occasion, _ context: ActionRunner.Context,
         _ code: ReleaseFailure.Code
     ) async throws(ReleaseFailure) -> String? {
-        guard let name = configuration.release[moment] else { return nil }
+        guard let name = configuration.release[occasion] else { return nil }
         guard let action = configuration.actions[name] else {
             throw ReleaseFailure(
                 code, "`\(name)` is not among the actions of \(configuration.file)")
@@ -114,17 +114,19 @@ extension WorkPerformer {
         guard outcome.state == .done else {
             throw ReleaseFailure(
                 code,
-                "\(name), the `release.\(moment.rawValue)` of this node, failed: \(outcome.output)")
+                "\(name), the `release.\(occasion.rawValue)` of this node, failed: \(outcome.output)"
+            )
         }
         return outcome.output
     }
 
     private func context(
-        _ moment: ReleaseActions.Occasion, _ release: ReleaseReference, _ directory: String?,
+        _ occasion: ReleaseActions.Occasion, _ release: ReleaseReference, _ directory: String?,
         _ version: String?, run: RunIdentifier?
     ) -> ActionRunner.Context {
         ActionRunner.Context(
-            identity: TaskIdentity(rawValue: "\(moment.rawValue)/\(release.identifier)"), run: run,
+            identity: TaskIdentity(rawValue: "\(occasion.rawValue)/\(release.identifier)"),
+            run: run,
             release: release, releaseDirectory: directory,
             socket: configuration.applicationSocket == nil ? nil : store.socketPath(of: release),
             version: version)

@@ -44,8 +44,8 @@ extension NodeEngine {
     mutating func forgetEffects(at now: Instant) {
         guard let retry = effectsRetryAt, now >= retry else { return }
         effectsRetryAt = nil
-        if failures[.gate] != nil { gateTold = nil }
-        if failures[.service] != nil { serviceTold = nil }
+        if failures[.gate] != nil { gateSent = nil }
+        if failures[.service] != nil { serviceSent = nil }
     }
 
     mutating func setGate(_ ready: inout NodeReady) {
@@ -54,15 +54,15 @@ extension NodeEngine {
         let mayOpen = hasLeaseExpired && memory.directive?.lease.onExpiry == .open
         var target = memory.brokenGlass != nil || mayOpen ? .open : gateWanted
         target.pace = memory.directive?.pace
-        if target != gateTold {
-            gateTold = target
+        if target != gateSent {
+            gateSent = target
             ready.gate = target
         }
     }
 
     mutating func setService(_ ready: inout NodeReady) {
-        guard let wanted = memory.directive?.service, wanted != serviceTold else { return }
-        serviceTold = wanted
+        guard let wanted = memory.directive?.service, wanted != serviceSent else { return }
+        serviceSent = wanted
         ready.service = wanted
     }
 

@@ -8,11 +8,11 @@ extension NodeEngine {
         ready.journal.append(record)
     }
 
-    mutating func take(_ input: NodeInput, at now: Instant, _ ready: inout NodeReady) {
+    mutating func handle(_ input: NodeInput, at now: Instant, _ ready: inout NodeReady) {
         switch input {
         case .directive(let directive):
             accept(directive, at: now, &ready)
-        case .contact: hear(at: now, &ready)
+        case .contact: noteContact(at: now, &ready)
         case .surveyed(let facts):
             host = facts
         case .gate(let observation):
@@ -22,7 +22,7 @@ extension NodeEngine {
                 NodeFailure(goal: goal, message: String($0.prefix(2048)))
             }
             if failure != nil { effectsRetryAt = now + NodeEngine.effectRetryDelay }
-            if goal == .service, failure == nil, let serviceTold { service = serviceTold }
+            if goal == .service, failure == nil, let serviceSent { service = serviceSent }
         case .ended(let ended, let result):
             guard ended == work else { return }
             work = nil
@@ -37,14 +37,14 @@ extension NodeEngine {
             guard memory.brokenGlass != nil else { return }
             record(.breakGlassEnded(at: now), &ready)
         case .application(let release, let trouble): look(at: release, trouble)
-        case .proved(let goal, let proof): take(proof, of: goal)
+        case .proved(let goal, let proof): noteProof(proof, of: goal)
         case .time:
             break
         }
     }
 
     /// Contact without news.
-    mutating func hear(at now: Instant, _ ready: inout NodeReady) {
+    mutating func noteContact(at now: Instant, _ ready: inout NodeReady) {
         renewLease(at: now)
         if memory.lease != nil { record(.leaseRenewed(at: now), &ready) }
     }
@@ -62,7 +62,7 @@ extension NodeEngine {
         guard directive.limitProblem == nil else { return }
         if let known = memory.directive, !directive.isNewer(than: known) {
             // A leader of an earlier epoch is no contact: its word keeps no gate closed.
-            if directive.epoch == known.epoch { hear(at: now, &ready) }
+            if directive.epoch == known.epoch { noteContact(at: now, &ready) }
             return
         }
         renewLease(at: now)

@@ -21,7 +21,7 @@ extension NodeEngine {
             proof = nil
             return
         }
-        let isClosed = !(gateTold?.writes.isOpen ?? (gate.writes == .open))
+        let isClosed = !(gateSent?.writes.isOpen ?? (gate.writes == .open))
         let goal = ProofGoal(run: run, isClosed: isClosed)
         if goal != proofGoal {
             proofGoal = goal
@@ -34,7 +34,7 @@ extension NodeEngine {
         ready.proof = goal
     }
 
-    mutating func take(_ result: GateProof, of goal: ProofGoal) {
+    mutating func noteProof(_ result: GateProof, of goal: ProofGoal) {
         guard goal == proofGoal else { return }
         proof = result
         proof?.detail = String(result.detail.prefix(1024))

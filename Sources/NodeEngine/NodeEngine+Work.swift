@@ -11,9 +11,9 @@ extension NodeEngine {
         case .activate(let plan): record(.activationPlanned(plan), &ready)
         case .run(let task): record(.taskStarted(task.identity), &ready)
         case .silence(let goal):
-            let told = SilenceMemory(release: goal.release, run: directive.run)
+            let silence = SilenceMemory(release: goal.release, run: directive.run)
             // What a run has frozen stays its own until it goes on or is gone.
-            if memory.silence == nil { record(.silenceBegan(told), &ready) }
+            if memory.silence == nil { record(.silenceBegan(silence), &ready) }
         case .stage, .resolve, .probe, .unstage, .prune: break
         }
         work = next
@@ -73,8 +73,8 @@ extension NodeEngine {
     enum TaskPosition { case work(NodeWork), stuck, finished }
 
     /// Tasks go in order, and one that failed stops those behind it.
-    func nextTask(_ directive: Directive, _ moment: NodeTask.Moment) -> TaskPosition {
-        for task in directive.tasks where task.moment == moment {
+    func nextTask(_ directive: Directive, _ timing: TaskTiming) -> TaskPosition {
+        for task in directive.tasks where task.timing == timing {
             switch memory.tasks[task.identity]?.state {
             case nil: return .work(.run(task))
             case .running: return .work(.resolve(task))

@@ -14,8 +14,8 @@ public struct NodeEngine: Sendable {
     /// The current piece of work.
     public internal(set) var work: NodeWork?
     /// What the gate was last told.
-    var gateTold: GateTarget?
-    var serviceTold: Service?
+    var gateSent: GateTarget?
+    var serviceSent: Service?
     /// The flip whose release has answered, so that no read waits for it any more.
     var readsLetGo: ActivationIdentity?
     /// The marked write that says whether the gate is asked, and what came of it.
@@ -93,7 +93,7 @@ public struct NodeEngine: Sendable {
         self.host = host
         self.gate = gate
         self.service = service
-        serviceTold = service
+        serviceSent = service
         self.identity = identity
         startedAt = now
         // What was asked before the agent died is asked still: health that was proved then is proved anew.
@@ -112,7 +112,7 @@ public struct NodeEngine: Sendable {
 
     public mutating func step(_ input: NodeInput, at now: Instant) -> NodeReady {
         var ready = NodeReady()
-        take(input, at: now, &ready)
+        handle(input, at: now, &ready)
         watchLease(at: now, &ready)
         forgetEffects(at: now)
         letReadsGo()

@@ -17,16 +17,16 @@ public protocol BlobSource: Sendable {
     ///
     /// - Parameters:
     ///   - digests: at most 512, of at most 256 KiB each and 2 MiB together.
-    ///   - take: called from one thread at a time; false when the source must stop.
+    ///   - receive: called from one thread at a time; false when the source must stop.
     /// - Returns: false when the source has no such way; nothing has been taken then, and each is fetched by itself.
     func fetchPack(
-        _ digests: [Digest], into take: @escaping @Sendable (Digest, [UInt8]) -> Bool
+        _ digests: [Digest], into receive: @escaping @Sendable (Digest, [UInt8]) -> Bool
     ) async throws -> Bool
 }
 
 extension BlobSource {
     public func fetchPack(
-        _ digests: [Digest], into take: @escaping @Sendable (Digest, [UInt8]) -> Bool
+        _ digests: [Digest], into receive: @escaping @Sendable (Digest, [UInt8]) -> Bool
     ) async throws -> Bool { false }
 }
 

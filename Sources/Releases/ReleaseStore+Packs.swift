@@ -48,7 +48,7 @@ extension ReleaseStore {
     ) async throws(ReleaseFailure) -> [BundleManifest.Entry] {
         let unpacker = Unpacker(entries, layout, files, meter)
         do {
-            _ = try await source.fetchPack(entries.map(\.digest)) { unpacker.take($0, $1) }
+            _ = try await source.fetchPack(entries.map(\.digest)) { unpacker.store($0, $1) }
         } catch {
             if let failure = unpacker.end().failure { throw failure }
             let isCancelled = Task.isCancelled
@@ -89,10 +89,10 @@ private final class Unpacker: Sendable {
         self.meter = meter
     }
 
-    func take(_ digest: Digest, _ bytes: [UInt8]) -> Bool {
+    func store(_ digest: Digest, _ bytes: [UInt8]) -> Bool {
         // What was not asked for is passed over: the source said it by its own mistake.
         guard let entry = wanted[digest] else { return true }
-        let isTaken = state.withLock { state in
+        let isStored = state.withLock { state in
             guard !state.isOver, state.failure == nil else { return false }
             guard !state.arrived.contains(digest) else { return true }
             do throws(ReleaseFailure) {
@@ -108,8 +108,8 @@ private final class Unpacker: Sendable {
                 return false
             }
         }
-        if isTaken { meter.add(entry.size) }
-        return isTaken
+        if isStored { meter.add(entry.size) }
+        return isStored
     }
 
     func end() -> (arrived: Set<Digest>, failure: ReleaseFailure?) {

@@ -29,7 +29,7 @@ extension SchemaUpgrade {
         /// How long a transaction that lost such a wait is tried again, with pauses that grow.
         public var lockPatience: Span
         /// The same for the migrations of a phase; ``lockPatience`` where nothing is said.
-        public var patience: [Migration.Phase: Span]
+        public var patience: [MigrationPhase: Span]
         /// How long the trial of the window's migrations may keep others waiting before it is given up.
         public var trialBudget: Span
         /// How long a lost server is waited for until it is known what took effect.
@@ -69,17 +69,17 @@ extension SchemaUpgrade {
             /// tables belong to.
             public var role: String?
             /// When it runs besides in the window.
-            public var moments: Set<Migration.Phase>
+            public var phases: Set<MigrationPhase>
             /// Whether the old release reads while it migrates.
             public var servesReads: Bool
 
             public init(
-                ledger: ToolLedger, role: String? = nil, moments: Set<Migration.Phase> = [],
+                ledger: ToolLedger, role: String? = nil, phases: Set<MigrationPhase> = [],
                 servesReads: Bool = true
             ) {
                 self.ledger = ledger
                 self.role = role
-                self.moments = moments
+                self.phases = phases
                 self.servesReads = servesReads
             }
         }
@@ -88,7 +88,7 @@ extension SchemaUpgrade {
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
             drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil,
-            lockPatience: Span = .seconds(15), patience: [Migration.Phase: Span] = [:],
+            lockPatience: Span = .seconds(15), patience: [MigrationPhase: Span] = [:],
             trialBudget: Span = .milliseconds(300), reconnectTimeout: Span = .seconds(15),
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],

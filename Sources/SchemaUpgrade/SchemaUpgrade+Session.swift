@@ -10,40 +10,40 @@ extension SchemaUpgrade {
     ///
     /// A name can be chosen by anybody; a lock ends with its session, is no row that outlives its owner, and can be taken
     /// before anything is installed. The number is `slui` in ASCII.
-    private static let mark = 0x736C_7569
+    private static let lockClass = 0x736C_7569
     /// The first half of the advisory lock that whoever goes through the fence with a pass holds.
-    static let passMark = mark + 3
+    static let passLockClass = lockClass + 3
 
     /// The sessions of Sluice in this database, apart from this one, as rows of `pid`, `run` and `epoch`.
-    static let marks = """
-        (SELECT pid, max(objid::bigint) FILTER (WHERE classid = \(mark)) AS run,
-            max(objid::bigint) FILTER (WHERE classid = \(mark + 1)) AS epoch
-        FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(mark), \(mark + 1)) AND objsubid = 2
+    static let otherSessions = """
+        (SELECT pid, max(objid::bigint) FILTER (WHERE classid = \(lockClass)) AS run,
+            max(objid::bigint) FILTER (WHERE classid = \(lockClass + 1)) AS epoch
+        FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(lockClass), \(lockClass + 1)) AND objsubid = 2
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND pid <> pg_backend_pid() GROUP BY pid)
         """
 
-    /// The marks of this session itself, a row each.
-    static let ownMarks = """
-        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(mark), \(mark + 1)) AND objsubid = 2
+    /// The locks of this session itself, a row each.
+    static let ownSessionLocks = """
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid IN (\(lockClass), \(lockClass + 1)) AND objsubid = 2
             AND pid = pg_backend_pid() AND granted
         """
 
-    /// Lets go of every advisory lock that is not Sluice's own, and takes the marks again where they are gone. A session's
+    /// Lets go of every advisory lock that is not Sluice's own, and takes these again where they are gone. A session's
     /// locks outlive transactions, and no rollback brings them back.
     static func ownLocksAlone(_ task: DatabaseTask) -> String {
         """
         SELECT pg_advisory_unlock_all() WHERE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory'
             AND pid = pg_backend_pid() AND granted
-            AND NOT (classid IN (\(mark), \(mark + 1)) AND objsubid = 2));
-        SELECT pg_advisory_lock_shared(\(mark + 1), \(Int32(clamping: task.epoch.rawValue))),
-            pg_advisory_lock_shared(\(mark), hashtext(\(quotedLiteral(task.run.rawValue))))
-            WHERE (SELECT count(*) FROM (\(ownMarks)) AS m) < 2;
+            AND NOT (classid IN (\(lockClass), \(lockClass + 1)) AND objsubid = 2));
+        SELECT pg_advisory_lock_shared(\(lockClass + 1), \(Int32(clamping: task.epoch.rawValue))),
+            pg_advisory_lock_shared(\(lockClass), hashtext(\(quotedLiteral(task.run.rawValue))))
+            WHERE (SELECT count(*) FROM (\(ownSessionLocks)) AS m) < 2;
         """
     }
 
-    /// What `run` is for the run with this name.
-    static func mark(of run: String) -> String { "hashtext(\(run))::oid::bigint" }
+    /// The second half of the lock of the run with this name.
+    static func runLock(of run: String) -> String { "hashtext(\(run))::oid::bigint" }
 
     /// Settings that hold for all statements of Sluice. Those of a superuser are skipped for others, so that preflight can say
     /// what is missing. The planner takes questions about the catalogs for dear ones, and a compilation (`jit`) costs fifteen times
@@ -64,7 +64,7 @@ extension SchemaUpgrade {
     /// A session for this task: open, named after its epoch, and without any older one of Sluice beside it.
     ///
     /// Who else is there is asked once a session, for it takes as long as the rest of a task in the window. Whoever comes later
-    /// ends this session when it is of a higher epoch, and finds its mark when it is not; and what changes the database checks the
+    /// ends this session when it is of a higher epoch, and finds its locks when it is not; and what changes the database checks the
     /// epoch itself.
     func prepareSession(for task: DatabaseTask) async throws {
         if let connection {
@@ -73,7 +73,7 @@ extension SchemaUpgrade {
                     // Whether it is there still.
                     _ = try await connection.query("SELECT")
                 } else {
-                    try await announce(task)
+                    try await endOlderSessions(task)
                 }
                 return
             } catch let error as PostgresError where error.isConnectionLost {
@@ -81,15 +81,15 @@ extension SchemaUpgrade {
                 await close()
             }
         }
-        // The marks first: until they are there, other runs take this session for a stranger's.
-        try await connect { try await self.introduce(task) }
-        try await announce(task)
+        // The locks first: until they are there, other runs take this session for a stranger's.
+        try await connect { try await self.takeSessionLocks(task) }
+        try await endOlderSessions(task)
     }
 
     /// Opens the session and sets what it needs.
     ///
-    /// - Parameter introduce: says whose session it is, before anything else.
-    func connect(_ introduce: () async throws -> Void) async throws {
+    /// - Parameter takeLocks: takes those that say whose session it is, before anything else.
+    func connect(_ takeLocks: () async throws -> Void) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
         // Before anything that an old server does not know.
@@ -103,11 +103,11 @@ extension SchemaUpgrade {
         }
         // From here on the task can be stopped.
         connection = opened
-        announced = nil
+        lockedTask = nil
         alone = nil
         installation = nil
         do {
-            try await introduce()
+            try await takeLocks()
             let found = try await opened.perform { session in
                 let row = try session.query(
                     """
@@ -126,21 +126,21 @@ extension SchemaUpgrade {
         }
     }
 
-    /// Says whose session this is, and ends those that an earlier or a lost attempt of this run has left.
+    /// Takes the locks of this session, and ends the sessions that an earlier or a lost attempt of this run has left.
     ///
-    /// They may still be migrating for a client that died long ago. A session of a higher epoch, or its mark in the database,
+    /// They may still be migrating for a client that died long ago. A session of a higher epoch, or its row in the database,
     /// means that this leader has been replaced. Sessions of other runs are left alone, whatever they call themselves.
-    private func announce(_ task: DatabaseTask) async throws {
+    private func endOlderSessions(_ task: DatabaseTask) async throws {
         let connection = try open()
         let run = quotedLiteral(task.run.rawValue)
-        if announced?.run != task.run || announced?.epoch != task.epoch {
-            try await introduce(task)
+        if lockedTask?.run != task.run || lockedTask?.epoch != task.epoch {
+            try await takeSessionLocks(task)
         }
         var question = """
             SELECT 'process ' || a.pid, l.epoch,
                 CASE WHEN l.epoch <= \(task.epoch.rawValue) THEN pg_terminate_backend(a.pid) END
-            FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-            WHERE a.usename = session_user AND l.run = \(SchemaUpgrade.mark(of: run))
+            FROM \(SchemaUpgrade.otherSessions) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+            WHERE a.usename = session_user AND l.run = \(SchemaUpgrade.runLock(of: run))
             """
         if try await isInstalled() {
             question +=
@@ -169,30 +169,30 @@ extension SchemaUpgrade {
         }
     }
 
-    /// Takes the marks of a task and names the session after it.
-    func introduce(_ task: DatabaseTask) async throws {
-        announced = nil
+    /// Takes the locks of a task and names the session after it.
+    func takeSessionLocks(_ task: DatabaseTask) async throws {
+        lockedTask = nil
         alone = nil
         try await takingOwnLocks {
-            _ = try await open().execute(SchemaUpgrade.introduction(task))
+            _ = try await open().execute(SchemaUpgrade.sessionLockStatements(task))
         }
-        announced = task
+        lockedTask = task
     }
 
-    private static func introduction(_ task: DatabaseTask) -> String {
+    private static func sessionLockStatements(_ task: DatabaseTask) -> String {
         """
         SET LOCAL lock_timeout = '\(patience)';
         SELECT pg_catalog.pg_advisory_unlock_all();
-        SELECT pg_catalog.pg_advisory_lock_shared(\(mark + 1), \(Int32(clamping: task.epoch.rawValue)));
-        SELECT pg_catalog.pg_advisory_lock_shared(\(mark), pg_catalog.hashtext(\(quotedLiteral(task.run.rawValue))));
+        SELECT pg_catalog.pg_advisory_lock_shared(\(lockClass + 1), \(Int32(clamping: task.epoch.rawValue)));
+        SELECT pg_catalog.pg_advisory_lock_shared(\(lockClass), pg_catalog.hashtext(\(quotedLiteral(task.run.rawValue))));
         \(rename(task))
         """
     }
 
-    /// A session that only looks has the mark of an epoch and none of a run: no run is in its way, and it is in no run's.
-    static let introductionOfLook = """
+    /// A session that only looks has the lock of an epoch and none of a run: no run is in its way, and it is in no run's.
+    static let lookLockStatements = """
         SET LOCAL lock_timeout = '\(patience)';
-        SELECT pg_catalog.pg_advisory_lock_shared(\(mark + 1), 0);
+        SELECT pg_catalog.pg_advisory_lock_shared(\(lockClass + 1), 0);
         SET application_name = '\(name) look'
         """
 
@@ -242,8 +242,8 @@ extension SchemaUpgrade {
                 LEFT JOIN pg_roles AS r ON r.rolname = coalesce(a.usename, p.owner)
             WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.pid IS DISTINCT FROM pg_backend_pid()
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND CASE WHEN l.classid IN (\(SchemaUpgrade.mark), \(SchemaUpgrade.mark + 1)) THEN l.mode = 'ExclusiveLock'
-                    ELSE l.classid = \(SchemaUpgrade.mark + 2) AND r.rolsuper IS NOT TRUE
+                AND CASE WHEN l.classid IN (\(SchemaUpgrade.lockClass), \(SchemaUpgrade.lockClass + 1)) THEN l.mode = 'ExclusiveLock'
+                    ELSE l.classid = \(SchemaUpgrade.lockClass + 2) AND r.rolsuper IS NOT TRUE
                         AND r.oid IS DISTINCT FROM m.oid END
             ORDER BY 1 LIMIT 1000
             """)
@@ -255,7 +255,7 @@ extension SchemaUpgrade {
     }
 
     static func rename(_ task: DatabaseTask) -> String {
-        // At most 63 bytes arrive, so a long run's name is cut. It is for people; the marks say whose the session is.
+        // At most 63 bytes arrive, so a long run's name is cut. It is for people; the locks say whose the session is.
         let name = "\(name) \(task.run.rawValue.prefix(32)) epoch \(task.epoch.rawValue)"
         return "SET application_name = \(quotedLiteral(name))"
     }
@@ -303,7 +303,7 @@ extension SchemaUpgrade {
                 try session.execute(
                     """
                     SET LOCAL lock_timeout = '\(SchemaUpgrade.patience)';
-                    SELECT pg_advisory_xact_lock(\(SchemaUpgrade.mark + 2), 0);
+                    SELECT pg_advisory_xact_lock(\(SchemaUpgrade.lockClass + 2), 0);
                     SET LOCAL lock_timeout = '10s';
 
                     """ + FenceSchema.install + claim(task))

@@ -25,9 +25,9 @@ public actor SchemaUpgrade {
     var migrator = ""
     /// Whether that is a superuser, so that the fence can hold everything.
     var isComplete = true
-    /// The task whose run and epoch the session shows.
-    var announced: DatabaseTask?
-    /// The task that was announced and found no other session of its run, since this session has had its marks.
+    /// The task whose locks the session has.
+    var lockedTask: DatabaseTask?
+    /// The task that found no other session of its run, since this session has had its locks.
     var alone: DatabaseTask?
     /// The schema `sluice` as this session has seen it; `nil` while it is not there.
     var installation: Installation?
@@ -38,10 +38,10 @@ public actor SchemaUpgrade {
     var waitedFor: [String] = []
     /// What preflight found the application's schema to be.
     var schemaBefore: SchemaFingerprint?
-    private var inHand: DatabaseTask?
+    private var current: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
-    /// Whether the task in hand was told to stop; it may be clearing up after that, which is not to be stopped again.
+    /// Whether the current task was told to stop; it may be clearing up after that, which is not to be stopped again.
     private var wasTold = false
 
     public init(_ configuration: Configuration) {
@@ -50,7 +50,7 @@ public actor SchemaUpgrade {
 
     /// Performs a task to its end. Cancelling the calling task is the same as ``cancel()``.
     public func perform(_ task: DatabaseTask) async -> DatabaseOutcome {
-        guard inHand == nil else {
+        guard current == nil else {
             return .failed(
                 DatabaseFailure(
                     code: "busy", "another database task is under way",
@@ -67,14 +67,14 @@ public actor SchemaUpgrade {
         return .done(report)
     }
 
-    /// Has a task in hand while it is performed: it can be stopped, and stops with the calling task.
+    /// Makes a task the current one while it is performed: it can be stopped, and stops with the calling task.
     func stoppable(
         _ task: DatabaseTask, _ body: () async -> DatabaseOutcome
     ) async -> DatabaseOutcome {
-        inHand = task
+        current = task
         isCancelled = false
         wasTold = false
-        defer { inHand = nil }
+        defer { current = nil }
         return await withTaskCancellationHandler(operation: body) {
             // Cancellation handlers cannot wait; the cancel request is one short message and ends by itself.
             Task { await stop(task) }
@@ -83,12 +83,12 @@ public actor SchemaUpgrade {
 
     /// Stops the task under way: its statement is cancelled, its transaction rolled back, and it fails with `cancelled`.
     public func cancel() async {
-        if let inHand { await stop(inHand) }
+        if let current { await stop(current) }
     }
 
     /// Stops this task and no other, even when it comes after this call; a task is not asked for again after that.
     public func cancel(_ task: DatabaseTask) async {
-        guard inHand?.isAttempt(task) == true else {
+        guard current?.isAttempt(task) == true else {
             stopped = task
             return
         }
@@ -96,7 +96,7 @@ public actor SchemaUpgrade {
     }
 
     private func stop(_ task: DatabaseTask) async {
-        guard inHand?.isAttempt(task) == true, isCancelled || !wasTold else { return }
+        guard current?.isAttempt(task) == true, isCancelled || !wasTold else { return }
         wasTold = true
         isCancelled = true
         await connection?.cancel()

@@ -41,8 +41,8 @@ public struct CoordinatorCore: Sendable {
 /// What a coordinator hears.
 public enum CoreInput: Sendable {
     case start(RunCreated)
-    case request(RunIdentifier, RequestVerb, RequestMark)
-    case demand(RunIdentifier, Demand, RequestMark)
+    case request(RunIdentifier, RequestVerb, RequestStamp)
+    case demand(RunIdentifier, Demand, RequestStamp)
     case status(NodeName, NodeStatus)
     case databaseEnded(RunIdentifier, DatabaseTaskFact, DatabaseOutcome)
     case time
@@ -61,23 +61,23 @@ extension CoordinatorCore {
         switch input {
         case .start(let created):
             try start(created, at: now, &ready)
-        case .request(let identifier, let verb, let mark):
-            guard let place = table.place(of: identifier) else { throw .noSuchRun(identifier) }
-            try put(.request(verb, mark), into: place, at: now, &ready)
-        case .demand(let identifier, let demand, let mark):
-            guard let place = table.place(of: identifier) else { throw .noSuchRun(identifier) }
-            try put(.demand(demand, mark), into: place, at: now, &ready)
+        case .request(let identifier, let verb, let stamp):
+            guard let index = table.index(of: identifier) else { throw .noSuchRun(identifier) }
+            try handle(.request(verb, stamp), inRunAt: index, at: now, &ready)
+        case .demand(let identifier, let demand, let stamp):
+            guard let index = table.index(of: identifier) else { throw .noSuchRun(identifier) }
+            try handle(.demand(demand, stamp), inRunAt: index, at: now, &ready)
         case .status(let node, let status):
-            try take(status, from: node, at: now, &ready)
+            try handle(status, from: node, at: now, &ready)
         case .databaseEnded(let identifier, let task, let outcome):
-            guard let place = table.place(of: identifier) else { break }
-            try put(.databaseEnded(task, outcome), into: place, at: now, &ready)
+            guard let index = table.index(of: identifier) else { break }
+            try handle(.databaseEnded(task, outcome), inRunAt: index, at: now, &ready)
         case .time:
-            for place in table.places { try put(.time, into: place, at: now, &ready) }
+            for index in table.indicesByFleet { try handle(.time, inRunAt: index, at: now, &ready) }
         case .leadershipTaken:
-            for place in table.places {
-                table.noteLead(at: place, since: now)
-                try put(.leadershipTaken, into: place, at: now, &ready)
+            for index in table.indicesByFleet {
+                table.noteLead(at: index, since: now)
+                try handle(.leadershipTaken, inRunAt: index, at: now, &ready)
             }
         case .inventory(let records):
             inventory = Dictionary(records.map { ($0.name, $0) }) { $1 }
@@ -116,7 +116,7 @@ extension CoordinatorCore {
                 run: run.identifier, expectedVersion: 0, epoch: epoch, at: now,
                 events: [.created(created)],
                 claim: .take(created.fleet)))
-        table.place(of: created.fleet).map { settle($0, at: now, &ready) }
+        table.index(of: created.fleet).map { settle($0, at: now, &ready) }
     }
 
     /// The nodes that the fleet's last run had to leave quarantined: they stay so, and no run may forget them.
@@ -131,60 +131,60 @@ extension CoordinatorCore {
 
     // MARK: Statuses
 
-    private mutating func take(
+    private mutating func handle(
         _ status: NodeStatus, from node: NodeName, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
         guard observations.note(status, from: node, at: now) else { return }
         ready.statuses[node] = observations[node]
-        guard let place = table.place(ofRunOf: node) ?? placeJoined(by: node) else { return }
-        ready.changed.insert(table.list[place].identifier)
-        try put(.status(node), into: place, at: now, &ready)
+        guard let index = table.index(ofRunOf: node) ?? indexJoined(by: node) else { return }
+        ready.changed.insert(table.list[index].identifier)
+        try handle(.status(node), inRunAt: index, at: now, &ready)
     }
 
     /// The run in progress that selects a node by label.
-    private func placeJoined(by node: NodeName) -> Int? {
+    private func indexJoined(by node: NodeName) -> Int? {
         guard let labels = inventory[node]?.labels else { return nil }
-        return table.places.first { place in
-            !table.list[place].isEnded
-                && table.list[place].plan.selection.selects(node, labels: labels)
+        return table.indicesByFleet.first { index in
+            !table.list[index].isEnded
+                && table.list[index].plan.selection.selects(node, labels: labels)
         }
     }
 
     // MARK: Runs
 
-    private mutating func put(
-        _ input: RunInput, into place: Int, at now: Instant, _ ready: inout Ready
+    private mutating func handle(
+        _ input: RunInput, inRunAt index: Int, at now: Instant, _ ready: inout Ready
     ) throws(Refusal) {
         // A run is looked at and not held: a second reference would make each fact copy every member.
-        let events = try table.list[place].decide(input, seeing: observations, at: now)
+        let events = try table.list[index].decide(input, seeing: observations, at: now)
         if events.isEmpty, case .status = input { return }
-        record(events, at: place, now, &ready)
-        settle(place, at: now, &ready)
+        record(events, at: index, now, &ready)
+        settle(index, at: now, &ready)
     }
 
     /// Goes on until nothing more follows.
-    private mutating func settle(_ place: Int, at now: Instant, _ ready: inout Ready) {
+    private mutating func settle(_ index: Int, at now: Instant, _ ready: inout Ready) {
         while true {
-            let events = table.list[place].consequences(seeing: observations, at: now)
+            let events = table.list[index].consequences(seeing: observations, at: now)
             if events.isEmpty { break }
-            record(events, at: place, now, &ready)
+            record(events, at: index, now, &ready)
         }
-        table.markRead(at: place)
+        table.markRead(at: index)
     }
 
     private mutating func record(
-        _ events: [RunEvent], at place: Int, _ now: Instant, _ ready: inout Ready
+        _ events: [RunEvent], at index: Int, _ now: Instant, _ ready: inout Ready
     ) {
         guard !events.isEmpty else { return }
-        let version = table.list[place].version
-        var told: Told = .some([])
+        let version = table.list[index].version
+        var affected: AffectedNodes = .some([])
         for event in events {
-            told.formUnion(table.list[place].told(by: event))
-            table.apply(RecordedEvent(at: now, epoch: epoch, event: event), at: place)
+            affected.formUnion(table.list[index].nodesAffected(by: event))
+            table.apply(RecordedEvent(at: now, epoch: epoch, event: event), at: index)
         }
         let ends = events.contains { if case .ended = $0 { true } else { false } }
-        let identifier = table.list[place].identifier
-        let claim: JournalAppend.Claim? = ends ? .release(table.list[place].fleet) : nil
+        let identifier = table.list[index].identifier
+        let claim: JournalAppend.Claim? = ends ? .release(table.list[index].fleet) : nil
         ready.changed.insert(identifier)
         if let last = ready.appends.indices.last, ready.appends[last].run == identifier {
             ready.appends[last].events += events
@@ -195,31 +195,33 @@ extension CoordinatorCore {
                     run: identifier, expectedVersion: version, epoch: epoch, at: now,
                     events: events, claim: claim))
         }
-        renewDirectives(of: told, at: place, &ready)
+        renewDirectives(of: affected, at: index, &ready)
     }
 
     // MARK: Directives
 
-    private mutating func renewDirectives(of told: Told, at place: Int, _ ready: inout Ready) {
+    private mutating func renewDirectives(
+        of affected: AffectedNodes, at index: Int, _ ready: inout Ready
+    ) {
         let nodes =
-            switch told {
+            switch affected {
             case .some(let nodes): nodes.sorted()
-            case .everyMember: table.list[place].members.keys.sorted()
+            case .everyMember: table.list[index].members.keys.sorted()
             }
         for node in nodes { renewDirective(of: node).map { ready.directives[node] = $0 } }
     }
 
     /// - Returns: the new directive when what is asked of the node has changed.
     private mutating func renewDirective(of node: NodeName) -> Directive? {
-        let place = table.place(ofRunOf: node)
-        let asked = place.flatMap { table.list[$0].directive(for: node) }
+        let index = table.index(ofRunOf: node)
+        let asked = index.flatMap { table.list[$0].directive(for: node) }
         var directive = asked ?? Directive(epoch: epoch, revision: 0)
         directive.epoch = epoch
         if let last = directives[node], last.asksTheSame(as: directive) { return nil }
         revision += 1
         directive.revision = revision
         directives[node] = directive
-        observations.told(node, revision: revision)
+        observations.noteDirective(of: node, revision: revision)
         return directive
     }
 }

@@ -71,23 +71,23 @@ public struct EventWords: Sendable {
         case .passOffered(let offered):
             return "\(offered.node) has made a pass for the migration tool"
         case .databaseTaskStarted(let fact): return "database: \(title(fact.kind, fact.attempt))"
-        case .approved(let approved): return "\(approved.phase) approved\(signed(approved.mark))"
-        case .paused(let mark): return "paused\(signed(mark))"
-        case .resumed(let mark): return "resumed\(signed(mark))"
-        case .aborted(let mark): return "aborted\(signed(mark))"
-        case .retried(let mark): return "tried again\(signed(mark))"
+        case .approved(let approved): return "\(approved.phase) approved\(signed(approved.stamp))"
+        case .paused(let stamp): return "paused\(signed(stamp))"
+        case .resumed(let stamp): return "resumed\(signed(stamp))"
+        case .aborted(let stamp): return "aborted\(signed(stamp))"
+        case .retried(let stamp): return "tried again\(signed(stamp))"
         case .mended(let mended):
             let files = mended.files.map { "\($0.name) (\($0.digest.short))" }
             let names = Listed.text(files, separator: ", ")
-            return "tried again with \(names)\(signed(mended.mark))"
+            return "tried again with \(names)\(signed(mended.stamp))"
         case .claimed(let claimed):
             let claims = claimed.claims.map { "\($0.version) \($0.state.rawValue)" }
             let what = Listed.text(claims, separator: ", ")
-            return "\(what) by hand, is looked at\(signed(claimed.mark))"
-        case .schemaAccepted(let mark): return "the schema stays as it is\(signed(mark))"
-        case .nodeTakenOff(let taken): return "\(taken.node) is off\(signed(taken.mark))"
+            return "\(what) by hand, is looked at\(signed(claimed.stamp))"
+        case .schemaAccepted(let stamp): return "the schema stays as it is\(signed(stamp))"
+        case .nodeTakenOff(let taken): return "\(taken.node) is off\(signed(taken.stamp))"
         case .nodeHeardAgain(let fact): return "\(fact.node) is not off: it was heard"
-        case .turnedForward(let turned): return "goes forward again\(signed(turned.mark))"
+        case .turnedForward(let turned): return "goes forward again\(signed(turned.stamp))"
         case .ended(let ended): return title(ended.outcome)
         case .created, .stepBegan, .turnedBack, .stopped, .toolEnded, .databaseTaskEnded:
             return event.type
@@ -156,8 +156,8 @@ public struct EventWords: Sendable {
         }
     }
 
-    private static func signed(_ mark: RequestMark) -> String {
-        " by \(mark.by)" + (mark.reason.map { ": \($0)" } ?? "")
+    private static func signed(_ stamp: RequestStamp) -> String {
+        " by \(stamp.by)" + (stamp.reason.map { ": \($0)" } ?? "")
     }
 }
 

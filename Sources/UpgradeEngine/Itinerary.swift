@@ -80,10 +80,10 @@ public enum Itinerary {
     }
 
     private static func hooks(
-        _ moment: Plan.Hook.Moment, _ phase: Phase, in plan: Plan
+        _ timing: HookTiming, _ phase: Phase, in plan: Plan
     ) -> [any StepDefinition] {
         plan.hooks.indices
-            .filter { plan.hooks[$0].moment == moment && plan.hooks[$0].phase == phase }
+            .filter { plan.hooks[$0].timing == timing && plan.hooks[$0].phase == phase }
             .map { HookStep(phase, index: $0) }
     }
 }

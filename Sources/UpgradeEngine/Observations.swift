@@ -28,7 +28,7 @@ public struct Observations: Sendable {
         return true
     }
 
-    mutating func told(_ node: NodeName, revision: Int64) { revisions[node] = revision }
+    mutating func noteDirective(of node: NodeName, revision: Int64) { revisions[node] = revision }
 
     /// The latest status of a node, if it was made under the node's present directive: anything older says nothing about what is
     /// asked now.

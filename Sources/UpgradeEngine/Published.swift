@@ -33,9 +33,9 @@ public struct Published: Sendable {
         for event in append.events {
             if case .created(let created) = event {
                 Run(created, at: append.at).map { table.adopt($0) }
-            } else if let place = table.place(of: append.run) {
+            } else if let index = table.index(of: append.run) {
                 table.apply(
-                    RecordedEvent(at: append.at, epoch: append.epoch, event: event), at: place)
+                    RecordedEvent(at: append.at, epoch: append.epoch, event: event), at: index)
             }
         }
     }

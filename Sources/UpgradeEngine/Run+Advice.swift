@@ -47,7 +47,7 @@ extension Run {
         of kind: DatabaseTask.Kind, _ failure: DatabaseFailure, mayGoBack: Bool
     ) -> (cause: String?, ways: String)? {
         guard failure.isOfFile else { return nil }
-        let file = failure.findings.first?.place?.file
+        let file = failure.findings.first?.position?.file
         let version = file.map { String($0.prefix { $0 != "_" }) } ?? "VERSION"
         switch kind {
         case .revertMigrate, .revertExpand:

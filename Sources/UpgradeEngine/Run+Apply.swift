@@ -50,31 +50,31 @@ extension Run {
             end(ended, at: recorded.at)
         case .approved(let approved):
             approvals.insert(approved.phase)
-            requests.insert(approved.mark.request)
-        case .paused(let mark):
+            requests.insert(approved.stamp.request)
+        case .paused(let stamp):
             standing = .paused
-            requests.insert(mark.request)
-        case .resumed(let mark):
+            requests.insert(stamp.request)
+        case .resumed(let stamp):
             standing = .active
-            requests.insert(mark.request)
-        case .aborted(let mark):
-            requests.insert(mark.request)
-        case .retried(let mark):
-            tryAgain(mark)
+            requests.insert(stamp.request)
+        case .aborted(let stamp):
+            requests.insert(stamp.request)
+        case .retried(let stamp):
+            tryAgain(stamp)
         case .mended(let mended):
             mend(with: mended)
         case .claimed(let claimed):
             claims = claimed.claims
-            tryAgain(claimed.mark)
+            tryAgain(claimed.stamp)
         case .nodeTakenOff(let taken):
             takeOff(taken)
             nameAgain(taken.node)
         case .nodeHeardAgain(let fact):
             members[fact.node]?.isOff = false
             nameAgain(fact.node)
-        case .schemaAccepted(let mark):
+        case .schemaAccepted(let stamp):
             isSchemaAccepted = true
-            tryAgain(mark)
+            tryAgain(stamp)
         case .turnedForward(let turned):
             turnForward(turned)
         case .turnedBack(let turned):
@@ -113,8 +113,8 @@ extension Run {
     }
 
     private mutating func begin(_ began: StepBegan, at instant: Instant) {
-        guard let place = place(of: began) else { return }
-        let definition = place.definition
+        guard let found = located(began) else { return }
+        let definition = found.definition
         let kind = type(of: definition)
         if began.direction == .forward {
             begun.insert(began.step)
@@ -132,7 +132,7 @@ extension Run {
             hookTargets[hook.hook, default: []].formUnion(named)
         }
         current = Current(
-            index: place.index, definition: definition, beganAt: instant, named: named,
+            index: found.index, definition: definition, beganAt: instant, named: named,
             pending: named)
         database.failures = 0
         database.lastFailure = nil
@@ -151,9 +151,9 @@ extension Run {
         }
     }
 
-    /// Where a step stands in this program's itinerary. Its own place counts and not the stored one: a program that is newer than
+    /// Where a step stands in this program's itinerary. Its own index counts and not the stored one: a program that is newer than
     /// the run may have a step more.
-    private func place(of began: StepBegan) -> (index: Int, definition: any StepDefinition)? {
+    private func located(_ began: StepBegan) -> (index: Int, definition: any StepDefinition)? {
         if itinerary.indices.contains(began.index), itinerary[began.index].step == began.step {
             return (began.index, itinerary[began.index])
         }
@@ -216,7 +216,7 @@ extension Run {
         current = nil
         quarantinedAtTurn = quarantined.count
         database.isAbandoned = database.inFlight != nil
-        if let mark = turned.mark { requests.insert(mark.request) }
+        if let stamp = turned.stamp { requests.insert(stamp.request) }
     }
 
     /// The write window: from the first word to close a gate until every gate is open.

@@ -7,8 +7,8 @@ public enum RunInput: Hashable, Sendable {
     /// A node has reported; what it says is among the observations.
     case status(NodeName)
     case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
-    case request(RequestVerb, RequestMark)
-    case demand(Demand, RequestMark)
+    case request(RequestVerb, RequestStamp)
+    case demand(Demand, RequestStamp)
     /// It is later.
     case time
     /// A new leader has folded the run: what the last one had in flight is lost.
@@ -23,13 +23,13 @@ extension Run {
         switch input {
         case .status(let node):
             if members[node] == nil { return isEnded ? [] : [.nodeJoined(NodeFact(node: node))] }
-            let heard = members[node]?.isOff == true && !isEnded
-            return (heard ? [.nodeHeardAgain(NodeFact(node: node))] : [])
+            let wasOff = members[node]?.isOff == true && !isEnded
+            return (wasOff ? [.nodeHeardAgain(NodeFact(node: node))] : [])
                 + statusFacts(node, observations, at: now)
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
-        case .request(let verb, let mark): return try requestFacts(verb, mark)
-        case .demand(let demand, let mark):
-            return try demandFacts(demand, mark, observations, at: now)
+        case .request(let verb, let stamp): return try requestFacts(verb, stamp)
+        case .demand(let demand, let stamp):
+            return try demandFacts(demand, stamp, observations, at: now)
         case .time: return timeFacts(observations, at: now)
         case .leadershipTaken:
             guard let lost = database.inFlight else { return [] }

@@ -86,7 +86,7 @@ extension Run {
             + plan.rollout.caches.map { cache in
                 NodeTask(
                     identity: identity("flush", cache.rawValue, at: step, isExtra: isExtra),
-                    kind: .flush, name: cache.rawValue, moment: .afterActivation, release: release)
+                    kind: .flush, name: cache.rawValue, timing: .afterActivation, release: release)
             }
     }
 
@@ -123,7 +123,7 @@ extension Run {
         return NodeTask(
             identity: identity("hook\(index)", action, at: .hook(index)), kind: .action,
             name: action,
-            moment: .afterActivation, release: created.release)
+            timing: .afterActivation, release: created.release)
     }
 
     /// What undoes a hook; `nil` when nothing does.
@@ -131,7 +131,7 @@ extension Run {
         plan.hooks[index].undo.map { action in
             NodeTask(
                 identity: identity("hook\(index)", action.rawValue, at: .hookUndo(index)),
-                kind: .action, name: action.rawValue, moment: .afterActivation,
+                kind: .action, name: action.rawValue, timing: .afterActivation,
                 release: created.release)
         }
     }
@@ -177,7 +177,7 @@ extension Run {
     }
 
     private func actions(
-        _ names: [ActionName], at step: Step, _ moment: NodeTask.Moment,
+        _ names: [ActionName], at step: Step, _ timing: TaskTiming,
         release: ReleaseReference?, isExtra: Bool = false
     ) -> [NodeTask] {
         names.map { name in
@@ -185,17 +185,18 @@ extension Run {
                 identity: identity("action", name.rawValue, at: step, isExtra: isExtra),
                 kind: .action,
                 name: name.rawValue,
-                moment: moment, release: release)
+                timing: timing, release: release)
         }
     }
 
     private func identity(
         _ word: String, _ name: String, at step: Step, isExtra: Bool = false
     ) -> TaskIdentity {
-        let place =
+        let stepPart =
             isExtra
             ? "nodes.upgraded.extra"
             : step.description.split(separator: ":").joined(separator: ".")
-        return TaskIdentity(rawValue: "\(identifier)/\(place)/\(word)/\(name)/\(attempt(at: step))")
+        return TaskIdentity(
+            rawValue: "\(identifier)/\(stepPart)/\(word)/\(name)/\(attempt(at: step))")
     }
 }

@@ -18,7 +18,7 @@ extension Run {
         let isTurning =
             !isPastPointOfNoReturn && !isWayBackBlocked && direction == .forward
             && (plan.onFailure == .rollback || phase == .preflight)
-        if isTurning { return [.turnedBack(TurnedBack(reason: reason, mark: nil, advice: cause))] }
+        if isTurning { return [.turnedBack(TurnedBack(reason: reason, stamp: nil, advice: cause))] }
         let first = cause.map { "\($0); then: " } ?? ""
         let ways = waysOut ?? self.waysOut(mayGoBack: mayGoBack)
         return [.stopped(Stopped(reason: reason, advice: first + ways))]

@@ -17,9 +17,9 @@ public struct ToolProgress: Hashable, Sendable {
     private var work: [MigrationPhase: ToolWork] = [:]
 
     /// What has become of it before the window, in it and after the lift.
-    public subscript(moment: MigrationPhase) -> ToolWork {
-        get { work[moment] ?? ToolWork() }
-        set { work[moment] = newValue }
+    public subscript(timing: MigrationPhase) -> ToolWork {
+        get { work[timing] ?? ToolWork() }
+        set { work[timing] = newValue }
     }
 }
 
@@ -60,14 +60,14 @@ extension Run {
     }
 
     func runOfTool(
-        _ action: ActionName, at step: Step, number: Int, _ told: ToolRun
+        _ action: ActionName, at step: Step, number: Int, _ toolRun: ToolRun
     ) -> NodeTask {
-        let place = step.description.split(separator: ":").joined(separator: ".")
+        let stepPart = step.description.split(separator: ":").joined(separator: ".")
         return NodeTask(
-            identity: TaskIdentity(rawValue: "\(identifier)/\(place)/tool/\(action)/\(number)"),
+            identity: TaskIdentity(rawValue: "\(identifier)/\(stepPart)/tool/\(action)/\(number)"),
             kind: .action, name: action.rawValue,
-            moment: told.unfenced == nil ? .beforeActivation : .afterActivation,
-            release: created.release, tool: told)
+            timing: toolRun.unfenced == nil ? .beforeActivation : .afterActivation,
+            release: created.release, tool: toolRun)
     }
 
     /// The last entries that fit into an environment variable of a task.

@@ -19,15 +19,15 @@ public enum Demand: Hashable, Sendable {
 
 extension Run {
     func demandFacts(
-        _ demand: Demand, _ mark: RequestMark, _ observations: Observations, at now: Instant
+        _ demand: Demand, _ stamp: RequestStamp, _ observations: Observations, at now: Instant
     ) throws(Refusal) -> [RunEvent] {
-        if requests.contains(mark.request) { return [] }
+        if requests.contains(stamp.request) { return [] }
         if isEnded { throw .ended(state) }
         switch demand {
         case .mend(let files):
             guard isStopped, isUndoingMigrations else { throw .nothingToResolve }
             for file in files where !isDownFile(file.name) { throw .noSuchMigration(file.name) }
-            return [.mended(Mended(files: files, mark: mark))] + beginAgain
+            return [.mended(Mended(files: files, stamp: stamp))] + beginAgain
         case .claim(let claims):
             let state: MigrationClaim.State = direction == .back ? .undone : .done
             guard isStopped, isUndoingMigrations || isApplyingMigrations,
@@ -36,7 +36,7 @@ extension Run {
             for claim in claims where !hasMigration(claim.version) {
                 throw .noSuchMigration(claim.version)
             }
-            return [.claimed(Claimed(claims: claims, mark: mark))] + beginAgain
+            return [.claimed(Claimed(claims: claims, stamp: stamp))] + beginAgain
         case .goForward:
             guard direction == .back else { throw .goingForward }
             guard isStopped else { throw .nothingToRetry }
@@ -44,12 +44,12 @@ extension Run {
                 throw .tooManyQuarantined(
                     quarantined.count, allowed: plan.rollout.failureBudget)
             }
-            return goForward(mark)
+            return goForward(stamp)
         case .acceptSchema:
             guard isStopped, let current, maySchemaStay else { throw .nothingToResolve }
-            return [.schemaAccepted(mark)] + begins(current.step, or: current)
+            return [.schemaAccepted(stamp)] + begins(current.step, or: current)
         case .takeOff(let node):
-            return try takeOffFacts(node, mark, observations, at: now)
+            return try takeOffFacts(node, stamp, observations, at: now)
         }
     }
 
@@ -91,40 +91,40 @@ extension Run {
 
     /// A person vouches for a node that says nothing; one that speaks says for itself what it is.
     private func takeOffFacts(
-        _ node: NodeName, _ mark: RequestMark, _ observations: Observations, at now: Instant
+        _ node: NodeName, _ stamp: RequestStamp, _ observations: Observations, at now: Instant
     ) throws(Refusal) -> [RunEvent] {
         guard let member = members[node] else { throw .unknownNode(node) }
         guard direction == .forward else { throw .alreadyTurningBack }
         if member.isOff { return [] }
         if !observations.isSilent(node, at: now, since: ledSince) { throw .nodeIsHeard(node) }
         if participants.allSatisfy({ $0 == node }) { throw .lastNode(node) }
-        let taken = RunEvent.nodeTakenOff(NodeTakenOff(node: node, mark: mark))
+        let taken = RunEvent.nodeTakenOff(NodeTakenOff(node: node, stamp: stamp))
         return isStopped ? [taken] + beginAgain : [taken]
     }
 
     mutating func takeOff(_ taken: NodeTakenOff) {
-        let why = taken.mark.reason.map { ": \($0)" } ?? ""
+        let why = taken.stamp.reason.map { ": \($0)" } ?? ""
         members[taken.node]?.isOff = true
-        members[taken.node]?.quarantine = "off, says \(taken.mark.by)\(why)"
+        members[taken.node]?.quarantine = "off, says \(taken.stamp.by)\(why)"
         current?.failed[taken.node] = nil
-        if isStopped { tryAgain(taken.mark) } else { requests.insert(taken.mark.request) }
+        if isStopped { tryAgain(taken.stamp) } else { requests.insert(taken.stamp.request) }
     }
 
     // MARK: Again
 
     /// What every way of trying again begins with.
-    mutating func tryAgain(_ mark: RequestMark) {
+    mutating func tryAgain(_ stamp: RequestStamp) {
         standing = .active
         database.failures = 0
         drainBegan = nil
         if let step = current?.step { retries[step, default: 0] += 1 }
-        requests.insert(mark.request)
+        requests.insert(stamp.request)
     }
 
     mutating func mend(with mended: Mended) {
         self.mended.removeAll { old in mended.files.contains { $0.name == old.name } }
         self.mended += mended.files
-        tryAgain(mended.mark)
+        tryAgain(mended.stamp)
     }
 
     // MARK: Forward
@@ -134,12 +134,12 @@ extension Run {
         quarantined.count <= max(plan.rollout.failureBudget, quarantinedAtTurn)
     }
 
-    private func goForward(_ mark: RequestMark) -> [RunEvent] {
+    private func goForward(_ stamp: RequestStamp) -> [RunEvent] {
         let steps = Itinerary.forward(plan, batches: batches.count)
         let index = firstUndone(steps)
         let next = steps[index]
         return [
-            .turnedForward(TurnedForward(step: next.step, mark: mark)),
+            .turnedForward(TurnedForward(step: next.step, stamp: stamp)),
             .stepBegan(
                 StepBegan(direction: .forward, index: index, phase: next.phase, step: next.step)),
         ]
@@ -196,7 +196,7 @@ extension Run {
         drainBegan = nil
         database.isAbandoned = database.inFlight != nil
         made = MadeGoals()
-        requests.insert(turned.mark.request)
+        requests.insert(turned.stamp.request)
     }
 }
 

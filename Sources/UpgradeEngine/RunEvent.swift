@@ -27,10 +27,10 @@ public enum RunEvent: Hashable, Sendable {
     case databaseTaskStarted(DatabaseTaskFact)
     case databaseTaskEnded(DatabaseTaskEnded)
     case approved(Approved)
-    case paused(RequestMark)
-    case resumed(RequestMark)
-    case aborted(RequestMark)
-    case retried(RequestMark)
+    case paused(RequestStamp)
+    case resumed(RequestStamp)
+    case aborted(RequestStamp)
+    case retried(RequestStamp)
     /// Other down files count from here on, and the step is tried again.
     case mended(Mended)
     /// A person says what was done by hand, and the step is tried again.
@@ -40,7 +40,7 @@ public enum RunEvent: Hashable, Sendable {
     /// A node that was said to be off has been heard.
     case nodeHeardAgain(NodeFact)
     /// A person leaves the schema as it is, although it is not as it was before.
-    case schemaAccepted(RequestMark)
+    case schemaAccepted(RequestStamp)
     /// From here on, a run that was going back goes forward again.
     case turnedForward(TurnedForward)
     /// From here on, what was done is undone in reverse order.
@@ -179,7 +179,7 @@ public struct DatabaseTaskEnded: Hashable, Codable, Sendable {
 }
 
 /// Who asked, and by which request.
-public struct RequestMark: Hashable, Codable, Sendable {
+public struct RequestStamp: Hashable, Codable, Sendable {
     public var request: String
     public var by: OperatorName
     public var reason: String?
@@ -193,15 +193,25 @@ public struct RequestMark: Hashable, Codable, Sendable {
 
 public struct Approved: Hashable, Codable, Sendable {
     public var phase: Phase
-    public var mark: RequestMark
+    public var stamp: RequestStamp
+
+    private enum CodingKeys: String, CodingKey {
+        case phase
+        case stamp = "mark"
+    }
 }
 
 public struct TurnedBack: Hashable, Codable, Sendable {
     public var reason: String
     /// Who asked for it; `nil` when the plan's policy did.
-    public var mark: RequestMark?
+    public var stamp: RequestStamp?
     /// What to do next, where that can be said.
     public var advice: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case reason, advice
+        case stamp = "mark"
+    }
 }
 
 public struct Stopped: Hashable, Codable, Sendable {
@@ -222,21 +232,41 @@ public struct Ended: Hashable, Codable, Sendable {
 /// Down files that count instead of those that the run was started with, or where it had none.
 public struct Mended: Hashable, Codable, Sendable {
     public var files: [MigrationReference]
-    public var mark: RequestMark
+    public var stamp: RequestStamp
+
+    private enum CodingKeys: String, CodingKey {
+        case files
+        case stamp = "mark"
+    }
 }
 
 public struct Claimed: Hashable, Codable, Sendable {
     public var claims: [MigrationClaim]
-    public var mark: RequestMark
+    public var stamp: RequestStamp
+
+    private enum CodingKeys: String, CodingKey {
+        case claims
+        case stamp = "mark"
+    }
 }
 
 public struct NodeTakenOff: Hashable, Codable, Sendable {
     public var node: NodeName
-    public var mark: RequestMark
+    public var stamp: RequestStamp
+
+    private enum CodingKeys: String, CodingKey {
+        case node
+        case stamp = "mark"
+    }
 }
 
 public struct TurnedForward: Hashable, Codable, Sendable {
     /// The first step that is done again.
     public var step: Step
-    public var mark: RequestMark
+    public var stamp: RequestStamp
+
+    private enum CodingKeys: String, CodingKey {
+        case step
+        case stamp = "mark"
+    }
 }

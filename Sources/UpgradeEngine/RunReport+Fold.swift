@@ -14,18 +14,18 @@ extension RunReport {
         /// The last fact that belongs to the current step.
         private var lastFact: Instant?
         /// Where each node is in the report, which has several facts of each.
-        private var places: [NodeName: Int]
+        private var nodeIndices: [NodeName: Int]
 
         init(_ report: RunReport, of created: RunCreated, at instant: Instant, epoch: Epoch) {
             self.report = report
             self.epoch = epoch
             run = Run(created, at: instant)
             _ = words.sentence(of: .created(created))
-            places = Dictionary(
+            nodeIndices = Dictionary(
                 report.nodes.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { $1 })
         }
 
-        mutating func take(_ recorded: RecordedEvent) {
+        mutating func add(_ recorded: RecordedEvent) {
             let instant = recorded.at
             if recorded.epoch != epoch {
                 epoch = recorded.epoch
@@ -125,8 +125,8 @@ extension RunReport {
         private mutating func milestone(
             _ node: NodeName, _ kind: Milestone.Kind, at instant: Instant, _ reason: String? = nil
         ) {
-            if places[node] == nil {
-                places[node] = report.nodes.count
+            if nodeIndices[node] == nil {
+                nodeIndices[node] = report.nodes.count
                 report.nodes.append(NodeEntry(name: node, milestones: []))
             }
             let step = current
@@ -137,7 +137,7 @@ extension RunReport {
         }
 
         private mutating func update(_ node: NodeName, _ change: (inout NodeEntry) -> Void) {
-            guard let index = places[node] else { return }
+            guard let index = nodeIndices[node] else { return }
             change(&report.nodes[index])
         }
     }
@@ -195,9 +195,9 @@ extension RunReport.TroubleEntry {
 extension RunReport.RequestEntry {
     /// - Returns: `nil` for a fact that no person asked for.
     fileprivate init?(_ recorded: RecordedEvent, _ sentence: String, in phase: Phase) {
-        guard let (verb, mark) = recorded.event.request else { return nil }
+        guard let (verb, stamp) = recorded.event.request else { return nil }
         self.init(
-            at: recorded.at, verb: verb, by: mark.by, reason: mark.reason, phase: phase,
+            at: recorded.at, verb: verb, by: stamp.by, reason: stamp.reason, phase: phase,
             message: sentence)
     }
 }
@@ -213,19 +213,19 @@ extension ToolEnded {
 
 extension RunEvent {
     /// What a person asked for; `nil` for everything else.
-    var request: (verb: RequestVerb, mark: RequestMark)? {
+    var request: (verb: RequestVerb, stamp: RequestStamp)? {
         switch self {
-        case .approved(let approved): (.approve, approved.mark)
-        case .paused(let mark): (.pause, mark)
-        case .resumed(let mark): (.resume, mark)
-        case .aborted(let mark): (.abort, mark)
-        case .retried(let mark): (.retry, mark)
-        case .mended(let mended): (.retry, mended.mark)
-        case .turnedForward(let turned): (.retry, turned.mark)
-        case .claimed(let claimed): (.resolve, claimed.mark)
-        case .nodeTakenOff(let taken): (.resolve, taken.mark)
-        case .schemaAccepted(let mark): (.resolve, mark)
-        case .turnedBack(let turned): turned.mark.map { (.rollback, $0) }
+        case .approved(let approved): (.approve, approved.stamp)
+        case .paused(let stamp): (.pause, stamp)
+        case .resumed(let stamp): (.resume, stamp)
+        case .aborted(let stamp): (.abort, stamp)
+        case .retried(let stamp): (.retry, stamp)
+        case .mended(let mended): (.retry, mended.stamp)
+        case .turnedForward(let turned): (.retry, turned.stamp)
+        case .claimed(let claimed): (.resolve, claimed.stamp)
+        case .nodeTakenOff(let taken): (.resolve, taken.stamp)
+        case .schemaAccepted(let stamp): (.resolve, stamp)
+        case .turnedBack(let turned): turned.stamp.map { (.rollback, $0) }
         default: nil
         }
     }

@@ -136,7 +136,7 @@ public struct RunReport: Hashable, Codable, Sendable {
         guard let first = events.first, case .created(let created) = first.event else { return nil }
         self.init(created, at: first.at)
         var fold = Fold(self, of: created, at: first.at, epoch: first.epoch)
-        for event in events.dropFirst() { fold.take(event) }
+        for event in events.dropFirst() { fold.add(event) }
         self = fold.finished()
     }
 

@@ -19,29 +19,29 @@ public struct RunTable: Sendable {
     /// By fleet.
     public var runs: [FleetName: Run] { byFleet.mapValues { list[$0] } }
 
-    public func run(_ identifier: RunIdentifier) -> Run? { place(of: identifier).map { list[$0] } }
+    public func run(_ identifier: RunIdentifier) -> Run? { index(of: identifier).map { list[$0] } }
 
     /// The run that a node takes its directive from.
-    public func run(of node: NodeName) -> Run? { place(ofRunOf: node).map { list[$0] } }
+    public func run(of node: NodeName) -> Run? { index(ofRunOf: node).map { list[$0] } }
 
     func run(of fleet: FleetName) -> Run? { byFleet[fleet].map { list[$0] } }
 
-    /// All places, in the order of their fleets.
-    var places: [Int] { list.indices.sorted { list[$0].fleet < list[$1].fleet } }
+    /// All indices, in the order of their fleets.
+    var indicesByFleet: [Int] { list.indices.sorted { list[$0].fleet < list[$1].fleet } }
 
     var nextDeadline: Instant? { list.indices.compactMap { list[$0].nextDeadline }.min() }
 
-    func place(of identifier: RunIdentifier) -> Int? {
+    func index(of identifier: RunIdentifier) -> Int? {
         list.indices.first { list[$0].identifier == identifier }
     }
 
-    func place(of fleet: FleetName) -> Int? { byFleet[fleet] }
+    func index(of fleet: FleetName) -> Int? { byFleet[fleet] }
 
-    func place(ofRunOf node: NodeName) -> Int? { fleets[node].flatMap { byFleet[$0] } }
+    func index(ofRunOf node: NodeName) -> Int? { fleets[node].flatMap { byFleet[$0] } }
 
     mutating func adopt(_ run: Run) {
-        if let place = byFleet[run.fleet] {
-            list[place] = run
+        if let index = byFleet[run.fleet] {
+            list[index] = run
         } else {
             byFleet[run.fleet] = list.count
             list.append(run)
@@ -52,11 +52,11 @@ public struct RunTable: Sendable {
     }
 
     /// Applies a fact to a run.
-    mutating func apply(_ recorded: RecordedEvent, at place: Int) {
-        list[place].apply(recorded)
-        if case .nodeJoined(let fact) = recorded.event { fleets[fact.node] = list[place].fleet }
+    mutating func apply(_ recorded: RecordedEvent, at index: Int) {
+        list[index].apply(recorded)
+        if case .nodeJoined(let fact) = recorded.event { fleets[fact.node] = list[index].fleet }
     }
 
-    mutating func noteLead(at place: Int, since now: Instant) { list[place].ledSince = now }
-    mutating func markRead(at place: Int) { list[place].isUnread = false }
+    mutating func noteLead(at index: Int, since now: Instant) { list[index].ledSince = now }
+    mutating func markRead(at index: Int) { list[index].isUnread = false }
 }

@@ -13,7 +13,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     case runsToolsUnfenced = "runs-tools-unfenced"
 
     /// What it can do, for people: `its agent cannot …`.
-    public var words: String {
+    public var phrase: String {
         switch self {
         case .asksOwnSocket: "ask the new release at its own socket"
         case .switchesVersions: "switch to a version"

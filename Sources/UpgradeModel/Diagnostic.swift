@@ -6,8 +6,8 @@ public struct Diagnostic: Error, Hashable, Codable, Sendable, CustomStringConver
         case error, warning, note
     }
 
-    /// A place in a text file. Line and column count from 1.
-    public struct Place: Hashable, Codable, Sendable {
+    /// A position in a text file. Line and column count from 1.
+    public struct Position: Hashable, Codable, Sendable {
         public var file: String
         public var line: Int
         public var column: Int
@@ -22,26 +22,31 @@ public struct Diagnostic: Error, Hashable, Codable, Sendable, CustomStringConver
     public var severity: Severity
     /// A stable word for programs, such as `unknown-key`.
     public var code: String
-    public var place: Place?
+    public var position: Position?
     /// What is wrong.
     public var message: String
     /// What to write or do instead.
     public var advice: String?
 
+    private enum CodingKeys: String, CodingKey {
+        case severity, code, message, advice
+        case position = "place"
+    }
+
     public init(
-        _ severity: Severity, code: String, at place: Place? = nil, _ message: String,
+        _ severity: Severity, code: String, at position: Position? = nil, _ message: String,
         advice: String? = nil
     ) {
         self.severity = severity
         self.code = code
-        self.place = place
+        self.position = position
         self.message = message
         self.advice = advice
     }
 
     /// `plan.yaml:12:5: error: message (advice) [code]`
     public var description: String {
-        let location = place.map { "\($0.file):\($0.line):\($0.column): " } ?? ""
+        let location = position.map { "\($0.file):\($0.line):\($0.column): " } ?? ""
         let advice = advice.map { "; \($0)" } ?? ""
         return "\(location)\(severity.rawValue): \(message)\(advice) [\(code)]"
     }

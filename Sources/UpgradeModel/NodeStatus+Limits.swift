@@ -57,7 +57,7 @@ extension GateObservation {
         check.entries("limits of the proxy", proof?.limits?.shares.count ?? 0)
         for share in proof?.limits?.shares ?? [] {
             check.text("gate.shares", share.key, Bounds.word)
-            check.text("gate.shares", share.place)
+            check.text("gate.shares", share.position)
             check.number("gate.shares", share.atMost, Bounds.requests)
         }
         check.number("gate.room", proof?.room?.requests, Bounds.requests)

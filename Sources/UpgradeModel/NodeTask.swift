@@ -9,26 +9,29 @@ public struct NodeTask: Hashable, Codable, Sendable {
         case flush
     }
 
-    public typealias Moment = TaskTiming
-
     public var identity: TaskIdentity
     public var kind: Kind
     /// The name of the action or of the cache.
     public var name: String
-    public var moment: TaskTiming
+    public var timing: TaskTiming
     /// The release it is for: its directory and socket are given to the action.
     public var release: ReleaseReference?
     /// Set for an action that runs a migration tool: the fence lets it through, and it is ended when it is not asked for any more.
     public var tool: ToolRun?
 
+    private enum CodingKeys: String, CodingKey {
+        case identity, kind, name, release, tool
+        case timing = "moment"
+    }
+
     public init(
-        identity: TaskIdentity, kind: Kind, name: String, moment: TaskTiming,
+        identity: TaskIdentity, kind: Kind, name: String, timing: TaskTiming,
         release: ReleaseReference?, tool: ToolRun? = nil
     ) {
         self.identity = identity
         self.kind = kind
         self.name = name
-        self.moment = moment
+        self.timing = timing
         self.release = release
         self.tool = tool
     }

@@ -14,12 +14,17 @@ public struct ProxyLimits: Hashable, Codable, Sendable {
         public var key: String
         public var atMost: Int
         /// File and line.
-        public var place: String
+        public var position: String
 
-        public init(key: String, atMost: Int, place: String) {
+        private enum CodingKeys: String, CodingKey {
+            case key, atMost
+            case position = "place"
+        }
+
+        public init(key: String, atMost: Int, position: String) {
             self.key = key
             self.atMost = atMost
-            self.place = place
+            self.position = position
         }
     }
 
@@ -45,7 +50,7 @@ public struct ProxyLimits: Hashable, Codable, Sendable {
         for share in shares where share.atMost < held {
             let isClient = share.key.contains("addr") || share.key.contains("forwarded")
             warnings.append(
-                "limit_conn \(share.atMost) by \(share.key) (\(share.place)) counts held requests: "
+                "limit_conn \(share.atMost) by \(share.key) (\(share.position)) counts held requests: "
                     + (isClient
                         ? "whoever shares an address with so many of them gets 503, readers too; raise it by as many writes as one address may have waiting"
                         : "beyond so many everybody gets 503, readers too; raise it to \(share.atMost + held)")

@@ -9,8 +9,6 @@ public import UpgradeModel
 public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvertible {
     public enum MigrationDirection: String, Hashable, Sendable { case up, down }
 
-    public typealias Moment = MigrationPhase
-
     /// The digits before the first `_`, 4 to 18 of them.
     public let number: String
     /// `NNNN_name`: what both directions share.
@@ -36,25 +34,25 @@ public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvert
         version = String(stem)
     }
 
-    /// `12` of `0012`: two migrations of one place are in each other's way.
-    public var place: Int { Int(number) ?? 0 }
+    /// `12` of `0012`: two migrations of one ordinal are in each other's way.
+    public var ordinal: Int { Int(number) ?? 0 }
 
     public var description: String { "\(version).\(direction.rawValue).sql" }
 
     /// By number, whatever its leading zeros, then by name.
     public static func < (left: MigrationName, right: MigrationName) -> Bool {
-        (left.place, left.version, left.direction.rawValue) < (
-            right.place, right.version, right.direction.rawValue
+        (left.ordinal, left.version, left.direction.rawValue) < (
+            right.ordinal, right.version, right.direction.rawValue
         )
     }
 
-    /// The moment that a migration's header names; `.switch` when it names none.
+    /// The phase that a migration's header names; `.switch` when it names none.
     ///
     /// Only comment lines (`--`) and empty lines before the first statement are the header.
     ///
-    /// - Returns: where and what the word is when it is no moment, or a second one.
-    public static func moment(inHeaderOf text: String) -> Result<Moment, WrongHeader> {
-        var found: Moment?
+    /// - Returns: where and what the word is when it is no phase, or a second one.
+    public static func phase(inHeaderOf text: String) -> Result<MigrationPhase, WrongHeader> {
+        var found: MigrationPhase?
         // A byte order mark is no white space; CRLF is one character, and not equal to LF.
         let lines = text.trimmingPrefix("\u{FEFF}").split(omittingEmptySubsequences: false) {
             $0 == "\n" || $0 == "\r\n" || $0 == "\r"
@@ -66,15 +64,15 @@ public struct MigrationName: Hashable, Comparable, Sendable, CustomStringConvert
             let comment = line.drop { $0.isWhitespace || $0 == "-" }
             guard comment.hasPrefix("sluice:") else { continue }
             let word = String(comment.dropFirst("sluice:".count).filter { !$0.isWhitespace })
-            guard let moment = Moment(rawValue: word), found == nil else {
+            guard let phase = MigrationPhase(rawValue: word), found == nil else {
                 return .failure(WrongHeader(line: index + 1, word: word, isSecond: found != nil))
             }
-            found = moment
+            found = phase
         }
         return .success(found ?? .switch)
     }
 
-    /// A word in a migration's header that is no moment, or one too many.
+    /// A word in a migration's header that is no phase, or one too many.
     public struct WrongHeader: Error, Hashable, Sendable {
         /// Counts from 1.
         public let line: Int

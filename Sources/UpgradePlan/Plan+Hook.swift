@@ -2,20 +2,20 @@
 
 public import UpgradeModel
 
+/// On which side of its phase a hook runs.
+public enum HookTiming: String, Hashable, Sendable, CaseIterable {
+    /// Once the phase before has ended, before anything of this one.
+    case before
+    /// Once the phase has done its work; it ends with the hook.
+    case after
+}
+
 extension Plan {
     /// An action that runs before or after a phase.
     ///
     /// A hook that fails fails its phase. A hook before `lift` is inside the write window, one after it
     /// is past the point of no return.
     public struct Hook: Hashable, Sendable {
-        /// On which side of its phase a hook runs.
-        public enum Moment: String, Hashable, Sendable, CaseIterable {
-            /// Once the phase before has ended, before anything of this one.
-            case before
-            /// Once the phase has done its work; it ends with the hook.
-            case after
-        }
-
         /// Where the action runs.
         public enum Target: Hashable, Sendable {
             case everyNode
@@ -33,7 +33,7 @@ extension Plan {
             case lift
         }
 
-        public let moment: Moment
+        public let timing: HookTiming
         public let phase: Phase
         public let action: ActionName
         public let target: Target
@@ -42,11 +42,11 @@ extension Plan {
         public let until: Until?
 
         public init(
-            _ moment: Moment, _ phase: Phase, action: ActionName, target: Target = .everyNode,
+            _ timing: HookTiming, _ phase: Phase, action: ActionName, target: Target = .everyNode,
             undo: ActionName? = nil, until: Until? = nil
         ) {
-            precondition(moment != .before || phase != .preflight, "no hook runs before preflight")
-            self.moment = moment
+            precondition(timing != .before || phase != .preflight, "no hook runs before preflight")
+            self.timing = timing
             self.phase = phase
             self.action = action
             self.target = target
@@ -55,6 +55,6 @@ extension Plan {
         }
 
         /// Whether it runs once the fence is down and the gates are open: from then on nothing is undone.
-        public var isPastLift: Bool { phase > .lift || (phase == .lift && moment == .after) }
+        public var isPastLift: Bool { phase > .lift || (phase == .lift && timing == .after) }
     }
 }

@@ -90,7 +90,7 @@ extension Plan {
         }
 
         /// For people.
-        public var words: String {
+        public var phrase: String {
             switch self {
             case .cookie(let name): "cookie \(name)"
             case .header(let name): "header \(name)"

@@ -213,12 +213,12 @@ struct PlanBuilder {
     }
 
     private func hook(_ hook: DocumentValues) -> Plan.Hook? {
-        let moment: Plan.Hook.Moment = hook.isPresent("before") ? .before : .after
-        guard let phase = hook.text(moment.rawValue).flatMap(Phase.init(rawValue:)),
+        let timing: HookTiming = hook.isPresent("before") ? .before : .after
+        guard let phase = hook.text(timing.rawValue).flatMap(Phase.init(rawValue:)),
             let action = hook.name("run", as: ActionName.self)
         else { return nil }
         return Plan.Hook(
-            moment, phase, action: action, target: target(hook),
+            timing, phase, action: action, target: target(hook),
             undo: hook.name("undo", as: ActionName.self),
             until: hook.text("until").flatMap(Plan.Hook.Until.init(rawValue:)))
     }

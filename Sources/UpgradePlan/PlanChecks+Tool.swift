@@ -11,7 +11,7 @@ extension PlanChecks {
                 .contains(where: values.isFaulty)
             guard !values.isPresent("database.migrations"), !isUnread else { return }
             findings.error(
-                "missing", at: values.place(of: "database"), "nothing migrates the database",
+                "missing", at: values.position(of: "database"), "nothing migrates the database",
                 advice: "name a directory under `migrations`, or the application's own tool under"
                     + " `migrate_with`; without a migration leave `database` out")
             return
@@ -20,13 +20,13 @@ extension PlanChecks {
         switch ledgers.count(where: values.isPresent) {
         case 0:
             findings.error(
-                "missing", at: values.place(of: "database.migrate_with"),
+                "missing", at: values.position(of: "database.migrate_with"),
                 "nobody says where the tool keeps what it has applied",
                 advice: "write `ledger: django` or another of the known ones, or a query under"
                     + " `ledger_query`")
         case 2:
             findings.error(
-                "exclusive", at: values.place(of: ledgers[1]),
+                "exclusive", at: values.position(of: ledgers[1]),
                 "`ledger` and `ledger_query` both say where the tool keeps what it has applied",
                 advice: "keep one of them")
         default: break
@@ -35,7 +35,7 @@ extension PlanChecks {
             !values.isPresent("database.migrate_with.revert_with")
         {
             findings.error(
-                "migrate-with", at: values.place(of: "database.migrate_with.on_partly"),
+                "migrate-with", at: values.position(of: "database.migrate_with.on_partly"),
                 "`back` undoes with `revert_with`, and there is none",
                 advice: "name the action that undoes, or write `on_partly: person`")
         }
@@ -45,7 +45,7 @@ extension PlanChecks {
             !values.isFaulty("database.migrate_with.revert_with")
         {
             findings.warning(
-                "no-way-back", at: values.place(of: "database.migrate_with"),
+                "no-way-back", at: values.position(of: "database.migrate_with"),
                 "nothing undoes what the migration tool does: from its first change on, the run"
                     + " does not turn back by itself, and waits for a person when anything fails",
                 advice: "name the action that undoes under `revert_with`, or have a backup at hand")
@@ -65,7 +65,7 @@ extension PlanChecks {
             }
             let isUndoing = [key, other].contains("revert_with")
             findings.error(
-                "migrate-with", at: values.place(of: path),
+                "migrate-with", at: values.position(of: path),
                 "`\(key)` is the same action as `\(other)`"
                     + (isUndoing ? ", so nothing would be undone" : ", so it would do the same"),
                 advice: isUndoing
@@ -77,7 +77,7 @@ extension PlanChecks {
             !values.isFaulty("database.migrate_with.revert_with")
         {
             findings.warning(
-                "expand-stays", at: values.place(of: "database.migrate_with.expand_with"),
+                "expand-stays", at: values.position(of: "database.migrate_with.expand_with"),
                 "nothing undoes what it does before the window: on the way back the old release is"
                     + " served on it, and the run waits at its end for a person",
                 advice: "name the action that undoes under `revert_with`, or let it only add what"

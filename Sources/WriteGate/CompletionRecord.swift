@@ -5,8 +5,8 @@ import UpgradeModel
 /// One syslog datagram of the proxy's `access_log`, format `sluice` of the snippet.
 ///
 /// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711 201 asked 0.004 - http,HTTP/1.1,,10.0.0.7,80,shop.example,_`: the request,
-/// the worker process, the status, whether the gate was asked, the seconds that the application took, the mark of a probe, and the
-/// server. The header differs between proxies and is skipped. Mark and host are a client's words, and the proxy lets no others
+/// the worker process, the status, whether the gate was asked, the seconds that the application took, the nonce of a probe, and the
+/// server. The header differs between proxies and is skipped. Nonce and host are a client's words, and the proxy lets no others
 /// through than those of their form.
 struct CompletionRecord: Hashable, Sendable {
     /// The request that has ended, with whatever status; `nil` for a datagram that says nothing but that the worker's
@@ -19,8 +19,8 @@ struct CompletionRecord: Hashable, Sendable {
     var took: Span?
     /// Whether it got to the application, and past whom.
     var passage: ProxyPassage?
-    /// The mark of a probe, if it is one.
-    var mark: String?
+    /// The nonce of a probe, if it is one.
+    var nonce: String?
     /// Where the proxy took it.
     var server: ProxyServer?
 
@@ -28,7 +28,7 @@ struct CompletionRecord: Hashable, Sendable {
     var hasPassedUnasked: Bool { completed != nil && passage == .unasked }
 
     static let bytesAtMost = 1024
-    /// How many fields there are behind the marker: those of the first snippets, with status and passage, with mark and server.
+    /// How many fields there are behind the marker: those of the first snippets, with status and passage, with nonce and server.
     private static let counts = [4, 7, 9]
 
     /// - Returns: `nil` for anything that is not of that format.
@@ -55,8 +55,8 @@ struct CompletionRecord: Hashable, Sendable {
         took = milliseconds(words[marker + 6])
         passage = ProxyPassage(rawValue: String(decoding: words[marker + 5], as: UTF8.self))
         guard words.count == marker + 9 else { return }
-        let mark = String(decoding: words[marker + 7], as: UTF8.self)
-        self.mark = mark == "-" ? nil : mark
+        let nonce = String(decoding: words[marker + 7], as: UTF8.self)
+        self.nonce = nonce == "-" ? nil : nonce
         server = ProxyServer(String(decoding: words[marker + 8], as: UTF8.self))
     }
 }

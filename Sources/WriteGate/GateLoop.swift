@@ -28,7 +28,7 @@ final class GateLoop {
     private var spare = SpareConnections()
     /// Given up for a moment when there are no descriptors left, so that one who knocks can be turned away.
     private var reserve = GateLoop.reserveDescriptor()
-    private var heard = HeardWorkers()
+    private var heardWorkers = HeardWorkers()
     private var lastSerial: UInt64 = 0
     private var isRunning = true
     private var awaitingDrain: [@Sendable (GateSnapshot) -> Void] = []
@@ -216,7 +216,7 @@ extension GateLoop {
             {
                 connection.buffer.removeAll(keepingCapacity: true)
                 partial.remove(connection.ticket)
-                take(question, from: connection)
+                answer(question, on: connection)
             } else if partial[connection.ticket] == nil {
                 partial.append(
                     connection.ticket, connection.lastActive + configuration.requestTimeout)
@@ -230,7 +230,7 @@ extension GateLoop {
         }
     }
 
-    private func take(_ question: GateQuestion, from connection: Connection) {
+    private func answer(_ question: GateQuestion, on connection: Connection) {
         let isKept = question.keepAlive
         switch question.kind {
         case .admission(let request): ask(connection, request, keepAlive: isKept)
@@ -249,13 +249,13 @@ extension GateLoop {
 
     private func ask(_ connection: Connection, _ request: AdmissionRequest, keepAlive: Bool) {
         if let marks = request.sessionMarks { servers.noteSessionMarks(marks) }
-        if let mark = request.probe, !request.kind.isWrite, probes.isPass(mark) {
+        if let nonce = request.probe, !request.kind.isWrite, probes.isPass(nonce) {
             let pass = Answer.admit.response(
                 to: request, keepAlive: keepAlive, isReadOnly: !admission.setting.writes.isOpen)
             answer(pass, on: connection, keepAlive: keepAlive)
             return
         }
-        if let mark = request.probe, let proof = probes.answer(mark) {
+        if let nonce = request.probe, let proof = probes.answer(nonce) {
             let reason: Refusal.Reason =
                 admission.setting.writes.isOpen ? .probeOpen : .probeClosed
             let refusal = Refusal(reason, retryAfter: .seconds(1))
@@ -293,7 +293,7 @@ extension GateLoop {
                 reply.answer.response(
                     to: request, keepAlive: connection.keepsAlive,
                     isReadOnly: !admission.setting.writes.isOpen,
-                    isPriming: request.worker.map { !heard.contains($0) } ?? false),
+                    isPriming: request.worker.map { !heardWorkers.contains($0) } ?? false),
                 on: connection, keepAlive: connection.keepsAlive)
             if !isDelivered, reply.answer == .admit, let identifier = request.request {
                 admission.undeliverable(identifier)
@@ -345,8 +345,8 @@ extension GateLoop {
                 return
             }
             guard let record = CompletionRecord(buffer[..<count]) else { continue }
-            heard.insert(record.worker)
-            if let mark = record.mark, probes.end(mark, record.passage) { continue }
+            heardWorkers.insert(record.worker)
+            if let nonce = record.nonce, probes.end(nonce, record.passage) { continue }
             if let server = record.server, record.completed != nil,
                 record.passage != ProxyPassage.none
             {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A marked write that the agent sends through its own proxy, to see whether the gate is asked.
+/// A write with a nonce that the agent sends through its own proxy, to see whether the gate is asked.
 ///
-/// An agent that says "closed" while a rewrite sends every write past the gate is worse than none. The gate knows the mark
+/// An agent that says "closed" while a rewrite sends every write past the gate is worse than none. The gate knows the nonce
 /// and answers at once, open or closed, so the request never waits and never reaches the application, unless it passes the
 /// gate by, which is what the probe finds out.
 public struct GateProbe: Hashable, Sendable {
     /// Sent as `X-Sluice-Probe`. Nobody else knows it.
-    public let mark: String
+    public let nonce: String
     /// What only the gate knows: it comes back as `X-Sluice-Proof`. A server that echoes what it gets does not have it.
     let proof: String
 
     init() {
-        mark = randomText()
+        nonce = randomText()
         proof = randomText()
     }
 
@@ -20,7 +20,7 @@ public struct GateProbe: Hashable, Sendable {
 
     /// The headers of the request, besides `Host`. It has no body.
     public var headers: [(name: String, value: String)] {
-        [("X-Sluice-Probe", mark), ("Content-Length", "0"), ("Accept", "text/plain")]
+        [("X-Sluice-Probe", nonce), ("Content-Length", "0"), ("Accept", "text/plain")]
     }
 
     /// What an answer to the probe says.

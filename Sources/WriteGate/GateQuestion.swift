@@ -126,7 +126,7 @@ struct AdmissionRequest: Hashable, Sendable {
     var worker: ProxyWorker?
     /// How the client wants to be refused.
     var form = RefusalForm.text
-    /// The mark of the agent's own probe.
+    /// The nonce of the agent's own probe.
     var probe: String?
     /// By what the proxy knows a session.
     var sessionMarks: String?

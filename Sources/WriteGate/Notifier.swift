@@ -7,7 +7,7 @@ import UpgradeModel
 struct Notifier {
     private static let quiet = Span.milliseconds(100)
 
-    private struct Told: Equatable {
+    private struct Report: Equatable {
         var setting: GateSetting
         var isDrained: Bool
         var writesHeld: Int
@@ -16,25 +16,26 @@ struct Notifier {
 
     /// When a change that has been kept back is due.
     private(set) var deadline: Instant?
-    private var told: Told?
+    private var lastReport: Report?
     private var toldAt: Instant?
 
     mutating func isDue(_ counts: Admission.Counts, at now: Instant) -> Bool {
-        let current = Told(
+        let current = Report(
             setting: counts.setting,
             isDrained: counts.isDrained,
             writesHeld: counts.writesHeld, readsHeld: counts.readsHeld)
-        guard current != told else {
+        guard current != lastReport else {
             deadline = nil
             return false
         }
-        let isUrgent = current.setting != told?.setting || current.isDrained != told?.isDrained
+        let isUrgent =
+            current.setting != lastReport?.setting || current.isDrained != lastReport?.isDrained
         if !isUrgent, let toldAt, now < toldAt + Self.quiet {
             deadline = toldAt + Self.quiet
             return false
         }
         deadline = nil
-        told = current
+        lastReport = current
         toldAt = now
         return true
     }

@@ -24,26 +24,26 @@ final class ProbeBook: Sendable {
         return probe
     }
 
-    /// - Returns: the proof, when the mark is that of a probe.
-    func answer(_ mark: String) -> String? {
+    /// - Returns: the proof, when the nonce is that of a probe.
+    func answer(_ nonce: String) -> String? {
         entries.withLock { entries in
-            guard let index = entries.firstIndex(where: { $0.probe.mark == mark && !$0.isPass })
+            guard let index = entries.firstIndex(where: { $0.probe.nonce == nonce && !$0.isPass })
             else { return nil }
             entries[index].wasAsked = true
             return entries[index].probe.proof
         }
     }
 
-    func isPass(_ mark: String) -> Bool {
-        entries.withLock { $0.contains { $0.isPass && $0.probe.mark == mark } }
+    func isPass(_ nonce: String) -> Bool {
+        entries.withLock { $0.contains { $0.isPass && $0.probe.nonce == nonce } }
     }
 
-    /// The proxy has reported the end of a request with this mark.
+    /// The proxy has reported the end of a request with this nonce.
     ///
     /// - Returns: whether it is that of a probe.
-    func end(_ mark: String, _ passage: ProxyPassage?) -> Bool {
+    func end(_ nonce: String, _ passage: ProxyPassage?) -> Bool {
         entries.withLock { entries in
-            guard let index = entries.firstIndex(where: { $0.probe.mark == mark }) else {
+            guard let index = entries.firstIndex(where: { $0.probe.nonce == nonce }) else {
                 return false
             }
             entries[index].passage = passage

@@ -199,12 +199,12 @@ public final class WriteGate: Sendable {
     /// Whether the load balancer may send requests here, as the flag file says.
     public var service: Service { files.isRaised(.outOfService) ? .out : .in }
 
-    /// A marked write to send through the proxy. The gate remembers the last few that it has made.
+    /// A write with a nonce to send through the proxy. The gate remembers the last few that it has made.
     public func makeProbe() -> GateProbe { probes.make() }
 
     /// A header for a read of the agent's own, such as a health check, which is let through while others are held.
     public func makePass() -> (name: String, value: String) {
-        ("X-Sluice-Probe", probes.make(isPass: true).mark)
+        ("X-Sluice-Probe", probes.make(isPass: true).nonce)
     }
 
     /// By what the proxy knows that a request has a session, as its own configuration says: `cookie:NAME` and `header:NAME`, with a

@@ -19,7 +19,7 @@ import UpgradeModel
         var found: [(digest: Digest, bytes: [UInt8])] = []
         var rest = whole[...]
         while !rest.isEmpty {
-            found += try reader.take(rest.prefix(piece))
+            found += try reader.read(rest.prefix(piece))
             rest = rest.dropFirst(piece)
         }
         #expect(reader.isAtEnd)
@@ -30,17 +30,17 @@ import UpgradeModel
     @Test func whatIsTooLongOrTooManyIsRefusedBeforeItIsKept() throws {
         var reader = BlobPack.Reader()
         #expect(throws: BlobPack.Malformed.self) {
-            try reader.take(BlobPack.head(digest(1), count: BlobPack.blobBytes + 1))
+            try reader.read(BlobPack.head(digest(1), count: BlobPack.blobBytes + 1))
         }
         var many = BlobPack.Reader()
         let empty = BlobPack.head(digest(1), count: 0)
-        for _ in 0..<BlobPack.blobs { _ = try many.take(empty) }
-        #expect(throws: BlobPack.Malformed.self) { try many.take(empty) }
+        for _ in 0..<BlobPack.blobs { _ = try many.read(empty) }
+        #expect(throws: BlobPack.Malformed.self) { try many.read(empty) }
     }
 
     @Test func aPackThatEndsInTheMiddleIsNotAtItsEnd() throws {
         var reader = BlobPack.Reader()
-        #expect(try reader.take(BlobPack.head(digest(1), count: 3) + [1, 2]).isEmpty)
+        #expect(try reader.read(BlobPack.head(digest(1), count: 3) + [1, 2]).isEmpty)
         #expect(!reader.isAtEnd)
     }
 

@@ -63,7 +63,7 @@ import UpgradeModel
             let read = try await server.send(.post, Path.readPack, as: .node, body: list)
             #expect(read.status == 200)
             var reader = BlobPack.Reader()
-            let found = try reader.take(read.body)
+            let found = try reader.read(read.body)
             #expect(reader.isAtEnd)
             #expect(found.map(\.digest) == digests && found.map(\.bytes) == contents)
         }

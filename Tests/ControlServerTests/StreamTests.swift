@@ -21,22 +21,22 @@ import UpgradeModel
     @Test
     func tellsEveryEventOnceInOrderAndEndsWithTheRun() async throws {
         try await RunningServer.run { server in
-            server.control.add(.paused(mark("one")))
-            server.control.add(.resumed(mark("two")))
+            server.control.add(.paused(stamp("one")))
+            server.control.add(.resumed(stamp("two")))
             async let text = receive(server, Path.stream(someRun)) { soFar in
                 // Two more, once the first two were heard.
                 if soFar.contains("id: 2\n"),
                     server.control.state.withLock({ $0.entries.count }) == 2
                 {
-                    server.control.add(.paused(mark("three")))
-                    server.control.add(.resumed(mark("four")), ending: true)
+                    server.control.add(.paused(stamp("three")))
+                    server.control.add(.resumed(stamp("four")), ending: true)
                 }
             }
             let events = parse(try await text)
             let facts = events.filter { $0.name == "fact" }
             #expect(facts.map(\.identifier) == ["1", "2", "3", "4"])
             let entry = try JSONDecoder().decode(JournalEntry.self, from: Data(facts[2].data.utf8))
-            #expect(entry.event == .paused(mark("three")))
+            #expect(entry.event == .paused(stamp("three")))
             let last = try #require(events.last { $0.name == "view" })
             let view = try JSONDecoder().decode(RunView.self, from: Data(last.data.utf8))
             #expect(view.summary.state == .done)
@@ -49,11 +49,11 @@ import UpgradeModel
         try await RunningServer.run { server in
             // Each view takes half a second, so the next one is due a second later.
             server.control.state.withLock { $0.viewCost = .milliseconds(500) }
-            server.control.add(.paused(mark("one")))
+            server.control.add(.paused(stamp("one")))
             let text = try await receive(server, Path.stream(someRun)) { soFar in
                 let count = server.control.state.withLock { $0.entries.count }
                 if count < 4, soFar.contains("id: \(count)\n"), soFar.contains("event: view") {
-                    server.control.add(.resumed(mark("more")), ending: count == 3)
+                    server.control.add(.resumed(stamp("more")), ending: count == 3)
                 }
             }
             let names = parse(text).map(\.name)
@@ -66,8 +66,8 @@ import UpgradeModel
     @Test
     func goesOnAfterTheEventThatTheClientHas() async throws {
         try await RunningServer.run { server in
-            for word in ["one", "two", "three"] { server.control.add(.paused(mark(word))) }
-            server.control.add(.resumed(mark("four")), ending: true)
+            for word in ["one", "two", "three"] { server.control.add(.paused(stamp(word))) }
+            server.control.add(.resumed(stamp("four")), ending: true)
             let byQuery = parse(try await receive(server, "\(Path.stream(someRun))?after=3"))
             #expect(byQuery.filter { $0.name == "fact" }.map(\.identifier) == ["4"])
             let byHeader = parse(
@@ -90,14 +90,14 @@ import UpgradeModel
     @Test
     func keepsATextWithLineEndsInOneLineOfData() async throws {
         try await RunningServer.run { server in
-            server.control.add(.paused(mark("a\nb\r\nevent: view\n\n")), ending: true)
+            server.control.add(.paused(stamp("a\nb\r\nevent: view\n\n")), ending: true)
             let events = parse(try await receive(server, Path.stream(someRun)))
             #expect(events.map(\.name) == ["fact", "view"])
         }
     }
 
-    private func mark(_ word: String) -> RequestMark {
-        RequestMark(request: word, by: OperatorName(unchecked: "ada"), reason: word)
+    private func stamp(_ word: String) -> RequestStamp {
+        RequestStamp(request: word, by: OperatorName(unchecked: "ada"), reason: word)
     }
 
     private func receive(

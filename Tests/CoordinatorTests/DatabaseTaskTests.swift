@@ -80,7 +80,7 @@ import UpgradeModel
             _ = try await coordinator.wait(for: run) { $0.database == "migrate the schema" }
             let task = try #require(await coordinator.slots[run]?.task)
             let failure = DatabaseFailure(code: "lost", "its end was not heard")
-            await coordinator.put(.databaseEnded(run, task, .failed(failure)))
+            await coordinator.enqueue(.databaseEnded(run, task, .failed(failure)))
             _ = try await coordinator.wait(for: run) { $0.database == "undo the migration" }
             // Nothing but the end of the task makes the coordinator look again.
             try await coordinator.wait { $0.isQuiet }

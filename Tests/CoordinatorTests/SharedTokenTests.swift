@@ -15,8 +15,8 @@ import UpgradeModel
         var shared = SharedToken()
         var news = 0
         for number in 1...6 {
-            if shared.hear("a", Int64(number), at: at(Int64(number))) { news += 1 }
-            if shared.hear("b", Int64(number), at: at(Int64(number))) { news += 1 }
+            if shared.note("a", Int64(number), at: at(Int64(number))) { news += 1 }
+            if shared.note("b", Int64(number), at: at(Int64(number))) { news += 1 }
         }
         #expect(shared.isShared(at: at(10)))
         #expect(news == 1)
@@ -27,13 +27,13 @@ import UpgradeModel
     func isNotWhatAnAgentThatStartsAgainLooksLikeNorALateMessageOfTheOneBefore() {
         var shared = SharedToken()
         for boot in ["a", "b", "c", "d"] {
-            for number in 1...3 { _ = shared.hear(boot, Int64(number), at: at(1)) }
+            for number in 1...3 { _ = shared.note(boot, Int64(number), at: at(1)) }
         }
-        _ = shared.hear("c", 4, at: at(2))
-        _ = shared.hear("d", 4, at: at(3))
+        _ = shared.note("c", 4, at: at(2))
+        _ = shared.note("d", 4, at: at(3))
         // A message of before that is sent again says nothing.
-        _ = shared.hear("c", 4, at: at(4))
-        _ = shared.hear("d", 5, at: at(5))
+        _ = shared.note("c", 4, at: at(4))
+        _ = shared.note("d", 5, at: at(5))
         #expect(!shared.isShared(at: at(6)))
     }
 

@@ -29,7 +29,7 @@ import UpgradeModel
         try await refused("invalid-plan", "3 errors") {
             $0.plan = "fleet: guestbook\nnodse: {}\n"
         } check: { error in
-            #expect(error.diagnostics.contains { $0.place?.line == 2 })
+            #expect(error.diagnostics.contains { $0.position?.line == 2 })
         }
     }
 

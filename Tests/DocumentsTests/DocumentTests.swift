@@ -32,7 +32,7 @@ private let rules = DocumentRules(
 
     private func codes(_ text: String) -> [String] {
         Document.read(text: text, file: "r", rules: rules).findings.finished().map {
-            "\($0.place?.line ?? 0):\($0.place?.column ?? 0) \($0.code)"
+            "\($0.position?.line ?? 0):\($0.position?.column ?? 0) \($0.code)"
         }
     }
 

@@ -46,7 +46,7 @@ import Testing
         #expect(found.shares.map(\.key) == ["$binary_remote_addr", "$server_name"])
         #expect(found.shares.map(\.atMost) == [20, 500])
         #expect(
-            found.shares.map(\.place) == [
+            found.shares.map(\.position) == [
                 "\(directory.path)/sites/shop:2", "\(directory.path)/sites/shop:3",
             ])
         #expect(found.mentions("unix:/run/sluice/gate.sock"))

@@ -29,10 +29,10 @@ import UpgradeModel
                 "ALTER TABLE \"shelf_book\" ADD COLUMN \"slug\" varchar(80) DEFAULT '' NOT NULL",
                 "ALTER TABLE \"shelf_book\" DROP COLUMN \"author\"",
             ])
-        let found = preview.findings.map { "\($0.code):\($0.place?.line ?? 0)" }
+        let found = preview.findings.map { "\($0.code):\($0.position?.line ?? 0)" }
         #expect(Set(found) == ["cached-plan:6", "breaks-old-readers:12", "preview-code:11"])
         #expect(preview.summary == "2 statements, 3 warnings")
-        #expect(preview.findings.allSatisfy { $0.place?.file == "preview" })
+        #expect(preview.findings.allSatisfy { $0.position?.file == "preview" })
         // No file of a plan is advised for what is the tool's.
         #expect(!preview.findings.contains { $0.advice?.contains("-- sluice:") == true })
     }

@@ -38,7 +38,7 @@ func everyKindOfTextThatIsNoSQLIsFoundWithItsLineAndWhatFollowsIsReadOn(
     text: String, expected: [String]
 ) {
     let found = review([("0001_a.up.sql", text)]).filter { $0.severity == .error }
-    #expect(found.map { "\($0.code):\($0.place?.line ?? 0)" } == expected, "\(found)")
+    #expect(found.map { "\($0.code):\($0.position?.line ?? 0)" } == expected, "\(found)")
     #expect(found.allSatisfy { $0.advice?.isEmpty == false })
 }
 
@@ -98,7 +98,7 @@ func aColumnThatNoRowCanHaveIsSaidAboveAllOnTheWayBack() {
             ("0001_a.down.sql", "ALTER TABLE t ADD COLUMN a text NOT NULL"),
         ])
     #expect(found.map(\.code) == ["not-null-without-default"])
-    #expect(found.first?.place?.file == "0001_a.down.sql")
+    #expect(found.first?.position?.file == "0001_a.down.sql")
     for fine in ["NOT NULL DEFAULT ''", "GENERATED ALWAYS AS IDENTITY", ""] {
         #expect(
             !codes("ALTER TABLE t ADD COLUMN a int \(fine)").contains("not-null-without-default"))
@@ -129,7 +129,7 @@ func whatOnlyANewerServerKnowsIsAWarningAndWhatFollowsIsRead() throws {
                 == ["newer-statement"], "\(text)")
         let statements = try MigrationSet.read([file]).migrations[0].up.statements
         #expect(statements.map(\.text) == ["SELECT 1", text, "SELECT 2"])
-        #expect(statements.map(\.place.line) == [1, 2, 3])
+        #expect(statements.map(\.position.line) == [1, 2, 3])
     }
 }
 
@@ -175,9 +175,9 @@ func fiftyThousandStatementsAreReadEachAtItsPlace() throws {
     let text = (1...count).map { "INSERT INTO zip (code, town) VALUES ('\($0)', 'Town \($0)');\n" }
     let set = try MigrationSet.read([.init(name: "0001_a.up.sql", text: text.joined())])
     #expect(set.migrations[0].up.statements.count == count)
-    #expect(set.migrations[0].up.statements[count - 1].place.line == count)
+    #expect(set.migrations[0].up.statements[count - 1].position.line == count)
     let line = try MigrationSet.read([
         .init(name: "0001_a.up.sql", text: String(repeating: "SELECT 1;", count: count))
     ])
-    #expect(line.migrations[0].up.statements[count - 1].place.column == 9 * (count - 1) + 1)
+    #expect(line.migrations[0].up.statements[count - 1].position.column == 9 * (count - 1) + 1)
 }

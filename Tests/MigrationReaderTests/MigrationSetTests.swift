@@ -34,15 +34,15 @@ func lineEndsAndAByteOrderMarkDoNotChangeWhatAFileSays(end: String, mark: String
     let migration = try MigrationSet.read([file]).migrations[0]
     #expect(migration.phase == .contract)
     #expect(migration.up.statements.map(\.text) == ["SELECT 1", "SELECT '\u{FEFF}é'"])
-    #expect(migration.up.statements.map(\.place.line) == [4, 6])
-    #expect(migration.up.statements.map(\.place.column) == [1, 2])
+    #expect(migration.up.statements.map(\.position.line) == [4, 6])
+    #expect(migration.up.statements.map(\.position.column) == [1, 2])
     // What is stored is the digest of the file as it is, so that anybody can compare it.
     #expect(migration.digest == Digest.sha256(of: file.text))
     let wrong = findings([("0001_a.up.sql", mark + "-- why\(end)-- sluice: later\(end)SELECT 1")])
     #expect(wrong.map(\.code) == ["migration-phase"])
-    #expect(wrong.first?.place?.line == 2)
+    #expect(wrong.first?.position?.line == 2)
     let broken = findings([("0001_a.up.sql", mark + "SELECT 1;\(end) SELEKT 2")])
-    #expect(broken.first?.place == .init(file: "0001_a.up.sql", line: 2, column: 2))
+    #expect(broken.first?.position == .init(file: "0001_a.up.sql", line: 2, column: 2))
 }
 
 @Test func statementsAreCutWherePostgreSQLCutsThem() throws {
@@ -58,8 +58,8 @@ func lineEndsAndAByteOrderMarkDoNotChangeWhatAFileSays(end: String, mark: String
     let set = try MigrationSet.read([.init(name: "0001_a.up.sql", text: text)])
     let statements = set.migrations[0].up.statements
     #expect(statements.count == 3)
-    #expect(statements.map(\.place.line) == [2, 4, 6])
-    #expect(statements[1].place.column == 26)
+    #expect(statements.map(\.position.line) == [2, 4, 6])
+    #expect(statements[1].position.column == 26)
     #expect(statements[1].text.hasPrefix("SELECT 'it''s; fine'"))
     #expect(statements[2].text.hasSuffix("END"))
 }
@@ -96,7 +96,7 @@ func lineEndsAndAByteOrderMarkDoNotChangeWhatAFileSays(end: String, mark: String
 }
 
 /// Files that are refused, and the finding.
-let refused: [(files: [(String, String)], code: String, place: String)] = [
+let refused: [(files: [(String, String)], code: String, position: String)] = [
     ([("1_a.up.sql", "SELECT 1")], "migration-name", "1_a.up.sql:1:1"),
     ([("0001_a.sql", "SELECT 1")], "migration-name", "0001_a.sql:1:1"),
     ([("0001_../x.up.sql", "SELECT 1")], "migration-name", "0001_../x.up.sql:1:1"),
@@ -143,8 +143,8 @@ func whatIsWrongWithTheFilesIsSaidWithItsPlace(index: Int) {
     let found = findings(refused[index].files)
     #expect(found.count == 1, "\(found)")
     #expect(found.first?.code == refused[index].code)
-    let place = found.first?.place.map { "\($0.file):\($0.line):\($0.column)" }
-    #expect(place == refused[index].place)
+    let position = found.first?.position.map { "\($0.file):\($0.line):\($0.column)" }
+    #expect(position == refused[index].position)
     #expect(found.first?.advice?.isEmpty == false)
 }
 

@@ -205,7 +205,7 @@ func task(
 ) -> NodeTask {
     NodeTask(
         identity: TaskIdentity(rawValue: identity), kind: kind, name: name,
-        moment: .beforeActivation,
+        timing: .beforeActivation,
         release: release)
 }
 

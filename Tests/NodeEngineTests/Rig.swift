@@ -16,9 +16,9 @@ let hold = WriteAdmission.hold(
     HoldLimits(atMost: 10, duration: .seconds(15), retryAfter: .seconds(5)))
 let readHold = HoldLimits(atMost: 10, duration: .seconds(10), retryAfter: .seconds(5))
 
-func task(_ identity: String, _ moment: NodeTask.Moment = .beforeActivation) -> NodeTask {
+func task(_ identity: String, _ timing: TaskTiming = .beforeActivation) -> NodeTask {
     NodeTask(
-        identity: TaskIdentity(rawValue: identity), kind: .action, name: "act", moment: moment,
+        identity: TaskIdentity(rawValue: identity), kind: .action, name: "act", timing: timing,
         release: v2)
 }
 

@@ -41,7 +41,7 @@ struct CommandTests {
                 return .text(200, String(decoding: BlobPack.list(lacking), as: UTF8.self))
             case ("POST", Path.storePack) where knowsPacks:
                 var reader = BlobPack.Reader()
-                for blob in (try? reader.take(request.body)) ?? [] {
+                for blob in (try? reader.read(request.body)) ?? [] {
                     guard blob.digest == Digest.sha256(of: blob.bytes) else {
                         return .text(422, "")
                     }

@@ -201,7 +201,7 @@ struct ReportTests {
         run.add(
             .stopped(Stopped(reason: "the way back failed", advice: "sluice retry")), after: 100)
         run.add(
-            .retried(RequestMark(request: "r", by: OperatorName(unchecked: "ada"), reason: nil)),
+            .retried(RequestStamp(request: "r", by: OperatorName(unchecked: "ada"), reason: nil)),
             after: 3_600_000)
         let page = try page(run)
         let pictures = page.split(separator: "<svg").dropFirst()

@@ -165,7 +165,7 @@ struct SampleRun {
         run.add(
             .turnedBack(
                 TurnedBack(
-                    reason: "hear from every node failed on web-1: \(reason)", mark: nil,
+                    reason: "hear from every node failed on web-1: \(reason)", stamp: nil,
                     advice: "correct release.expected")))
         run.add(.ended(Ended(outcome: .refused)))
         return run
@@ -181,7 +181,7 @@ struct SampleRun {
         run.add(.nodeFailed(NodeTrouble(node: nodes(1)[0], reason: reason)), after: 300)
         run.add(
             .turnedBack(
-                TurnedBack(reason: "upgrade the canary failed on web-1: \(reason)", mark: nil)))
+                TurnedBack(reason: "upgrade the canary failed on web-1: \(reason)", stamp: nil)))
         run.begin(.rollout, .reactivated, .back)
         run.reach(1, 2, 3, each: 20)
         run.database(

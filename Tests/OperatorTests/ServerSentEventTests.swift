@@ -55,30 +55,30 @@ struct ServerSentEventTests {
     @Test(arguments: cases)
     func aStreamIsReadWhole(example: Case) throws {
         var parser = ServerSentEventParser()
-        #expect(try parser.take(example.stream.utf8) == example.events)
+        #expect(try parser.parse(example.stream.utf8) == example.events)
     }
 
     @Test(arguments: cases)
     func aStreamIsReadTheSameByteByByte(example: Case) throws {
         var parser = ServerSentEventParser()
         var events: [ServerSentEvent] = []
-        for byte in example.stream.utf8 { events += try parser.take([byte]) }
+        for byte in example.stream.utf8 { events += try parser.parse([byte]) }
         #expect(events == example.events)
     }
 
     @Test func anEventThatIsTooLargeIsRefused() {
         var line = ServerSentEventParser(limit: 10)
         #expect(throws: ServerSentEventParser.Overflow(limit: 10)) {
-            try line.take("data: 12345".utf8)
+            try line.parse("data: 12345".utf8)
         }
         var lines = ServerSentEventParser(limit: 10)
         #expect(throws: ServerSentEventParser.Overflow(limit: 10)) {
-            for _ in 0..<10 { _ = try lines.take("data:1\n".utf8) }
+            for _ in 0..<10 { _ = try lines.parse("data:1\n".utf8) }
         }
     }
 
     @Test func anySizeIsFineAcrossEvents() throws {
         var parser = ServerSentEventParser(limit: 10)
-        for _ in 0..<100 { #expect(try parser.take("data: 1\n\n".utf8).count == 1) }
+        for _ in 0..<100 { #expect(try parser.parse("data: 1\n\n".utf8).count == 1) }
     }
 }

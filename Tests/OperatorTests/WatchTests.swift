@@ -73,7 +73,7 @@ struct WatchTests {
         #expect(lines.contains { $0.hasPrefix("next") && $0.hasSuffix("correct release.expected") })
         let back = SampleRun.rolledBack()
         var facts = FactLines(began: SampleRun.began)
-        let told = back.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
+        let told = back.entries.flatMap { facts.add(.known($0)) }.flatMap(\.lines)
         #expect(told.contains { $0.contains("  turned back: ") })
     }
 
@@ -285,7 +285,7 @@ struct WatchTests {
         for node in 1...100 { run.fail(node, "the disk is full") }
         run.begin(.readOnly, .closed)
         var facts = FactLines()
-        let lines = run.entries.flatMap { facts.take(.known($0)) }.flatMap(\.lines)
+        let lines = run.entries.flatMap { facts.add(.known($0)) }.flatMap(\.lines)
         #expect(
             lines == [
                 "+0.000s  run 20261122-182903-k3: guestbook to v2 on 9900 nodes, started by ada",
@@ -331,10 +331,10 @@ struct WatchTests {
                         code: "preflight", message, findings: [finding, other]))))
         run.add(
             .turnedBack(
-                TurnedBack(reason: "look over the database failed: \(message)", mark: nil)))
+                TurnedBack(reason: "look over the database failed: \(message)", stamp: nil)))
         var facts = FactLines()
         #expect(
-            run.entries.dropFirst().flatMap { facts.take(.known($0)) }.flatMap(\.lines) == [
+            run.entries.dropFirst().flatMap { facts.add(.known($0)) }.flatMap(\.lines) == [
                 "+0.000s  database: look over the database failed: 2 findings",
                 "    error: app is a superuser; ALTER ROLE app NOSUPERUSER [superuser]",
                 "    warning: a vacuum is under way [slow]",
@@ -347,7 +347,7 @@ struct WatchTests {
         run.fail(1, "start-app failed: Traceback\n  File \"a.py\"\nKeyError: \u{1B}[31mx\n\n")
         var facts = FactLines()
         #expect(
-            run.entries.dropFirst().flatMap { facts.take(.known($0)) }.flatMap(\.lines) == [
+            run.entries.dropFirst().flatMap { facts.add(.known($0)) }.flatMap(\.lines) == [
                 "+0.000s  web-1 failed: start-app failed: Traceback", "      File \"a.py\"",
                 "    KeyError: \u{FFFD}[31mx",
             ])

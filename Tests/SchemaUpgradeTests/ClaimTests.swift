@@ -68,7 +68,7 @@ import UpgradeModel
         }
         #expect(failure.code == "migration-claim")
         #expect(failure.message.hasPrefix("0001 does not look undone: its up file fails"))
-        #expect(failure.findings.first?.place?.file == "0001_a.up.sql")
+        #expect(failure.findings.first?.position?.file == "0001_a.up.sql")
         #expect(try await site.catalog() == before)
         #expect(try await site.asSuperuser("SELECT FROM sluice.migration").count == 1)
         await upgrade.close()

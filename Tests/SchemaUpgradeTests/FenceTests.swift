@@ -65,7 +65,7 @@ import UpgradeModel
     let before = try site.schemaDump()
     try await site.asSuperuser("GRANT $owner TO $app")
     func withTool(_ configuration: inout SchemaUpgrade.Configuration) {
-        configuration.tool = .init(ledger: ToolLedger(.rails), moments: [.expand, .contract])
+        configuration.tool = .init(ledger: ToolLedger(.rails), phases: [.expand, .contract])
     }
     let upgrade = site.upgrade(try .guestbook(), change: withTool)
     // Each kind twice, by this instance and by one that knows nothing.

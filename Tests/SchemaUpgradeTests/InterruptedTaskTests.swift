@@ -112,7 +112,7 @@ import UpgradeModel
 
     private func withTool(_ site: Site, _ configuration: inout SchemaUpgrade.Configuration) {
         configuration.tool = .init(
-            ledger: ToolLedger(.rails), role: site.application, moments: [.expand, .contract])
+            ledger: ToolLedger(.rails), role: site.application, phases: [.expand, .contract])
     }
 
     /// Brings the database to where a run is when it asks for this task.

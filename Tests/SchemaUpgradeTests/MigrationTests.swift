@@ -34,7 +34,8 @@ private func fence(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
     #expect(failure.code == "sql")
     #expect(failure.effect == .none)
     #expect(failure.message.hasPrefix("0002_wrong.up.sql:6:18: "))
-    #expect(failure.findings.first?.place == .init(file: "0002_wrong.up.sql", line: 6, column: 18))
+    #expect(
+        failure.findings.first?.position == .init(file: "0002_wrong.up.sql", line: 6, column: 18))
     #expect(try await site.catalog() == before)
     #expect(try await site.asSuperuser("SELECT FROM sluice.migration").isEmpty)
     try await upgrade.done(.lowerFence)

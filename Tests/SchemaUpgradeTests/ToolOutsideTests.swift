@@ -21,7 +21,7 @@ import UpgradeModel
     }
 
     private func upgrade(_ site: Site) -> SchemaUpgrade {
-        site.upgrade { $0.tool = .init(ledger: ToolLedger(.rails), moments: [.expand, .contract]) }
+        site.upgrade { $0.tool = .init(ledger: ToolLedger(.rails), phases: [.expand, .contract]) }
     }
 
     /// A session as a client of libpq opens it where `PGAPPNAME` has the name that the node gives.

@@ -9,7 +9,7 @@ import UpgradeModel
 /// What has been stored once is decoded for ever. `SLUICE_REGENERATE=1` adds a shape; it never changes one that was released.
 @Suite struct GoldenEventTests {
     static let node = NodeName(unchecked: "web-1")
-    static let mark = RequestMark(
+    static let stamp = RequestStamp(
         request: "q1", by: OperatorName(unchecked: "alice"), reason: "lunch")
     static let digest = Digest(bytes: (0..<32).map { UInt8($0) })
     static let reference = ReleaseReference(name: ReleaseName(unchecked: "v2"), manifest: digest)
@@ -59,20 +59,21 @@ import UpgradeModel
                 failure: DatabaseFailure(
                     code: "sql", "0003_split.up.sql:4: division by zero", advice: "mend it",
                     effect: .unknown))),
-        .approved(Approved(phase: .lift, mark: mark)),
-        .paused(mark), .resumed(mark), .aborted(mark), .retried(mark),
-        .turnedBack(TurnedBack(reason: "canary failed", mark: mark)),
+        .approved(Approved(phase: .lift, stamp: stamp)),
+        .paused(stamp), .resumed(stamp), .aborted(stamp), .retried(stamp),
+        .turnedBack(TurnedBack(reason: "canary failed", stamp: stamp)),
         .stopped(Stopped(reason: "no down-migration", advice: "write one")),
         .ended(Ended(outcome: .rolledBack)),
-        .turnedBack(TurnedBack(reason: "drift", mark: nil, advice: "correct release.expected")),
+        .turnedBack(TurnedBack(reason: "drift", stamp: nil, advice: "correct release.expected")),
         .mended(
             Mended(
-                files: [MigrationReference(name: "0001_init.down.sql", digest: digest)], mark: mark)
+                files: [MigrationReference(name: "0001_init.down.sql", digest: digest)],
+                stamp: stamp)
         ),
-        .claimed(Claimed(claims: [MigrationClaim(version: "0001", state: .undone)], mark: mark)),
-        .nodeTakenOff(NodeTakenOff(node: node, mark: mark)),
+        .claimed(Claimed(claims: [MigrationClaim(version: "0001", state: .undone)], stamp: stamp)),
+        .nodeTakenOff(NodeTakenOff(node: node, stamp: stamp)),
         .nodeHeardAgain(NodeFact(node: node)),
-        .turnedForward(TurnedForward(step: .braced, mark: mark)),
+        .turnedForward(TurnedForward(step: .braced, stamp: stamp)),
         .passOffered(
             PassOffered(
                 node: node,
@@ -92,7 +93,7 @@ import UpgradeModel
                 report: DatabaseReport(
                     change: ToolChange(
                         isSchemaChanged: true, added: ["shelf.0002_slug"], removed: [])))),
-        .schemaAccepted(mark),
+        .schemaAccepted(stamp),
         .toolEnded(
             ToolEnded(
                 task: TaskIdentity(rawValue: "r1/nodes.tool-previewed/tool/migrate-preview/1"),

@@ -40,10 +40,10 @@ import UpgradeModel
     }
 
     @Test(arguments: ["before: migrate", "after: drain"])
-    func aNodeThatJoinsInAHookBeforeTheMigrationIsWaitedFor(moment: String) {
+    func aNodeThatJoinsInAHookBeforeTheMigrationIsWaitedFor(timing: String) {
         var world = ScenarioWorld()
         world.on(.drain) { $0.join("web-9") }
-        world.start(ScenarioTests.plan() + "\nhooks:\n  - {\(moment), run: announce}\n")
+        world.start(ScenarioTests.plan() + "\nhooks:\n  - {\(timing), run: announce}\n")
         world.settle()
         #expect(world.theRun.state == .done)
         #expect(world.violations == [])

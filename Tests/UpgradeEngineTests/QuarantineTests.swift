@@ -149,9 +149,9 @@ import UpgradeModel
     }
 
     @Test(arguments: ["before: lift", "after: rollout", "before: finish"])
-    func aHooksActionIsAskedForNoLongerThanItsStep(moment: String) {
+    func aHooksActionIsAskedForNoLongerThanItsStep(timing: String) {
         var world = ScenarioWorld()
-        world.start(ScenarioTests.plan() + "\nhooks:\n  - {\(moment), run: announce}\n")
+        world.start(ScenarioTests.plan() + "\nhooks:\n  - {\(timing), run: announce}\n")
         world.settle()
         #expect(world.theRun.state == .done)
         #expect(world.text.contains("action announce"))
@@ -198,6 +198,6 @@ extension Run {
 
 extension UpgradeModel.Directive {
     fileprivate var tasksAfterActivation: [NodeTask] {
-        tasks.filter { $0.moment == .afterActivation }
+        tasks.filter { $0.timing == .afterActivation }
     }
 }

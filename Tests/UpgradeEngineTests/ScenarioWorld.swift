@@ -92,7 +92,7 @@ struct ScenarioWorld {
         put(
             .request(
                 ScenarioWorld.run, verb,
-                RequestMark(
+                RequestStamp(
                     request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
     }
 
@@ -105,7 +105,7 @@ struct ScenarioWorld {
         put(
             .demand(
                 ScenarioWorld.run, demand,
-                RequestMark(
+                RequestStamp(
                     request: "q\(requests)", by: OperatorName(unchecked: "alice"), reason: nil)))
     }
 
@@ -440,31 +440,31 @@ struct ScenarioWorld {
     }
 
     private static func input(_ words: [String]) -> RunInput? {
-        let mark = RequestMark(
+        let stamp = RequestStamp(
             request: "advice", by: OperatorName(unchecked: "bob"), reason: "advised")
         func value(_ option: String) -> String? {
             words.firstIndex(of: option).map { words[$0 + 1] }
         }
         switch words.first {
         case "retry":
-            if words.contains("--forward") { return .demand(.goForward, mark) }
+            if words.contains("--forward") { return .demand(.goForward, stamp) }
             if let file = value("--down") {
                 return .demand(
-                    .mend([MigrationReference(name: file, digest: new.manifest)]), mark)
+                    .mend([MigrationReference(name: file, digest: new.manifest)]), stamp)
             }
         case "resolve":
-            if words.contains("--accept-schema") { return .demand(.acceptSchema, mark) }
+            if words.contains("--accept-schema") { return .demand(.acceptSchema, stamp) }
             if let node = value("--off") {
-                return .demand(.takeOff(NodeName(unchecked: node)), mark)
+                return .demand(.takeOff(NodeName(unchecked: node)), stamp)
             }
             for state in [MigrationClaim.State.done, .undone] {
                 if let version = value("--\(state.rawValue)") {
-                    return .demand(.claim([MigrationClaim(version: version, state: state)]), mark)
+                    return .demand(.claim([MigrationClaim(version: version, state: state)]), stamp)
                 }
             }
         default: break
         }
-        return words.first.flatMap { RequestVerb(rawValue: $0) }.map { .request($0, mark) }
+        return words.first.flatMap { RequestVerb(rawValue: $0) }.map { .request($0, stamp) }
     }
 
     /// Nobody writes with the old release on the new schema, heard or not.

@@ -24,7 +24,7 @@ import UpgradeModel
     static func task(_ identity: String, _ name: String) -> NodeTask {
         NodeTask(
             identity: TaskIdentity(rawValue: identity), kind: .action, name: name,
-            moment: .afterActivation, release: nil)
+            timing: .afterActivation, release: nil)
     }
 
     static let excesses: [Excess] = [

@@ -7,7 +7,8 @@ import UpgradeModel
 @Suite struct ProxyLimitsTests {
     @Test func whatFitsIsNoWarning() {
         let limits = ProxyLimits(
-            workers: 2, connections: 8192, shares: [.init(key: "$a", atMost: 1000, place: "f:1")])
+            workers: 2, connections: 8192, shares: [.init(key: "$a", atMost: 1000, position: "f:1")]
+        )
         #expect(limits.warnings(holding: 1000) == [])
         #expect(limits.warnings(holding: 0) == [])
     }
@@ -24,8 +25,8 @@ import UpgradeModel
         let limits = ProxyLimits(
             workers: 4, connections: 8192,
             shares: [
-                .init(key: "$binary_remote_addr", atMost: 20, place: "/etc/nginx/a:7"),
-                .init(key: "$server_name", atMost: 500, place: "/etc/nginx/a:8"),
+                .init(key: "$binary_remote_addr", atMost: 20, position: "/etc/nginx/a:7"),
+                .init(key: "$server_name", atMost: 500, position: "/etc/nginx/a:8"),
             ])
         let warnings = limits.warnings(holding: 1000)
         #expect(warnings.count == 2)

@@ -33,9 +33,9 @@ func minimal(
     """
 }
 
-/// What a text is refused or warned for: codes with their places, in order.
+/// What a text is refused or warned for: codes with their positions, in order.
 func findings(_ text: String) -> [String] {
     PlanDocument.parse(text: text, file: "p").diagnostics.map {
-        "\($0.place?.line ?? 0):\($0.place?.column ?? 0) \($0.code)"
+        "\($0.position?.line ?? 0):\($0.position?.column ?? 0) \($0.code)"
     }
 }

@@ -35,10 +35,10 @@ import UpgradeModel
             decoding: try Data(contentsOf: Files.fixtures.appending(path: name)), as: UTF8.self)
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         for diagnostic in PlanDocument.parse(text: text, file: name).diagnostics {
-            let place = try #require(diagnostic.place)
-            #expect(place.file == name)
-            #expect((1...lines.count + 1).contains(place.line))
-            #expect(place.column >= 1)
+            let position = try #require(diagnostic.position)
+            #expect(position.file == name)
+            #expect((1...lines.count + 1).contains(position.line))
+            #expect(position.column >= 1)
             #expect(diagnostic.advice?.isEmpty == false)
         }
     }

@@ -48,14 +48,14 @@ struct MigrationNameTests {
             ("\n\n  -- Why.\r\n--sluice:contract\r\nSELECT 1", .contract),
             ("--- sluice: switch\n", .switch), ("\u{FEFF}-- sluice: expand\n", .expand),
             ("SELECT 1; -- sluice: expand", .switch), ("SELECT 1;\n-- sluice: expand", .switch),
-        ] as [(String, MigrationName.Moment)])
-    func theHeaderSaysWhen(text: String, moment: MigrationName.Moment) throws {
-        #expect(try MigrationName.moment(inHeaderOf: text).get() == moment)
+        ] as [(String, MigrationPhase)])
+    func theHeaderSaysWhen(text: String, phase: MigrationPhase) throws {
+        #expect(try MigrationName.phase(inHeaderOf: text).get() == phase)
     }
 
     @Test func aWrongHeaderHasItsPlace() {
         func wrong(_ text: String) -> MigrationName.WrongHeader? {
-            if case .failure(let wrong) = MigrationName.moment(inHeaderOf: text) {
+            if case .failure(let wrong) = MigrationName.phase(inHeaderOf: text) {
                 wrong
             } else {
                 nil

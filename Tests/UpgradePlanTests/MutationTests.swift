@@ -19,7 +19,7 @@ import UpgradeModel
                 text: String(String.UnicodeScalarView(scalars)), file: "m")
             let errors = document.diagnostics.filter { $0.severity == .error }
             #expect((document.plan == nil) == !errors.isEmpty, "round \(round)")
-            #expect(document.diagnostics.allSatisfy { $0.place != nil }, "round \(round)")
+            #expect(document.diagnostics.allSatisfy { $0.position != nil }, "round \(round)")
             #expect(!errors.contains { $0.code == "internal" }, "round \(round)")
             if document.plan == nil { refused += 1 }
         }
@@ -40,7 +40,7 @@ import UpgradeModel
                 lines[..<index] + [line.prefix { $0 != ":" } + ":"] + lines[(index + 1)...],
             ] as [[String]] {
                 let document = PlanDocument.parse(text: variant.joined(separator: "\n"), file: "m")
-                #expect(document.diagnostics.allSatisfy { $0.place != nil })
+                #expect(document.diagnostics.allSatisfy { $0.position != nil })
                 #expect(
                     (document.plan == nil)
                         == document.diagnostics.contains { $0.severity == .error })

@@ -64,7 +64,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
 }
 
-extension ToldView {
+extension ReceivedView {
     /// The run for people; of a newer coordinator's, what every version has.
     func lines(width: Int) -> [StyledLine] {
         switch self {

@@ -57,7 +57,7 @@ struct ValidateCommand: AsyncParsableCommand {
             "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
                 + "manifest \(prepared.release.manifest.short), assets \(manifest.assets?.text ?? "none")"
         )
-        for phase in Migration.Phase.allCases where prepared.plan.database != nil {
+        for phase in MigrationPhase.allCases where prepared.plan.database != nil {
             let versions = prepared.migrations.migrations.filter { $0.phase == phase }.map(\.title)
             if !versions.isEmpty {
                 console.line("migrations, \(phase.rawValue): \(versions.joined(separator: ", "))")

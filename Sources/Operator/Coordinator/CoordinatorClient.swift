@@ -32,7 +32,7 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.get, Path.runs, maximumBody: 16 << 20))
     }
 
-    func run(_ run: RunIdentifier) async throws(CommandFailure) -> ToldView {
+    func run(_ run: RunIdentifier) async throws(CommandFailure) -> ReceivedView {
         try decode(await send(.get, Path.run(run), maximumBody: 128 << 20))
     }
 
@@ -40,11 +40,11 @@ struct CoordinatorClient: Sendable {
         try decode(await send(.get, Path.nodes, maximumBody: 128 << 20))
     }
 
-    func journal(of run: RunIdentifier) async throws(CommandFailure) -> ToldJournal {
+    func journal(of run: RunIdentifier) async throws(CommandFailure) -> ReceivedJournal {
         try decode(await send(.get, Path.journal(run), maximumBody: 512 << 20))
     }
 
-    func start(_ start: StartRun) async throws(CommandFailure) -> ToldView {
+    func start(_ start: StartRun) async throws(CommandFailure) -> ReceivedView {
         try decode(await send(.post, Path.runs, json: start, maximumBody: 128 << 20))
     }
 
@@ -62,7 +62,7 @@ struct CoordinatorClient: Sendable {
     }
 
     func request(_ request: RunRequest, of run: RunIdentifier) async throws(CommandFailure)
-        -> ToldView
+        -> ReceivedView
     {
         try decode(await send(.post, Path.requests(run), json: request, maximumBody: 128 << 20))
     }

@@ -31,8 +31,8 @@ struct ServerSentEventParser: Sendable {
 
     init(limit: Int = 128 << 20) { self.limit = limit }
 
-    /// Takes bytes in and returns the events that they complete.
-    mutating func take(_ bytes: some Sequence<UInt8>) throws(Overflow) -> [ServerSentEvent] {
+    /// Reads bytes and returns the events that they complete.
+    mutating func parse(_ bytes: some Sequence<UInt8>) throws(Overflow) -> [ServerSentEvent] {
         var events: [ServerSentEvent] = []
         for byte in bytes {
             if byte == 10 && endsWithCarriageReturn {

@@ -40,8 +40,13 @@ struct Forecast: Codable, Hashable, Sendable {
 
     struct Migration: Codable, Hashable, Sendable {
         var version: String
-        var moment: String
+        var phase: MigrationPhase
         var canBeUndone: Bool
+
+        private enum CodingKeys: String, CodingKey {
+            case version, canBeUndone
+            case phase = "moment"
+        }
     }
 
     struct PlannedLine: Codable, Hashable, Sendable {
@@ -81,7 +86,7 @@ extension Forecast {
         findings = prepared.findings
         migrations = prepared.migrations.migrations.map {
             Migration(
-                version: $0.title, moment: $0.phase.rawValue, canBeUndone: $0.down != nil)
+                version: $0.title, phase: $0.phase, canBeUndone: $0.down != nil)
         }
         let selected = Forecast.selected(by: plan.selection, world)
         batches = (try? plan.rollout.batches(of: selected)) ?? []
@@ -97,7 +102,7 @@ extension Forecast {
             migrations: prepared.migrations.migrations.map {
                 StepPreview.PlannedMigration(
                     version: $0.title,
-                    moment: MigrationName.Moment(rawValue: $0.phase.rawValue) ?? .switch,
+                    phase: $0.phase,
                     canBeUndone: $0.down != nil)
             })
         func line(_ step: any StepDefinition) -> PlannedLine {

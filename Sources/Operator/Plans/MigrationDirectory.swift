@@ -88,7 +88,7 @@ struct MigrationDirectory: Hashable, Sendable {
         migrations = (try? MigrationSet.read(read).migrations) ?? []
         findings += MigrationReview.findings(in: read, .init(servesReads: servesReads)).map {
             var finding = $0
-            finding.place?.file = "\(path)/\($0.place?.file ?? "")"
+            finding.position?.file = "\(path)/\($0.position?.file ?? "")"
             return finding
         }
         noteWhatStays(path, &findings)
@@ -99,7 +99,7 @@ struct MigrationDirectory: Hashable, Sendable {
         for migration in cannotBeUndone {
             findings.append(
                 Diagnostic(
-                    .warning, code: "no-way-back", at: place(of: migration, path),
+                    .warning, code: "no-way-back", at: position(of: migration, path),
                     "\(migration.title) has no down-migration: a run that applies it and fails later cannot put the schema back",
                     advice:
                         "write \(migration.title).down.sql, or be sure that it is applied already"
@@ -113,7 +113,7 @@ struct MigrationDirectory: Hashable, Sendable {
     /// of the last such pair: those before it are of releases long done.
     private func noteOrder(_ path: String, _ findings: inout [Diagnostic]) {
         let pairs = Array(zip(migrations, migrations.dropFirst()))
-        let order = Migration.Phase.allCases
+        let order = MigrationPhase.allCases
         guard
             let (first, second) = pairs.last(where: {
                 order.firstIndex(of: $0.phase) ?? 0 > order.firstIndex(of: $1.phase) ?? 0
@@ -121,7 +121,7 @@ struct MigrationDirectory: Hashable, Sendable {
         else { return }
         findings.append(
             Diagnostic(
-                .note, code: "migration-out-of-order", at: place(of: second, path),
+                .note, code: "migration-out-of-order", at: position(of: second, path),
                 "\(second.title) (\(second.phase.rawValue)) has a higher number than \(first.title) (\(first.phase.rawValue)), "
                     + "and would run before it: preflight refuses that when neither is applied yet",
                 advice:
@@ -129,7 +129,7 @@ struct MigrationDirectory: Hashable, Sendable {
             ))
     }
 
-    private func place(of migration: Migration, _ path: String) -> Diagnostic.Place {
-        Diagnostic.Place(file: "\(path)/\(migration.up.file)", line: 1, column: 1)
+    private func position(of migration: Migration, _ path: String) -> Diagnostic.Position {
+        Diagnostic.Position(file: "\(path)/\(migration.up.file)", line: 1, column: 1)
     }
 }

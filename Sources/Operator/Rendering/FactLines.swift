@@ -9,7 +9,7 @@ internal import UpgradeModel
 /// step goes on. What goes wrong is named, until it is many.
 struct FactLines {
     /// What is told of one fact: its line, and indented ones that belong to it.
-    struct Told: Hashable, Sendable {
+    struct Output: Hashable, Sendable {
         var lines: [String]
         /// Whether it counts on from the one before, which a screen may draw it over.
         var continues = false
@@ -28,7 +28,7 @@ struct FactLines {
     init(began: Instant? = nil) { self.began = began }
 
     /// What to show now; nothing when the fact is counted and told later.
-    mutating func take(_ fact: ToldFact) -> [Told] {
+    mutating func add(_ fact: ReceivedFact) -> [Output] {
         switch fact {
         case .known(let entry):
             began = began ?? entry.at
@@ -37,24 +37,24 @@ struct FactLines {
                 let counted = flush()
                 counts = []
                 namedTroubles = 0
-                return counted + [told(sentences.describe(entry.event), at: entry.at)]
+                return counted + [output(sentences.describe(entry.event), at: entry.at)]
             }
             if isCounted(kind) { return count(kind, entry) }
-            return flush() + [told(sentences.describe(entry.event), at: entry.at)]
+            return flush() + [output(sentences.describe(entry.event), at: entry.at)]
         case .newer(let fact):
             began = began ?? fact.at
             return flush() + [
-                told(
+                output(
                     ["\(fact.type): of a coordinator that is newer than this program"], at: fact.at)
             ]
         }
     }
 
     /// Counts that were not told yet: the step takes its time, or the watching ends.
-    mutating func flush() -> [Told] {
+    mutating func flush() -> [Output] {
         counts.indices.compactMap { index in
-            counts[index].told().map {
-                told([$0.text], at: counts[index].at, continues: $0.continues)
+            counts[index].unshown().map {
+                output([$0.text], at: counts[index].at, continues: $0.continues)
             }
         }
     }
@@ -65,7 +65,7 @@ struct FactLines {
         return namedTroubles > FactLines.named
     }
 
-    private mutating func count(_ kind: NodeCount.Kind, _ entry: JournalEntry) -> [Told] {
+    private mutating func count(_ kind: NodeCount.Kind, _ entry: JournalEntry) -> [Output] {
         let index: Int
         if let found = counts.firstIndex(where: { $0.kind == kind }) {
             index = found
@@ -74,14 +74,14 @@ struct FactLines {
             index = counts.count - 1
         }
         counts[index].add(entry)
-        guard counts[index].isDue, let line = counts[index].told() else { return [] }
-        return [told([line.text], at: entry.at, continues: line.continues)]
+        guard counts[index].isDue, let line = counts[index].unshown() else { return [] }
+        return [output([line.text], at: entry.at, continues: line.continues)]
     }
 
-    private func told(_ lines: [String], at instant: Instant, continues: Bool = false) -> Told {
+    private func output(_ lines: [String], at instant: Instant, continues: Bool = false) -> Output {
         let time = "+\((instant - (began ?? instant)).seconds)  "
         let first = lines.first ?? ""
-        return Told(
+        return Output(
             lines: [time + printable(first)] + lines.dropFirst().map { "    " + printable($0) },
             continues: continues)
     }
@@ -111,17 +111,17 @@ private struct NodeCount {
     private(set) var number = 0
     /// When the last of them did.
     private(set) var at: Instant
-    private var toldNumber = 0
-    private var toldAt: Instant
+    private var shownNumber = 0
+    private var shownAt: Instant
     private var releases: [String: Int] = [:]
 
     init(kind: Kind, at instant: Instant) {
         self.kind = kind
         at = instant
-        toldAt = instant
+        shownAt = instant
     }
 
-    var isDue: Bool { at - toldAt >= .seconds(1) }
+    var isDue: Bool { at - shownAt >= .seconds(1) }
 
     mutating func add(_ entry: JournalEntry) {
         number += 1
@@ -132,11 +132,11 @@ private struct NodeCount {
     }
 
     /// The count so far; `nil` when it was told.
-    mutating func told() -> (text: String, continues: Bool)? {
-        guard number > toldNumber else { return nil }
-        let continues = toldNumber > 0
-        toldNumber = number
-        toldAt = at
+    mutating func unshown() -> (text: String, continues: Bool)? {
+        guard number > shownNumber else { return nil }
+        let continues = shownNumber > 0
+        shownNumber = number
+        shownAt = at
         return (text, continues)
     }
 

@@ -106,19 +106,19 @@ struct ReportPicture {
         while origin + time <= to.milliseconds {
             let instant = Instant(milliseconds: origin + time)
             if instant >= from {
-                let place = format(x(instant))
+                let tick = format(x(instant))
                 // A label at an edge stays inside of the picture.
                 let anchor = x(instant) > ReportPicture.right - 20 ? "end" : "middle"
                 marks.append(
                     .element(
                         "line",
                         [
-                            "class": "grid", "x1": place, "x2": place, "y1": "16",
+                            "class": "grid", "x1": tick, "x2": tick, "y1": "16",
                             "y2": format(height),
                         ]))
                 marks.append(
                     .element(
-                        "text", ["class": "soft", "x": place, "y": "11", "text-anchor": anchor],
+                        "text", ["class": "soft", "x": tick, "y": "11", "text-anchor": anchor],
                         text: Span(milliseconds: time).text))
             }
             time += step

@@ -9,9 +9,9 @@ internal import UpgradeModel
 /// Something to tell while a run is watched.
 enum WatchUpdate: Sendable {
     /// How the run stands now.
-    case view(ToldView)
+    case view(ReceivedView)
     /// The next fact of the run: each once, in order, none left out.
-    case fact(ToldFact)
+    case fact(ReceivedFact)
     case connectionLost(CommandFailure)
     case connectionRestored
 }
@@ -97,7 +97,7 @@ struct RunFollower: Sendable {
             while isOpen {
                 isOpen = await rings.next() != nil
                 for event in inbox.empty() {
-                    let step = await take(event, &progress, tell)
+                    let step = await handle(event, &progress, tell)
                     if step == .goOn { continue }
                     // What had come is told; a stream that is over is not waited for.
                     group.cancelAll()
@@ -117,7 +117,7 @@ struct RunFollower: Sendable {
         do throws(CommandFailure) {
             try await client.stream(run, after: version, nodes: nodes) { bytes in
                 reader.withLock { reader in
-                    guard let events = try? reader.parser.take(bytes) else { return false }
+                    guard let events = try? reader.parser.parse(bytes) else { return false }
                     // A reader that is this far behind begins again from where it is.
                     let isKept = inbox.add(events)
                     bell.yield()
@@ -133,22 +133,22 @@ struct RunFollower: Sendable {
 
     private enum Step { case goOn, over, notUnderstood }
 
-    private func take(
+    private func handle(
         _ event: ServerSentEvent, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
     ) async -> Step {
         let data = Data(event.data.utf8)
         switch event.name {
         case "fact":
-            guard let fact = try? JSONDecoder().decode(ToldFact.self, from: data) else {
+            guard let fact = try? JSONDecoder().decode(ReceivedFact.self, from: data) else {
                 return .notUnderstood
             }
             if fact.version > progress.version + 1 {
                 await catchUp(to: fact.version - 1, &progress, tell)
             }
-            await take(fact, &progress, tell)
+            await handle(fact, &progress, tell)
             return .goOn
         case "view":
-            guard let view = try? JSONDecoder().decode(ToldView.self, from: data) else {
+            guard let view = try? JSONDecoder().decode(ReceivedView.self, from: data) else {
                 return .notUnderstood
             }
             let isOver = view.state.flatMap { CommandExit($0) } != nil
@@ -161,8 +161,8 @@ struct RunFollower: Sendable {
         }
     }
 
-    private func take(
-        _ fact: ToldFact, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
+    private func handle(
+        _ fact: ReceivedFact, _ progress: inout Progress, _ tell: (WatchUpdate) async -> Void
     ) async {
         guard fact.version > progress.version else { return }
         progress.version = fact.version
@@ -177,7 +177,7 @@ struct RunFollower: Sendable {
             return
         }
         for entry in journal.entries where entry.version <= version {
-            await take(entry, &progress, tell)
+            await handle(entry, &progress, tell)
         }
     }
 }

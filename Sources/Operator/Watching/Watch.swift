@@ -58,7 +58,7 @@ struct Watch: Sendable {
 
     private func follow(_ display: WatchDisplay) async -> End {
         do throws(CommandFailure) {
-            return .followed(.success(try await follower.follow { await display.take($0) }))
+            return .followed(.success(try await follower.follow { await display.handle($0) }))
         } catch { return .followed(.failure(error)) }
     }
 }

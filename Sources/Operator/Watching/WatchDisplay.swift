@@ -32,7 +32,7 @@ actor WatchDisplay {
     private let style: WatchStyle
     private let console: Console
     private var frame = LiveFrame()
-    private var view: ToldView?
+    private var view: ReceivedView?
     private var viewedAt = ContinuousClock.now
     private var facts = FactLines()
     private var recent: [String] = []
@@ -47,7 +47,7 @@ actor WatchDisplay {
         self.console = console
     }
 
-    func take(_ update: WatchUpdate) {
+    func handle(_ update: WatchUpdate) {
         if style == .json { return console.line(WatchRecord.line(update)) }
         switch update {
         case .view(let view):
@@ -55,7 +55,7 @@ actor WatchDisplay {
             viewedAt = .now
         case .fact(let fact):
             noteWarnings(fact)
-            show(facts.take(fact))
+            show(facts.add(fact))
         case .connectionLost(let failure):
             lost = "\(failure.message); trying again, the run does not need this"
             if style == .lines {
@@ -72,8 +72,8 @@ actor WatchDisplay {
         if style != .json { show(facts.flush()) }
     }
 
-    private func show(_ told: [FactLines.Told]) {
-        for fact in told {
+    private func show(_ outputs: [FactLines.Output]) {
+        for fact in outputs {
             if style == .lines {
                 for line in fact.lines { console.line(line) }
                 continue
@@ -84,7 +84,7 @@ actor WatchDisplay {
         }
     }
 
-    private func noteWarnings(_ fact: ToldFact) {
+    private func noteWarnings(_ fact: ReceivedFact) {
         guard case .known(let entry) = fact else { return }
         switch entry.event {
         case .nodeSurveyed(let survey):
@@ -111,7 +111,7 @@ actor WatchDisplay {
         )
     }
 
-    private func screen(_ view: ToldView, width: Int, height: Int) -> [StyledLine] {
+    private func screen(_ view: ReceivedView, width: Int, height: Int) -> [StyledLine] {
         guard case .known(let view) = view else {
             return Array(view.lines(width: width).prefix(height))
         }
@@ -160,12 +160,12 @@ enum WatchRecord {
 
     struct View: Codable {
         var type = "view"
-        var view: ToldView
+        var view: ReceivedView
     }
 
     struct Fact: Codable {
         var type = "fact"
-        var entry: ToldFact
+        var entry: ReceivedFact
     }
 
     struct Connection: Codable {

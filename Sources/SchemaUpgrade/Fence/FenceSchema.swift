@@ -155,7 +155,7 @@ enum FenceSchema {
         BEGIN
             SELECT * INTO fence FROM sluice.fence WHERE state <> 'lifting' FOR SHARE;
             IF fence.run <> task_run THEN
-                RAISE EXCEPTION 'the fence of run % is up since %', fence.run, \(moment("fence.raised_at"))
+                RAISE EXCEPTION 'the fence of run % is up since %', fence.run, \(utcText("fence.raised_at"))
                     USING ERRCODE = '\(Refusal.fenceHeld.rawValue)', HINT = '\(heldAdvice)';
             END IF;
             RETURN fence;
@@ -187,7 +187,7 @@ enum FenceSchema {
         """
 
     /// A time for people, to the second.
-    static func moment(_ expression: String) -> String {
+    static func utcText(_ expression: String) -> String {
         "to_char(\(expression) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')"
     }
 

@@ -32,7 +32,7 @@ struct Ledger: Sendable {
         }
     }
 
-    func entries(of phase: Migration.Phase, in run: RunIdentifier) -> [Entry] {
+    func entries(of phase: MigrationPhase, in run: RunIdentifier) -> [Entry] {
         entries.filter { $0.phase == phase.rawValue && $0.run == run.rawValue }
     }
 
@@ -49,7 +49,7 @@ struct Ledger: Sendable {
 
     func pending(_ set: MigrationSet) -> [Migration] { set.migrations.filter { !contains($0) } }
 
-    func pending(_ phase: Migration.Phase, _ set: MigrationSet) -> [Migration] {
+    func pending(_ phase: MigrationPhase, _ set: MigrationSet) -> [Migration] {
         pending(set).filter { $0.phase == phase }
     }
 
@@ -111,12 +111,12 @@ struct Ledger: Sendable {
 extension Ledger {
     /// What a migration says of older ones has to be so.
     private func baseline(_ migration: Migration) -> [Diagnostic] {
-        let place = Diagnostic.Place(file: migration.up.file, line: 1, column: 1)
+        let position = Diagnostic.Position(file: migration.up.file, line: 1, column: 1)
         if contains(migration), migration.header.replaces == nil { return [] }
         if let last = migration.header.requires, !entries.contains(where: { $0.number == last }) {
             return [
                 Diagnostic(
-                    .error, code: "migration-requires", at: place,
+                    .error, code: "migration-requires", at: position,
                     "\(migration.title) requires version \(last), which has not been applied here",
                     advice: "bring this database to that version with an older release first")
             ]
@@ -126,7 +126,7 @@ extension Ledger {
         guard let latest = some.last else { return [] }
         return [
             Diagnostic(
-                .error, code: "migration-replaces", at: place,
+                .error, code: "migration-replaces", at: position,
                 "\(migration.title) replaces everything up to version \(replaces.upperBound), and only \(latest.title) and those before it have been applied",
                 advice:
                     "bring this database to version \(replaces.upperBound) with an older release first"
@@ -135,7 +135,7 @@ extension Ledger {
     }
 }
 
-extension Migration.Phase {
+extension MigrationPhase {
     var order: Int {
         switch self {
         case .expand: 0

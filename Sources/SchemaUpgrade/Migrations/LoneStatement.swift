@@ -43,7 +43,7 @@ struct LoneStatement: Sendable {
             case .runInstead(let other): try session.execute(other)
             }
         } catch let error as PostgresError {
-            throw StatementFailure(place: statement.place(of: error), error: error)
+            throw StatementFailure(position: statement.position(of: error), error: error)
         }
     }
 

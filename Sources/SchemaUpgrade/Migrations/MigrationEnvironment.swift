@@ -109,7 +109,7 @@ struct MigrationEnvironment: Sendable {
             try session.execute(statement.text)
             if statement.changesRole { try keepRole(session) }
         } catch {
-            throw StatementFailure(place: statement.place(of: error), error: error)
+            throw StatementFailure(position: statement.position(of: error), error: error)
         }
     }
 
@@ -142,7 +142,7 @@ struct MigrationEnvironment: Sendable {
                 try session.execute(check)
             }
         } catch {
-            throw StatementFailure(place: step.lastPlace, error: error)
+            throw StatementFailure(position: step.lastPosition, error: error)
         }
         // As the migrator, in whose eyes no schema is closed.
         try session.execute(

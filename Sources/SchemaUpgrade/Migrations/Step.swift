@@ -26,14 +26,14 @@ enum Step: Sendable {
     }
 
     /// Where to point when no statement is to blame.
-    var lastPlace: Diagnostic.Place {
-        script.statements.last?.place ?? .init(file: script.file, line: 1, column: 1)
+    var lastPosition: Diagnostic.Position {
+        script.statements.last?.position ?? .init(file: script.file, line: 1, column: 1)
     }
 }
 
-/// A statement of a migration failed, at a place of its file.
+/// A statement of a migration failed, at a position of its file.
 struct StatementFailure: Error {
-    var place: Diagnostic.Place
+    var position: Diagnostic.Position
     var error: PostgresError
 
     var databaseFailure: DatabaseFailure {
@@ -41,8 +41,8 @@ struct StatementFailure: Error {
             if case .server(let server) = error { server.description } else { error.description }
         return DatabaseFailure(
             code: code,
-            "\(place.file):\(place.line):\(place.column): \(reason)", advice: advice,
-            findings: [Diagnostic(.error, code: code, at: place, reason, advice: advice)])
+            "\(position.file):\(position.line):\(position.column): \(reason)", advice: advice,
+            findings: [Diagnostic(.error, code: code, at: position, reason, advice: advice)])
     }
 
     private var code: String {
@@ -79,8 +79,10 @@ struct StatementFailure: Error {
 
 extension Statement {
     /// Where in the file the server's finger points, or where the statement begins.
-    func place(of error: PostgresError) -> Diagnostic.Place {
-        guard case .server(let server) = error, let position = server.position else { return place }
-        return place(ofCharacter: position)
+    func position(of error: PostgresError) -> Diagnostic.Position {
+        guard case .server(let server) = error, let character = server.position else {
+            return position
+        }
+        return position(ofCharacter: character)
     }
 }

@@ -48,7 +48,7 @@ extension SchemaUpgrade {
                     address: configuration.address, applicationName: SchemaUpgrade.name))
         else { return }
         let found = try? await watcher.execute(
-            SchemaUpgrade.introductionOfLook + "; SET search_path = pg_catalog; "
+            SchemaUpgrade.lookLockStatements + "; SET search_path = pg_catalog; "
                 + SchemaUpgrade.blockers(of: "\(process)"))
         await watcher.close()
         for row in found.map(Array.init) ?? [] where !waitedFor.contains(row.text(1)) {

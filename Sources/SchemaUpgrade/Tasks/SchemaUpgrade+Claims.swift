@@ -33,7 +33,7 @@ extension SchemaUpgrade {
         let whole = applied.filter(\.up.isTransactional)
         try await tryOut(whole.map { .apply($0, $0.up) }, task, without: applied) { failure in
             unbelieved(
-                failure.place.file,
+                failure.position.file,
                 "does not look undone: its up file fails on the schema as it is: \(failure.databaseFailure.message)"
             )
         }

@@ -31,7 +31,7 @@ extension SchemaUpgrade {
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
         return try await open().query(
-            "SELECT state, run, \(FenceSchema.moment("raised_at")), census_transaction FROM sluice.fence"
+            "SELECT state, run, \(FenceSchema.utcText("raised_at")), census_transaction FROM sluice.fence"
         ).first.map {
             FenceState(state: $0.text(0), run: $0.text(1), since: $0.text(2), census: $0[3])
         }
@@ -310,7 +310,7 @@ extension SchemaUpgrade {
                 """
                 SELECT \(FenceStatements.description) FROM pg_stat_activity AS a WHERE a.usename = session_user
                     AND a.datname = current_database() AND a.pid <> pg_backend_pid()
-                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l) ORDER BY a.pid LIMIT 20
+                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.otherSessions) AS l) ORDER BY a.pid LIMIT 20
                 """
             ).map { $0.text(0) }
         }

@@ -16,7 +16,7 @@ extension SchemaUpgrade {
         let outcome = await stoppable(task) {
             do {
                 try await connect {
-                    _ = try await self.open().execute(SchemaUpgrade.introductionOfLook)
+                    _ = try await self.open().execute(SchemaUpgrade.lookLockStatements)
                 }
                 _ = try await open().execute(
                     "SET default_transaction_read_only = on; SET statement_timeout = '10s'")

@@ -49,7 +49,7 @@ extension SchemaUpgrade {
     }
 
     /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
-    func apply(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+    func apply(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
         if phase == .expand { await warmUp(task) }
         let before = try await checkedLedger()
@@ -69,7 +69,7 @@ extension SchemaUpgrade {
             report.lines.append("nothing to do in phase \(phase.rawValue)")
         }
         if phase == .expand { try await tryWayBack(task, &report) }
-        if let tool = configuration.tool, tool.moments.contains(phase) {
+        if let tool = configuration.tool, tool.phases.contains(phase) {
             report.ledger = try await keepBefore(phase, tool, task)
         }
         return report
@@ -83,7 +83,7 @@ extension SchemaUpgrade {
     }
 
     /// Undoes what this run has applied of a phase, the last first.
-    func revert(_ phase: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+    func revert(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
         let left = phase == .expand ? try await tidyFence(task) : []
         let deadline = deadline(patience(phase))
         var lines = try await undoUnfinished(phase, task, until: deadline)
@@ -176,21 +176,21 @@ extension SchemaUpgrade {
     }
 
     /// How long migrations of a phase are tried.
-    func patience(_ phase: Migration.Phase) -> Span {
+    func patience(_ phase: MigrationPhase) -> Span {
         configuration.patience[phase] ?? configuration.lockPatience
     }
 
-    /// A migration may have changed any setting of the session, and let go of its marks, which no rollback takes back.
+    /// A migration may have changed any setting of the session, and let go of its locks, which no rollback takes back.
     ///
     /// What has taken effect must not fail here, so a session that cannot be put in order is closed.
     ///
     /// - Throws: only when the session was lost.
     func resetSession(_ task: DatabaseTask) async throws {
         do {
-            let marks = try await open().execute(
+            let locks = try await open().execute(
                 Surroundings.exit + SchemaUpgrade.rename(task) + "; " + SchemaUpgrade.settings
-                    + SchemaUpgrade.ownLocksAlone(task) + SchemaUpgrade.ownMarks)
-            if marks.count < 2 { try await introduce(task) }
+                    + SchemaUpgrade.ownLocksAlone(task) + SchemaUpgrade.ownSessionLocks)
+            if locks.count < 2 { try await takeSessionLocks(task) }
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
         } catch {
@@ -244,7 +244,7 @@ extension SchemaUpgrade {
     private func judge(_ task: DatabaseTask, _ ledger: Ledger, lost error: PostgresError)
         -> DatabaseOutcome
     {
-        let phase: Migration.Phase =
+        let phase: MigrationPhase =
             switch task.kind {
             case .expand, .revertExpand: .expand
             case .contract: .contract

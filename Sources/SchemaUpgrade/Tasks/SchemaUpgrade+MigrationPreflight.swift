@@ -77,7 +77,7 @@ extension SchemaUpgrade {
             guard error.sqlState == "42601" else { throw error }
             return [
                 Diagnostic(
-                    .error, code: "migration-syntax", at: statement.place, error.description,
+                    .error, code: "migration-syntax", at: statement.position, error.description,
                     advice:
                         "the server does not know this statement; mend it, or upgrade the server")
             ]

@@ -189,7 +189,7 @@ extension SchemaUpgrade {
             try await resetSession(task)
             guard case .server(var server) = failure.error else { return }
             server.message += "; what it has left could not be dropped yet (\(error))"
-            throw StatementFailure(place: failure.place, error: .server(server))
+            throw StatementFailure(position: failure.position, error: .server(server))
         }
         try await resetSession(task)
         var next = progress

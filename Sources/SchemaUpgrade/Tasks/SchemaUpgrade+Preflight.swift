@@ -49,9 +49,9 @@ extension SchemaUpgrade {
 
     /// Fails while a session of another run is open that is older than this one.
     ///
-    /// Of two runs that begin at once the first one wins: the other finds its mark. When that cannot be told, both go on, and
-    /// the row of `sluice.fence` decides. Only the mark of a superuser or of the migrator counts; an application could
-    /// take the same lock.
+    /// Of two runs that begin at once the first one wins: the other finds its lock. When that cannot be told, both go on, and
+    /// the row of `sluice.fence` decides. Only the lock of a superuser or of the migrator counts; an application could
+    /// take the same one.
     private func refuseOtherRuns(_ task: DatabaseTask) async throws {
         // The run before this one may have ended a moment ago.
         let others = try await settled(within: .seconds(1)) {
@@ -59,9 +59,9 @@ extension SchemaUpgrade {
                 """
                 SELECT DISTINCT format('run %s as %s since %s',
                     coalesce(substring(a.application_name FROM '^sluice (.+) epoch [0-9]+$'), '?'), a.usename,
-                    \(FenceSchema.moment("a.backend_start")))
-                FROM \(SchemaUpgrade.marks) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-                WHERE l.run <> \(SchemaUpgrade.mark(of: "$1"))
+                    \(FenceSchema.utcText("a.backend_start")))
+                FROM \(SchemaUpgrade.otherSessions) AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+                WHERE l.run <> \(SchemaUpgrade.runLock(of: "$1"))
                     AND a.usesysid IN (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = session_user)
                     AND (a.backend_start, a.pid) < (
                         SELECT o.backend_start, o.pid FROM pg_stat_activity AS o WHERE o.pid = pg_backend_pid())
@@ -86,7 +86,7 @@ extension SchemaUpgrade {
                 FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.backend_type IN ('client backend', 'walsender')
                     AND (r.rolsuper OR r.rolname = session_user)
-                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.marks) AS l)
+                    AND a.pid NOT IN (SELECT l.pid FROM \(SchemaUpgrade.otherSessions) AS l)
                 ORDER BY a.pid LIMIT 50
                 """
             ).filter { !trusted.contains($0.text(0)) }

@@ -16,12 +16,12 @@ extension SchemaUpgrade {
     ///
     /// - Returns: what its ledger was, as something to go back to.
     func keepBefore(
-        _ moment: Migration.Phase, _ tool: Configuration.ToolAccess, _ task: DatabaseTask
+        _ phase: MigrationPhase, _ tool: Configuration.ToolAccess, _ task: DatabaseTask
     ) async throws -> [String] {
-        if let known = try await before(moment, task) { return known.heads }
+        if let known = try await before(phase, task) { return known.heads }
         let now = try await present(tool)
         let rows = now.parts.enumerated().map { part, texts in
-            "(\(quotedLiteral(task.run.rawValue)), '\(moment.rawValue)', \(part), \(quotedArray(texts)))"
+            "(\(quotedLiteral(task.run.rawValue)), '\(phase.rawValue)', \(part), \(quotedArray(texts)))"
         }
         // Nobody asks for what was there before a run of a month ago.
         let keep =
@@ -33,7 +33,7 @@ extension SchemaUpgrade {
     }
 
     private func before(
-        _ moment: Migration.Phase, _ task: DatabaseTask
+        _ phase: MigrationPhase, _ task: DatabaseTask
     ) async throws -> ToolBaseline? {
         guard try await isInstalled() else { return nil }
         return ToolBaseline(
@@ -41,19 +41,19 @@ extension SchemaUpgrade {
                 """
                 SELECT part, e FROM sluice.tool_before LEFT JOIN LATERAL unnest(texts) WITH ORDINALITY AS u (e, n) ON true
                 WHERE run = $1 AND moment = $2 ORDER BY part, n
-                """, [task.run.rawValue, moment.rawValue]))
+                """, [task.run.rawValue, phase.rawValue]))
     }
 
     /// Ends what is left of the tool, and says what is other than before it ran. Safe to repeat.
     ///
     /// Its sessions are known by the name that its node gives them. One that hides it is held by the fence in the window.
-    func judge(_ moment: Migration.Phase, _ task: DatabaseTask) async throws -> DatabaseReport {
+    func judge(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
         _ = try await open().execute(claim(task))
         let name = quotedLiteral(ToolSession.name(in: task.run))
         let ended = try await endSessions("a.application_name = \(name)")
         var report = DatabaseReport(lines: ended.map { "ended: \($0)" })
-        let known = try await before(moment, task)
-        if known == nil, configuration.tool?.moments.contains(moment) == true {
+        let known = try await before(phase, task)
+        if known == nil, configuration.tool?.phases.contains(phase) == true {
             report.change = ToolChange(isSchemaChanged: true, added: [], removed: [])
             report.lines.append("what was there before the tool is not known any more")
         } else {

@@ -8,7 +8,7 @@ import UpgradeModel
 extension SchemaUpgrade {
     /// Undoes what this run has begun of a phase and not ended; the last first.
     func undoUnfinished(
-        _ phase: Migration.Phase, _ task: DatabaseTask, until deadline: ContinuousClock.Instant
+        _ phase: MigrationPhase, _ task: DatabaseTask, until deadline: ContinuousClock.Instant
     ) async throws -> [String] {
         guard try await isInstalled() else { return [] }
         let all = try await open().perform { session in try Progress.all(of: task, session) }

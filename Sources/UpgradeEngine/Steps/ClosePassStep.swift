@@ -40,9 +40,9 @@ extension Run {
     ///   - step: where it is run again.
     ///   - advice: what leads on where a person is asked because a part is done.
     func toolVerdict(
-        _ moment: MigrationPhase, again step: Step, partly advice: String
+        _ part: MigrationPhase, again step: Step, partly advice: String
     ) -> [RunEvent] {
-        guard let wanted = plan.database?.tool, let current, let change = tool[moment].change,
+        guard let wanted = plan.database?.tool, let current, let change = tool[part].change,
             tool.ended?.state != .done
         else { return [] }
         let outcome = change.isNone ? "has done nothing" : "has done a part of its work"
@@ -51,7 +51,7 @@ extension Run {
             return setback(reason, waysOut: isPastPointOfNoReturn ? advice : nil)
         }
         switch wanted.onPartly {
-        case .again where tool[moment].runs < ClosePassStep.mostRuns:
+        case .again where tool[part].runs < ClosePassStep.mostRuns:
             return begins(step, or: current)
         case .again, .person: return [.stopped(Stopped(reason: reason, advice: advice))]
         case .back: return setback(reason)

@@ -28,16 +28,16 @@ extension DatabaseStep {
 }
 
 extension StepPreview {
-    /// What of the migrations of a moment is to be applied.
-    func pending(_ moment: MigrationName.Moment) -> [String] {
-        let versions = migrations.filter { $0.moment == moment }.map(\.version)
+    /// What of the migrations of a phase is to be applied.
+    func pending(_ phase: MigrationPhase) -> [String] {
+        let versions = migrations.filter { $0.phase == phase }.map(\.version)
         return versions.isEmpty
             ? ["none"] : ["those not applied yet of " + versions.joined(separator: ", ")]
     }
 
-    /// What of the migrations of a moment can be undone, in the order in which it is.
-    func undone(_ moment: MigrationName.Moment) -> [String] {
-        migrations.reversed().filter { $0.moment == moment }.map {
+    /// What of the migrations of a phase can be undone, in the order in which it is.
+    func undone(_ phase: MigrationPhase) -> [String] {
+        migrations.reversed().filter { $0.phase == phase }.map {
             $0.canBeUndone
                 ? "\($0.version)" : "\($0.version) cannot be undone: it has no down-migration"
         }

@@ -24,7 +24,7 @@ struct HoldSessionsStep: StepDefinition {
     func details(_ preview: StepPreview) -> [String] {
         guard let sessions = preview.plan.sessions, let hold = sessions.hold else { return [] }
         return [
-            "reads with the \(sessions.mark.words) are held for \(hold.span) at most, \(hold.atMost) a node, while the "
+            "reads with the \(sessions.mark.phrase) are held for \(hold.span) at most, \(hold.atMost) a node, while the "
                 + "database is fenced"
         ]
     }
@@ -55,12 +55,12 @@ struct HoldSessionsStep: StepDefinition {
         }
         guard let marks = status.gate.sessionMarks, !marks.isEmpty else {
             return
-                "the plan holds reads with the \(mark.words), and the node's proxy has not said by what it knows a session: install the present snippets (agents/nginx), and name a URL under gate.probe in agent.yaml"
+                "the plan holds reads with the \(mark.phrase), and the node's proxy has not said by what it knows a session: install the present snippets (agents/nginx), and name a URL under gate.probe in agent.yaml"
         }
         let known = marks.split(separator: " ").map { $0.lowercased() }
         guard !known.contains(mark.text.lowercased()) else { return nil }
         return
-            "the plan holds reads with the \(mark.words), and the node's proxy knows a session by \(marks): name the same in sluice-http.conf and in the plan's reads.sessions"
+            "the plan holds reads with the \(mark.phrase), and the node's proxy knows a session by \(marks): name the same in sluice-http.conf and in the plan's reads.sessions"
     }
 }
 

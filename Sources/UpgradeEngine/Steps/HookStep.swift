@@ -35,7 +35,7 @@ struct HookStep: StepDefinition {
 
     func details(_ preview: StepPreview) -> [String] {
         let hook = preview.plan.hooks[self.hook]
-        return ["\(hook.moment.rawValue) \(hook.phase)"]
+        return ["\(hook.timing.rawValue) \(hook.phase)"]
     }
 
     /// One node stays the same node for as long as the hook runs.
@@ -83,7 +83,7 @@ struct HookStep: StepDefinition {
     }
 
     private static func isBehindFence(_ hook: Plan.Hook) -> Bool {
-        hook.phase > .drain || (hook.phase == .drain && hook.moment == .after)
+        hook.phase > .drain || (hook.phase == .drain && hook.timing == .after)
     }
 }
 

@@ -22,7 +22,7 @@ struct OpenStep: StepDefinition {
         directive.reads = .pass
         directive.lease.onExpiry = .open
         directive.health = nil
-        directive.tasks.removeAll { $0.moment == .beforeActivation }
+        directive.tasks.removeAll { $0.timing == .beforeActivation }
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {

@@ -72,7 +72,7 @@ extension Run {
             + (plan.release.version != nil ? [.switchesVersions] : [])
             + (plan.database?.tool?.runsUnfenced == true ? [.runsToolsUnfenced] : [])
         return needed.first { !status.has($0) }.map {
-            "its agent (\(status.agentVersion)) cannot \($0.words); \($0.advice)"
+            "its agent (\(status.agentVersion)) cannot \($0.phrase); \($0.advice)"
         }
     }
 }

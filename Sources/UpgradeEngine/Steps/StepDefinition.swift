@@ -150,12 +150,12 @@ public struct StepPreview: Sendable {
 
     public struct PlannedMigration: Hashable, Sendable {
         public var version: String
-        public var moment: MigrationName.Moment
+        public var phase: MigrationPhase
         public var canBeUndone: Bool
 
-        public init(version: String, moment: MigrationName.Moment, canBeUndone: Bool) {
+        public init(version: String, phase: MigrationPhase, canBeUndone: Bool) {
             self.version = version
-            self.moment = moment
+            self.phase = phase
             self.canBeUndone = canBeUndone
         }
     }

@@ -6,7 +6,7 @@ internal import UpgradeModel
 
 /// A fact of a run as the coordinator tells it. One that this program does not know is of a newer coordinator: it is shown by its
 /// word, handed on to programs as it came, and ends nothing.
-enum ToldFact: Hashable, Sendable, Codable {
+enum ReceivedFact: Hashable, Sendable, Codable {
     case known(JournalEntry)
     case newer(NewerFact)
 
@@ -54,9 +54,9 @@ struct NewerFact: Hashable, Sendable, Decodable {
 }
 
 /// A journal, which may have facts of a newer coordinator.
-struct ToldJournal: Decodable {
+struct ReceivedJournal: Decodable {
     var run: RunIdentifier
-    var entries: [ToldFact]
+    var entries: [ReceivedFact]
 
     /// What this program understands of it.
     var understood: RunJournal {
@@ -73,7 +73,7 @@ struct ToldJournal: Decodable {
 }
 
 /// A run as the coordinator shows it. Of a view that this program does not understand, the parts that every version has.
-enum ToldView: Sendable, Codable {
+enum ReceivedView: Sendable, Codable {
     case known(RunView)
     case newer(NewerView)
 
@@ -123,7 +123,7 @@ enum ToldView: Sendable, Codable {
     }
 }
 
-extension ToldView {
+extension ReceivedView {
     /// To a program, a view is what the coordinator said.
     func encode(to encoder: any Encoder) throws {
         switch self {

@@ -7,11 +7,11 @@ import UpgradePlan
 ///
 /// With batches of one, each batch begins with an event of its own: were every node looked at for each of them, the time of a
 /// rollout would grow with the square of the fleet.
-enum Told: Hashable {
+enum AffectedNodes: Hashable {
     case some(Set<NodeName>)
     case everyMember
 
-    mutating func formUnion(_ other: Told) {
+    mutating func formUnion(_ other: AffectedNodes) {
         if case .some(let left) = self, case .some(let right) = other {
             if !right.isEmpty { self = .some(left.union(right)) }
         } else {
@@ -22,7 +22,7 @@ enum Told: Hashable {
 
 extension Run {
     /// Asked before the event is applied.
-    func told(by event: RunEvent) -> Told {
+    func nodesAffected(by event: RunEvent) -> AffectedNodes {
         switch event {
         // Whether reads are held on the way back depends on what the schema is.
         case .databaseTaskEnded where direction == .back: .everyMember
@@ -37,7 +37,7 @@ extension Run {
         case .nodeQuarantined(let trouble): .some([trouble.node])
         case .nodeReadmitted(let fact), .nodeJoined(let fact), .nodeHeardAgain(let fact):
             .some([fact.node])
-        case .stepBegan(let began): told(by: began)
+        case .stepBegan(let began): nodesAffected(by: began)
         case .nodeTakenOff(let taken): .some([taken.node])
         case .created, .retried, .mended, .claimed, .schemaAccepted, .turnedForward, .turnedBack,
             .stopped, .ended:
@@ -45,7 +45,7 @@ extension Run {
         }
     }
 
-    private func told(by began: StepBegan) -> Told {
+    private func nodesAffected(by began: StepBegan) -> AffectedNodes {
         // What is asked only while a step is current is over now.
         if let current, type(of: current.definition).asksWhileCurrent { return .everyMember }
         // On the way back, directives say how far it has come.
