@@ -10,6 +10,14 @@ import UpgradeModel
 
 /// What the agent hears from the coordinator and tells it, and what it tells a person.
 extension Agent {
+    /// How the coordinator was last heard, for people.
+    struct Contact: Sendable {
+        var lastAnswer: Instant?
+        var trouble: String?
+        /// It answers, and the answer is no.
+        var isRefused = false
+    }
+
     /// How long the coordinator may keep a question open.
     private static let longPoll = Span.seconds(50)
 

@@ -378,7 +378,7 @@ import UpgradeModel
     }
 
     @Test func ofTheStatusesThatFailedTogetherOneIsTriedAgain() {
-        var retry = Agent.StatusRetry()
+        var retry = StatusRetry()
         let alone = [retry.begin(), retry.endOrGoOn()]
         #expect(alone == [true, false])
         // The one that was given up may have said more, so the status of now follows; that may fail beside another, too.

@@ -22,7 +22,7 @@ extension SchemaUpgrade {
         let isAccepted = configuration.accepted.contains(gap)
         let acceptance = "or let the plan accept it: database: {accepts: [\(gap.rawValue)]}"
         return Diagnostic(
-            isAccepted ? .warning : .error, code: finding.code, at: finding.place,
+            isAccepted ? .warning : .error, code: finding.code, at: finding.position,
             (isAccepted ? "not held, as the plan accepts: " : "") + finding.message,
             advice: isAccepted
                 ? finding.advice
