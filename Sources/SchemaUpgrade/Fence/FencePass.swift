@@ -39,8 +39,8 @@ struct FencePass: Sendable, Hashable {
             THEN
                 RETURN false;
             END IF;
-            RETURN pg_try_advisory_lock_shared(\(SchemaUpgrade.passLockClass), \(key))
-                AND pg_try_advisory_xact_lock_shared(\(SchemaUpgrade.passLockClass), \(key))
+            RETURN pg_try_advisory_lock_shared(\(LockClass.pass), \(key))
+                AND pg_try_advisory_xact_lock_shared(\(LockClass.pass), \(key))
                 AND (SELECT last_value = \(key) FROM sluice.open_pass);
         END $pass$;
 

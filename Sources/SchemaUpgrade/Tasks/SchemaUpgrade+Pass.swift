@@ -89,7 +89,7 @@ extension SchemaUpgrade {
         let ended = try await endSessions(
             """
             a.pid IN (SELECT l.pid FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.objsubid = 2
-                AND l.classid = \(SchemaUpgrade.passLockClass) AND l.objid = \(pass.key)
+                AND l.classid = \(LockClass.pass) AND l.objid = \(pass.key)
                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()))
             """)
         try await refusePreparedTransactions()
