@@ -27,6 +27,24 @@ extension DatabaseStep {
     }
 }
 
+/// A task that begins when nodes have said something; once it is under way it waits for none.
+protocol NodeAwaitingTask: DatabaseStep {
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool
+}
+
+extension NodeAwaitingTask {
+    func names(_ seat: Seat, in run: Run) -> Bool {
+        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
+        return isWaiting && isAwaited(seat, in: run)
+    }
+
+    func named(in run: Run) -> [NodeName] {
+        run.members.keys.filter { node in
+            run.seat(of: node).map { isAwaited($0, in: run) } ?? false
+        }.sorted()
+    }
+}
+
 extension StepPreview {
     /// What of the migrations of a phase is to be applied.
     func pending(_ phase: MigrationPhase) -> [String] {

@@ -6,7 +6,7 @@ import UpgradePlan
 /// Applies the `switch` migrations in one transaction.
 ///
 /// It waits for whoever has not been braced: a node that has joined since then.
-struct MigrateStep: DatabaseStep {
+struct MigrateStep: NodeAwaitingTask {
     static let kind = DatabaseTask.Kind.migrate
     let phase: Phase
 
@@ -16,18 +16,7 @@ struct MigrateStep: DatabaseStep {
     let isProof = true
     func details(_ preview: StepPreview) -> [String] { preview.pending(.switch) }
 
-    func names(_ seat: Seat, in run: Run) -> Bool {
-        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
-        return isWaiting && isAwaited(seat, in: run)
-    }
-
-    func named(in run: Run) -> [NodeName] {
-        run.members.keys.filter { node in
-            run.seat(of: node).map { isAwaited($0, in: run) } ?? false
-        }.sorted()
-    }
-
-    private func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
         !seat.isOff && !BraceStep.isProved(by: seat.node, in: run)
     }
 

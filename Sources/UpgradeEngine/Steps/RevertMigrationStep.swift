@@ -4,7 +4,7 @@ import UpgradeModel
 import UpgradePlan
 
 /// Undoes the `switch` migrations of this run with their down-migrations.
-struct RevertMigrationStep: DatabaseStep {
+struct RevertMigrationStep: NodeAwaitingTask {
     static let kind = DatabaseTask.Kind.revertMigrate
     let phase: Phase
 
@@ -14,18 +14,7 @@ struct RevertMigrationStep: DatabaseStep {
     func details(_ preview: StepPreview) -> [String] { preview.undone(.switch) }
 
     /// Whoever served reads while the way back was stuck holds them again before the schema changes.
-    func names(_ seat: Seat, in run: Run) -> Bool {
-        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
-        return isWaiting && isAwaited(seat, in: run)
-    }
-
-    func named(in run: Run) -> [NodeName] {
-        run.members.keys.filter { node in
-            run.seat(of: node).map { isAwaited($0, in: run) } ?? false
-        }.sorted()
-    }
-
-    private func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
         run.readHold != nil && run.isSchemaInDoubt && run.attempt(at: step) > 1
             && !seat.isQuarantined
     }
