@@ -51,7 +51,7 @@ func ofTwoRunsThatRaiseAtOnceOneWinsAndTheOtherIsToldWhoHoldsIt(hasOneRole: Bool
     let winner = if case .done = outcomes[0] { 0 } else { 1 }
     #expect(failure.code == "fence-held")
     #expect(failure.message.contains("run r\(winner + 1) is up since 20"))
-    #expect(failure.advice?.contains("roll it back") == true)
+    #expect(failure.advice?.contains("`sluice rollback r\(winner + 1)`") == true)
     #expect(failure.effect == .none)
     let rows = try await site.asSuperuser(
         "SELECT f.run, f.state, e.run FROM sluice.fence f, sluice.epoch e")

@@ -156,7 +156,8 @@ enum FenceSchema {
             SELECT * INTO fence FROM sluice.fence WHERE state <> 'lifting' FOR SHARE;
             IF fence.run <> task_run THEN
                 RAISE EXCEPTION 'the fence of run % is up since %', fence.run, \(utcText("fence.raised_at"))
-                    USING ERRCODE = '\(Refusal.fenceHeld.rawValue)', HINT = '\(heldAdvice)';
+                    USING ERRCODE = '\(Refusal.fenceHeld.rawValue)',
+                        HINT = format('\(heldAdvice("%1$s"))', fence.run);
             END IF;
             RETURN fence;
         END $keep$;
@@ -181,7 +182,7 @@ enum FenceSchema {
             fence := sluice.keep_out(task_run);
             IF fence.state = ANY (states) THEN RETURN fence; END IF;
             RAISE EXCEPTION 'the fence is not up any more' USING ERRCODE = '\(Refusal.fenceDown.rawValue)',
-                HINT = 'retry from the fence';
+                HINT = 'the fence has to go up, and the census to be taken, again';
         END $expect$;
 
         """
@@ -191,7 +192,10 @@ enum FenceSchema {
         "to_char(\(expression) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')"
     }
 
-    static let heldAdvice = "wait until that run has ended, or roll it back, then retry"
+    /// What to do about the run whose fence is up, or that is at work on the database.
+    static func heldAdvice(_ run: String) -> String {
+        "wait until that run has ended, as `sluice status \(run) --watch` shows, or undo it with `sluice rollback \(run)`"
+    }
 
     /// The trigger on every table. Tables that are locked are passed over and counted, for another try.
     private static let tableTriggers = """

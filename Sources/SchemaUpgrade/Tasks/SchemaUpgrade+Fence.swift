@@ -19,7 +19,7 @@ struct FenceState: Sendable {
     var held: DatabaseFailure {
         DatabaseFailure(
             code: "fence-held", "the fence of run \(run) is up since \(since)",
-            advice: FenceSchema.heldAdvice)
+            advice: FenceSchema.heldAdvice(run))
     }
 }
 

@@ -59,7 +59,7 @@ extension SchemaUpgrade {
             code: "fence-lost",
             "writes stay closed, because the database is not the one that this run has migrated: \(what)",
             advice:
-                "see whether a standby or a backup has taken its place; put the right one back and retry, or roll the run back"
+                "see whether a standby or a backup has taken its place, and put the right one back"
         )
     }
 }

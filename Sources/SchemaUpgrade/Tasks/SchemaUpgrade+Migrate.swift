@@ -99,7 +99,7 @@ extension SchemaUpgrade {
                 throw DatabaseFailure(
                     code: "migration-edited",
                     "\(entry.title) was applied from another file than the one at hand",
-                    advice: "retry with the files of that run")
+                    advice: "bring the file that it was applied from")
             }
             guard let down = migration.down else {
                 throw DatabaseFailure(

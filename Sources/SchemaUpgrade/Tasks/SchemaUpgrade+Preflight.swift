@@ -73,7 +73,7 @@ extension SchemaUpgrade {
         throw DatabaseFailure(
             code: "other-run",
             "another run is at work on this database: \(others.joined(separator: "; "))",
-            advice: FenceSchema.heldAdvice)
+            advice: FenceSchema.heldAdvice("RUN"))
     }
 
     /// Sessions of other runs are ``refuseOtherRuns(_:)``'s to judge.

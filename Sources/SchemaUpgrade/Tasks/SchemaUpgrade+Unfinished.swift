@@ -21,7 +21,7 @@ extension SchemaUpgrade {
                 throw DatabaseFailure(
                     code: "migration-edited",
                     "\(progress.done) statements of version \(progress.version) have taken effect, of another file than the one at hand",
-                    advice: "retry with the files of that run")
+                    advice: "bring the file that it was applied from")
             }
             if migration.phase != phase { continue }
             lines.append(try await undo(progress, migration, task, until: deadline))
