@@ -30,11 +30,6 @@ public struct SHA256Hasher: ~Copyable {
         precondition(added == 1, "libcrypto refused to go on with a digest")
     }
 
-    /// Adds the bytes of a span.
-    public mutating func update(_ span: borrowing RawSpan) {
-        span.withUnsafeBytes { update($0) }
-    }
-
     /// Adds the bytes of an array.
     public mutating func update(_ bytes: [UInt8]) {
         bytes.withUnsafeBytes { update($0) }

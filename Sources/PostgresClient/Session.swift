@@ -8,7 +8,6 @@ import CPostgres
 public struct Session: ~Copyable {
     // SAFETY: made in init, used only through this value, which one actor holds; PQfinish runs exactly once, in deinit.
     private let handle: OpaquePointer
-    private let notices: NoticeLog
     private let secrets: [String]
 
     init(_ options: ConnectionOptions) throws(PostgresError) {
@@ -25,16 +24,9 @@ public struct Session: ~Copyable {
             throw .connectFailed(reason)
         }
         handle = connected
-        notices = NoticeLog()
         self.secrets = secrets
-        // SAFETY: the log lives as long as this value, and PQfinish in deinit ends every callback before it is released.
-        PQsetNoticeProcessor(
-            connected,
-            { log, message in
-                guard let log, let message else { return }
-                Unmanaged<NoticeLog>.fromOpaque(log).takeUnretainedValue().add(
-                    String(cString: message))
-            }, Unmanaged.passUnretained(notices).toOpaque())
+        // libpq would print notices to standard error.
+        PQsetNoticeProcessor(connected, { _, _ in }, nil)
     }
 
     deinit { PQfinish(handle) }
@@ -61,9 +53,6 @@ public struct Session: ~Copyable {
         let status = PQtransactionStatus(handle)
         return status == PQTRANS_INTRANS || status == PQTRANS_INERROR
     }
-
-    /// The notices since the last call, at most 100.
-    public func takeNotices() -> [String] { notices.take() }
 
     /// Runs one statement with parameters `$1`, `$2`, … given as text.
     @discardableResult

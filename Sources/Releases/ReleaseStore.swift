@@ -108,14 +108,6 @@ public actor ReleaseStore {
         return manifest
     }
 
-    /// The contents that this node would have to fetch for a release: one entry for each, in the order of the paths.
-    public func missing(for manifest: BundleManifest) throws(ReleaseFailure) -> [BundleManifest
-        .Entry]
-    {
-        let local = try localCopies(for: manifest)
-        return manifest.distinctEntries.filter { local[$0.digest] == nil }
-    }
-
     func notStaged(_ release: ReleaseReference) -> ReleaseFailure {
         ReleaseFailure(
             .notStaged, "the release \(release.identifier) is not on this node; stage it first")

@@ -31,7 +31,6 @@ final class GateLoop {
     private var heardWorkers = HeardWorkers()
     private var lastSerial: UInt64 = 0
     private var isRunning = true
-    private var awaitingDrain: [@Sendable (GateSnapshot) -> Void] = []
     private var notifier = Notifier()
 
     init(
@@ -103,7 +102,6 @@ final class GateLoop {
             mailbox.publish(admission.counts)
             done.signal()
         case .setPace(let perSecond): admission.setPace(perSecond)
-        case .whenDrained(let action): awaitingDrain.append(action)
         case .stop: isRunning = false
         }
     }
@@ -389,12 +387,6 @@ extension GateLoop {
     private func notify() {
         let now = SteadyClock.sinceBoot
         let counts = admission.counts
-        let isDrained = counts.isDrained
-        if isDrained, !awaitingDrain.isEmpty {
-            let actions = awaitingDrain
-            awaitingDrain = []
-            for action in actions { action(counts.snapshot(at: now)) }
-        }
         if notifier.isDue(counts, at: now) { onChange(counts.snapshot(at: now)) }
     }
 }

@@ -12,8 +12,6 @@ final class Mailbox: Sendable {
         case set(GateSetting, done: DispatchSemaphore)
         /// How many of those who wait may be let go in a second.
         case setPace(Int?)
-        /// Call back, once, when the gate is closed and nothing is under way.
-        case whenDrained(@Sendable (GateSnapshot) -> Void)
         case stop
     }
 

@@ -223,14 +223,6 @@ public final class WriteGate: Sendable {
     /// What the gate sees now. Cheap, from any thread.
     public func observe() -> GateSnapshot { mailbox.snapshot }
 
-    /// Calls back once, on the gate's thread, when the gate is closed and no admitted write is under way: at once when that
-    /// is so already.
-    ///
-    /// The action must return soon and must not call ``set(_:)`` or ``stop()``. It is dropped when the gate is stopped.
-    public func whenDrained(_ action: @escaping @Sendable (GateSnapshot) -> Void) {
-        _ = mailbox.send(.whenDrained(action))
-    }
-
     /// Ends the gate's thread and removes its sockets; the flags stay, so a proxy goes on as it was told.
     ///
     /// Held requests lose their connection, and the proxy answers them by the flags.

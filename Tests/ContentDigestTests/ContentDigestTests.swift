@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ContentDigest
-import FoundationEssentials
-import Glibc
 import Testing
 import UpgradeModel
 
@@ -31,46 +29,4 @@ func aTextHasItsPublishedDigest(text: String, digest: String) {
         for _ in 0..<(1_000_000 / piece) { hasher.update(bytes) }
         #expect(hasher.finalize().hexadecimal == expected)
     }
-}
-
-@Test func aSpanAddsItsBytes() {
-    var hasher = SHA256Hasher()
-    let bytes = Array("abc".utf8)
-    hasher.update(bytes.span.bytes)
-    #expect(hasher.finalize() == Digest.sha256(of: "abc"))
-}
-
-@Test func aFileHasTheDigestAndTheSizeOfItsBytes() throws {
-    let folder = try temporaryFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let path = folder + "/blob"
-    // Longer than the buffer, and no multiple of it.
-    let bytes = (0..<700_001).map { UInt8(truncatingIfNeeded: $0 &* 31) }
-    try Data(bytes).write(to: URL(filePath: path))
-    let found = try digest(ofFileAt: path)
-    #expect(found.digest == Digest.sha256(of: bytes))
-    #expect(found.size == 700_001)
-}
-
-@Test func whatIsNoRegularFileIsRefusedWithTheReason() throws {
-    let folder = try temporaryFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    #expect(throws: FileDigestError(path: folder, operation: "read", errorNumber: EINVAL)) {
-        try digest(ofFileAt: folder)
-    }
-    let pipe = folder + "/pipe"
-    #expect(mkfifo(pipe, 0o600) == 0)
-    #expect(throws: FileDigestError(path: pipe, operation: "read", errorNumber: EINVAL)) {
-        try digest(ofFileAt: pipe)
-    }
-    let missing = folder + "/missing"
-    let error = #expect(throws: FileDigestError.self) { try digest(ofFileAt: missing) }
-    #expect(error?.description == "cannot open \(missing): No such file or directory")
-}
-
-private func temporaryFolder() throws -> String {
-    let folder = FileManager.default.temporaryDirectory.appending(
-        path: "sluice-digest-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-    return folder.path
 }

@@ -145,17 +145,6 @@ private func connect(_ database: String? = nil) async throws -> PostgresConnecti
     }
 }
 
-@Test func noticesAreKeptAndBounded() async throws {
-    let connection = try await connect()
-    let notices = try await connection.perform { session in
-        try session.execute(
-            "DO $$ BEGIN FOR n IN 1..500 LOOP RAISE NOTICE 'n%', n; END LOOP; END $$")
-        return session.takeNotices()
-    }
-    #expect(notices.count == 100)
-    #expect(notices.first?.contains("n1") == true)
-}
-
 @Test func whatTheClientCannotDoIsRefusedAndTheSessionLives() async throws {
     let connection = try await connect()
     for sql in ["COPY (SELECT 1) TO STDOUT", "COPY pg_class FROM STDIN", "SELECT '\0'"] {

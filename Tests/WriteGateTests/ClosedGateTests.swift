@@ -18,9 +18,7 @@ struct ClosedGateTests {
         defer { load.stop() }
         #expect(await eventually { node.application.writes.count > 50 })
         try gate.set(.refuse)
-        await withCheckedContinuation { continuation in
-            gate.whenDrained { _ in continuation.resume() }
-        }
+        try #require(await eventually { gate.observe().isDrained })
         let drained = node.application.writes.count
         let refused = load.refused
         try #require(await eventually { load.refused > refused + 100 })

@@ -28,7 +28,6 @@ CURLcode sluice_curl_set_read(CURL *handle, sluice_curl_bytes_callback callback,
 CURLcode sluice_curl_set_close_on_exec(CURL *handle);
 
 CURLcode sluice_curl_get_long(CURL *handle, CURLINFO info, long *value);
-CURLcode sluice_curl_get_offset(CURL *handle, CURLINFO info, curl_off_t *value);
 
 CURLMcode sluice_curl_multi_set_long(CURLM *multi, CURLMoption option, long value);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import ContentDigest
+internal import FoundationEssentials
 internal import UpgradeEngine
 internal import UpgradeModel
 
@@ -24,7 +25,7 @@ struct ReportPage {
     static var policy: String {
         let digest = Digest.sha256(of: "\(ReportStyle.sheet)")
         return
-            "default-src 'none'; style-src 'sha256-\(base64(digest))'; base-uri 'none'; form-action 'none'"
+            "default-src 'none'; style-src 'sha256-\(Data(digest.bytes).base64EncodedString())'; base-uri 'none'; form-action 'none'"
     }
 
     private var header: Markup {
@@ -162,18 +163,4 @@ struct ReportPage {
             "div", ["class": "wide"],
             .element("table", [:], .element("thead", [:], head), .element("tbody", [:], body)))
     }
-}
-
-/// The bytes of a digest as a Content-Security-Policy has them.
-private func base64(_ digest: Digest) -> String {
-    let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-    let bits = digest.hexadecimal.compactMap(\.hexDigitValue).flatMap { digit in
-        [8, 4, 2, 1].map { digit & $0 != 0 }
-    }
-    var text = ""
-    for start in stride(from: 0, to: bits.count, by: 6) {
-        let group = (0..<6).map { start + $0 < bits.count && bits[start + $0] }
-        text.append(alphabet[group.reduce(0) { $0 * 2 + ($1 ? 1 : 0) }])
-    }
-    return text + String(repeating: "=", count: (4 - text.count % 4) % 4)
 }
