@@ -156,10 +156,10 @@ extension Run {
         }
         let last = steps.lastIndex { begun.contains($0.step) } ?? 0
         let first = undone ?? last
-        guard begun.contains(BraceStep.step),
-            let brace = steps.firstIndex(where: { $0.step == BraceStep.step })
-        else { return first }
-        return min(first, brace)
+        let saidAnew = steps.firstIndex {
+            type(of: $0).isSaidAnew && begun.contains($0.step)
+        }
+        return min(first, saidAnew ?? first)
     }
 
     /// What has begun stays known as begun, so that a second way back undoes all of it; everything that is done again is done

@@ -14,6 +14,7 @@ struct BraceStep: StepDefinition {
 
     var title: String { "brace the nodes for the migration" }
     let isProof = true
+    static let isSaidAnew = true
     func details(_ preview: StepPreview) -> [String] { preview.heldReads }
     func names(_ seat: Seat, in run: Run) -> Bool { !seat.isOff }
 
@@ -32,20 +33,39 @@ struct BraceStep: StepDefinition {
         BraceStep.judge(status, of: seat, in: run)
     }
 
-    static func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+    /// The steps in which a node says so: this one, and the tasks that wait for it.
+    fileprivate static let saidIn: [Step] =
+        [step] + StepCatalog.kinds.values.filter { $0 is any BracedTask.Type }.map { $0.step }
+
+    fileprivate static func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         let isHolding = seat.isQuarantined || run.isHoldingReads(status)
         return Verdict.onClosedGate(status, of: seat, and: status.lease == .keep && isHolding)
     }
 
-    /// Whether a node has said so: in this step, or in one that changes the schema and waits for those that have joined since.
-    static func isProved(by node: NodeName, in run: Run) -> Bool {
-        [step, MigrateStep.step, OpenPassStep.step].contains {
-            run.proved[$0]?.contains(node) == true
-        }
-    }
-
     /// The gates are closed, and a node either does it at once or is not there.
     func allowance(in run: Run) -> Span? { run.plan.deadline(of: .readOnly) }
+}
+
+/// A task that may change the schema: it waits for whoever has not been braced, a node that has joined since then.
+protocol BracedTask: NodeAwaitingTask {}
+
+extension BracedTask {
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+        !seat.isOff && !isBraced(seat, in: run)
+    }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        judgeBracing(status, of: seat, in: run)
+    }
+
+    func judgeBracing(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        BraceStep.judge(status, of: seat, in: run)
+    }
+
+    /// Whether a node has said that it is.
+    func isBraced(_ seat: Seat, in run: Run) -> Bool {
+        BraceStep.saidIn.contains { run.proved[$0]?.contains(seat.node) == true }
+    }
 }
 
 extension Step {

@@ -43,6 +43,11 @@ extension NodeAwaitingTask {
             run.seat(of: node).map { isAwaited($0, in: run) } ?? false
         }.sorted()
     }
+
+    func allowance(in run: Run) -> Span? {
+        let isWaiting = run.current?.pending.isEmpty == false
+        return run.plan.deadline(of: isWaiting ? .readOnly : phase)
+    }
 }
 
 extension StepPreview {

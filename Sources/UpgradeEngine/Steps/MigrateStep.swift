@@ -6,7 +6,7 @@ import UpgradePlan
 /// Applies the `switch` migrations in one transaction.
 ///
 /// It waits for whoever has not been braced: a node that has joined since then.
-struct MigrateStep: NodeAwaitingTask {
+struct MigrateStep: BracedTask {
     static let kind = DatabaseTask.Kind.migrate
     let phase: Phase
 
@@ -15,19 +15,6 @@ struct MigrateStep: NodeAwaitingTask {
     var title: String { "migrate the schema" }
     let isProof = true
     func details(_ preview: StepPreview) -> [String] { preview.pending(.switch) }
-
-    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
-        !seat.isOff && !BraceStep.isProved(by: seat.node, in: run)
-    }
-
-    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
-        BraceStep.judge(status, of: seat, in: run)
-    }
-
-    func allowance(in run: Run) -> Span? {
-        let isWaiting = run.current?.pending.isEmpty == false
-        return run.plan.deadline(of: isWaiting ? .readOnly : phase)
-    }
 
     /// On the way back, nobody reads while the schema changes back, where neither release survives the other's. A migration that
     /// certainly took no effect keeps nobody waiting: what is served fits the schema.

@@ -7,7 +7,7 @@ import UpgradePlan
 ///
 /// The first pass is made in preflight, so that it costs no round with writes closed; the next ones when they are needed. Like
 /// the migration, it waits for nodes that have joined since the others were braced.
-struct OpenPassStep: DatabaseStep {
+struct OpenPassStep: BracedTask {
     static let kind = DatabaseTask.Kind.openPass
     static let asksWhileCurrent = true
     let phase: Phase
@@ -22,16 +22,10 @@ struct OpenPassStep: DatabaseStep {
     let isProof = true
     var audience: Audience { .everyMember }
 
-    func names(_ seat: Seat, in run: Run) -> Bool {
-        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
-        return isWaiting && !seat.isOff
-            && (!BraceStep.isProved(by: seat.node, in: run)
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+        !seat.isOff
+            && (!isBraced(seat, in: run)
                 || run.pass(for: run.toolTask) == nil && seat.node == run.toolNode)
-    }
-
-    func named(in run: Run) -> [NodeName] {
-        run.members.keys.filter { node in run.seat(of: node).map { names($0, in: run) } ?? false }
-            .sorted()
     }
 
     func lacksNodes(in run: Run) -> Bool { run.toolNode == nil }
@@ -42,18 +36,13 @@ struct OpenPassStep: DatabaseStep {
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
-        let braced = BraceStep.judge(status, of: seat, in: run)
+        let braced = judgeBracing(status, of: seat, in: run)
         guard braced == .reached, seat.node == run.toolNode else { return braced }
         return Verdict.onPass(run.toolTask, status, of: seat, in: run)
     }
 
     func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] {
         run.offered(status, of: seat)
-    }
-
-    func allowance(in run: Run) -> Span? {
-        let isWaiting = run.current?.pending.isEmpty == false
-        return run.plan.deadline(of: isWaiting ? .readOnly : phase)
     }
 
     /// Whatever the tool has come to: its pass ends, and what it has changed is undone.

@@ -18,6 +18,8 @@ public protocol StepDefinition: Sendable {
     /// Whether application writes may happen on the new schema once it has begun on the way forward: then nothing is undone. Of a
     /// task, once it has been started and may have taken effect.
     static var endsWayBack: Bool { get }
+    /// Whether nodes have to say anew that they are what it asks, when a run goes forward again after all.
+    static var isSaidAnew: Bool { get }
 
     init(_ phase: Phase, index: Int?)
     /// The steps of this kind at its place in the itinerary of a plan.
@@ -172,6 +174,7 @@ extension StepDefinition {
     public static var isCounted: Bool { false }
     public static var touches: Bool { true }
     public static var endsWayBack: Bool { false }
+    public static var isSaidAnew: Bool { false }
     public static var asksWhileCurrent: Bool { false }
     public static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
         [Self(phase, index: nil)]
