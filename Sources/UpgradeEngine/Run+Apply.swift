@@ -29,6 +29,9 @@ extension Run {
         case .nodeJoined(let fact):
             members[fact.node] = Member(quarantine: Member.joined, hasJoined: true)
             nameAgain(fact.node)
+        case .nodeHeardAgain(let fact):
+            members[fact.node]?.isOff = false
+            nameAgain(fact.node)
         case .drainCutShort(let cut):
             for node in cut.nodes { reach(node) }
         case .passOffered(let offered):
@@ -48,6 +51,25 @@ extension Run {
             }
         case .databaseTaskEnded(let ended):
             end(ended, at: recorded.at)
+        case .approved, .paused, .resumed, .aborted, .retried, .mended, .claimed, .nodeTakenOff,
+            .schemaAccepted, .turnedForward:
+            apply(request: recorded.event)
+        case .turnedBack(let turned):
+            turnBack(turned)
+        case .stopped(let stopped):
+            standing = .stopped(stopped)
+            claims = []
+            database.isAbandoned = database.inFlight != nil
+        case .ended(let ended):
+            standing = .ended(ended.outcome)
+            endedAt = recorded.at
+        }
+        noteWindow(at: recorded.at)
+    }
+
+    /// What a person has asked for.
+    private mutating func apply(request event: RunEvent) {
+        switch event {
         case .approved(let approved):
             approvals.insert(approved.phase)
             requests.insert(approved.stamp.request)
@@ -69,25 +91,13 @@ extension Run {
         case .nodeTakenOff(let taken):
             takeOff(taken)
             nameAgain(taken.node)
-        case .nodeHeardAgain(let fact):
-            members[fact.node]?.isOff = false
-            nameAgain(fact.node)
         case .schemaAccepted(let stamp):
             isSchemaAccepted = true
             tryAgain(stamp)
         case .turnedForward(let turned):
             turnForward(turned)
-        case .turnedBack(let turned):
-            turnBack(turned)
-        case .stopped(let stopped):
-            standing = .stopped(stopped)
-            claims = []
-            database.isAbandoned = database.inFlight != nil
-        case .ended(let ended):
-            standing = .ended(ended.outcome)
-            endedAt = recorded.at
+        default: break
         }
-        noteWindow(at: recorded.at)
     }
 
     private mutating func reach(_ node: NodeName) {
