@@ -39,7 +39,8 @@ import UpgradeModel
         }
         let finding = try #require(error?.findings.first)
         #expect(error?.findings.count == 1 && finding.code == "bundle-needs")
-        #expect(finding.position?.file == "\(top)/\(ReleaseNeeds.file)" && finding.position?.line == 2)
+        #expect(
+            finding.position?.file == "\(top)/\(ReleaseNeeds.file)" && finding.position?.line == 2)
     }
 
     @Test func moreNeedsThanAreLookedAtAreAFinding() {
