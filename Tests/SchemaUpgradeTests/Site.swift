@@ -55,10 +55,16 @@ struct Site {
         return site
     }
 
-    /// What a migrator needs who is no superuser.
+    /// What a migrator needs who is no superuser. Only the roles of this site may connect: those of other tests have memberships
+    /// that hold for all databases.
     static let membership = """
         ALTER ROLE $migrator NOSUPERUSER; GRANT $owner, pg_read_all_stats, pg_signal_backend TO $migrator;
-        GRANT CREATE ON DATABASE $db TO $migrator
+        GRANT CREATE ON DATABASE $db TO $migrator; REVOKE CONNECT ON DATABASE $db FROM PUBLIC;
+        DO $x$ DECLARE r record; BEGIN
+            FOR r IN SELECT oid FROM pg_roles WHERE rolname LIKE '%\\_$db' LOOP
+                EXECUTE format('GRANT CONNECT ON DATABASE $db TO %s', r.oid::regrole);
+            END LOOP;
+        END $x$
         """
 
     func named(_ sql: String) -> String {

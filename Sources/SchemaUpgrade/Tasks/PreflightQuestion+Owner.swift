@@ -113,7 +113,7 @@ extension PreflightQuestion {
                 SELECT format('role %s %s: nothing keeps it from changing definitions, and what it owns from losing the fence''s trigger',
                         l.rolname, string_agg(DISTINCT CASE WHEN m.role IN (0, l.oid) THEN m.what
                             ELSE format('%s (as %s)', m.what, m.role::regrole) END, ', ')),
-                    'let a role own it that nobody logs in as, and revoke CREATE'
+                    'let a role own it that nobody logs in as, and revoke CREATE and grant options'
                 FROM reach JOIN pg_roles AS l ON l.oid = reach.login JOIN maker AS m ON m.role IN (0, reach.role)
                 WHERE has_database_privilege(l.oid, current_database(), 'CONNECT')
                     AND (m.role <> 0 OR l.oid IN (\(concerned))) GROUP BY l.rolname
