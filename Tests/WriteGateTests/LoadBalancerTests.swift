@@ -67,6 +67,18 @@ struct LoadBalancerTests {
         try gates[0].setService(.in)
     }
 
+    /// How a node that was left behind is found to serve again.
+    @Test func theAgentsOwnHealthCheckReachesANodeThatIsOutOfService() async throws {
+        let gate = try nodes[0].gate(.holdAll)
+        try gate.setService(.out)
+        #expect(try await nodes[0].client.get("/page").status == 503)
+        let pass = gate.makePass()
+        let check = try await nodes[0].client.send(
+            "GET", "/page", headers: [pass.name: pass.value])
+        #expect(check.status == 200)
+        try gate.setService(.in)
+    }
+
     @Test func aWriteThatANodeMayHaveDoneIsNotSentToAnother() async throws {
         var failed = 0
         for _ in 0..<6 where try await client.post("/drop").status == 502 { failed += 1 }
