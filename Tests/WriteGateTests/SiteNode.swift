@@ -19,10 +19,11 @@ final class SiteNode: Sendable {
     /// - Parameters:
     ///   - before: lines of the server above the include. `APP` stands for the application, `FILES` for a directory.
     ///   - after: those below it.
+    ///   - routes: what stands in `sluice-routes.conf`.
     ///   - http: lines of the `http` block above the include.
     init(
         before: String = "", after: String = "location / { proxy_pass APP; }", http: String = "",
-        listen: String = "", sessionCookie: String = "sessionid",
+        listen: String = "", sessionCookie: String = "sessionid", routes: String? = nil,
         reply: (@Sendable (RecordingApplication.Request) -> RecordingApplication.Reply)? = nil
     ) async throws {
         directory = try TemporaryDirectory()
@@ -33,7 +34,11 @@ final class SiteNode: Sendable {
             in: directory.path, runtime: runtime, before: before, after: after, http: http,
             listen: listen,
             edit: {
-                $0.replacingOccurrences(of: "cookie_sessionid", with: "cookie_\(sessionCookie)")
+                if let routes, $0.contains("map \"$request_method $uri\" $sluice_kind {") {
+                    return routes
+                }
+                return $0.replacingOccurrences(
+                    of: "cookie_sessionid", with: "cookie_\(sessionCookie)")
             },
             reply: reply)
     }
