@@ -131,7 +131,8 @@ struct ConfigurationBuilder {
             findings.error(
                 "value", at: values.position(of: "gate.probe_at"),
                 "\(quoted(address)) is not an address of this machine",
-                advice: "write such as 127.0.0.1 or 10.0.0.7, without a port")
+                advice:
+                    "write such as 127.0.0.1 or 10.0.0.7, without a port, or unix:/run/site.sock")
         }
         return targets
     }

@@ -41,6 +41,9 @@ struct EasyOptions {
         }
         if let path = request.unixSocket { set(CURLOPT_UNIX_SOCKET_PATH, text: path) }
         if request.beginsWithProxyLine { set(CURLOPT_HAPROXYPROTOCOL, 1) }
+        if request.speaksHTTP2 {
+            set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE))
+        }
         if request.tls.isUnverified {
             set(CURLOPT_SSL_VERIFYPEER, 0)
             set(CURLOPT_SSL_VERIFYHOST, 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// One HTTP/1.1 request, with every limit that applies to it.
+/// One request, in HTTP/1.1 unless it says otherwise, with every limit that applies to it.
 ///
 /// A request is checked when it is sent: a line break in a header, a space in the URL or a scheme other than `http` and `https`
 /// is refused as ``HTTPFailure/Code/invalidRequest`` before a connection is made. Redirects are never followed: a 3xx answer is
@@ -24,6 +24,8 @@ public struct HTTPRequest: Sendable {
     public var connectTo: String?
     /// Begin the connection with a line of the PROXY protocol, as a listener that expects one wants it.
     public var beginsWithProxyLine = false
+    /// Speak HTTP/2 from the first byte of a connection in clear, as a listener wants it that speaks nothing else.
+    public var speaksHTTP2 = false
     /// Ask for a part of the body. A server may ignore it: look for status 206.
     public var range: HTTPRange?
     /// How many bytes of body are taken before the transfer fails as ``HTTPFailure/Code/tooLarge``.

@@ -144,7 +144,9 @@ final class Transfer: @unchecked Sendable {
         let line = String(decoding: bytes.prefix { $0 != 13 && $0 != 10 }, as: UTF8.self)
         if line.hasPrefix("HTTP/") {
             headBytes = 0
-            head = HTTPResponseHead(status: Int(line.dropFirst(9).prefix(3)) ?? 0)
+            // "HTTP/1.1 200 OK" and "HTTP/2 200".
+            let status = line.split(separator: " ").dropFirst().first?.prefix(3)
+            head = HTTPResponseHead(status: status.flatMap { Int($0) } ?? 0)
         }
         headBytes += bytes.count
         guard headBytes <= 65_536, head.headers.count < 200 else {

@@ -98,7 +98,9 @@ extension GateProof {
     fileprivate var phrase: String {
         switch state {
         case .waiting: detail.isEmpty ? "a write of the agent's own is under way" : detail
-        case .proved: "asks the gate, as a write of the agent's own says"
+        case .proved:
+            "asks the gate, as a write of the agent's own says"
+                + (detail.isEmpty ? "" : "; not tried: \(detail)")
         case .failed: detail
         case .untried: "not tried: \(detail)"
         }

@@ -14,7 +14,7 @@ public struct GateProof: Hashable, Codable, Sendable {
     }
 
     public var state: State
-    /// What is so and what to look at, for people; empty where all is as it should be.
+    /// What is so and what to look at, for people; empty where all is as it should be. Of a proxy that was proved: where it was not.
     public var detail: String
     /// What the proxy's configuration says of how much it holds; `nil`: nobody could read it.
     public var limits: ProxyLimits?
@@ -38,6 +38,14 @@ extension GateObservation {
         case nil, .proved, .untried: true
         case .waiting, .failed: false
         }
+    }
+
+    /// What nobody knows of the way to the gate; `nil` where all of it was tried, or an older agent says nothing.
+    public var unknownWay: String? {
+        guard let proof, [.proved, .untried].contains(proof.state), !proof.detail.isEmpty else {
+            return nil
+        }
+        return proof.detail
     }
 
     /// Why the gate's word is not believed; `nil` while nothing is wrong, or nothing is known yet.

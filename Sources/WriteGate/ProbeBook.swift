@@ -12,7 +12,7 @@ final class ProbeBook: Sendable {
         var isPass = false
     }
 
-    private static let atMost = 64
+    private static let atMost = 256
     private let entries = Mutex<[Entry]>([])
 
     func make(isPass: Bool = false) -> GateProbe {

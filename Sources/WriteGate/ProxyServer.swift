@@ -15,8 +15,11 @@ public struct ProxyServer: Hashable, Sendable {
     public var isEncrypted: Bool
     /// Its listener expects a line of the PROXY protocol.
     public var expectsProxyLine: Bool
-    /// `10.0.0.7` or `::1`.
+    /// HTTP/2 came in clear: its listener may speak nothing else.
+    public var speaksHTTP2: Bool
+    /// `10.0.0.7`, `::1` or `unix:/run/site.sock`.
     public var address: String
+    /// 0 for a unix socket.
     public var port: UInt16
     /// The host that was asked for, which led to this server.
     public var host: String
@@ -25,17 +28,23 @@ public struct ProxyServer: Hashable, Sendable {
 
     /// Reads the field of the log: `http,HTTP/1.1,,10.0.0.7,80,shop.example,_`.
     ///
-    /// - Returns: `nil` for what is not of that form, and for a listener that speaks nothing but HTTP/2 in clear.
+    /// - Returns: `nil` for what is not of that form.
     init?(_ text: String) {
         let parts = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 7, ["http", "https"].contains(parts[0]),
-            let port = UInt16(parts[4]), port > 0, !parts[3].isEmpty, !parts[5].isEmpty,
-            parts[0] == "https" || parts[1].hasPrefix("HTTP/1.")
+        guard parts.count == 7, ["http", "https"].contains(parts[0]), !parts[3].isEmpty,
+            !parts[5].isEmpty
         else { return nil }
-        isEncrypted = parts[0] == "https"
-        expectsProxyLine = !parts[2].isEmpty
         address = parts[3]
-        self.port = port
+        if address.hasPrefix("unix:/") {
+            port = 0
+        } else {
+            guard let port = UInt16(parts[4]), port > 0 else { return nil }
+            self.port = port
+        }
+        isEncrypted = parts[0] == "https"
+        // In TLS both sides agree on a version.
+        speaksHTTP2 = !isEncrypted && !parts[1].hasPrefix("HTTP/1.")
+        expectsProxyLine = !parts[2].isEmpty
         host = parts[5]
         name = parts[6]
     }
@@ -43,25 +52,30 @@ public struct ProxyServer: Hashable, Sendable {
     /// The same as the log has it.
     var text: String {
         let scheme = isEncrypted ? "https" : "http"
-        let line = expectsProxyLine ? address : ""
-        return "\(scheme),HTTP/1.1,\(line),\(address),\(port),\(host),\(name)"
+        let version = speaksHTTP2 ? "HTTP/2.0" : "HTTP/1.1"
+        // The log has the client's address there.
+        let line = expectsProxyLine ? "::" : ""
+        let port = port == 0 ? "" : "\(port)"
+        return "\(scheme),\(version),\(line),\(address),\(port),\(host),\(name)"
     }
 
     /// The URL of a path there, as a client writes it.
     public func url(_ path: String) -> String {
         let scheme = isEncrypted ? "https" : "http"
-        let isUsual = port == (isEncrypted ? 443 : 80)
+        let isUsual = port == 0 || port == (isEncrypted ? 443 : 80)
         return "\(scheme)://\(host)\(isUsual ? "" : ":\(port)")\(path)"
     }
 
-    /// What to connect to: address and port.
+    /// What to connect to: address and port, or `unix:` and a path.
     public var destination: String {
-        (address.contains(":") ? "[\(address)]" : address) + ":\(port)"
+        if port == 0 { return address }
+        return (address.contains(":") ? "[\(address)]" : address) + ":\(port)"
     }
 
     /// Whether both are one server of the proxy, whatever host was asked for.
     func isSame(as other: ProxyServer) -> Bool {
-        (isEncrypted, expectsProxyLine, address, port, name)
-            == (other.isEncrypted, other.expectsProxyLine, other.address, other.port, other.name)
+        var same = self
+        same.host = other.host
+        return same == other
     }
 }

@@ -24,6 +24,8 @@ struct FakeNode {
     /// What its proxy's configuration says.
     var limits: ProxyLimits?
     var room: HoldingRoom?
+    /// Where its agent could not try its gate.
+    var unknownWay: String?
     /// By what its proxy knows a session.
     var sessionMarks: String? = "cookie:sessionid"
     /// What is wrong with its proxy: writes pass the gate by, once it is closed or always.
@@ -194,6 +196,7 @@ struct FakeNode {
 
     private func proof(_ directive: Directive) -> GateProof? {
         guard let disproof, !isDisprovedWhenClosed || !directive.writes.isOpen else {
+            if let unknownWay { return GateProof(.untried, unknownWay) }
             return limits == nil && room == nil
                 ? nil : GateProof(.proved, limits: limits, room: room)
         }

@@ -47,6 +47,20 @@ import UpgradeModel
         #expect(report.nodes[1].warnings?.first?.contains("2000 held requests take 4000") == true)
     }
 
+    @Test func aNodeWhoseWayToTheGateIsNotKnownIsNamed() throws {
+        let world = world { world in
+            world.nodes[NodeName(unchecked: "web-2")]?.unknownWay = "no write has come"
+        }
+        let report = try #require(RunReport(world.journal))
+        #expect(report.state == .done)
+        #expect(
+            report.nodes.map(\.warnings) == [
+                nil,
+                ["whether writes through its proxy meet the gate is not known: no write has come"],
+                nil,
+            ])
+    }
+
     @Test func aStateIsAlwaysTheRunsOwn() throws {
         let world = world(ScenarioTests.plan(approvals: "[lift]")) { world in
             world.nodes[NodeName(unchecked: "web-2")]?.isUnhealthy = true
