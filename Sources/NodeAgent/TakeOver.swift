@@ -32,11 +32,15 @@ struct TakeOver {
         }
     }
 
+    /// What was done, once it is.
     var said: Adopted.TakenOver {
-        Adopted.TakenOver(
-            tool: deployed.tool, root: deployed.root, release: deployed.servedName,
-            shared: Dictionary(
-                targets.map { ($0.path, $0.target) }, uniquingKeysWith: { first, _ in first }))
+        var shared: [String: String] = [:]
+        for path in configuration.shared {
+            let place = "\(directory)/\(path)"
+            shared[path] = (try? linkTarget(place)) ?? place
+        }
+        return Adopted.TakenOver(
+            tool: deployed.tool, root: deployed.root, release: deployed.servedName, shared: shared)
     }
 
     /// Every later release needs what this one has through its links, so the configuration has to name it first.

@@ -83,8 +83,10 @@ import UpgradeModel
         try follow(try await adopt(node, ["--from", tree.root]).output, node)
         try FileManager.default.createDirectory(
             atPath: node.root + "/app/shared/log", withIntermediateDirectories: true)
-        #expect(try await adopt(node, ["--from", tree.root]).status == 0)
+        let adopted = try await adopt(node, ["--from", tree.root])
         let shared = node.root + "/app/shared"
+        #expect(adopted.status == 0 && adopted.output.contains("log is \(shared)/log\n"))
+        #expect(adopted.output.contains(".env is \(tree.root)/shared/.env\n"))
         #expect(
             (try? FileManager.default.destinationOfSymbolicLink(atPath: shared + "/log")) == nil)
         #expect(
