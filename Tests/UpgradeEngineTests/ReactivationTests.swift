@@ -39,7 +39,7 @@ import UpgradeModel
     @Test func whereItAnswersNowhereAPersonIsAskedAndReadersDoNotWaitForThePerson() {
         var world = turnedBack(dead: Self.nodes)
         #expect(world.theRun.state == .waiting)
-        #expect(world.theRun.reason?.contains("reactivate the old release failed on") == true)
+        #expect(world.text.contains("stopped: reactivate the old release failed on web-1"))
         for directive in world.core.directives.values {
             #expect(directive.health == nil && !directive.writes.isOpen)
             #expect(directive.reads.until == directive.active?.identity)
