@@ -31,8 +31,11 @@ import WriteGate
         #expect(
             Set(configuration.actions.keys.map(\.rawValue)) == [
                 "start-app", "stop-app", "build-release", "pull-image", "switch-image",
-                "report-image", "remove-image",
+                "report-image", "remove-image", "python-version",
             ])
+        #expect(
+            configuration.actions.filter { $0.value.answersNeeds }.map(\.key.rawValue)
+                == ["python-version"], "nothing may be asked by a bundle that does not say so")
         #expect(configuration.release[.switch] == ActionName(unchecked: "switch-image"))
         #expect(configuration.release.areForVersions)
         #expect(configuration.caches.count == 4)
