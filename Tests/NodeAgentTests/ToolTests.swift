@@ -156,7 +156,9 @@ import UpgradeModel
         try Data().write(to: URL(filePath: node.root + "/answer"))
         agent = try AgentProcess(node)
         defer { agent.kill() }
-        let again = try await coordinator.status { $0.tasks.first?.state == .done }
+        let again = try await coordinator.status {
+            $0.tasks.first?.identity.rawValue == "preview.2" && $0.tasks.first?.state == .done
+        }
         #expect(again.tasks.first?.preview == "asked\n")
     }
 

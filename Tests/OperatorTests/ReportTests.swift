@@ -56,8 +56,8 @@ struct ReportTests {
             entry(.stage, .done, "", preview: ""), entry(.finish, .failed, "Applying <0004>\nno"),
         ]
         let text = ReportText(report).lines(width: 100).map(\.plain).joined(separator: "\n")
-        #expect(text.contains("stage: the migration tool has said what it would do after 2s"))
-        #expect(text.contains("finish: the migration tool failed after 2s"))
+        #expect(text.contains("stage: the migration tool has said what it would do after 2.00s"))
+        #expect(text.contains("finish: the migration tool failed after 2.00s"))
         #expect(text.contains("Applying <0004>"))
         let page = ReportPage(report).text
         #expect(page.contains("Migration tool") && page.contains("Applying &lt;0004&gt;"))
