@@ -17,6 +17,8 @@ extension SchemaUpgrade {
             """
             SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'sluice'
                 AND starts_with(obj_description(oid, 'pg_namespace'), '\(FenceSchema.family)')
+                -- Another migrator's is named by preflight.
+                AND has_schema_privilege(oid, 'USAGE')
             """
         ).first?.text(0)
         let found: Installation =

@@ -79,6 +79,8 @@ private struct Siege {
             tool = try await secret.session(site, as: pass)
             try await tool?.execute("CREATE TABLE born_first (n integer)")
         }
+        // What holds less also lets things be dropped that are to be read.
+        if site.level == .owner { try await siege.readEverything(site) }
         try await siege.run(attackers.filter { !$0.technique.isAfterMigration }, site)
         if weaken == nil {
             if let tool {
@@ -88,7 +90,7 @@ private struct Siege {
             }
             try await siege.run(attackers.filter { $0.technique.isAfterMigration }, site)
         }
-        if weaken == nil { try await siege.readEverything(site) }
+        if weaken == nil, site.level == .complete { try await siege.readEverything(site) }
         for attacker in attackers { await attacker.close() }
         await tool?.close()
         if pass != nil { try await upgrade.passDone(.closePass) }
@@ -290,7 +292,7 @@ private let weaknesses = [
         await strict.close()
         let siege = try await Siege.lay(to: site)
         #expect(siege.tried.count == Technique.all.count)
-        for technique in Technique.all {
+        for technique in Technique.all where !technique.name.contains("TEMP TABLE") {
             guard let changes = siege.gotThrough[technique.name] else { continue }
             let gap = openings.first { $0.value.contains(technique.name) }?.key
             #expect(

@@ -58,6 +58,7 @@ import UpgradeModel
 
     @Test func theReleasesMigrationsGoForwardAndBack() async throws {
         let site = try await Site.make(OwnerLevelTests.rights, level: .owner)
+        try await site.asSuperuser("GRANT granter_$db TO $migrator")
         let before = try site.schemaDump()
         let upgrade = site.upgrade(try .guestbook())
         for kind in OwnerLevelTests.window.prefix(5) { try await upgrade.done(kind) }
