@@ -20,7 +20,7 @@ import time
 
 from fleet import interrupt_on_signals
 from node import Node
-from processes import processor_seconds, resident_kilobytes, wait_until
+from processes import memory_megabytes, processor_seconds, wait_until
 from sluice import SluiceFleet
 
 
@@ -113,8 +113,8 @@ def main():
             before = [processor_seconds(pid) for pid in (agent, nginx)]
             time.sleep(seconds)
             used = [(processor_seconds(pid) - share) / seconds * 100 for pid, share in zip((agent, nginx), before)]
-            print("%s: agent %.1f MB, %.2f %% of a core; nginx %.1f MB, %.2f %%" % (
-                what, resident_kilobytes(agent) / 1024, used[0], resident_kilobytes(nginx) / 1024, used[1]), flush=True)
+            print("%s: agent %.1f MB of its own, %.2f %% of a core; nginx %.1f MB, %.2f %%" % (
+                what, memory_megabytes(agent)[0], used[0], memory_megabytes(nginx)[0], used[1]), flush=True)
 
         say("nobody listens", arguments.seconds / 4)
         pages = Pages((node.address, node.port), arguments.streams)
@@ -132,7 +132,7 @@ def main():
             code, processor_seconds(agent) - used, pages.ended))
         print("from the order to close, read-only was heard by " + pages.after("true", journal.step("nodes:closed")[0]))
         print("from the order to open, normal was heard by " + pages.after("false", journal.step("nodes:opened")[0]))
-        print("the agent after it: %.1f MB" % (resident_kilobytes(agent) / 1024))
+        print("the agent after it: %.1f MB of its own" % memory_megabytes(agent)[0])
     return code
 
 
