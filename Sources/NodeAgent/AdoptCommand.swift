@@ -91,8 +91,8 @@ extension AgentCommand {
             let current = try await store.current()
             if let current, current.release != reference {
                 throw SystemFailure(
-                    "\(configuration.directories.app) serves \(current.release.identifier) already, and this would be "
-                        + "\(reference.identifier); upgrade it with a plan")
+                    "\(configuration.directories.app) serves \(current.release.name) already (\(current.release.identifier); "
+                        + "this would be \(reference.identifier)); upgrade it with a plan")
             }
             try takeOver?.share()
             try await store.stage(
