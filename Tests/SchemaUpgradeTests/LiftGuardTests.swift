@@ -87,7 +87,7 @@ import UpgradeModel
         #expect(failure.code == "fence-lost")
         #expect(failure.effect == .none)
         #expect(failure.message.contains(loss.message), "\(failure.message)")
-        #expect(failure.advice?.contains("roll the run back") == true)
+        #expect(failure.advice?.contains("put the right one back") == true)
         // The way back, as the advice says: what is not there is down.
         if loss.message.contains("no fence is up") {
             try await next.done(.revertMigrate)

@@ -87,7 +87,7 @@ extension SchemaUpgrade {
             code: "fence-down",
             "while the fence was up, somebody made these tables or took the trigger from them: \(tables.joined(separator: ", "))",
             advice:
-                "see what was written there and who changes definitions; roll the run back, or raise the fence anew"
+                "see what was written there and who changes definitions"
         )
     }
 }
