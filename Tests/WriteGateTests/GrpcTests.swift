@@ -66,7 +66,7 @@ struct GrpcTests {
         func call(_ scenario: String) async throws -> Ended {
             let client = try start(scenario)
             #expect(await eventually { !ended(client.output).isEmpty })
-            client.process.end(SIGTERM)
+            client.process.end(SIGKILL)
             return try #require(ended(client.output).first)
         }
     }
@@ -125,7 +125,7 @@ struct GrpcTests {
         #expect(gate.observe().writesInFlight == 0)
         try gate.set(.hold())
         #expect(gate.observe().isDrained)
-        client.process.end(SIGTERM)
+        client.process.end(SIGKILL)
         #expect(await eventually { gate.observe().streamsOpen == 0 })
     }
 
