@@ -49,7 +49,8 @@ extension PreflightQuestion {
                     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                     WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND n.nspname NOT IN \(FenceSchema.foreignSchemas)) AS s
                 WHERE p.puballtables AND s.list IS NOT NULL
-                    AND NOT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('sluice.epoch'))
+                    AND NOT EXISTS (SELECT FROM pg_class AS k JOIN pg_namespace AS o ON o.oid = k.relnamespace
+                        WHERE o.nspname = 'sluice' AND k.relname = 'epoch')
                 """),
         PreflightQuestion(
             severity: .warning, code: "session-table",
