@@ -158,6 +158,32 @@ import UpgradeModel
         #expect(places.closed.count == 50)
         #expect(places.connections.count == 200)
     }
+
+    @Test
+    func ofAStrangerWhoseRequestLayUnreadDoesNotEnd() {
+        let places = Places(limit: 1000)
+        let first = places.open(0)
+        for _ in 0..<125 { _ = places.open(0) }
+        _ = places.open(2, isRead: false)
+        places.connections.setBusy(true, first)
+        places.turn()
+        #expect(places.closed.isEmpty)
+        // The next one ends instead, as nothing lay there.
+        _ = places.open(2)
+        #expect(places.closed.count == 1)
+        #expect(first.isActive)
+    }
+
+    @Test
+    func ofAClientThatIsIdleAgainIsTheLastToEnd() {
+        let places = Places(limit: 4)
+        let channels = [0, 1, 2].map { places.open($0) }
+        for channel in channels { places.connections.know(channel) }
+        places.connections.setBusy(true, channels[0])
+        places.connections.setBusy(false, channels[0], at: places.began + .seconds(3))
+        _ = places.open(3)
+        #expect(places.closed == [1])
+    }
 }
 
 /// Connections that are opened at given seconds.
@@ -172,7 +198,7 @@ private final class Places {
             limit: limit, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    func open(_ second: Int) -> EmbeddedChannel {
+    func open(_ second: Int, isRead: Bool = true) -> EmbeddedChannel {
         let channel = EmbeddedChannel()
         channel.closeFuture.assumeIsolated().whenComplete { [unowned self, unowned channel] _ in
             connections.remove(channel)
@@ -180,7 +206,7 @@ private final class Places {
         }
         open.append(channel)
         connections.add(channel, at: began + .seconds(second))
-        turn()
+        if isRead { turn() }
         return channel
     }
 
