@@ -20,6 +20,12 @@ class Claim:
     target: str
     holds: bool
     details: list = dataclasses.field(default_factory=list)
+    # How fast it was: that depends on the machine, so nobody is judged by it.
+    is_speed: bool = False
+
+    @property
+    def word(self):
+        return "ok" if self.holds else "missed" if self.is_speed else "FAIL"
 
 
 @dataclasses.dataclass
@@ -299,8 +305,8 @@ def print_table(claims, write=print):
     measured = max(len(claim.measured) for claim in claims)
     for claim in claims:
         write("  %-*s  %-*s  target %-12s %s" % (
-            width, claim.text, measured, claim.measured, claim.target, "ok" if claim.holds else "FAIL"))
+            width, claim.text, measured, claim.measured, claim.target, claim.word))
         if not claim.holds:
             for detail in claim.details:
                 write("      %s" % detail)
-    return all(claim.holds for claim in claims)
+    return all(claim.holds or claim.is_speed for claim in claims)

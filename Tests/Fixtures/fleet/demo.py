@@ -19,7 +19,7 @@ from processes import wait_until
 from sluice import SluiceFleet
 from versions import VersionFleet
 
-WINDOW_TARGET_MS = 250
+WINDOW_TARGET_MS = 75
 # Beyond the migration and the slowest start, where the release starts after the migration.
 START_TARGET_MS = 1000
 MEMORY_TARGET_MB = 10
@@ -239,7 +239,8 @@ class Demo:
         target = START_TARGET_MS if is_strict else WINDOW_TARGET_MS
         return [
             Claim("write window minus migration%s, %d runs" % (" and slowest start" if is_strict else "", runs),
-                  "median %.0f ms, maximum %.0f ms" % (median, largest), "<= %d ms" % target, median <= target)] + claims
+                  "median %.0f ms, maximum %.0f ms" % (median, largest), "<= %d ms" % target, median <= target,
+                  is_speed=True)] + claims
 
 
 def merge(earlier, later):
