@@ -11,6 +11,7 @@ import time
 
 import checker
 import faults
+import owner_level
 import state
 import tools
 from checker import Claim
@@ -82,6 +83,8 @@ class Demo:
             if self.arguments.browser:
                 claims += [checker.browser(fleet.notes, "v1", "v2"), checker.report_page(page)]
             claims += self.claims_of_new_state(fleet, before)
+            if self.arguments.fence == "owner":
+                claims += owner_level.claims(journal, plan.read_text())
             if self.has_open_tabs():
                 claims += self.open_tabs(fleet, journal, policy)
             if weighed:

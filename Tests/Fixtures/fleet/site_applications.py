@@ -67,7 +67,8 @@ DJANGO = Site(
 ALEMBIC = Site(
     name="alembic", server=["gunicorn", "wsgi:application"], assets=None, table="book",
     install=[[PYTHON, "-m", "alembic", "upgrade", "head"]],
-    ledger="SELECT version_num FROM alembic_version", before=["0021"], after=["0023"])
+    ledger="SELECT version_num FROM alembic_version", before=["0021"], after=["0023"],
+    tool_says="Running upgrade 0021 -> 0022")
 RAILS = Site(
     name="rails", server=["puma"], assets="public/assets", table="books", install=[["bin/rails", "db:migrate"]],
     ledger="SELECT version FROM schema_migrations ORDER BY version", before=["20260101000000"],

@@ -9,7 +9,9 @@ import sys
 import time
 
 import checker
+import owner_level
 import site_checker
+import site_figures
 import state
 from checker import Claim
 from faults import Fault
@@ -18,7 +20,7 @@ from site_applications import SITES, make_bundles
 from site_faults import FAULTS, MISHAPS
 from sites import SiteFleet
 
-def everything(fleet, faults, say):
+def everything(fleet, faults, mishap, say, figures=False):
     """Each failure and then the upgrade, which begins where the failures left the site. Visitors and jobs go on all the time."""
     checker.prepare_proof(fleet.postgres)
     fleet.start_clients()
@@ -26,8 +28,7 @@ def everything(fleet, faults, say):
     claims = []
     for fault in faults:
         claims += fail(fleet, fault, say)
-    mishap = MISHAPS.get((fleet.site.name, fleet.tool), Fault) if faults else Fault
-    upgraded, lift_ended_at = upgrade(fleet, mishap(), say)
+    upgraded, lift_ended_at = upgrade(fleet, mishap, say, figures)
     time.sleep(3)
     fleet.stop_clients()
     return [*claims, *upgraded, checker.reads(fleet.notes), site_checker.sessions(fleet.notes),
@@ -55,11 +56,12 @@ def fail(fleet, fault, say):
     return claims
 
 
-def upgrade(fleet, mishap, say):
+def upgrade(fleet, mishap, say, figures):
     """v1 to v2, whatever happens on the way. Returns the claims, and when the last gate was open again."""
     rights, said = state.rights(fleet.postgres), set(fleet.outputs_of_tool())
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
-    code, run = fleet.apply(mishap.prepare(fleet), say=say)
+    plan = mishap.prepare(fleet)
+    code, run = fleet.apply(plan, say=say)
     mishap.remove(fleet)
     for line in fleet.operator("report", run)[1]:
         say("  " + line)
@@ -72,6 +74,8 @@ def upgrade(fleet, mishap, say):
               Claim("nodes not on v2 alone with an open gate", str(len(wrong)), "0", not wrong, wrong),
               Claim("rights, roles and triggers changed by the fence", str(len(lost)), "0", not lost, sorted(lost)),
               site_checker.own_ledger(fleet.postgres, fleet.site, fleet.site.after)]
+    if fleet.postgres.fence == "owner":
+        claims += owner_level.claims(journal, plan.read_text())
     if fleet.tool and mishap.tool_runs_once:
         claims.append(site_checker.tool_runs(journal, [path for path in fleet.outputs_of_tool() if path not in said]))
     proof = journal.proof("v1", "v2")
@@ -83,6 +87,8 @@ def upgrade(fleet, mishap, say):
             journal.write_window() * 1000, journal.migration_time() * 1000))
         for step, seconds in journal.window_parts():
             say("  %-28s %6.0f ms" % (step, seconds * 1000))
+        for line in site_figures.lines(fleet, journal) if figures else []:
+            say(line)
     return claims, journal.write_window_ends()
 
 
@@ -90,7 +96,10 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo-django", description=__doc__)
     parser.add_argument("--site", choices=sorted(SITES), default="django", help="which (default: django)")
     parser.add_argument("--tool", action="store_true", help="the site's own tool migrates, and not SQL files")
+    parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
+                        help="owner: the migrator is no superuser, as on managed servers (default: complete)")
     parser.add_argument("--fail", metavar="NAME", help="before that, let this go wrong; `all`: what needs no calm machine")
+    parser.add_argument("--figures", action="store_true", help="also say where the write window went, and what the tool's own start costs")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
     return parser.parse_args()
@@ -112,12 +121,15 @@ def main():
         began = time.monotonic()
         bundles = make_bundles(site)
         made = time.monotonic()
-        with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool) as fleet:
+        with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool, fence=chosen.fence) as fleet:
             say("%d nodes on v1 at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), fleet.balancer.url(), made - began, time.monotonic() - made))
             certain = [fault for fault in known.values() if not fault.needs_calm]
             faults = certain if chosen.fail == "all" else [known[chosen.fail]] if chosen.fail else []
-            claims = everything(fleet, [fault() for fault in faults], say)
+            mishap = MISHAPS.get((chosen.site, fleet.tool), Fault) if faults else Fault
+            if chosen.fence == "owner":
+                faults = [owner_level.NothingAccepted, *faults]
+            claims = everything(fleet, [fault() for fault in faults], mishap(), say, chosen.figures)
     except KeyboardInterrupt:
         return 130
     except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:

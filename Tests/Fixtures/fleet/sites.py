@@ -57,7 +57,8 @@ class SiteNode(Node):
         if action in ("start-app", "stop-app"):
             script, *arguments = self.fleet.site.server
             script = str(REPOSITORY / "agents" / "start" / script)
-            return [script, "start", *arguments] if action == "start-app" else [script, "stop"]
+            timed = str(HERE / "timed-start")
+            return [timed, script, "start", *arguments] if action == "start-app" else [script, "stop"]
         if action in ("pause-worker", "resume-worker") and self.name not in self.fleet.site.workers:
             return ["/bin/true"]
         return [str(self.fleet.site.fixture / "bin" / action), str(self.jobs), *([] if action == "pause-worker" else [str(self.app)])]

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 
+import owner_level
 from fleet import Fleet
 from journal import Journal
 from node import GUESTBOOK, REPOSITORY
@@ -240,13 +241,12 @@ caches:
         """The example with other words in it."""
         text = self.example()
         always = [("  warm: [start-app]\n", "  warm: [start-app]\n  start: after-migration\n")] if self.strict else []
-        if self.postgres.fence == "owner":
-            url = "  url: env:SLUICE_DATABASE_URL\n"
-            always.append((url, url + "  fence: owner\n  accepts: [definitions, large-objects]\n"))
         for old, new in [*always, *replace]:
             if old not in text:
                 raise ValueError("the example plan has no %r" % old)
             text = text.replace(old, new)
+        if self.postgres.fence == "owner":
+            text = owner_level.ask_for(text, append)
         path = self.plans / ("%s.yaml" % name)
         path.write_text(text + append)
         return path

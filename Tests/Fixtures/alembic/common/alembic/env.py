@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import logging.config
+
 import sqlalchemy
 from alembic import context
 
 import settings
 
+logging.config.fileConfig(context.config.config_file_name)
 if context.is_offline_mode():
     context.configure(url="postgresql://", literal_binds=True)
     context.run_migrations()
