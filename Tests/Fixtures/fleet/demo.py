@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import cached
 import checker
 import faults
 import owner_level
@@ -38,6 +39,8 @@ class Demo:
     def fleet(self):
         started = time.monotonic()
         kind = VersionFleet if self.arguments.by == "actions" else SluiceFleet
+        if self.arguments.caches:
+            kind = cached.CachedFleet
         fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
                             strict=self.arguments.start == "after-migration", script=self.has_open_tabs(),
                             fence=self.arguments.fence)
@@ -64,10 +67,14 @@ class Demo:
             if self.has_open_tabs():
                 fleet.start_open_tabs()
             time.sleep(4)
+            if self.arguments.caches:
+                cached.wait_for_use(fleet.notes)
             plan = self.first_plan(fleet, policy)
             self.say("\nsluice apply %s" % plan)
             code, run = fleet.apply(plan, say=self.say)
             time.sleep(4)
+            if self.arguments.caches and code == 0:
+                cached.wait_for_use(fleet.notes)
             fleet.stop_clients()
             page = self.report(fleet, run)
 
@@ -79,7 +86,9 @@ class Demo:
             if window is not None:
                 claims += [
                     checker.commits_in_window(fleet.postgres, fleet.notes, window),
-                    checker.old_assets(fleet.notes, window), checker.stale_pages(fleet.notes, window)]
+                    checker.old_assets(fleet.notes, window),
+                    *(cached.old_pages(fleet.notes, window) if self.arguments.caches else
+                      [checker.stale_pages(fleet.notes, window)])]
             if self.arguments.browser:
                 claims += [checker.browser(fleet.notes, "v1", "v2"), checker.report_page(page)]
             claims += self.claims_of_new_state(fleet, before)
@@ -299,6 +308,8 @@ def arguments():
                         help="actions: versions that the nodes' own actions fetch and switch (default: bundle)")
     parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
                         help="owner: the migrator is no superuser, as on managed servers (default: complete)")
+    parser.add_argument("--caches", action="store_true",
+                        help="Varnish in front of all nodes, Redis and memcached behind the application")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--unweighed", action="store_true",
@@ -307,7 +318,10 @@ def arguments():
     parser.add_argument("--html", metavar="FILE", type=pathlib.Path, help="also write the run's report there")
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.caches and (chosen.browser or chosen.by == "actions"):
+        parser.error("--caches, --browser and --by actions exclude one another")
+    return chosen
 
 
 def main():
