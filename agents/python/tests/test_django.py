@@ -31,7 +31,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import DatabaseError, connection, connections, transaction  # noqa: E402
 from django.http import HttpResponse  # noqa: E402
 from django.template import engines  # noqa: E402
-from django.test import AsyncClient, Client  # noqa: E402
+from django.test import AsyncClient, Client, override_settings  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from sluice_mode import flags  # noqa: E402
@@ -194,6 +194,21 @@ class DjangoTests(unittest.TestCase):
     def test_a_refusal_reports_no_error_of_the_application(self):
         with database.Fence(), self.assertNoLogs("django.request", "ERROR"):
             self.assertEqual(self.client.post("/add").status_code, 503)
+
+    def test_where_nobody_says_a_mode_the_site_is_as_without_the_adapter(self):
+        def seen():
+            client, found = Client(raise_request_exception=False), []
+            for place in ("/add", "/caught", "/counted", "/put", "/enter", "/leave", "/wrong", "/nowhere"):
+                answer = client.get(place)
+                found.append((place, answer.status_code, answer.content, sorted(answer.headers.items()), sorted(client.cookies)))
+            return found, rows()[0][0] - before
+        before = rows()[0][0]
+        with_it = seen()
+        before = rows()[0][0]
+        templates = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
+        with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if not name.startswith("sluice_mode")], TEMPLATES=templates,
+                               SESSION_ENGINE="django.contrib.sessions.backends.db"):
+            self.assertEqual(seen(), with_it)
 
     def test_other_errors_stay_what_they_are(self):
         self.assertEqual(self.client.get("/wrong").status_code, 500)
