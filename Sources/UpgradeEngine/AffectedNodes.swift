@@ -26,6 +26,12 @@ extension Run {
         switch event {
         // Whether reads are held on the way back depends on what the schema is.
         case .databaseTaskEnded where direction == .back: .everyMember
+        // A fence that is raised once more may find others under way than the one before it.
+        case .databaseTaskEnded(let ended)
+        where ended.kind == .raiseFence && begun.contains(CensusStep.step): .everyMember
+        // Nobody's reads are held while it waits.
+        case .paused where current?.step == CensusStep.step: .everyMember
+        case .resumed where current?.step == CensusStep.step: .everyMember
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
             .databaseTaskStarted, .databaseTaskEnded,
             .paused, .resumed, .approved, .aborted, .drainCutShort:
@@ -52,7 +58,7 @@ extension Run {
         guard began.direction == .forward,
             let definition = StepCatalog.definition(of: began.step, in: began.phase)
         else { return .everyMember }
-        return switch definition.audience {
+        return switch definition.audience(in: self) {
         case .nobody: .some([])
         case .named: .some(Set(definition.named(in: self)))
         case .everyMember: .everyMember

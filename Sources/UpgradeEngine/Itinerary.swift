@@ -88,6 +88,16 @@ public enum Itinerary {
     }
 }
 
+extension Plan {
+    /// Whether nobody is asked and no action of the plan runs between a phase and the one after it.
+    func goesOnAtOnce(from phase: Phase, to next: Phase) -> Bool {
+        let isHooked = hooks.contains {
+            ($0.phase == phase && $0.timing == .after) || ($0.phase == next && $0.timing == .before)
+        }
+        return !isHooked && !approvals.contains(next)
+    }
+}
+
 /// The kinds of steps by their stored words.
 enum StepCatalog {
     static let kinds: [String: any StepDefinition.Type] = {

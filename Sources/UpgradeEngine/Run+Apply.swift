@@ -201,6 +201,7 @@ extension Run {
         switch ended.result {
         case .done:
             if let proof = ended.report?.census { database.census = proof }
+            if ended.kind == .raiseFence { database.older = ended.report?.older }
             noteTool(ended)
             if let schema = ended.report?.schema { database.schema = schema }
             if let changes = ended.report?.schemaChanges { database.schemaChanges = changes }

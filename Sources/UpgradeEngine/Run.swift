@@ -136,6 +136,8 @@ public struct Run: Sendable {
         public var lastFailure: DatabaseFailure?
         public var lastEndedAt: Instant?
         public var census: CensusProof?
+        /// How many transactions are older than the fence and still under way; `nil` when nobody knows.
+        public var older: Int?
         /// What the schema was before the run.
         public var schema: Digest?
         /// What of it is not as before, after everything has been undone.

@@ -17,6 +17,7 @@ import UpgradeModel
                     reads: seed % 3 == 0 ? "serve" : "hold",
                     start: seed % 4 == 0 ? "after-migration" : "warm",
                     sessions: seed % 4 == 1 ? "cookie: sessionid" : nil))
+            world.database.older = seed % 2 == 0 ? 0 : nil
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()
@@ -61,6 +62,7 @@ import UpgradeModel
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 5)]))
+            world.database.older = seed % 2 == 0 ? 0 : nil
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()

@@ -15,6 +15,8 @@ struct FakeDatabase {
     var findings: [Diagnostic] = []
     /// Every task that was begun, as it was given.
     private(set) var performed: [DatabaseTask] = []
+    /// How many transactions the fence finds under way; `nil`: it does not say.
+    var older: Int?
     private(set) var isFenced = false
     private(set) var isMigrated = false
     private(set) var isExpanded = false
@@ -52,7 +54,9 @@ struct FakeDatabase {
         case .expand:
             isExpanded = true
             return .done(tool.early.keep())
-        case .raiseFence: isFenced = true
+        case .raiseFence:
+            isFenced = true
+            return .done(report { $0.older = older })
         case .migrate:
             if !isMigrated { migrations += 1 }
             isMigrated = true

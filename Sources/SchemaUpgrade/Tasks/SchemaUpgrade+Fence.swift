@@ -51,10 +51,12 @@ extension SchemaUpgrade {
         let clock = ContinuousClock()
         let began = clock.now
         do {
-            let tables = try await closeEverything(task)
-            return DatabaseReport(lines: [
-                "fence up: \(tables) (\(Span(began.duration(to: clock.now))))"
+            let closed = try await closeEverything(task)
+            var report = DatabaseReport(lines: [
+                "fence up: \(closed.text) (\(Span(began.duration(to: clock.now))))"
             ])
+            report.older = closed.older == 0 ? 0 : try await olderThanFence()
+            return report
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
         } catch {
@@ -74,7 +76,16 @@ extension SchemaUpgrade {
         }
     }
 
-    private func closeEverything(_ task: DatabaseTask) async throws -> String {
+    /// How many transactions the census will have to wait for; most of those under way end within milliseconds.
+    private func olderThanFence() async throws -> Int {
+        var readers: Set<String>?
+        return try await settled(within: .milliseconds(20)) { try await olderWriters(&readers) }
+            .count
+    }
+
+    /// - Returns: what was closed, for people, and how many transactions were under way when it was.
+    private func closeEverything(_ task: DatabaseTask) async throws -> (text: String, older: Int64?)
+    {
         let deadline = deadline(task.budget ?? configuration.drainTimeout)
         let fenceTables = """
             SELECT sluice.fence_tables(\(SchemaUpgrade.tablesAtOnce));
@@ -118,15 +129,17 @@ extension SchemaUpgrade {
                 )[0].integer(0) ?? 0
         }
         // Whatever is under way now, with every part of the fence in place, has to end before the census.
-        return try await open().execute(
+        let row = try await open().execute(
             claim(task) + expectFence(task, "raising")
                 + """
                 UPDATE sluice.fence SET state = 'up', older = (\(FenceStatements.transactionsUnderWay));
                 SELECT format('%s tables with a trigger, rights taken from %s sequences and %s functions, %s functions read only',
                     (SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'),
                     count(*) FILTER (WHERE kind = 'relation'), count(*) FILTER (WHERE kind = 'function'),
-                    count(*) FILTER (WHERE kind = 'body')) FROM sluice.stored
-                """)[0].text(0)
+                    count(*) FILTER (WHERE kind = 'body')), (SELECT jsonb_array_length(older) FROM sluice.fence)
+                FROM sluice.stored
+                """)[0]
+        return (row.text(0), row.integer(1))
     }
 
     /// Runs a transaction again while it loses waits for locks; at the deadline the straggler policy applies, once.

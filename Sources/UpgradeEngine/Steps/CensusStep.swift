@@ -12,6 +12,23 @@ struct CensusStep: DatabaseStep {
 
     var title: String { "prove that no writer is left" }
 
+    func audience(in run: Run) -> Audience { run.isBracedEarly ? .everyMember : .nobody }
+
+    /// Where it will wait for nobody, the nodes are braced meanwhile: the step that proves it finds it so. Otherwise readers are served
+    /// for as long as it takes.
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        guard run.isBracedEarly else { return }
+        BraceStep(.migrate, index: nil).ask(&directive, of: seat, in: run)
+    }
+
     /// The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
     func allowanceOfTask(in run: Run) -> Span { run.plan.drain.timeout + .seconds(20) }
+}
+
+extension Run {
+    /// Readers are held for what is about to happen, and not while a person is waited for.
+    fileprivate var isBracedEarly: Bool {
+        database.older == 0 && standing == .active
+            && plan.goesOnAtOnce(from: .drain, to: .migrate)
+    }
 }

@@ -50,6 +50,8 @@ public protocol StepDefinition: Sendable {
     func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run)
     /// Whose directive may be another one when it begins on the way forward; on the way back, every node is told how far it is.
     var audience: Audience { get }
+    /// The same in one run.
+    func audience(in run: Run) -> Audience
     /// Whether what it asks is asked no longer than it is the current step.
     static var asksWhileCurrent: Bool { get }
     /// Whether a node is what is asked, by a status observed under its present directive.
@@ -194,6 +196,7 @@ extension StepDefinition {
     public func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {}
     public func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {}
     public var audience: Audience { .everyMember }
+    public func audience(in run: Run) -> Audience { audience }
     public var isProof: Bool { false }
     public func quarantines(in run: Run) -> Bool { true }
     public var isTidying: Bool { false }
