@@ -89,7 +89,10 @@ actor Agent {
                 boot: parts.boot, version: programVersion,
                 abilities: AgentAbility.allCases.filter {
                     $0 != .switchesVersions || parts.configuration.release.areForVersions
-                }), at: now)
+                },
+                cachesByGeneration: Set(
+                    parts.configuration.caches.filter { $0.value == .generation }.keys
+                        .map(\.rawValue))), at: now)
         journal = parts.journal
     }
 

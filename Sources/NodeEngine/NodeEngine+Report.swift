@@ -17,12 +17,16 @@ extension NodeEngine {
                     release: $0.release, identity: activeIdentity, cacheGeneration: $0.generation)
             },
             service: service,
-            tasks: (directive?.tasks ?? []).compactMap { memory.tasks[$0.identity] },
+            tasks: directive.map(observeTasks) ?? [],
             health: observeHealth(),
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
             diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt,
             silenced: observeSilence(), abilities: identity.abilities.map(\.rawValue),
             pass: memory.directive?.pass == passAsked ? pass : nil)
+    }
+
+    private func observeTasks(_ directive: Directive) -> [TaskOutcome] {
+        directive.tasks.compactMap { memory.tasks[$0.identity] ?? flushed($0, directive) }
     }
 
     /// What the directive's check has said; without one, whether the application can be reached at all.

@@ -76,6 +76,7 @@ extension NodeEngine {
     func nextTask(_ directive: Directive, _ timing: TaskTiming) -> TaskPosition {
         for task in directive.tasks where task.timing == timing {
             switch memory.tasks[task.identity]?.state {
+            case nil where flushed(task, directive) != nil: continue
             case nil: return .work(.run(task))
             case .running: return .work(.resolve(task))
             case .done: continue
@@ -83,6 +84,16 @@ extension NodeEngine {
             }
         }
         return .finished
+    }
+
+    /// What has come of a cache that the flip has flushed; nothing is begun for it, so nothing is written down.
+    func flushed(_ task: NodeTask, _ directive: Directive) -> TaskOutcome? {
+        guard task.kind == .flush, identity.cachesByGeneration.contains(task.name),
+            let goal = directive.active, activeIdentity == goal.identity
+        else { return nil }
+        return TaskOutcome(
+            identity: task.identity, state: .done,
+            output: "its keys contain the generation: the flip was the flush")
     }
 
     func flip(_ goal: ActivationGoal) -> NodeWork {

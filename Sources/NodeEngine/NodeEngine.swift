@@ -59,13 +59,17 @@ public struct NodeEngine: Sendable {
         public var boot: String
         public var version: String
         public var abilities: [AgentAbility]
+        /// The caches of this node whose keys contain the generation: the flip is their flush.
+        public var cachesByGeneration: Set<String>
 
         public init(
-            boot: String, version: String, abilities: [AgentAbility] = AgentAbility.allCases
+            boot: String, version: String, abilities: [AgentAbility] = AgentAbility.allCases,
+            cachesByGeneration: Set<String> = []
         ) {
             self.boot = boot
             self.version = version
             self.abilities = abilities
+            self.cachesByGeneration = cachesByGeneration
         }
     }
 

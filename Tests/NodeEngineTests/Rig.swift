@@ -43,7 +43,8 @@ struct Rig {
 
     init(
         _ records: [NodeJournalRecord] = [], staged: [ReleaseReference] = [v1],
-        active: ReleaseReference = v1, at start: Instant = Instant(milliseconds: 1_000_000)
+        active: ReleaseReference = v1, at start: Instant = Instant(milliseconds: 1_000_000),
+        cachesByGeneration: Set<String> = []
     ) {
         now = start
         var memory = NodeMemory()
@@ -54,7 +55,8 @@ struct Rig {
             diskFree: 1)
         engine = NodeEngine(
             memory: memory, host: host, gate: GateObservation(), service: .in,
-            identity: .init(boot: "b", version: "0"), at: now)
+            identity: .init(boot: "b", version: "0", cachesByGeneration: cachesByGeneration),
+            at: now)
     }
 
     /// A node that holds writes under a lease of 30 s.

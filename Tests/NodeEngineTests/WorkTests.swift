@@ -46,6 +46,26 @@ import UpgradeModel
         #expect(restarted.engine.preview().tasks.map(\.state) == [.done])
     }
 
+    /// Writers wait for each record that has to be on the disk.
+    @Test func aCacheThatTheFlipFlushesIsNeitherWrittenDownNorWaitedFor() {
+        var rig = Rig(staged: [v1, v2], cachesByGeneration: ["pages"])
+        let flushes = ["pages", "proxy"].map { name in
+            NodeTask(
+                identity: TaskIdentity(rawValue: name), kind: .flush, name: name,
+                timing: .afterActivation, release: v2)
+        }
+        rig.hear(
+            .directive(
+                directive(1) {
+                    $0.active = flip("f")
+                    $0.tasks = flushes
+                }))
+        #expect(rig.engine.preview().tasks == [], "not before the flip")
+        #expect(rig.succeedInEverything().dropFirst() == [.run(flushes[1])])
+        #expect(rig.engine.preview().tasks.map(\.state) == [.done, .done])
+        #expect(!rig.journal.contains(.taskStarted(flushes[0].identity)))
+    }
+
     @Test func aTaskWhoseEndNobodySawIsResolvedAndNotRun() {
         var rig = Rig()
         rig.hear(.directive(directive(1) { $0.tasks = [task("t"), task("u")] }))
