@@ -5,7 +5,7 @@ import SteadyClock
 import Synchronization
 import UpgradeModel
 
-/// The one piece of work that is done at a time, and how far it has come.
+/// The one piece of work that is done at a time, how far it has come, and what is silenced beside it.
 extension Agent {
     struct StagingState {
         var progress: UpgradeModel.StagingProgress?
@@ -20,6 +20,10 @@ extension Agent {
     }
 
     func begin(_ work: NodeWork) {
+        if case .silence = work {
+            silences.continuation.yield(work)
+            return
+        }
         isWorkCancelled = false
         works.continuation.yield(work)
     }
@@ -40,6 +44,24 @@ extension Agent {
             }
             currentWork = nil
             staging.withLock { $0.forget() }
+            guard !Task.isCancelled else { return }
+            log(work, result)
+            handle(.ended(work, result))
+        }
+    }
+
+    /// Never cut off by another directive: what is half frozen is neither.
+    func performSilences() async {
+        for await work in silences.stream {
+            let surroundings = surroundings()
+            let performer = performer
+            // Off the agent's queue: it reads all of /proc.
+            let task = Task { await performer.perform(work, surroundings) }
+            let result = await withTaskCancellationHandler {
+                await task.value
+            } onCancel: {
+                task.cancel()
+            }
             guard !Task.isCancelled else { return }
             log(work, result)
             handle(.ended(work, result))

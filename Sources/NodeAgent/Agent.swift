@@ -51,6 +51,7 @@ actor Agent {
     let sessionSettling = AsyncStream<Void>.makeStream(
         bufferingPolicy: .bufferingNewest(1))
     let works = AsyncStream<NodeWork>.makeStream()
+    let silences = AsyncStream<NodeWork>.makeStream()
     /// Only the newest counts.
     let proofs = AsyncStream<ProofGoal>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let staging = Mutex<StagingState>(StagingState())
@@ -107,6 +108,7 @@ actor Agent {
         let reason = await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.watchGate(gateChanges) }
             group.addTask { await self.performWorks() }
+            group.addTask { await self.performSilences() }
             group.addTask { await self.followDirectives() }
             group.addTask { await self.sendStatuses() }
             group.addTask { await self.settleReads() }

@@ -12,7 +12,7 @@ public enum NodeEffect: Hashable, Sendable {
     case prove(ProofGoal)
     case makePass(PassGoal)
     case begin(NodeWork)
-    /// End the current work as soon as possible.
+    /// End the current work as soon as possible; a freeze goes on.
     case endWork
     /// Send a status.
     case report
@@ -27,7 +27,7 @@ extension NodeReady {
             + (service.map { [.setService($0)] } ?? [])
             + (proof.map { [.prove($0)] } ?? [])
             + (pass.map { [.makePass($0)] } ?? [])
-            + (work.map { [.begin($0)] } ?? [])
+            + works.map { .begin($0) }
             + (cancelsWork ? [.endWork] : [])
             + (report ? [.report] : [])
     }

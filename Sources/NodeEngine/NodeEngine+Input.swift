@@ -24,8 +24,8 @@ extension NodeEngine {
             if failure != nil { effectsRetryAt = now + NodeEngine.effectRetryDelay }
             if goal == .service, failure == nil, let serviceSent { service = serviceSent }
         case .ended(let ended, let result):
-            guard ended == work else { return }
-            work = nil
+            guard let index = works.firstIndex(of: ended) else { return }
+            works.remove(at: index)
             // A retry of what nobody asks for any more keeps nothing waiting.
             if case .retryable = result, !isWanted(ended) { return }
             end(ended, result, at: now, &ready)

@@ -30,6 +30,8 @@ extension NodeEngine {
         }
         // A gate that has not been set yet cannot be tried.
         guard !isProofAsked, (gate.writes != .open) == isClosed else { return }
+        // The window lasts until a gate is said to be open, and nobody waits for the proof of that.
+        guard isClosed || hasSaidOpen else { return }
         isProofAsked = true
         ready.proof = goal
     }

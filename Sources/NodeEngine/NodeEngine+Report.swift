@@ -45,6 +45,10 @@ extension NodeEngine {
     /// Stands in a status for the check that nobody asked for; no directive's task is called so.
     private static let applicationIdentity = TaskIdentity(rawValue: "application")
 
+    /// Whether the last status said that the gate is open to writes. Whoever waits for that word gets it before this node's processors have
+    /// anything else to do.
+    var hasSaidOpen: Bool { lastReport.map { $0.gate.writes == .open } ?? true }
+
     func isReportDue(at now: Instant) -> Bool {
         guard let lastReport else { return true }
         return now >= nextReportAt || !observe().saysTheSame(as: lastReport)
@@ -76,10 +80,13 @@ extension NodeEngine {
         if let directive = memory.directive, !hasLeaseExpired, gateWanted != .open {
             wakes.append(lastContact + directive.lease.duration)
         }
-        if work == nil, let nextSilenceLook { wakes.append(nextSilenceLook) }
-        if work == nil {
+        if works.isEmpty {
+            if let nextSilenceLook { wakes.append(nextSilenceLook) }
             if let retryAt, retryAt > now { wakes.append(retryAt) }
-            if let health, !health.isHealthy, health.nextAt > now { wakes.append(health.nextAt) }
+        }
+        // A freeze that is under way keeps no question waiting.
+        if works.count < 2, let health, !health.isHealthy, health.nextAt > now {
+            wakes.append(health.nextAt)
         }
         return wakes.min()
     }

@@ -73,10 +73,10 @@ extension NodeEngine {
     /// What the processes of a release should be now; `nil` when none was told to be silent.
     func silenceGoal(_ directive: Directive) -> SilenceGoal? {
         // A release that was silenced before has to be dealt with before the next one.
-        let release = memory.silence?.release ?? directive.silenced
-        guard let release else { return nil }
+        let asked = releaseToSilence(directive)
+        guard let release = memory.silence?.release ?? asked else { return nil }
         let isServed = release == (directive.active?.release ?? host.current?.release)
-        if directive.silenced == release {
+        if asked == release {
             // Whoever is still served is never ended; the reads of a node that was left behind are the coordinator's to judge.
             let state: SilenceGoal.State = directive.writes.isOpen && !isServed ? .ended : .frozen
             return SilenceGoal(release: release, state: state)
@@ -87,11 +87,32 @@ extension NodeEngine {
         return SilenceGoal(release: release, state: isServed || isWayBack ? .thawed : .ended)
     }
 
+    private func releaseToSilence(_ directive: Directive) -> ReleaseReference? {
+        directive.silenced ?? releaseReplaced(directive)
+    }
+
+    /// The release that nothing needs any more, since the one that has taken its place answers; what has been frozen for that stays so
+    /// while health is asked anew.
+    private func releaseReplaced(_ directive: Directive) -> ReleaseReference? {
+        guard let replaced = directive.replaced, let goal = directive.active,
+            activeIdentity == goal.identity
+        else { return nil }
+        if memory.silence?.release == replaced { return replaced }
+        guard case .finished = nextTask(directive, .afterActivation), health?.isHealthy ?? true
+        else { return nil }
+        return replaced
+    }
+
     func silenceWork(_ directive: Directive, at now: Instant) -> NodeWork? {
-        guard let goal = silenceGoal(directive) else { return nil }
+        let isUnderWay = works.contains { if case .silence = $0 { true } else { false } }
+        guard !isUnderWay, let goal = silenceGoal(directive) else { return nil }
+        // The window lasts until this is said, and what is frozen can wait for its end.
+        if goal.state == .ended, directive.silenced == goal.release, !hasSaidOpen {
+            return nil
+        }
         // What no directive asks for any more is over now, and not at the next look: the run that has begun may start that very
         // release again.
-        let isOver = directive.silenced != goal.release && silence?.isReached == true
+        let isOver = releaseToSilence(directive) != goal.release && silence?.isReached == true
         if let silence, silence.goal == goal, now < silence.nextAt, !isOver { return nil }
         return .silence(goal)
     }

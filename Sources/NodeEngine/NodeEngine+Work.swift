@@ -4,25 +4,42 @@ import UpgradeModel
 
 extension NodeEngine {
     mutating func begin(at now: Instant, _ ready: inout NodeReady) {
-        guard let directive = memory.directive, let next = nextWork(directive, at: now) else {
-            return
+        guard let directive = memory.directive else { return }
+        while let next = nextWork(directive, at: now) {
+            switch next {
+            case .activate(let plan): record(.activationPlanned(plan), &ready)
+            case .run(let task): record(.taskStarted(task.identity), &ready)
+            case .silence(let goal):
+                let silence = SilenceMemory(release: goal.release, run: directive.run)
+                // What a run has frozen stays its own until it goes on or is gone.
+                if memory.silence == nil { record(.silenceBegan(silence), &ready) }
+            case .stage, .resolve, .probe, .unstage, .prune: break
+            }
+            works.append(next)
+            ready.works.append(next)
         }
-        switch next {
-        case .activate(let plan): record(.activationPlanned(plan), &ready)
-        case .run(let task): record(.taskStarted(task.identity), &ready)
-        case .silence(let goal):
-            let silence = SilenceMemory(release: goal.release, run: directive.run)
-            // What a run has frozen stays its own until it goes on or is gone.
-            if memory.silence == nil { record(.silenceBegan(silence), &ready) }
-        case .stage, .resolve, .probe, .unstage, .prune: break
-        }
-        work = next
-        ready.work = next
     }
 
-    /// The first thing that is not as it should be. In order: silent, on disk, warm, flipped, its actions, healthy, tidy.
-    func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
-        if let silence = silenceWork(directive, at: now) { return silence }
+    /// What is to be begun now, beside what is under way: writers wait for a freeze and for the question of health that follows the
+    /// flip, and they need not wait for one after the other.
+    private func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
+        guard works.count < 2 else { return nil }
+        let silence = silenceWork(directive, at: now)
+        switch works.first {
+        case nil: return silence ?? otherWork(directive, at: now)
+        case .silence(let goal) where goal.state == .frozen:
+            guard case .probe(let goal)? = otherWork(directive, at: now) else { return nil }
+            return .probe(goal)
+        case .probe:
+            guard case .silence(let goal)? = silence, goal.state == .frozen else { return nil }
+            return silence
+        default: return nil
+        }
+    }
+
+    /// The first thing that is not as it should be, apart from processes that are to be silent, which come before all else. In order: on
+    /// disk, warm, flipped, its actions, healthy, tidy.
+    private func otherWork(_ directive: Directive, at now: Instant) -> NodeWork? {
         if let retryAt, now < retryAt { return nil }
         if let stage = directive.stage, !host.staged.contains(stage) {
             return failures[.stage] == nil ? .stage(stage) : nil

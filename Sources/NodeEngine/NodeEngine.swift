@@ -11,8 +11,9 @@ public struct NodeEngine: Sendable {
     public internal(set) var host: HostFacts
     public internal(set) var gate: GateObservation
     public internal(set) var service: Service
-    /// The current piece of work.
-    public internal(set) var work: NodeWork?
+    /// The current pieces of work: one, or a freeze and a question of health, neither of which touches what the other looks at.
+    public internal(set) var works: [NodeWork] = []
+    public var work: NodeWork? { works.first }
     /// What the gate was last told.
     var gateSent: GateTarget?
     var serviceSent: Service?
@@ -124,9 +125,9 @@ public struct NodeEngine: Sendable {
         setService(&ready)
         proveGate(&ready)
         askForPass(&ready)
-        if work == nil { begin(at: now, &ready) }
+        begin(at: now, &ready)
         announceAlarms(&ready)
-        ready.cancelsWork = work.map { !isWanted($0) } ?? false
+        ready.cancelsWork = works.contains { !isWanted($0) }
         // Whoever has been asked for a status and has not taken it yet will take one that says all of it.
         ready.report = !isReportAsked && (ready.report || isReportDue(at: now))
         isReportAsked = isReportAsked || ready.report

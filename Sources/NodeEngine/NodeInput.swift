@@ -60,7 +60,7 @@ public struct CurrentRelease: Hashable, Sendable {
     }
 }
 
-/// One piece of work; a node does one at a time.
+/// One piece of work; a node does one at a time, and asks for health beside a freeze.
 public enum NodeWork: Hashable, Sendable {
     /// Fetch and verify a release beside the active one.
     case stage(ReleaseReference)
@@ -123,7 +123,9 @@ public struct NodeReady: Hashable, Sendable {
     public var service: Service?
     /// A pass to make, at once.
     public var pass: PassGoal?
-    public var work: NodeWork?
+    public var works: [NodeWork] = []
+    /// The first of them.
+    public var work: NodeWork? { works.first }
     /// Send a marked write through the proxy, and again until it says something good or another is asked for.
     public var proof: ProofGoal?
     /// End the current work as soon as possible: it is not asked for any more.

@@ -28,6 +28,9 @@ public struct Directive: Hashable, Codable, Sendable {
     /// `nil`: what was frozen before goes on when it is the release that is served, or when the same run still has the gate closed,
     /// which is its way back. In all other cases it is ended: it would go on where it stopped, on a schema that is not its own.
     public var silenced: ReleaseReference?
+    /// The release that ``active`` takes the place of, where nothing needs it once that is served: as soon as the node has flipped, has
+    /// done its actions and is healthy, it is frozen as if ``silenced`` named it, and not before. `nil`: it goes on until that does.
+    public var replaced: ReleaseReference?
     /// The reads of those who have a session wait, since many applications write on them and the database is fenced. `nil`: they
     /// are reads like others.
     public var sessions: HoldLimits?
@@ -44,7 +47,8 @@ public struct Directive: Hashable, Codable, Sendable {
         reads: ReadAdmission = .pass, lease: Lease = Lease(), stage: ReleaseReference? = nil,
         unstage: ReleaseReference? = nil, active: ActivationGoal? = nil, service: Service = .in,
         tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
-        silenced: ReleaseReference? = nil, sessions: HoldLimits? = nil,
+        silenced: ReleaseReference? = nil, replaced: ReleaseReference? = nil,
+        sessions: HoldLimits? = nil,
         pace: Int? = nil, pass: PassGoal? = nil, announced: Instant? = nil
     ) {
         self.epoch = epoch
@@ -61,6 +65,7 @@ public struct Directive: Hashable, Codable, Sendable {
         self.health = health
         self.keepReleases = keepReleases
         self.silenced = silenced
+        self.replaced = replaced
         self.sessions = sessions
         self.pace = pace
         self.pass = pass

@@ -189,6 +189,115 @@ import UpgradeModel
         )
     }
 
+    // MARK: - As soon as nothing needs it
+
+    private let health = HealthGoal(
+        identity: TaskIdentity(rawValue: "h"), check: HealthCheckName(unchecked: "page"),
+        release: ReleaseName(unchecked: "v2"), consecutive: 1)
+
+    /// What a run asks of a node whose batch has begun.
+    private func replacing(_ revision: Int64, _ change: (inout Directive) -> Void = { _ in })
+        -> Directive
+    {
+        silent(revision) {
+            $0.silenced = nil
+            $0.replaced = v1
+            $0.tasks = [task("reload", .afterActivation)]
+            $0.health = health
+            change(&$0)
+        }
+    }
+
+    /// The proof before the lift is there already when it is asked for.
+    @Test func whatIsReplacedIsFrozenOnceTheNewReleaseAnswersAndNotBefore() {
+        let freeze = NodeWork.silence(SilenceGoal(release: v1, state: .frozen))
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(replacing(1)))
+        #expect(rig.engine.preview().silenced == Silence(), "v1 is served still")
+        let done = rig.succeedInEverything()
+        #expect(done.count == 4 && done.last == freeze)
+        #expect(done[2] == .probe(health))
+        #expect(rig.journal.last == .silenceBegan(SilenceMemory(release: v1, run: run1)))
+        var verified = health
+        verified.identity = TaskIdentity(rawValue: "verify")
+        let ready = rig.hear(
+            .directive(
+                replacing(2) {
+                    $0.replaced = nil
+                    $0.silenced = v1
+                    $0.health = verified
+                }))
+        #expect(ready.works == [.probe(verified)], "nothing is frozen anew")
+        #expect(rig.engine.preview().silenced == Silence(release: v1, frozen: 3, state: .silent))
+    }
+
+    /// A run that waits for a person leaves readers the release that they have.
+    @Test func whatIsReplacedIsServedOnWhereTheFlipFails() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(replacing(1)))
+        guard let flip = rig.engine.work, case .activate = flip else {
+            Issue.record("no flip")
+            return
+        }
+        #expect(rig.hear(.ended(flip, .failed("disk full"))).works == [])
+        #expect(rig.engine.preview().silenced == Silence())
+    }
+
+    @Test func onTheWayBackWhatWasReplacedGoesOn() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(replacing(1)))
+        _ = rig.succeedInEverything()
+        rig.hear(.directive(silent(2) { $0.silenced = nil }))
+        #expect(rig.engine.work == .silence(SilenceGoal(release: v1, state: .thawed)))
+    }
+
+    /// The next agent proves health anew, and what its node has frozen does not go on for that time.
+    @Test func whatWasReplacedStaysFrozenWhileTheNextAgentAsksForHealth() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(replacing(1)))
+        _ = rig.succeedInEverything()
+        rig = rig.restarted(after: .seconds(1))
+        rig.host.current = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 2))
+        let ready = rig.hear(.surveyed(rig.host))
+        #expect(
+            ready.works == [
+                .silence(SilenceGoal(release: v1, state: .frozen)), .probe(health),
+            ])
+    }
+
+    /// Writers wait for both, and need not wait for one after the other.
+    @Test func healthIsAskedWhileAReleaseIsBeingFrozen() {
+        let freeze = NodeWork.silence(SilenceGoal(release: v1, state: .frozen))
+        var rig = Rig(staged: [v1, v2], active: v2)
+        let asked = silent(1) {
+            $0.active = nil
+            $0.health = health
+        }
+        #expect(rig.hear(.directive(asked)).works == [freeze, .probe(health)])
+        let bad = rig.hear(.ended(.probe(health), .probed(isGood: false, detail: "502")))
+        #expect(bad.works == [] && bad.wakeAt == rig.now + NodeEngine.probeInterval)
+        #expect(rig.wait(NodeEngine.probeInterval).works == [.probe(health)])
+        rig.hear(.ended(.probe(health), .probed(isGood: true, detail: "200")))
+        #expect(rig.engine.preview().health?.state == .healthy)
+        #expect(rig.engine.preview().silenced?.state == .waiting)
+        rig.succeed()
+        #expect(rig.engine.preview().silenced?.state == .silent)
+    }
+
+    /// The window lasts until the gate is said to be open; what is frozen can wait.
+    @Test func theGateIsSaidToBeOpenBeforeAnythingIsEnded() {
+        var rig = frozen()
+        rig.hear(.gate(GateObservation(writes: .hold)))
+        _ = rig.engine.status(at: rig.now)
+        #expect(rig.hear(.directive(silent(3) { $0.writes = .open })).works == [])
+        let opened = rig.hear(.gate(GateObservation()))
+        #expect(opened.works == [] && opened.proof == nil)
+        _ = rig.engine.status(at: rig.now)
+        let told = rig.hear(.contact)
+        #expect(told.works == [.silence(SilenceGoal(release: v1, state: .ended))])
+        #expect(told.proof == ProofGoal(run: run1, isClosed: false))
+    }
+
     // MARK: - What no coordinator says
 
     @Test(arguments: [

@@ -174,7 +174,12 @@ struct FakeNode {
     }
 
     private func silence(_ directive: Directive) -> Silence {
-        guard let release = directive.silenced else { return Silence() }
+        let isServing =
+            directive.active.map { $0.identity == active.identity } ?? false
+            && directive.health.map(isGood) ?? true
+        guard let release = directive.silenced ?? (isServing ? directive.replaced : nil) else {
+            return Silence()
+        }
         return Silence(
             release: release, frozen: failsToFreeze ? 0 : 4,
             state: failsToFreeze ? .failed("4 processes do not stop") : .silent)

@@ -61,6 +61,7 @@ extension ScenarioWorld {
         if directive.announced != nil { words.append("announced") }
         if let health = directive.health { words.append("health \(health.identity)") }
         if let silenced = directive.silenced { words.append("silence \(silenced.name)") }
+        if let replaced = directive.replaced { words.append("in place of \(replaced.name)") }
         if let keep = directive.keepReleases { words.append("keep \(keep) releases") }
         return words.joined(separator: ", ")
     }

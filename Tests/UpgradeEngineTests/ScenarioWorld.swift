@@ -507,6 +507,7 @@ struct ScenarioWorld {
             if node.active.release != wanted {
                 violations.append("\(name) serves \(node.active.release.name)")
             }
+            if node.isSilent(wanted) { violations.append("\(name) serves a frozen release") }
         }
     }
 

@@ -47,6 +47,37 @@ import UpgradeModel
         #expect(world.core.directives.values.allSatisfy { $0.silenced == ScenarioWorld.old })
     }
 
+    /// What each node freezes by itself while the next batch flips, writers do not wait for before the lift.
+    @Test func eachNodeSilencesWhatItHasReplacedBeforeItIsProved() {
+        var world = ScenarioWorld()
+        world.start(ScenarioTests.plan())
+        world.settle(untilBegun: .upgraded(batch: 1))
+        let directives = world.core.directives
+        #expect(directives[NodeName(unchecked: "web-1")]?.replaced == ScenarioWorld.old)
+        #expect(directives[Self.node]?.replaced == ScenarioWorld.old)
+        #expect(directives[NodeName(unchecked: "web-3")]?.replaced == nil, "its batch is to come")
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.core.directives.values.allSatisfy { $0.replaced == nil })
+    }
+
+    /// Where a batch is watched, a person is asked or an action runs before the proof, the old release goes on until then.
+    @Test(arguments: [
+        "bake: 1m", "approvals: [verify]", "hooks: [{after: rollout, run: check}]",
+        "hooks: [{before: verify, run: check}]",
+    ]) func nothingIsSilencedEarlyWhereSomethingComesBetween(_ words: String) {
+        var world = ScenarioWorld()
+        let plan = ScenarioTests.plan()
+        world.start(
+            words.hasPrefix("bake")
+                ? plan.replacing("  canary: 1", with: "  canary: 1\n  \(words)")
+                : words.hasPrefix("approvals")
+                    ? plan.replacing("approvals: []", with: words) : plan + "\n\(words)\n")
+        world.settle(untilBegun: .upgraded(batch: 0))
+        #expect(world.theRun.begun.contains(.upgraded(batch: 0)))
+        #expect(world.core.directives.values.allSatisfy { $0.replaced == nil })
+    }
+
     @Test func aPlanWithoutADatabaseSilencesNothing() {
         var world = ScenarioWorld()
         world.start(

@@ -62,4 +62,15 @@ extension Run {
         guard plan.database != nil else { return nil }
         return oldRelease(of: node).flatMap { $0 == created.release ? nil : $0 }
     }
+
+    /// What a node silences by itself as soon as the new release answers there, so that the proof before the lift finds it so.
+    ///
+    /// Only where the proof follows the batches at once. Where people or the plan's own actions come between, the old release goes on
+    /// until then: its streams are cut no sooner than they must be, and an action may have something to say to it.
+    func releaseReplaced(on node: NodeName) -> ReleaseReference? {
+        guard plan.rollout.bake == .zero, plan.goesOnAtOnce(from: .rollout, to: .verify) else {
+            return nil
+        }
+        return releaseToSilence(on: node)
+    }
 }

@@ -55,6 +55,7 @@ struct UpgradeStep: StepDefinition {
         let own = member.batch ?? 0
         directive.tasks += isExtra ? run.extraTasks : run.upgradeTasks(own)
         directive.health = isExtra ? run.extraHealth : run.upgradeHealth(own)
+        if !isExtra { directive.replaced = run.releaseReplaced(on: seat.node) }
     }
 
     /// Until the old schema is back, an upgraded node goes on with what it serves.

@@ -17,6 +17,7 @@ struct VerifyStep: StepDefinition {
         if !seat.isQuarantined { directive.health = run.verifyHealth }
         // The next proof is asked for already, so that it costs no round of its own with writes closed.
         directive.silenced = run.releaseToSilence(on: seat.node)
+        directive.replaced = nil
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
