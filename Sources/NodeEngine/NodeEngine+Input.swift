@@ -75,6 +75,7 @@ extension NodeEngine {
             health = directive.health.map { Health(goal: $0, nextAt: now) }
         }
         record(.accepted(directive), &ready)
+        acceptedAt = now
         ready.report = true
     }
 

@@ -49,6 +49,15 @@ extension NodeEngine {
     /// anything else to do.
     var hasSaidOpen: Bool { lastReport.map { $0.gate.writes == .open } ?? true }
 
+    /// Whether a status would say now what another one says better in a moment.
+    func isGathering(at now: Instant) -> Bool {
+        guard let acceptedAt, now < acceptedAt + NodeEngine.gatheringInterval else { return false }
+        let isAtWork = works.contains { if case .silence = $0 { false } else { true } }
+        let isBeingProved = proofGoal?.isClosed == true && proof?.state == .waiting
+        return isAtWork || isBeingProved || (gate.readsHeld && !gate.readsSettled)
+            || (gate.sessionsHeld == true && gate.sessionsSettled != true)
+    }
+
     func isReportDue(at now: Instant) -> Bool {
         guard let lastReport else { return true }
         return now >= nextReportAt || !observe().saysTheSame(as: lastReport)
@@ -76,6 +85,9 @@ extension NodeEngine {
     func nextWake(at now: Instant) -> Instant? {
         var wakes: [Instant] = []
         if !isReportAsked { wakes.append(nextReportAt) }
+        if !isReportAsked, isGathering(at: now), let acceptedAt {
+            wakes.append(acceptedAt + NodeEngine.gatheringInterval)
+        }
         if let effectsRetryAt { wakes.append(effectsRetryAt) }
         if let directive = memory.directive, !hasLeaseExpired, gateWanted != .open {
             wakes.append(lastContact + directive.lease.duration)

@@ -38,6 +38,8 @@ public struct NodeEngine: Sendable {
     var lastReportAt: Instant
     /// A status has been asked for and not been taken yet.
     var isReportAsked = false
+    /// When the last directive came.
+    var acceptedAt: Instant?
     /// The gate or the service could not be set; set again then.
     var effectsRetryAt: Instant?
     var unreachable: Unreachable?
@@ -80,6 +82,9 @@ public struct NodeEngine: Sendable {
     public static let heartbeat = Span.seconds(5)
     /// The time between statuses in which only numbers of a closed gate differ.
     public static let counterInterval = Span.milliseconds(250)
+    /// How long a status waits for what a directive has begun. Most of it ends within that time, and one that says all of it is one request
+    /// instead of three, from each node at each step.
+    public static let gatheringInterval = Span.milliseconds(40)
     /// The time after which a gate or a flag that could not be set is set again.
     public static let effectRetryDelay = Span.seconds(1)
     /// The time between two questions of a health check.
@@ -129,7 +134,8 @@ public struct NodeEngine: Sendable {
         announceAlarms(&ready)
         ready.cancelsWork = works.contains { !isWanted($0) }
         // Whoever has been asked for a status and has not taken it yet will take one that says all of it.
-        ready.report = !isReportAsked && (ready.report || isReportDue(at: now))
+        ready.report =
+            !isReportAsked && !isGathering(at: now) && (ready.report || isReportDue(at: now))
         isReportAsked = isReportAsked || ready.report
         ready.wakeAt = nextWake(at: now)
         return ready

@@ -72,6 +72,50 @@ import UpgradeModel
                 .report)
     }
 
+    /// Each status is a request, of each node at each step.
+    @Test func whatADirectiveHasBegunIsSaidWithItsEndWhereThatComesSoon() {
+        var rig = Rig(staged: [v1, v2])
+        let wanted = directive(1) {
+            $0.active = flip("f")
+            $0.tasks = [task("reload", .afterActivation)]
+        }
+        let begun = rig.hear(.directive(wanted))
+        #expect(!begun.report && begun.wakeAt == rig.now + NodeEngine.gatheringInterval)
+        #expect(!rig.succeed().report, "it has flipped, and its action runs")
+        #expect(rig.succeed().report)
+        #expect(rig.engine.status(at: rig.now).revision == 1)
+    }
+
+    @Test func whatTakesLongerIsSaidMeanwhile() {
+        var rig = Rig()
+        #expect(!rig.hear(.directive(directive(1) { $0.tasks = [task("slow")] })).report)
+        #expect(rig.wait(NodeEngine.gatheringInterval).report)
+        #expect(rig.engine.status(at: rig.now).tasks.map(\.state) == [.running])
+    }
+
+    @Test func whatFailsIsSaidAtOnce() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(directive(1) { $0.active = flip("f") }))
+        guard let work = rig.engine.work else {
+            Issue.record("no flip")
+            return
+        }
+        #expect(rig.hear(.ended(work, .failed("disk full"))).report)
+    }
+
+    @Test func aGateIsSaidToBeClosedWhenThatIsProved() {
+        var rig = Rig()
+        let run = RunIdentifier(unchecked: "run-1")
+        let wanted = directive(1) {
+            $0.run = run
+            $0.writes = hold
+        }
+        #expect(!rig.hear(.directive(wanted)).report)
+        #expect(!rig.hear(.gate(GateObservation(writes: .hold))).report)
+        let goal = ProofGoal(run: run, isClosed: true)
+        #expect(rig.hear(.proved(goal, GateProof(.proved))).report)
+    }
+
     @Test func numbersOfAClosedGateAreReportedFourTimesASecond() {
         var rig = quiet(directive(1) { $0.writes = hold })
         let ready = rig.hear(.gate(GateObservation(writes: .hold, writesWaiting: 3)))
