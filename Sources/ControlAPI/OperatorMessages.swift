@@ -142,6 +142,8 @@ public struct RunView: Hashable, Codable, Sendable {
     public var windowClosed: Instant?
     /// What the database does now, for people.
     public var database: String?
+    /// Whom a migration or the migration tool waits for in the database, a line each, for people; `nil` where nobody waits.
+    public var waits: [String]?
     /// What hooks have done and nothing has undone yet, for people. `nil` from an older coordinator.
     public var stillPaused: [String]?
     /// All of them, or some with `totals` beside them.

@@ -13,6 +13,9 @@ public protocol DatabaseWorker: Sendable {
     func cancel(_ task: DatabaseTask) async
     /// What preflight would say now, to be asked before any run. Changes nothing; ends soon when the calling task is cancelled.
     func look() async -> DatabaseOutcome
+    /// Whom the task under way and the run's migration tool wait for at this moment, a line each, for people. May be asked beside a
+    /// task; ends soon.
+    func waits(of run: RunIdentifier) async -> [String]
     /// The run has ended: lets connections go.
     func close() async
 }

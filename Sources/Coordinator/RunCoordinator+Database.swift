@@ -34,6 +34,9 @@ extension RunCoordinator {
                     .failed(DatabaseFailure(code: "cancelled", "it was not begun")))
             case (.perform, _), (.cancel, _), (nil, _): break
             }
+            if run.mayWaitForLocks, watchedForWaits.insert(identifier).inserted {
+                group.addTask { await self.watchWaits(of: identifier) }
+            }
             if run.isEnded, slots[identifier]?.task == nil,
                 let worker = workers.removeValue(forKey: identifier)
             {
@@ -53,7 +56,7 @@ extension RunCoordinator {
             ])
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
-            let worker = try await worker(of: run)
+            let worker = try await worker(of: run) { slots[identifier]?.task != nil }
             if slots[identifier] != .performing(task) {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
@@ -115,7 +118,10 @@ extension RunCoordinator {
         return nil
     }
 
-    private func worker(of run: Run) async throws(DatabaseFailure) -> any DatabaseWorker {
+    /// - Parameter isWanted: whether it is, once it was made.
+    func worker(
+        of run: Run, isWanted: () -> Bool
+    ) async throws(DatabaseFailure) -> any DatabaseWorker {
         if let worker = try await current(of: run) { return worker }
         guard let database = run.plan.database else {
             throw DatabaseFailure(code: "no-database", "the plan names no database")
@@ -131,7 +137,11 @@ extension RunCoordinator {
         let worker = try await WorkLane.runs.run { () throws(DatabaseFailure) in
             try makeWorker(assignment)
         }
-        guard slots[run.identifier]?.task != nil else {
+        if let other = workers[run.identifier] {
+            await worker.close()
+            return other
+        }
+        guard isWanted() else {
             // It was given up while it was being made: whoever comes next makes its own.
             await worker.close()
             throw DatabaseFailure(code: "cancelled", "it was not begun")

@@ -196,6 +196,7 @@ extension RunCoordinator {
 
     func view(of run: Run, at now: Instant) -> RunView {
         var view = run.view(statuses: published.statuses, at: now)
+        view.waits = waits[run.identifier]
         for index in view.nodes.indices {
             view.nodes[index].warning = warning(of: view.nodes[index].name, at: now)
         }

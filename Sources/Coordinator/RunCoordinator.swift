@@ -23,13 +23,16 @@ public actor RunCoordinator {
         public var cancelInterval: Duration
         /// How often blobs that no kept run names are thrown away; the first time a minute after the start at the latest.
         public var pruneInterval: Duration
+        /// How often it is looked whom a migration waits for.
+        public var waitInterval: Duration
 
         public init(
             journal: any Journal, lease: any LeaderLease, blobs: any BlobStore,
             registry: any Registry,
             makeWorker: @escaping MakeDatabaseWorker, cancelInterval: Duration = .seconds(1),
-            pruneInterval: Duration = .seconds(3600)
+            pruneInterval: Duration = .seconds(3600), waitInterval: Duration = .seconds(1)
         ) {
+            self.waitInterval = waitInterval
             self.pruneInterval = pruneInterval
             self.journal = journal
             self.lease = lease
@@ -73,6 +76,10 @@ public actor RunCoordinator {
     var workerFiles: [RunIdentifier: [MigrationReference]] = [:]
     /// What each run's worker does; `idle` where nothing is said.
     var slots: [RunIdentifier: DatabaseSlot] = [:]
+    /// Whom the migrations of a run wait for, for people; nothing where nobody waits.
+    var waits: [RunIdentifier: [String]] = [:]
+    /// Runs of which that is looked at.
+    var watchedForWaits: Set<RunIdentifier> = []
     /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.
     var memory: RequestMemory
     var hasReadOldStarts = false

@@ -88,5 +88,9 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     }
     public func look() async -> DatabaseOutcome { await upgrade.look() }
     public func cancel(_ task: DatabaseTask) async { await upgrade.cancel(task) }
-    public func close() async { await upgrade.close() }
+    public func waits(of run: RunIdentifier) async -> [String] { await upgrade.waits(of: run) }
+    public func close() async {
+        await upgrade.endWatch()
+        await upgrade.close()
+    }
 }

@@ -55,7 +55,9 @@ extension SchemaUpgrade {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
         // Before anything that an old server does not know.
-        let version = try await opened.perform { $0.serverVersion }
+        let (version, backend) = try await opened.perform { session in
+            (session.serverVersion, session.processIdentifier)
+        }
         guard version >= 140_000 else {
             await opened.close()
             throw DatabaseFailure(
@@ -65,6 +67,7 @@ extension SchemaUpgrade {
         }
         // From here on the task can be stopped.
         connection = opened
+        process = backend
         lockedTask = nil
         alone = nil
         installation = nil

@@ -36,6 +36,12 @@ public actor SchemaUpgrade {
     var intruders: [String] = []
     /// Who has kept the migrations in hand waiting for a lock, for people.
     var waitedFor: [String] = []
+    /// Whom the last attempt waited for that was looked at, while they are tried again.
+    var waitsFor: [String] = []
+    /// The server process of the session; `nil` while there is none.
+    var process: Int32?
+    /// Looks beside the session at who waits for whom.
+    var watcher: PostgresConnection?
     /// What preflight found the application's schema to be.
     var schemaBefore: SchemaFingerprint?
     private var current: DatabaseTask?
@@ -106,6 +112,7 @@ public actor SchemaUpgrade {
     public func close() async {
         await connection?.close()
         connection = nil
+        process = nil
         knownSurroundings = nil
     }
 

@@ -21,6 +21,16 @@ extension Run {
         }
     }
 
+    /// Whether something is at work that may wait long for locks of the database's: migrations, or the application's tool.
+    public var mayWaitForLocks: Bool {
+        if isEnded { return false }
+        if let task = database.inFlight {
+            return [.expand, .migrate, .contract, .revertMigrate, .revertExpand].contains(task.kind)
+        }
+        guard let current, current.definition is any ToolRunStep else { return false }
+        return !current.pending.isEmpty
+    }
+
     /// A task with all that whoever performs it has to know.
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(

@@ -35,6 +35,29 @@ import UpgradeModel
         #expect(world.worker.isClosed)
     }
 
+    /// Whoever watches sees it as it changes, and nothing of it once the migration has ended.
+    @Test
+    func showsWhomAMigrationWaitsForWhileItWaits() async throws {
+        let world = try await World()
+        world.worker.hang(.migrate)
+        world.worker.wait(for: ["the migration waits for role ada"])
+        let view = try await world.withCoordinator { coordinator in
+            let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
+            _ = try await coordinator.wait(for: run) {
+                $0.database == "migrate the schema"
+                    && $0.waits == ["the migration waits for role ada"]
+            }
+            world.worker.wait(for: [])
+            _ = try await coordinator.wait(for: run) { $0.waits == nil }
+            world.worker.wait(for: ["the migration waits for role grace"])
+            _ = try await coordinator.wait(for: run) { $0.waits?.count == 1 }
+            world.worker.end(.migrate)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .done)
+        #expect(view.waits == nil)
+    }
+
     @Test
     func hasNotBegunATaskThatWasCancelledBeforeItsSessionWasThere() async throws {
         var world = try await World()

@@ -11,6 +11,7 @@ final class FakeDatabaseWorker: DatabaseWorker {
         var cancelled: [DatabaseTask] = []
         var failing: Set<DatabaseTask.Kind> = []
         var hanging: Set<DatabaseTask.Kind> = []
+        var waits: [String] = []
         var isClosed = false
         var isDeaf = false
         var isHolding = false
@@ -68,6 +69,10 @@ final class FakeDatabaseWorker: DatabaseWorker {
                 kind: .preflight, run: RunIdentifier(unchecked: "look"), epoch: Epoch(rawValue: 0),
                 attempt: 1))
     }
+
+    /// What keeps whatever is at work waiting.
+    func wait(for holders: [String]) { change { $0.waits = holders } }
+    func waits(of run: RunIdentifier) async -> [String] { state.withLock { $0.waits } }
 
     func cancel(_ task: DatabaseTask) async {
         change { $0.cancelled.append(task) }

@@ -74,7 +74,8 @@ struct World: Sendable {
                 makeWorker: { _ throws(DatabaseFailure) in
                     onMakingWorker()
                     return next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
-                }, cancelInterval: cancelInterval, pruneInterval: pruneInterval), holder: "test",
+                }, cancelInterval: cancelInterval, pruneInterval: pruneInterval,
+                waitInterval: .milliseconds(5)), holder: "test",
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

@@ -183,6 +183,23 @@ struct RunScreenTests {
                 "still paused            pause-jobs on web-1, until resume-jobs undoes it"))
     }
 
+    @Test func whomAMigrationWaitsForIsShownWhileItWaits() async {
+        var view = SampleRun.view()
+        #expect(!text(view, width: 100).contains("waits"))
+        let wait = "the migration waits for role ada, application psql, process 7"
+        view.waits = [wait]
+        #expect(text(view, width: 100).contains("waits     \(wait)"))
+        // A pipe has no screen: it gets a line for each that comes.
+        let console = TestConsole()
+        let display = WatchDisplay(.lines, console: console.console(terminal: false))
+        for waits in [[wait], [wait], [wait, "and another"], nil, [wait]] {
+            view.waits = waits
+            await display.handle(.view(.known(view)))
+        }
+        #expect(
+            console.lines == ["sluice: \(wait)", "sluice: and another", "sluice: \(wait)"])
+    }
+
     @Test func warningsOfPreflightAreShownUntilWritesAreClosed() {
         var view = SampleRun.view(.awaitingApproval)
         view.windowOpened = nil

@@ -6,7 +6,7 @@ import PostgresClient
 import Testing
 import UpgradeModel
 
-/// Whoever keeps a migration or a tool waiting for a lock is named, and nobody else.
+/// Whoever keeps a migration or a tool waiting for a lock is named, while it waits and afterwards, and nobody else.
 @Suite struct BlockerTests {
     private static let other =
         ";CREATE TABLE other (n integer); CREATE ROLE other_$db LOGIN; GRANT SELECT ON other TO other_$db; "
@@ -29,6 +29,15 @@ import UpgradeModel
         let patient = site.upgrade(try .guestbook()) { $0.lockPatience = .seconds(60) }
         async let outcome = patient.perform(.expand, attempt: 2)
         try await poll { await !patient.waitedFor.isEmpty }
+        // Also between two attempts, when nothing waits at this moment.
+        let run = RunIdentifier(unchecked: "r1")
+        let waits = await patient.waits(of: run)
+        #expect(waits.count == 1, "\(waits)")
+        #expect(
+            waits.allSatisfy {
+                $0.hasPrefix("the migration waits for role \(site.application), application")
+                    && $0.contains("its transaction since ") && $0.hasSuffix("SELECT")
+            }, "\(waits)")
         try await reader.execute("COMMIT")
         guard case .done(let report) = await outcome else {
             Issue.record("it did not go on")
@@ -37,6 +46,8 @@ import UpgradeModel
         #expect(
             report.lines.contains { $0.hasPrefix("had to wait for role \(site.application)") },
             "\(report.lines)")
+        #expect(await patient.waits(of: run) == [])
+        await patient.endWatch()
         for session in [bystander, reader] { await session.close() }
         for upgrade in [upgrade, patient] { await upgrade.close() }
     }
@@ -64,6 +75,15 @@ import UpgradeModel
                 "SELECT FROM pg_stat_activity WHERE datname = '$db' AND application_name = 'tool' AND wait_event_type = 'Lock'"
             ).isEmpty
         }
+        let waits = await upgrade.waits(of: RunIdentifier(unchecked: "r1"))
+        #expect(waits.count == 1, "\(waits)")
+        #expect(
+            waits.allSatisfy {
+                $0.hasPrefix("the migration tool (process ")
+                    && $0.contains(": ALTER TABLE entry) waits since 20")
+                    && $0.contains(" UTC for role other_")
+            }, "\(waits)")
+        await upgrade.endWatch()
         let report = try await upgrade.passDone(.closePass)
         #expect(
             report.lines.contains {

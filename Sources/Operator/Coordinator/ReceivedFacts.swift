@@ -99,6 +99,14 @@ enum ReceivedView: Sendable, Codable {
         }
     }
 
+    /// Whom a migration waits for.
+    var waits: [String] {
+        switch self {
+        case .known(let view): view.waits ?? []
+        case .newer: []
+        }
+    }
+
     /// The state and the phase, for people.
     var standing: (state: String, phase: String) {
         switch self {

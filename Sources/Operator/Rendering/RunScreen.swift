@@ -35,6 +35,7 @@ struct RunScreen: Sendable {
             lines.append(StyledLine("database  ", .faint) + StyledLine(printable(database)))
         }
         let most = isShort ? 4 : 60
+        for wait in view.waits ?? [] { lines += labelled("waits", wait, .warning, width, most) }
         for paused in view.stillPaused ?? [] {
             lines += labelled("paused", paused, .warning, width, most)
         }

@@ -51,6 +51,7 @@ actor WatchDisplay {
         if style == .json { return console.line(WatchRecord.line(update)) }
         switch update {
         case .view(let view):
+            if style == .lines { tellWaits(view) }
             self.view = view
             viewedAt = .now
         case .fact(let fact):
@@ -70,6 +71,14 @@ actor WatchDisplay {
     /// Shows what is counted and was not told yet.
     func tellCounts() {
         if style != .json { show(facts.flush()) }
+    }
+
+    /// A line for whoever has come into the way since the last view.
+    private func tellWaits(_ view: ReceivedView) {
+        let known = self.view?.waits ?? []
+        for wait in view.waits where !known.contains(wait) {
+            console.line("sluice: \(printable(wait))")
+        }
     }
 
     private func show(_ outputs: [FactLines.Output]) {

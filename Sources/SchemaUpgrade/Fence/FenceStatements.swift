@@ -166,11 +166,22 @@ enum FenceStatements {
             AND (a.xact_start IS NOT NULL OR a.state = 'disabled')
         """
 
+    /// What a query begins with, which tells its kind and none of its values.
+    static let firstWords = "^\\s*(\\S{1,20}(?:\\s+[A-Za-z_.]{1,40}){0,2})"
+
+    /// The same as ``description``, with instants instead of ages, so that it stays as it is while nothing changes.
+    static let holder = """
+        format('role %s, application %s, process %s, %s%s: %s', coalesce(a.usename, '?'),
+            coalesce(nullif(a.application_name, ''), '(none)'), a.pid, coalesce(a.state, a.backend_type),
+            ', its transaction since ' || \(FenceSchema.utcText("a.xact_start")),
+            coalesce((regexp_match(a.query, '\(firstWords)'))[1], '(no query)'))
+        """
+
     /// Role, application, age and the first words of the query; never its values.
     static let description = """
         format('role %s, application %s, process %s, %s, %s s old: %s', coalesce(a.usename, '?'),
             coalesce(nullif(a.application_name, ''), '(none)'), a.pid, coalesce(a.state, a.backend_type),
             coalesce(round(extract(epoch FROM clock_timestamp() - a.xact_start))::text, '?'),
-            coalesce((regexp_match(a.query, '^\\s*(\\S{1,20}(?:\\s+[A-Za-z_.]{1,40}){0,2})'))[1], '(no query)'))
+            coalesce((regexp_match(a.query, '\(firstWords)'))[1], '(no query)'))
         """
 }

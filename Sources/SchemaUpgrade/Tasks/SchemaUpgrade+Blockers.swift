@@ -8,7 +8,7 @@ extension SchemaUpgrade {
     /// Who keeps each of some sessions waiting at this moment, by the process that waits.
     private static func blockers(of processes: String) -> String {
         """
-        SELECT w.pid, \(FenceStatements.description) FROM unnest('{\(processes)}'::integer[]) AS w (pid),
+        SELECT w.pid, \(FenceStatements.holder) FROM unnest('{\(processes)}'::integer[]) AS w (pid),
             unnest(pg_blocking_pids(w.pid)) AS b (pid) JOIN pg_stat_activity AS a ON a.pid = b.pid
         GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 20
         """
@@ -51,8 +51,7 @@ extension SchemaUpgrade {
             SchemaUpgrade.lookLockStatements + "; SET search_path = pg_catalog; "
                 + SchemaUpgrade.blockers(of: "\(process)"))
         await watcher.close()
-        for row in found.map(Array.init) ?? [] where !waitedFor.contains(row.text(1)) {
-            waitedFor.append(row.text(1))
-        }
+        waitsFor = (found.map(Array.init) ?? []).map { $0.text(1) }
+        waitedFor += waitsFor.filter { !waitedFor.contains($0) }
     }
 }

@@ -136,6 +136,8 @@ extension SchemaUpgrade {
         var ended: [String] = []
         var hasWaited = false
         waitedFor = []
+        waitsFor = []
+        defer { waitsFor = [] }
         while true {
             try checkCancellation()
             do {

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeEngine
+import UpgradeModel
+
+extension RunCoordinator {
+    /// Looks now and then whom a run's migration or its migration tool waits for, as long as one of them is at work, and tells
+    /// those who watch the run. Nothing of it is stored: what a report needs, the tasks say when they have ended.
+    func watchWaits(of identifier: RunIdentifier) async {
+        while (try? await Task.sleep(for: ports.waitInterval)) != nil,
+            let run = published.run(identifier), run.mayWaitForLocks
+        {
+            let found = await worker(thatLooksFor: run)?.waits(of: identifier) ?? []
+            let isAtWork = published.run(identifier)?.mayWaitForLocks == true
+            note(isAtWork ? found : [], of: identifier)
+        }
+        watchedForWaits.remove(identifier)
+        note([], of: identifier)
+    }
+
+    private func note(_ found: [String], of run: RunIdentifier) {
+        guard waits[run, default: []] != found else { return }
+        waits[run] = found.isEmpty ? nil : found
+        watchers.signal(run)
+    }
+
+    /// The run's worker; one is made where this coordinator has taken over while the tool was at work.
+    private func worker(thatLooksFor run: Run) async -> (any DatabaseWorker)? {
+        if let worker = workers[run.identifier] { return worker }
+        // Whoever performs a task makes it.
+        if slots[run.identifier]?.task != nil { return nil }
+        return try? await worker(of: run) {
+            published.run(run.identifier)?.mayWaitForLocks == true
+        }
+    }
+}
