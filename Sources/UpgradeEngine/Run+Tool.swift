@@ -204,6 +204,6 @@ extension ToolChange {
             parts.append("gone from its ledger: \(Listed.text(removed, separator: ", "))")
         }
         if isSchemaChanged { parts.append("the schema is another") }
-        return parts.isEmpty ? "nothing is other than before" : parts.joined(separator: "; ")
+        return parts.isEmpty ? "nothing is other than before it ran" : parts.joined(separator: "; ")
     }
 }

@@ -174,6 +174,14 @@ struct ScenarioWorld {
         checkEnd()
     }
 
+    /// Brings everybody what is under way. No time passes, so what hangs goes on hanging.
+    mutating func settleAtOnce() {
+        while !pending.isEmpty {
+            deliver(pending.remove(at: disturbance?.pick(of: pending.count) ?? 0))
+            disturb()
+        }
+    }
+
     /// Where messages get lost, every node asks again and reports in the end. - Returns: whether anything came of it.
     private mutating func heartbeatMatters() -> Bool {
         guard disturbance != nil, !theRun.isEnded else { return false }

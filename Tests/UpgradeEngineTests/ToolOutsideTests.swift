@@ -104,6 +104,21 @@ import UpgradeModel
         try expect(world, .rolledBack, early: 1, late: 0, "early-way-back-fails")
     }
 
+    /// The other two ways out that the same stop names.
+    @Test func aWayBackThatFailsMayStayHalfwayOrTheRunGoForwardAgain() throws {
+        let tools: [ToolBehaviour] = [.done, .failsUnchanged, .failsPartly]
+        var staying = world(Self.plan(Self.moments + Self.reverting), tools)
+        #expect(staying.theRun.next?.contains("runs migrate-back once more") == true)
+        staying.demand(.acceptSchema)
+        staying.settle()
+        try expect(staying, .rolledBack, early: 1, late: 0)
+        #expect(staying.database.tool.early.level == 1)
+        var goingForward = world(Self.plan(Self.moments + Self.reverting), tools)
+        goingForward.demand(.goForward)
+        goingForward.settle()
+        try expect(goingForward, .done, early: 2, late: 1)
+    }
+
     @Test func whatFailsAfterTheLiftWaitsForAPersonWithTheNewReleaseServed() throws {
         let plan = Self.plan(Self.moments + Self.reverting + ", on_partly: back")
         var world = world(plan, [.done, .done, .failsPartly])
@@ -150,7 +165,9 @@ import UpgradeModel
         world.nodes[Self.canary]?.tools = [.hangs]
         world.start(Self.plan(Self.moments + Self.reverting))
         world.settle(untilBegun: .toolExpanded)
-        world.settle(steps: 8)
+        world.settleAtOnce()
+        #expect(world.theRun.current?.step == .toolExpanded)
+        world.note("a person turns back while the tool runs")
         world.request(.rollback)
         world.settle()
         try expect(world, .rolledBack, early: 1, late: 0, "early-rollback-while-it-runs")

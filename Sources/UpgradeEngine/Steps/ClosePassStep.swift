@@ -46,7 +46,8 @@ extension Run {
             tool.ended?.state != .done
         else { return [] }
         let outcome = change.isNone ? "has done nothing" : "has done a part of its work"
-        let reason = "the migration tool \(outcome): \(toolTrouble) (\(change.sentence))"
+        let reason =
+            "the migration tool \(outcome)\(moment(of: part)): \(toolTrouble) (\(change.sentence))"
         if change.isNone || isPastPointOfNoReturn && wanted.onPartly == .back {
             return setback(reason, waysOut: isPastPointOfNoReturn ? advice : nil)
         }
@@ -55,6 +56,17 @@ extension Run {
             return begins(step, or: current)
         case .again, .person: return [.stopped(Stopped(reason: reason, advice: advice))]
         case .back: return setback(reason)
+        }
+    }
+
+    /// When a part of the tool's work is done, for people; nothing where all of it is done in the window.
+    private func moment(of part: MigrationPhase) -> String {
+        switch part {
+        case .expand: " before the window"
+        case .contract: " after the lift"
+        case .switch:
+            plan.database?.tool?.expand == nil && plan.database?.tool?.contract == nil
+                ? "" : " in the window"
         }
     }
 

@@ -37,7 +37,13 @@ struct SettleExpandStep: DatabaseStep {
 extension Run {
     /// What leads on where the old release is served on what the tool has done before the window.
     var waysOutOfExpansion: String {
-        "the old release is served; put the database back as it was, then `sluice retry \(identifier)`, which compares it with before; "
+        let first =
+            plan.database?.tool?.revert.map { action in
+                "put right what failed, or put the database back by hand; then `sluice retry \(identifier)` compares it with before, "
+                    + "and runs \(action) once more where something is left"
+            }
+            ?? "put the database back as it was, then `sluice retry \(identifier)`, which compares it with before"
+        return "the old release is served; \(first); "
             + "or leave it as it is: `sluice resolve \(identifier) --accept-schema --reason TEXT`"
             + forwardAgain
     }
