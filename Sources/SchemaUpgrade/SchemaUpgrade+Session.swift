@@ -65,6 +65,14 @@ extension SchemaUpgrade {
                 "PostgreSQL \(version / 10_000) is too old for the fence",
                 advice: "PostgreSQL 14 or later is needed")
         }
+        // Before anything is left in a session that a pooler would lend to others.
+        let server = try await opened.query("SELECT pg_catalog.pg_backend_pid()")[0].integer(0)
+        guard server == Int64(backend) else {
+            await opened.close()
+            throw DatabaseFailure(
+                code: "pooler", "a pooler stands between the coordinator and the server",
+                advice: "give the coordinator the server's own address")
+        }
         // From here on the task can be stopped.
         connection = opened
         process = backend

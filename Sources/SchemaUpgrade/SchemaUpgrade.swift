@@ -10,7 +10,7 @@ public import UpgradeModel
 /// changes the database also checks and raises the epoch in the same transaction, so a leader that was replaced changes
 /// nothing: its task fails with `superseded`. When a session is lost, a new one finds out what took effect.
 ///
-/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `preflight`, `other-run`, `server-version`, `database-address`,
+/// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `pooler`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
 /// `migration-claim`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.

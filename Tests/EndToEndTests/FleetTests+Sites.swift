@@ -5,9 +5,9 @@ import Testing
 /// Applications as people have them, with their own dependencies, sessions, uploads, workers and migrations.
 extension FleetTests {
     /// First what goes wrong, each with its end, then the upgrade of docs/django.md: on one fleet whose visitors, worker and cron
-    /// job go on all the time.
+    /// job go on all the time, all of them through pgbouncer with transaction pooling.
     @Test func aDjangoSiteIsUpgradedWhileThoseWhoAreLoggedInReadAndWrite() async throws {
-        let run = try await runFleet("--fail", "all", harness: "site_demo.py")
+        let run = try await runFleet("--pooler", "--fail", "all", harness: "site_demo.py")
         #expect(run.fallen.isEmpty)
     }
 

@@ -78,7 +78,8 @@ extension PreflightQuestion {
             sql: """
                 SELECT format('a pooler seems to stand before this database (%s): its connections outlive the window, and have plans and '
                         'settings of the old schema', string_agg(DISTINCT sign, ', ')),
-                    'after the lift, RECONNECT on the pooler''s console, or `drain: {sessions: end}`'
+                    'renew them by a hook after the migration (RECONNECT on the pooler''s console, as in docs/pooler.md), or let the plan '
+                        'end them before writes open: `drain: {sessions: end}`'
                 FROM (SELECT format('role %s', rolname) AS sign FROM pg_roles
                     WHERE rolcanlogin AND rolname ~* '^(pgbouncer|pgpool|odyssey|pgcat|supavisor|rds_?proxy|rdsproxyadmin)'
                     UNION ALL SELECT format('schema %s', nspname) FROM pg_namespace WHERE nspname IN ('pgbouncer', 'pgpool', 'odyssey')

@@ -26,27 +26,14 @@ struct PreflightQuestion: Sendable {
         }
     }
 
-    /// What kind of server this is, and whether anything stands between.
-    static func server(_ session: borrowing Session, handshake: Int32) throws -> [Diagnostic] {
-        let row = try session.query(
-            """
-            SELECT pg_is_in_recovery(), pg_backend_pid()
-            """)[0]
-        var findings: [Diagnostic] = []
-        if row.isTrue(0) {
-            findings.append(
-                Diagnostic(
-                    .error, code: "standby", "the address leads to a standby",
-                    advice: "give the primary's"))
-        }
-        if row.integer(1) != Int64(handshake) {
-            findings.append(
-                Diagnostic(
-                    .error, code: "pooler",
-                    "a pooler stands between the coordinator and the server",
-                    advice: "give the server's own address"))
-        }
-        return findings
+    /// What kind of server this is.
+    static func server(_ session: borrowing Session) throws -> [Diagnostic] {
+        guard try session.query("SELECT pg_is_in_recovery()")[0].isTrue(0) else { return [] }
+        return [
+            Diagnostic(
+                .error, code: "standby", "the address leads to a standby",
+                advice: "give the primary's")
+        ]
     }
 
     /// Roles that may log in, with every role that each may become or inherits from.

@@ -12,12 +12,11 @@ extension SchemaUpgrade {
         // What another run does here is none of the operator's mistakes, so it is said alone.
         if let fence = try await fenceState(), fence.isHeld(against: task) { throw fence.held }
         try await refuseOtherRuns(task)
-        let handshake = try await open().perform { $0.processIdentifier }
         let isInstalled = try await isInstalled()
         let mayBeInClear = configuration.mayBeInClear
         let questions = PreflightQuestion.about(level)
         let findings = try await open().perform { session in
-            var findings = try PreflightQuestion.server(session, handshake: handshake)
+            var findings = try PreflightQuestion.server(session)
             findings += PreflightQuestion.transport(
                 isInClear: !session.isEncrypted && !session.isLocal, mayBe: mayBeInClear)
             for question in questions {

@@ -43,7 +43,7 @@ class Demo:
             kind = cached.CachedFleet
         fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
                             strict=self.arguments.start == "after-migration", script=self.has_open_tabs(),
-                            fence=self.arguments.fence)
+                            fence=self.arguments.fence, pooler=self.arguments.pooler)
         fleet.__enter__()
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
             len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
@@ -94,6 +94,8 @@ class Demo:
             claims += self.claims_of_new_state(fleet, before)
             if self.arguments.fence == "owner":
                 claims += owner_level.claims(journal, plan.read_text())
+            if fleet.pooler:
+                claims += fleet.pooler.claims(journal)
             if self.has_open_tabs():
                 claims += self.open_tabs(fleet, journal, policy)
             if weighed:
@@ -310,6 +312,8 @@ def arguments():
                         help="owner: the migrator is no superuser, as on managed servers (default: complete)")
     parser.add_argument("--caches", action="store_true",
                         help="Varnish in front of all nodes, Redis and memcached behind the application")
+    parser.add_argument("--pooler", action="store_true",
+                        help="pgbouncer between the application and PostgreSQL, with transaction pooling")
     parser.add_argument("--browser", action="store_true", help="Chromium reads and writes as well, and shows the run's report")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards, until Ctrl-C")
     parser.add_argument("--unweighed", action="store_true",

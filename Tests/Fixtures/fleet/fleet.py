@@ -12,6 +12,7 @@ import tempfile
 
 from balancer import Balancer
 from node import GUESTBOOK, Node
+from pooler import Pooler
 from ports import BALANCER, NODES, Ports
 from postgres import Postgres
 from processes import Processes, side_by_side, wait_until
@@ -27,7 +28,7 @@ class Fleet:
 
     node_type = Node
 
-    def __init__(self, entries=2000, nodes=3, keep=False, strict=False, script=False, fence="complete"):
+    def __init__(self, entries=2000, nodes=3, keep=False, strict=False, script=False, fence="complete", pooler=False):
         # Whether v2 refuses to start on the schema of v1.
         self.strict = strict
         # Whether pages carry the browser script.
@@ -40,6 +41,8 @@ class Fleet:
         self.processes = Processes()
         ports = self._ports = Ports()
         self.postgres = Postgres(self.directory / "postgres", ports.take(), self.processes, fence)
+        # Between the application and PostgreSQL, or nothing.
+        self.pooler = Pooler(self.directory / "pooler", ports.take(), self.postgres, self.processes) if pooler else None
         web = ports.take()
         self.nodes = [
             self.node_type("web-%d" % number, address, web, self.directory / ("web-%d" % number), self.processes)
@@ -62,7 +65,10 @@ class Fleet:
 
     def start(self):
         self.postgres.create()
-        application = self.prepare_database()
+        self.direct = application = self.prepare_database()
+        if self.pooler:
+            self.pooler.start()
+            application = self.pooler.url(application)
         for node in self.nodes:
             node.is_strict = self.strict
             node.has_script = self.script

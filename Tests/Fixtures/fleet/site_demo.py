@@ -10,6 +10,7 @@ import time
 
 import checker
 import owner_level
+import pooler
 import site_checker
 import site_figures
 import state
@@ -76,6 +77,8 @@ def upgrade(fleet, mishap, say, figures):
               site_checker.own_ledger(fleet.postgres, fleet.site, fleet.site.after)]
     if fleet.postgres.fence == "owner":
         claims += owner_level.claims(journal, plan.read_text())
+    if fleet.pooler:
+        claims += fleet.pooler.claims(journal)
     if fleet.tool and mishap.tool_runs_once:
         claims.append(site_checker.tool_runs(journal, [path for path in fleet.outputs_of_tool() if path not in said]))
     proof = journal.proof("v1", "v2")
@@ -98,6 +101,7 @@ def arguments():
     parser.add_argument("--tool", action="store_true", help="the site's own tool migrates, and not SQL files")
     parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
                         help="owner: the migrator is no superuser, as on managed servers (default: complete)")
+    parser.add_argument("--pooler", action="store_true", help="pgbouncer between the application and PostgreSQL, with transaction pooling")
     parser.add_argument("--fail", metavar="NAME", help="before that, let this go wrong; `all`: what needs no calm machine")
     parser.add_argument("--figures", action="store_true", help="also say where the write window went, and what the tool's own start costs")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
@@ -121,7 +125,8 @@ def main():
         began = time.monotonic()
         bundles = make_bundles(site)
         made = time.monotonic()
-        with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool, fence=chosen.fence) as fleet:
+        with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool, fence=chosen.fence,
+                       pooler=chosen.pooler) as fleet:
             say("%d nodes on v1 at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), fleet.balancer.url(), made - began, time.monotonic() - made))
             certain = [fault for fault in known.values() if not fault.needs_calm]
@@ -129,6 +134,8 @@ def main():
             mishap = MISHAPS.get((chosen.site, fleet.tool), Fault) if faults else Fault
             if chosen.fence == "owner":
                 faults = [owner_level.NothingAccepted, *faults]
+            if chosen.pooler:
+                faults = [pooler.AddressOfThePooler, *faults]
             claims = everything(fleet, [fault() for fault in faults], mishap(), say, chosen.figures)
     except KeyboardInterrupt:
         return 130

@@ -225,15 +225,16 @@ class SiteFleet(SluiceFleet):
     def agent_configuration(self, node):
         actions = self.actions(node, ["start-app", "stop-app"] + (
             ["pause-worker", "resume-worker"] if self.site.queue else []))
+        actions += self.pooler.action() if self.pooler else ""
         if self.tool:
-            # Not repeatable: an agent that died while one ran asks the probe, or says that nobody knows.
-            script = REPOSITORY / "agents" / "migrate" / self.site.name
+            # Not repeatable: an agent that died while one ran asks the probe, or says that nobody knows. Never through a pooler.
+            script = '"/usr/bin/env", "DATABASE_URL=%s", "%s"' % (self.direct, REPOSITORY / "agents" / "migrate" / self.site.name)
             actions += f"""  migrate:
-    command: ["{script}", forward, "{{release_dir}}"]
+    command: [{script}, forward, "{{release_dir}}"]
     timeout: 120s
-    probe: ["{script}", done, "{{release_dir}}"]
+    probe: [{script}, done, "{{release_dir}}"]
   migrate-back:
-    command: ["{script}", back, "{{release_dir}}"]
+    command: [{script}, back, "{{release_dir}}"]
     timeout: 120s
 """
             actions += f"""  look:

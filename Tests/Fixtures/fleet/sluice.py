@@ -12,6 +12,7 @@ import time
 import urllib.request
 
 import owner_level
+import pooler
 from fleet import Fleet
 from journal import Journal
 from node import GUESTBOOK, REPOSITORY
@@ -69,6 +70,9 @@ class SluiceFleet(Fleet):
     def start_coordinator(self):
         # The coordinator has the database's URL; operators and nodes never see it.
         environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url(MIGRATOR)}
+        if self.pooler:
+            # For a plan that is wrong.
+            environment["SLUICE_POOLER_URL"] = self.pooler.url(self.postgres.url(MIGRATOR))
         process = self.processes.start(
             "coordinator",
             [self.binaries / "sluice", "coordinator", "--data", self.data, "--listen",
@@ -111,6 +115,7 @@ class SluiceFleet(Fleet):
             for name, verb in [("migrate-back", "back"), ("migrate-early", "early"), ("migrate-late", "late"),
                                ("migrate-preview", "preview"), ("migrate", "up")])
         actions += '    probe: ["%s", "check", "%s"]\n' % (GUESTBOOK / "bin" / "tool", node.root / "etc" / "tool.env")
+        actions += self.pooler.action() if self.pooler else ""
         # Until a page that was opened in the window has been told of it (open_tabs.py), or for ten seconds.
         actions += "  wait-for-late:\n    command: %s\n    repeatable: true\n" % json.dumps(
             ["/bin/sh", "-c", "n=0; until [ -e %s ] || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done" % (
@@ -224,7 +229,7 @@ caches:
         """The demo's plan, where nothing goes wrong."""
         if self.strict:
             return self.variant("after-migration")
-        return PLAN if self.postgres.fence == "complete" else self.variant("owner")
+        return PLAN if self.postgres.fence == "complete" and not self.pooler else self.variant("demo")
 
     def next_plan(self, replace=()):
         """From v2 to v3, which has other assets and is the same otherwise."""
@@ -245,6 +250,8 @@ caches:
             if old not in text:
                 raise ValueError("the example plan has no %r" % old)
             text = text.replace(old, new)
+        if self.pooler:
+            append = pooler.RENEWED + append.removeprefix("\nhooks:\n")
         if self.postgres.fence == "owner":
             text = owner_level.ask_for(text, append)
         path = self.plans / ("%s.yaml" % name)
