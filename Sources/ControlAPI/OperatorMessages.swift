@@ -56,10 +56,13 @@ public struct DatabaseFindings: Hashable, Codable, Sendable {
 public struct MigrationFile: Hashable, Codable, Sendable {
     public var name: String
     public var text: String
+    /// The label of its database; `nil` where the plan has one.
+    public var database: DatabaseName?
 
-    public init(name: String, text: String) {
+    public init(name: String, text: String, database: DatabaseName? = nil) {
         self.name = name
         self.text = text
+        self.database = database
     }
 }
 
@@ -80,6 +83,8 @@ public struct RunRequest: Hashable, Codable, Sendable {
     public var off: NodeName?
     /// With `resolve`: the schema stays as it is, although it is not as it was before.
     public var acceptSchema: Bool?
+    /// With `retry` and `resolve`: the database that is meant; it has to be the one that the run waits for.
+    public var database: DatabaseName?
 
     public init(
         request: String, verb: RequestVerb, reason: String? = nil, down: [MigrationFile]? = nil,

@@ -2,7 +2,7 @@
 
 import UpgradeEngine
 
-/// What the worker of a run's database does. One task at a time: the next is begun when the last has been answered.
+/// What the workers of a run's databases do. One task at a time: the next is begun when the last has been answered.
 enum DatabaseSlot: Equatable {
     case idle
     case performing(DatabaseTaskFact)
@@ -18,4 +18,10 @@ enum DatabaseSlot: Equatable {
         case .idle, .answered: nil
         }
     }
+}
+
+/// A worker, and the files that it has read.
+struct HeldWorker {
+    var worker: any DatabaseWorker
+    var files: [MigrationReference]
 }

@@ -4,7 +4,7 @@ public import ControlAPI
 public import UpgradeModel
 public import UpgradePlan
 
-/// Whoever performs the database tasks of one run, one at a time.
+/// Whoever performs the tasks of one database of a run, one at a time.
 public protocol DatabaseWorker: Sendable {
     /// Each task is safe to perform again; whatever happened is in the outcome. Ends soon when the calling task is cancelled.
     func perform(_ task: DatabaseTask) async -> DatabaseOutcome

@@ -38,10 +38,11 @@ extension RunCoordinator {
                 group.addTask { await self.watchWaits(of: identifier) }
             }
             if run.isEnded, slots[identifier]?.task == nil,
-                let worker = workers.removeValue(forKey: identifier)
+                let held = workers.removeValue(forKey: identifier)
             {
-                workerFiles[identifier] = nil
-                group.addTask { await worker.close() }
+                for worker in held.values.map(\.worker) {
+                    group.addTask { await worker.close() }
+                }
             }
         }
     }
@@ -53,10 +54,12 @@ extension RunCoordinator {
             metadata: [
                 "run": "\(identifier)", "task": "\(task.kind.rawValue)",
                 "attempt": "\(task.attempt)",
-            ])
+            ].merging(task.metadata) { $1 })
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
-            let worker = try await worker(of: run) { slots[identifier]?.task != nil }
+            let worker = try await worker(of: run, task.database) {
+                slots[identifier]?.task != nil
+            }
             if slots[identifier] != .performing(task) {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
@@ -70,7 +73,8 @@ extension RunCoordinator {
         if case .failed(let failure) = outcome {
             log.error(
                 "database task failed: \(failure.message)",
-                metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)"])
+                metadata: ["run": "\(identifier)", "task": "\(task.kind.rawValue)"]
+                    .merging(task.metadata) { $1 })
         }
         answer(task, of: identifier, outcome)
     }
@@ -92,14 +96,15 @@ extension RunCoordinator {
     /// server before it does anything.
     private func cancel(_ task: DatabaseTaskFact, of run: RunIdentifier) async {
         for _ in 0..<30 where slots[run] == .cancelling(task) && !Task.isCancelled {
-            await workers[run]?.cancel(full(task, of: run))
+            await workers[run]?[task.database]?.worker.cancel(full(task, of: run))
             try? await Task.sleep(for: ports.cancelInterval)
         }
         guard slots[run] == .cancelling(task), !Task.isCancelled else { return }
         log.critical(
             "a database task does not end; its session is given up",
-            metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"])
-        let givenUp = workers.removeValue(forKey: run)
+            metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"]
+                .merging(task.metadata) { $1 })
+        let givenUp = workers[run]?.removeValue(forKey: task.database)?.worker
         answer(
             task, of: run,
             .failed(
@@ -110,24 +115,30 @@ extension RunCoordinator {
     }
 
     /// The worker that has read the files that count; one that has read others is let go.
-    private func current(of run: Run) async throws(DatabaseFailure) -> (any DatabaseWorker)? {
-        guard let worker = workers[run.identifier] else { return nil }
-        if workerFiles[run.identifier] == run.migrations { return worker }
-        workers[run.identifier] = nil
-        await worker.close()
+    private func current(
+        of run: Run, _ label: DatabaseName?
+    ) async throws(DatabaseFailure) -> (any DatabaseWorker)? {
+        guard let held = workers[run.identifier]?[label] else { return nil }
+        if held.files == run.migrations(of: label) { return held.worker }
+        workers[run.identifier]?[label] = nil
+        await held.worker.close()
         return nil
     }
 
-    /// - Parameter isWanted: whether it is, once it was made.
+    /// - Parameters:
+    ///   - label: which of the run's databases; `nil` where it has one.
+    ///   - isWanted: whether it is, once it was made.
     func worker(
-        of run: Run, isWanted: () -> Bool
+        of run: Run, _ label: DatabaseName?, isWanted: () -> Bool
     ) async throws(DatabaseFailure) -> any DatabaseWorker {
-        if let worker = try await current(of: run) { return worker }
-        guard let database = run.plan.database else {
-            throw DatabaseFailure(code: "no-database", "the plan names no database")
+        if let worker = try await current(of: run, label) { return worker }
+        guard let database = run.plan.database(labeled: label) else {
+            throw DatabaseFailure(
+                code: "no-database", "the plan names no database\(label.map { " \($0)" } ?? "")")
         }
+        let files = run.migrations(of: label)
         var migrations: [MigrationFile] = []
-        for reference in run.migrations {
+        for reference in files {
             migrations.append(try await migration(reference))
         }
         let assignment = DatabaseAssignment(
@@ -137,7 +148,7 @@ extension RunCoordinator {
         let worker = try await WorkLane.runs.run { () throws(DatabaseFailure) in
             try makeWorker(assignment)
         }
-        if let other = workers[run.identifier] {
+        if let other = workers[run.identifier]?[label]?.worker {
             await worker.close()
             return other
         }
@@ -146,8 +157,7 @@ extension RunCoordinator {
             await worker.close()
             throw DatabaseFailure(code: "cancelled", "it was not begun")
         }
-        workers[run.identifier] = worker
-        workerFiles[run.identifier] = run.migrations
+        workers[run.identifier, default: [:]][label] = HeldWorker(worker: worker, files: files)
         return worker
     }
 
@@ -157,13 +167,22 @@ extension RunCoordinator {
         do throws(StoreFailure) {
             let bytes = try await ports.blobs.readAll(
                 reference.digest, limit: Limits.migrationBytes)
-            return MigrationFile(name: reference.name, text: String(decoding: bytes, as: UTF8.self))
+            return MigrationFile(
+                name: reference.name, text: String(decoding: bytes, as: UTF8.self),
+                database: reference.database)
         } catch {
             throw DatabaseFailure(
                 code: "migration-missing",
                 "the migration \(reference.name) cannot be read: \(error.text)",
                 advice: "apply the plan again: that uploads it")
         }
+    }
+}
+
+extension DatabaseTaskFact {
+    /// Its database for the log; nothing where the plan has one.
+    fileprivate var metadata: Logger.Metadata {
+        database.map { ["database": "\($0)"] } ?? [:]
     }
 }
 

@@ -21,7 +21,7 @@ extension RunCoordinator {
         }
         try requireBounds(of: question.migrations)
         let plan = try await readPlan(question.plan, file: question.planFile)
-        guard let database = plan.database else { return DatabaseFindings([]) }
+        guard !plan.databases.isEmpty else { return DatabaseFindings([]) }
         guard looks < Self.looksAtMost else {
             throw APIError(
                 .unavailable, message: "\(looks) others are looking at databases",
@@ -29,10 +29,15 @@ extension RunCoordinator {
         }
         looks += 1
         defer { looks -= 1 }
-        let assignment = DatabaseAssignment(
-            run: RunIdentifier(unchecked: "look"), plan: plan, database: database,
-            migrations: question.migrations)
-        return DatabaseFindings(await look(assignment))
+        var findings: [Diagnostic] = []
+        for database in plan.databases {
+            let label = plan.label(of: database)
+            let assignment = DatabaseAssignment(
+                run: RunIdentifier(unchecked: "look"), plan: plan, database: database,
+                migrations: question.migrations.filter { $0.database == label })
+            findings += await look(assignment).map { $0.naming(label) }
+        }
+        return DatabaseFindings(findings)
     }
 
     private func look(_ assignment: DatabaseAssignment) async -> [Diagnostic] {
@@ -75,5 +80,15 @@ extension DatabaseFailure {
     /// Every finding; the failure itself where it has none.
     fileprivate var asFindings: [Diagnostic] {
         findings.isEmpty ? [Diagnostic(.error, code: code, message, advice: advice)] : findings
+    }
+}
+
+extension Diagnostic {
+    /// The same with the database that it was found in; as it is where the plan has one.
+    fileprivate func naming(_ label: DatabaseName?) -> Diagnostic {
+        guard let label else { return self }
+        var copy = self
+        copy.message = "\(label): \(message)"
+        return copy
     }
 }

@@ -46,6 +46,7 @@ extension RunCoordinator {
     private func input(
         _ request: RunRequest, of run: RunIdentifier, _ stamp: RequestStamp
     ) async throws(APIError) -> CoreInput {
+        try requireDatabase(of: request, in: run)
         let demands = try await demands(request, of: run)
         guard demands.count <= 1 else {
             throw .refused("a request says one thing", "send them one after the other")
@@ -57,6 +58,24 @@ extension RunCoordinator {
             )
         }
         return .request(run, request.verb, stamp)
+    }
+
+    /// Whoever names a database means the one that the run waits for.
+    private func requireDatabase(
+        of request: RunRequest, in identifier: RunIdentifier
+    ) throws(APIError) {
+        guard let named = request.database, let run = published.run(identifier) else { return }
+        let names = run.plan.databases.map(\.name)
+        guard names.contains(named) else {
+            throw .refused(
+                "the plan has no database \(named)",
+                "it has \(names.map(\.rawValue).joined(separator: ", "))")
+        }
+        let database = run.plan.database(labeled: run.databaseAtWork)
+        guard run.isAtDatabase, let database, database.name != named else { return }
+        throw .refused(
+            "the run waits for the database \(database.name), not for \(named)",
+            "say `--database \(database.name)`, or leave it out")
     }
 
     private func demands(

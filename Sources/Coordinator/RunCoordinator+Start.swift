@@ -91,7 +91,8 @@ extension RunCoordinator {
         guard names.count == files.count else { throw .refused("a down file is named twice") }
         var whole = files
         do throws(DatabaseFailure) {
-            for reference in run.migrations where !names.contains(reference.name) {
+            for reference in run.migrations(of: run.databaseAtWork)
+            where !names.contains(reference.name) {
                 whole.append(try await migration(reference))
             }
         } catch {
@@ -109,7 +110,10 @@ extension RunCoordinator {
                 advice: "mend it; `sluice validate PLAN` reads it as well",
                 diagnostics: error.findings)
         }
-        return try await keep(files, for: run.plan)
+        let label = run.databaseAtWork
+        return try await keep(
+            files.map { MigrationFile(name: $0.name, text: $0.text, database: label) },
+            for: run.plan)
     }
 
     /// Keeps the migrations as blobs, so that every later leader has them.
@@ -117,10 +121,16 @@ extension RunCoordinator {
         _ files: [MigrationFile], for plan: Plan
     ) async throws(APIError) -> [MigrationReference] {
         try requireBounds(of: files)
-        guard plan.database != nil || files.isEmpty else {
+        guard !plan.databases.isEmpty || files.isEmpty else {
             throw .refused(
                 "migrations were sent, and the plan names no database",
                 "name it under database in the plan")
+        }
+        let labels = Set(plan.databases.map { plan.label(of: $0) })
+        guard files.allSatisfy({ labels.contains($0.database) }) else {
+            throw .refused(
+                "migrations were sent for a database that the plan does not name",
+                "bring the plan with the `sluice` of the coordinator's version")
         }
         var references: [MigrationReference] = []
         for file in files {
@@ -139,7 +149,8 @@ extension RunCoordinator {
             } catch {
                 throw APIError(error)
             }
-            references.append(MigrationReference(name: file.name, digest: digest))
+            references.append(
+                MigrationReference(name: file.name, digest: digest, database: file.database))
         }
         return references
     }
@@ -148,7 +159,8 @@ extension RunCoordinator {
     static func digest(of request: StartRun) -> Digest {
         var lines = ["sluice plan 1", "\(Digest.sha256(of: request.plan))", "\(request.manifest)"]
         for file in request.migrations {
-            lines.append("\(file.name) \(Digest.sha256(of: file.text))")
+            let directory = file.database.map { "\($0)/" } ?? ""
+            lines.append("\(directory)\(file.name) \(Digest.sha256(of: file.text))")
         }
         return Digest.sha256(of: lines.joined(separator: "\n"))
     }

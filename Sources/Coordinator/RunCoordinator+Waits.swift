@@ -24,12 +24,13 @@ extension RunCoordinator {
         watchers.signal(run)
     }
 
-    /// The run's worker; one is made where this coordinator has taken over while the tool was at work.
+    /// The worker of the database at work; one is made where this coordinator has taken over while the tool was at work.
     private func worker(thatLooksFor run: Run) async -> (any DatabaseWorker)? {
-        if let worker = workers[run.identifier] { return worker }
+        let label = run.database.inFlight.map(\.database) ?? run.databaseAtWork
+        if let held = workers[run.identifier]?[label] { return held.worker }
         // Whoever performs a task makes it.
         if slots[run.identifier]?.task != nil { return nil }
-        return try? await worker(of: run) {
+        return try? await worker(of: run, label) {
             published.run(run.identifier)?.mayWaitForLocks == true
         }
     }

@@ -71,10 +71,9 @@ public actor RunCoordinator {
     var recent: [RunIdentifier: [JournalEntry]] = [:]
     /// Folded runs that ended before the latest of their fleet.
     var oldRuns: [RunIdentifier: Run] = [:]
-    var workers: [RunIdentifier: any DatabaseWorker] = [:]
-    /// The files that each of them has read.
-    var workerFiles: [RunIdentifier: [MigrationReference]] = [:]
-    /// What each run's worker does; `idle` where nothing is said.
+    /// The workers of each run, by the label of the database.
+    var workers: [RunIdentifier: [DatabaseName?: HeldWorker]] = [:]
+    /// What each run's workers do, one at a time; `idle` where nothing is said.
     var slots: [RunIdentifier: DatabaseSlot] = [:]
     /// Whom the migrations of a run wait for, for people; nothing where nobody waits.
     var waits: [RunIdentifier: [String]] = [:]
@@ -165,7 +164,7 @@ public actor RunCoordinator {
 
     /// Lets go of the database and of the lead. What is stored and not told is for the next leader.
     private func stepDown() async {
-        for worker in workers.values { await worker.close() }
+        for held in workers.values.flatMap(\.values) { await held.worker.close() }
         workers = [:]
         await ports.lease.release()
     }

@@ -37,9 +37,9 @@ extension Run {
             .paused, .resumed, .approved, .aborted, .drainCutShort:
             .some([])
         // The migration tool's node may be another one.
-        case .nodeQuarantined where plan.database?.tool != nil: .everyMember
-        case .nodeReadmitted where plan.database?.tool != nil: .everyMember
-        case .nodeTakenOff where plan.database?.tool != nil: .everyMember
+        case .nodeQuarantined where plan.tool != nil: .everyMember
+        case .nodeReadmitted where plan.tool != nil: .everyMember
+        case .nodeTakenOff where plan.tool != nil: .everyMember
         case .nodeQuarantined(let trouble): .some([trouble.node])
         case .nodeReadmitted(let fact), .nodeJoined(let fact), .nodeHeardAgain(let fact):
             .some([fact.node])

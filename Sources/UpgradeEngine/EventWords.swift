@@ -47,7 +47,8 @@ public struct EventWords: Sendable {
             let attempt = EventWords.title(ended.kind, ended.attempt)
             var sentence = EventWords.end(ended.result, ended.report, ended.failure)
             let colon = ended.result == .lost ? ":" : ""
-            sentence.text = "database: \(attempt)\(colon) \(sentence.text)"
+            let which = EventWords.database(ended.database)
+            sentence.text = "\(which): \(attempt)\(colon) \(sentence.text)"
             return sentence
         default:
             return Sentence(text: EventWords.short(event))
@@ -70,7 +71,8 @@ public struct EventWords: Sendable {
             return "the drain's time is over with writes in flight on \(nodes)"
         case .passOffered(let offered):
             return "\(offered.node) has made a pass for the migration tool"
-        case .databaseTaskStarted(let fact): return "database: \(title(fact.kind, fact.attempt))"
+        case .databaseTaskStarted(let fact):
+            return "\(database(fact.database)): \(title(fact.kind, fact.attempt))"
         case .approved(let approved): return "\(approved.phase) approved\(signed(approved.stamp))"
         case .paused(let stamp): return "paused\(signed(stamp))"
         case .resumed(let stamp): return "resumed\(signed(stamp))"
@@ -102,6 +104,11 @@ public struct EventWords: Sendable {
     /// A task of the database, and which attempt at it when that is not the first.
     public static func title(_ kind: DatabaseTask.Kind, _ attempt: Int) -> String {
         kind.title + (attempt > 1 ? ", attempt \(attempt)" : "")
+    }
+
+    /// A database by its label: `database`, or `database visits`.
+    public static func database(_ label: DatabaseName?) -> String {
+        "database" + (label.map { " \($0)" } ?? "")
     }
 
     /// How an attempt at a task of the database ended.
@@ -196,6 +203,8 @@ extension Run {
 
     /// The task that the database is at; `nil` when it is at none.
     public var databaseTitle: String? {
-        database.inFlight.map { EventWords.title($0.kind, $0.attempt) }
+        database.inFlight.map { fact in
+            (fact.database.map { "\($0): " } ?? "") + EventWords.title(fact.kind, fact.attempt)
+        }
     }
 }

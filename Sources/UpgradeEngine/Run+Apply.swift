@@ -42,7 +42,7 @@ extension Run {
         case .databaseTaskStarted(let fact):
             database.inFlight = fact
             database.isAbandoned = false
-            database.attempts[fact.kind] = fact.attempt
+            database.attempts[fact.kind, default: [:]][fact.database] = fact.attempt
             database.wasPastPointOfNoReturn = isPastPointOfNoReturn
             if direction == .forward, let definition = current?.definition,
                 type(of: definition).endsWayBack
@@ -92,7 +92,7 @@ extension Run {
             takeOff(taken)
             nameAgain(taken.node)
         case .schemaAccepted(let stamp):
-            isSchemaAccepted = true
+            acceptedSchemas.insert(databaseAtWork)
             tryAgain(stamp)
         case .turnedForward(let turned):
             turnForward(turned)
@@ -190,22 +190,24 @@ extension Run {
             ended.result == .failed && ended.failure?.effect == DatabaseFailure.PossibleEffect.none
         // A tool that was let through the fence may have changed anything.
         if [.migrate, .openPass].contains(ended.kind), !hadNoEffect {
-            database.mayHaveMigrated = true
+            database.migrated.insert(ended.database)
         }
         // A tool's work is undone before the migrations.
-        if ended.kind == .revertMigrate, ended.result == .done { database.mayHaveMigrated = false }
+        if ended.kind == .revertMigrate, ended.result == .done {
+            database.migrated.remove(ended.database)
+        }
         let wasAbandoned = database.isAbandoned
         database.inFlight = nil
         database.isAbandoned = false
         database.lastEndedAt = instant
         switch ended.result {
         case .done:
-            if let proof = ended.report?.census { database.census = proof }
-            if ended.kind == .raiseFence { database.older = ended.report?.older }
+            note(ended.report, of: ended.database)
+            if ended.kind == .raiseFence {
+                database.older[ended.database] = ended.report?.older
+            }
             noteTool(ended)
-            if let schema = ended.report?.schema { database.schema = schema }
-            if let changes = ended.report?.schemaChanges { database.schemaChanges = changes }
-            if current?.definition.task == ended.kind { current?.isDatabaseDone = true }
+            if isCurrent(ended.kind, of: ended.database) { current?.isDatabaseDone = true }
             claims = []
             database.failures = 0
         case .failed where wasAbandoned:
@@ -216,6 +218,14 @@ extension Run {
         case .lost:
             break
         }
+    }
+
+    private mutating func note(_ report: DatabaseReport?, of label: DatabaseName?) {
+        guard let report else { return }
+        if let proof = report.census { database.census[label] = proof }
+        if let schema = report.schema { database.schema[label] = schema }
+        if let place = report.place { database.places[label] = place }
+        if let changes = report.schemaChanges { database.schemaChanges[label] = changes }
     }
 
     private mutating func turnBack(_ turned: TurnedBack) {

@@ -22,7 +22,9 @@ extension Run {
         if isComplete(current, at: now) {
             return begin(current.index + 1, seeing: observations, at: now)
         }
-        if let task = current.definition.task { return start(task, at: now) }
+        if let task = current.definition.task {
+            return start(task, of: current.definition.database(in: plan), at: now)
+        }
         return []
     }
 
@@ -77,12 +79,15 @@ extension Run {
         return definition.wait(in: self).map { now >= current.beganAt + $0 } ?? true
     }
 
-    private func start(_ kind: DatabaseTask.Kind, at now: Instant) -> [RunEvent] {
+    private func start(
+        _ kind: DatabaseTask.Kind, of label: DatabaseName?, at now: Instant
+    ) -> [RunEvent] {
         guard database.inFlight == nil, current?.pending.isEmpty == true,
             database.failures == 0 || now >= nextAttemptAt
         else { return [] }
-        let attempt = (database.attempts[kind] ?? 0) + 1
-        return [.databaseTaskStarted(DatabaseTaskFact(kind: kind, attempt: attempt))]
+        let attempt = (database.attempts[kind]?[label] ?? 0) + 1
+        let fact = DatabaseTaskFact(kind: kind, attempt: attempt, database: label)
+        return [.databaseTaskStarted(fact)]
     }
 
     /// Attempts that follow a failure wait 250 ms, then twice as long each time.

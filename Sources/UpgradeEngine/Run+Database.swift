@@ -14,7 +14,7 @@ extension Run {
     /// What the database needs, now; computed, so that a new leader asks for the same.
     public var databaseCommand: DatabaseCommand? {
         guard let task = database.inFlight else { return nil }
-        let isWanted = current?.definition.task == task.kind && !database.isAbandoned
+        let isWanted = isCurrent(task.kind, of: task.database) && !database.isAbandoned
         switch standing {
         case .active, .paused: return isWanted ? .perform(task) : .cancel(task)
         case .stopped, .ended: return .cancel(task)
@@ -31,6 +31,29 @@ extension Run {
         return !current.pending.isEmpty
     }
 
+    /// The label of the database that the current step is for.
+    public var databaseAtWork: DatabaseName? { current?.definition.database(in: plan) }
+
+    /// Whether the current step is a task of a database.
+    public var isAtDatabase: Bool { current?.definition.task != nil }
+
+    /// Whether the current step asks for this.
+    func isCurrent(_ kind: DatabaseTask.Kind, of label: DatabaseName?) -> Bool {
+        current?.definition.task == kind && databaseAtWork == label
+    }
+
+    /// Whether a person has said that the schema of the database at work may stay what it is.
+    var isSchemaAccepted: Bool { acceptedSchemas.contains(databaseAtWork) }
+
+    /// What of the schemas is not as before, for people.
+    var schemaChanges: [String] {
+        plan.databases.map { plan.label(of: $0) }.flatMap { label in
+            (database.schemaChanges[label] ?? []).map { change in
+                label.map { "\($0): \(change)" } ?? change
+            }
+        }
+    }
+
     /// A task with all that whoever performs it has to know.
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(
@@ -38,9 +61,9 @@ extension Run {
         if !claims.isEmpty { task.claims = claims }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
-        case .expand, .revertExpand: task.schema = database.schema
+        case .expand, .revertExpand: task.schema = database.schema[fact.database]
         case .lowerFence where direction == .forward:
-            task.proof = database.census
+            task.proof = database.census[fact.database]
         case .openPass: task.pass = pass(for: toolTask)?.digest
         case .readPreview: task.preview = tool.preview
         case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest

@@ -35,7 +35,9 @@ extension Run {
             guard let lost = database.inFlight else { return [] }
             return [
                 .databaseTaskEnded(
-                    DatabaseTaskEnded(kind: lost.kind, attempt: lost.attempt, result: .lost))
+                    DatabaseTaskEnded(
+                        kind: lost.kind, attempt: lost.attempt, result: .lost,
+                        database: lost.database))
             ]
         }
     }

@@ -25,7 +25,7 @@ extension Run {
 
     /// The limits of held reads; `nil` when the old code survives the migration.
     var readHold: HoldLimits? {
-        guard plan.database != nil, case .hold(let duration, let atMost) = plan.reads else {
+        guard !plan.databases.isEmpty, case .hold(let duration, let atMost) = plan.reads else {
             return nil
         }
         return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
@@ -33,7 +33,7 @@ extension Run {
 
     /// The limits of the held reads of those who have a session; `nil` when they are served.
     var sessionHold: HoldLimits? {
-        guard plan.database != nil, let sessions = plan.sessions, let hold = sessions.hold else {
+        guard !plan.databases.isEmpty, let sessions = plan.sessions, let hold = sessions.hold else {
             return nil
         }
         return HoldLimits(

@@ -42,7 +42,8 @@ extension Run {
         case .done(let report):
             let ended = RunEvent.databaseTaskEnded(
                 DatabaseTaskEnded(
-                    kind: task.kind, attempt: task.attempt, result: .done, report: report))
+                    kind: task.kind, attempt: task.attempt, result: .done, report: report,
+                    database: task.database))
             guard direction == .back, isGoingOn, !database.isAbandoned, !isSchemaAccepted,
                 let changes = report.schemaChanges, !changes.isEmpty
             else { return [ended] }
@@ -53,15 +54,16 @@ extension Run {
         case .failed(let failure):
             let ended = RunEvent.databaseTaskEnded(
                 DatabaseTaskEnded(
-                    kind: task.kind, attempt: task.attempt, result: .failed, failure: failure))
+                    kind: task.kind, attempt: task.attempt, result: .failed, failure: failure,
+                    database: task.database))
             // What was told to end says nothing about what is asked for now.
-            guard !database.isAbandoned, current?.definition.task == task.kind, isGoingOn else {
+            guard !database.isAbandoned, isCurrent(task.kind, of: task.database), isGoingOn else {
                 return [ended]
             }
             let willRetry =
                 (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
             guard !willRetry else { return [ended] }
-            let reason = "\(task.kind.title) failed: \(failure.message)"
+            let reason = "\(task.title) failed: \(failure.message)"
             let mayGoBack = failure.effect == .none && !database.wasPastPointOfNoReturn
             if let ways = waysOut(of: task.kind, failure, mayGoBack: mayGoBack) {
                 return [ended] + setback(reason, advice: ways.cause, waysOut: ways.ways)
@@ -78,7 +80,7 @@ extension Run {
         else { return [] }
         if current.pending.isEmpty {
             guard let task = database.inFlight else { return [] }
-            return setback("\(task.kind.title) took longer than \(span)")
+            return setback("\(task.title) took longer than \(span)")
         }
         let pending = current.pending.sorted()
         if current.definition.isCutShort, plan.drain.stragglers == .terminate,

@@ -37,7 +37,7 @@ public struct ToolWork: Hashable, Sendable {
 extension Run {
     /// The run of the tool in the window that is under way, or comes next.
     var toolTask: NodeTask? {
-        plan.database?.tool.map { tool in
+        plan.tool.map { tool in
             runOfTool(
                 tool.action, at: ToolStep.step, number: max(1, self.tool[.switch].runs), ToolRun())
         }
@@ -45,7 +45,7 @@ extension Run {
 
     /// The same of what undoes; `nil` where nothing does.
     var toolRevertTask: NodeTask? {
-        guard let action = plan.database?.tool?.revert else { return nil }
+        guard let action = plan.tool?.revert else { return nil }
         let work = tool[.switch]
         return runOfTool(
             action, at: RevertToolStep.step, number: max(1, work.runsBack),
@@ -82,7 +82,7 @@ extension Run {
 
     /// The pass that a tool's node is asked to make.
     func passGoal(for task: NodeTask?) -> PassGoal? {
-        guard let task, let tool = plan.database?.tool else { return nil }
+        guard let task, let tool = plan.tool else { return nil }
         let actions = direction == .forward ? tool.actions : []
         return PassGoal(task: task.identity, actions: actions)
     }
@@ -98,7 +98,7 @@ extension Run {
     /// Where a tool runs: where its pass was made; else on the node that the plan names, or the first one of the canary's batch
     /// that takes part.
     func toolNode(for task: NodeTask?) -> NodeName? {
-        guard let wanted = plan.database?.tool else { return nil }
+        guard let wanted = plan.tool else { return nil }
         if let offer = tool.offer, pass(for: task) != nil { return offer.node }
         if let node = wanted.node { return isParticipant(node) ? node : nil }
         return batches.first?.sorted().first(where: isParticipant) ?? participants.first
@@ -122,6 +122,7 @@ extension Run {
 
     /// What the database says of the tool.
     mutating func noteTool(_ ended: DatabaseTaskEnded) {
+        guard ended.database == plan.label(of: plan.toolDatabase) else { return }
         switch ended.kind {
         case .openPass where tool[.switch].runs == 1: tool[.switch].ledger = ended.ledger
         case .expand: tool[.expand].ledger = ended.ledger
@@ -166,7 +167,7 @@ extension Run {
 
     /// Whether the tool has changed what nothing changes back: turning back by itself would end nowhere.
     var isWayBackBlocked: Bool {
-        guard let wanted = plan.database?.tool, wanted.revert == nil else { return false }
+        guard let wanted = plan.tool, wanted.revert == nil else { return false }
         return tool[.switch].change.map { !$0.isNone } ?? false
     }
 

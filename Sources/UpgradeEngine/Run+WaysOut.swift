@@ -27,6 +27,9 @@ extension Run {
         case .mend(let files):
             guard isStopped, isUndoingMigrations else { throw .nothingToResolve }
             for file in files where !isDownFile(file.name) { throw .noSuchMigration(file.name) }
+            let files = files.map {
+                MigrationReference(name: $0.name, digest: $0.digest, database: databaseAtWork)
+            }
             return [.mended(Mended(files: files, stamp: stamp))] + beginAgain
         case .claim(let claims):
             let state: MigrationClaim.State = direction == .back ? .undone : .done
@@ -60,7 +63,8 @@ extension Run {
     /// Whether the current step waits because the schema is not as it should be, with a release served on it.
     private var maySchemaStay: Bool {
         switch current?.definition.task {
-        case .revertExpand: direction == .back && !database.schemaChanges.isEmpty
+        case .revertExpand:
+            direction == .back && database.schemaChanges[databaseAtWork]?.isEmpty == false
         case .settleExpand, .judgeRevertExpand, .judgeContract: isToolJudged
         default: false
         }
@@ -74,15 +78,20 @@ extension Run {
         [.expand, .migrate, .contract].contains(current?.definition.task)
     }
 
+    /// The files of the database at work that the run was started with.
+    private var files: [MigrationReference] {
+        created.migrations.filter { $0.database == databaseAtWork }
+    }
+
     private func isDownFile(_ name: String) -> Bool {
         guard name.hasSuffix(".down.sql") else { return false }
         let up = name.dropLast(".down.sql".count) + ".up.sql"
-        return created.migrations.contains { $0.name == up }
+        return files.contains { $0.name == up }
     }
 
     private func hasMigration(_ version: String) -> Bool {
         guard let number = Int(version) else { return false }
-        return created.migrations.contains {
+        return files.contains {
             $0.name.hasSuffix(".up.sql") && Int($0.name.prefix { $0 != "_" }) == number
         }
     }
@@ -122,7 +131,7 @@ extension Run {
     }
 
     mutating func mend(with mended: Mended) {
-        self.mended.removeAll { old in mended.files.contains { $0.name == old.name } }
+        self.mended.removeAll { old in mended.files.contains { $0.isSameFile(as: old) } }
         self.mended += mended.files
         tryAgain(mended.stamp)
     }
@@ -179,8 +188,8 @@ extension Run {
             windowClosed = nil
         }
         turns += 1
-        isSchemaAccepted = false
-        database.schemaChanges = []
+        acceptedSchemas = []
+        database.schemaChanges = [:]
         direction = .forward
         standing = .active
         itinerary = steps

@@ -48,8 +48,8 @@ public struct Run: Sendable {
     var mended: [MigrationReference] = []
     /// What a person says was done by hand, for the next attempt at the current step.
     var claims: [MigrationClaim] = []
-    /// Whether a person has said that a schema that is another than before may stay so.
-    var isSchemaAccepted = false
+    /// The labels of the databases of which a person has said that a schema that is another than before may stay so.
+    var acceptedSchemas: Set<DatabaseName?> = []
     /// How often the run has gone forward again after it had turned back.
     public internal(set) var turns = 0
     /// How many nodes were in quarantine when the run turned back.
@@ -129,23 +129,26 @@ public struct Run: Sendable {
     public struct DatabaseProgress: Hashable, Sendable {
         /// The task whose end is not known yet.
         public var inFlight: DatabaseTaskFact?
-        /// How often each kind has been started.
-        public var attempts: [DatabaseTask.Kind: Int] = [:]
+        /// How often each kind has been started, by the label of the database.
+        public var attempts: [DatabaseTask.Kind: [DatabaseName?: Int]] = [:]
         /// Failures in a row of the current task, and when the last one was.
         public var failures = 0
         public var lastFailure: DatabaseFailure?
         public var lastEndedAt: Instant?
-        public var census: CensusProof?
-        /// How many transactions are older than the fence and still under way; `nil` when nobody knows.
-        public var older: Int?
-        /// What the schema was before the run.
-        public var schema: Digest?
+        /// What has been proved, by the label of the database.
+        public var census: [DatabaseName?: CensusProof] = [:]
+        /// How many transactions are older than each fence and still under way; none where nobody knows.
+        public var older: [DatabaseName?: Int] = [:]
+        /// What each schema was before the run.
+        public var schema: [DatabaseName?: Digest] = [:]
         /// What of it is not as before, after everything has been undone.
-        public var schemaChanges: [String] = []
+        public var schemaChanges: [DatabaseName?: [String]] = [:]
+        /// Which database of which server each of them is.
+        public var places: [DatabaseName?: String] = [:]
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
-        /// Whether the `switch` migrations have taken effect, or may have, and are not known to be undone.
-        public var mayHaveMigrated = false
+        /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.
+        public var migrated: Set<DatabaseName?> = []
         /// Whether the run was past the point of no return before the task in flight was started.
         var wasPastPointOfNoReturn = false
     }
@@ -224,7 +227,7 @@ extension Run {
 
     /// Whether the schema may be another one than before the run.
     var isSchemaInDoubt: Bool {
-        [.migrate, .openPass].contains(database.inFlight?.kind) || database.mayHaveMigrated
+        [.migrate, .openPass].contains(database.inFlight?.kind) || !database.migrated.isEmpty
     }
 
     /// Whether a step of the way back is over.
@@ -250,12 +253,17 @@ extension Run {
     public var migrations: [MigrationReference] {
         var files = created.migrations
         for file in mended {
-            if let index = files.firstIndex(where: { $0.name == file.name }) {
+            if let index = files.firstIndex(where: { $0.isSameFile(as: file) }) {
                 files[index] = file
             } else {
                 files.append(file)
             }
         }
         return files
+    }
+
+    /// Those of one database, by its label.
+    public func migrations(of label: DatabaseName?) -> [MigrationReference] {
+        migrations.filter { $0.database == label }
     }
 }

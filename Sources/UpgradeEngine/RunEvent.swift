@@ -104,10 +104,17 @@ public struct RunCreated: Hashable, Codable, Sendable {
 public struct MigrationReference: Hashable, Codable, Sendable {
     public var name: String
     public var digest: Digest
+    /// The label of its database; `nil` where the plan has one.
+    public var database: DatabaseName?
 
-    public init(name: String, digest: Digest) {
+    public init(name: String, digest: Digest, database: DatabaseName? = nil) {
         self.name = name
         self.digest = digest
+        self.database = database
+    }
+
+    func isSameFile(as other: MigrationReference) -> Bool {
+        name == other.name && database == other.database
     }
 }
 
@@ -162,6 +169,8 @@ public struct ToolEnded: Hashable, Codable, Sendable {
 public struct DatabaseTaskFact: Hashable, Codable, Sendable {
     public var kind: DatabaseTask.Kind
     public var attempt: Int
+    /// The label of the database; `nil` where the plan has one.
+    public var database: DatabaseName?
 }
 
 public struct DatabaseTaskEnded: Hashable, Codable, Sendable {
@@ -176,6 +185,8 @@ public struct DatabaseTaskEnded: Hashable, Codable, Sendable {
     public var result: Result
     public var report: DatabaseReport?
     public var failure: DatabaseFailure?
+    /// The label of the database; `nil` where the plan has one.
+    public var database: DatabaseName?
 }
 
 /// Who asked, and by which request.

@@ -80,7 +80,9 @@ extension RunReport {
                     ]
             case .databaseTaskStarted(let fact):
                 report.database.append(
-                    DatabaseEntry(kind: fact.kind, attempt: fact.attempt, began: instant))
+                    DatabaseEntry(
+                        kind: fact.kind, attempt: fact.attempt, began: instant,
+                        database: fact.database))
             case .databaseTaskEnded(let ended): end(ended, at: instant)
             case .ended:
                 completeStep(by: instant)
@@ -114,6 +116,7 @@ extension RunReport {
             guard
                 let index = report.database.lastIndex(where: {
                     $0.kind == ended.kind && $0.attempt == ended.attempt
+                        && $0.database == ended.database
                 })
             else { return }
             report.database[index].ended = instant
@@ -149,8 +152,8 @@ extension RunReport {
         advice = run.next
         windowOpened = run.windowOpened
         windowClosed = run.windowClosed
-        census = run.database.census
-        schemaChanges = run.database.schemaChanges.isEmpty ? nil : run.database.schemaChanges
+        census = run.database.census[nil]
+        schemaChanges = run.schemaChanges.isEmpty ? nil : run.schemaChanges
         stillPaused = run.stillPaused.isEmpty ? nil : run.stillPaused
         for index in nodes.indices {
             guard let member = run.members[nodes[index].name] else { continue }

@@ -27,6 +27,7 @@ public struct RunReport: Hashable, Codable, Sendable {
     public var steps: [StepEntry]
     public var nodes: [NodeEntry]
     public var database: [DatabaseEntry]
+    /// That of the only database; several have theirs among the tasks.
     public var census: CensusProof?
     public var requests: [RequestEntry]
     /// Every failure, quarantine and takeover, in order.
@@ -91,6 +92,8 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var result: DatabaseTaskEnded.Result?
         public var report: DatabaseReport?
         public var failure: DatabaseFailure?
+        /// The label of the database; `nil` where the plan has one.
+        public var database: DatabaseName?
     }
 
     /// One run of a migration tool, or of the action that undoes it.

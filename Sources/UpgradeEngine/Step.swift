@@ -4,13 +4,13 @@ public import UpgradeModel
 public import UpgradePlan
 
 /// The stored name of one thing that has to be so before the next begins: `nodes:braced`, `nodes:upgraded:2`,
-/// `database:migrate`, `approval:lift`, `hook:0`, `bake:1`.
+/// `database:migrate`, `database:migrate:1`, `approval:lift`, `hook:0`, `bake:1`.
 ///
 /// What it means is said in one place, its ``StepDefinition``.
 public struct Step: Hashable, Sendable {
     /// The kind, as it is stored: `nodes:braced`.
     public let word: String
-    /// Which of its kind: a batch, or a hook of the plan, counted from 0.
+    /// Which of its kind: a batch, a hook of the plan, or one of several databases, counted from 0.
     public let index: Int?
 
     init(_ word: String, _ index: Int?) {
@@ -34,7 +34,7 @@ extension Step: CustomStringConvertible, LosslessStringConvertible, Codable {
         }
         guard let colon = description.lastIndex(of: ":") else { return nil }
         let word = String(description[..<colon])
-        guard StepCatalog.kinds[word]?.isCounted == true,
+        guard let kind = StepCatalog.kinds[word], kind.isCounted || kind.isOfEachDatabase,
             let index = Int(description[description.index(after: colon)...])
         else { return nil }
         self.init(word, index)
@@ -78,4 +78,9 @@ extension Step {
 extension DatabaseTask.Kind {
     /// What the task does, for people.
     public var title: String { Step.database(self).title }
+}
+
+extension DatabaseTaskFact {
+    /// What the task does and in which database, for people.
+    var title: String { kind.title + (database.map { " (\($0))" } ?? "") }
 }

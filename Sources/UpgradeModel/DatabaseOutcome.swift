@@ -28,6 +28,8 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var schemaChanges: [String]? = nil
     /// For `raiseFence`: how many transactions that were under way then the census has still to wait for; `nil` when nobody has looked.
     public var older: Int? = nil
+    /// For `preflight`: which database of which server it is, so that two names for one are noticed.
+    public var place: String? = nil
 
     public init(
         lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,

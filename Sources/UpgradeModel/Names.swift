@@ -61,6 +61,14 @@ public struct ReleaseName: SafeName {
     public init(unchecked rawValue: String) { self.rawValue = rawValue }
 }
 
+/// The name of one of a plan's databases; the one under `database` is called `default`.
+public struct DatabaseName: SafeName {
+    public let rawValue: String
+    public init(unchecked rawValue: String) { self.rawValue = rawValue }
+
+    public static let `default` = DatabaseName(unchecked: "default")
+}
+
 /// The name of an action that a node's own configuration allows.
 public struct ActionName: SafeName {
     public let rawValue: String

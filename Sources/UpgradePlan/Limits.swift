@@ -7,6 +7,7 @@ import UpgradeModel
 /// The initialisers of `Plan` hold to them, and `PlanDocument` reports what lies outside.
 enum Limits {
     static let nodes = 1...10_000
+    static let databases = 100
     static let failureBudget = 0...10_000
     static let consecutive = 1...100
     static let held = 1...100_000

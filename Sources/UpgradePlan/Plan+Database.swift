@@ -35,8 +35,9 @@ public struct EnvironmentReference: Hashable, Sendable, CustomStringConvertible 
 }
 
 extension Plan {
-    /// The database that is fenced for the write window and migrated in it.
+    /// A database that is fenced for the write window and migrated in it.
     public struct Database: Hashable, Sendable {
+        public let name: DatabaseName
         /// Where the URL of a direct connection (never a pooler's) is found.
         public let url: EnvironmentReference
         /// The directory of the migrations, relative to the plan's own; `nil` where only a tool migrates.
@@ -69,7 +70,7 @@ extension Plan {
         }
 
         public init(
-            url: EnvironmentReference, migrations: String?,
+            name: DatabaseName = .default, url: EnvironmentReference, migrations: String?,
             lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
             trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required,
@@ -82,6 +83,7 @@ extension Plan {
                 precondition(
                     Limits.deadline.contains(statementTimeout), "statementTimeout out of range")
             }
+            self.name = name
             self.url = url
             self.migrations = migrations
             self.tool = tool
@@ -95,5 +97,24 @@ extension Plan {
             self.fence = fence
             self.accepted = FenceGap.allCases.filter(accepted.contains)
         }
+    }
+}
+
+extension Plan {
+    /// The one under `database`.
+    public var database: Database? { databases.first { $0.name == .default } }
+
+    /// The application's own migration tool, and whose it is.
+    public var tool: Tool? { toolDatabase?.tool }
+    public var toolDatabase: Database? { databases.first { $0.tool != nil } }
+
+    /// How what is stored and said names a database: not at all where the plan has one.
+    public func label(of database: Database?) -> DatabaseName? {
+        databases.count > 1 ? database?.name : nil
+    }
+
+    /// The database that a label means.
+    public func database(labeled label: DatabaseName?) -> Database? {
+        label.map { label in databases.first { $0.name == label } } ?? databases.first
     }
 }

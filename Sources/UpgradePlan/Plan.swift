@@ -14,8 +14,9 @@ public struct Plan: Hashable, Sendable {
     /// Which nodes of the fleet are upgraded.
     public let selection: NodeSelection
     public let release: Release
-    /// The database that is fenced and migrated; `nil` when the release changes files only.
-    public let database: Database?
+    /// The databases that are fenced and migrated, in the order in which they are; none when the release changes files only. The one
+    /// under `database` is the first and called `default`.
+    public let databases: [Database]
     public let writes: Writes
     public let reads: Reads
     /// How those who have a session are known, and what becomes of their reads while the database is fenced; `nil`: they are reads
@@ -38,7 +39,7 @@ public struct Plan: Hashable, Sendable {
         fleet: FleetName,
         selection: NodeSelection,
         release: Release,
-        database: Database? = nil,
+        databases: [Database] = [],
         writes: Writes = Writes(),
         reads: Reads = .serve,
         sessions: Sessions? = nil,
@@ -53,12 +54,15 @@ public struct Plan: Hashable, Sendable {
     ) {
         precondition(
             !approvals.contains(.preflight), "nothing is approved before preflight")
+        precondition(
+            Set(databases.map(\.name)).count == databases.count, "a database is named twice")
+        precondition(databases.count { $0.tool != nil } <= 1, "a plan has one migration tool")
         precondition(Limits.lease.contains(lease), "lease out of range")
         precondition(Limits.keepReleases.contains(keepReleases), "keepReleases out of range")
         self.fleet = fleet
         self.selection = selection.normalized()
         self.release = release
-        self.database = database
+        self.databases = databases
         self.writes = writes
         self.reads = reads
         self.sessions = sessions
@@ -76,7 +80,7 @@ public struct Plan: Hashable, Sendable {
 extension Plan {
     /// Whether the new release starts on the new schema; without a database there is none to wait for.
     public var startsAfterMigration: Bool {
-        database != nil && rollout.start == .afterMigration
+        !databases.isEmpty && rollout.start == .afterMigration
     }
 
     /// The release to bring in, and the one it replaces.

@@ -14,10 +14,10 @@ struct PlanBuilder {
             let approvals = values.list("approvals"), let hooks = values.sections("hooks"),
             let onFailure = values.text("on_failure").flatMap(Plan.OnFailure.init),
             let lease = values.span("lease"), let keepReleases = values.count("keep_releases"),
-            values.isPresent("database") == (database != nil)
+            let databases
         else { return nil }
         return Plan(
-            fleet: fleet, selection: selection, release: release, database: database,
+            fleet: fleet, selection: selection, release: release, databases: databases,
             writes: writes, reads: reads, sessions: sessions, drain: drain, rollout: rollout,
             approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
@@ -45,49 +45,10 @@ struct PlanBuilder {
         }
     }
 
-    private var database: Plan.Database? {
-        guard values.isPresent("database"),
-            let url = values.text("database.url").flatMap(EnvironmentReference.init(text:)),
-            values.isPresent("database.migrate_with") == (tool != nil),
-            values.isPresent("database.migrations") || tool != nil,
-            let lockTimeout = values.span("database.lock_timeout"),
-            let trusted = values.list("database.trusted"),
-            let readers = values.list("database.readers"),
-            let tls = values.text("database.tls").flatMap(Plan.Database.TransportRule.init),
-            let fence = values.text("database.fence").flatMap(FenceLevel.init),
-            let accepted = values.list("database.accepts")
-        else { return nil }
-        return Plan.Database(
-            url: url, migrations: values.text("database.migrations"), lockTimeout: lockTimeout,
-            statementTimeout: values.span("database.statement_timeout"),
-            owner: values.text("database.owner"),
-            searchPath: values.list("database.search_path")?.map(\.text),
-            trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
-            tool: tool, fence: fence,
-            accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }))
-    }
-
-    private var tool: Plan.Tool? {
-        guard let action = values.name("database.migrate_with.run", as: ActionName.self),
-            let ledger,
-            let onPartly = values.text("database.migrate_with.on_partly").flatMap(
-                Plan.Tool.OnPartly.init)
-        else { return nil }
-        return Plan.Tool(
-            action: action,
-            node: values.name("database.migrate_with.node", as: NodeName.self), ledger: ledger,
-            revert: values.name("database.migrate_with.revert_with", as: ActionName.self),
-            expand: values.name("database.migrate_with.expand_with", as: ActionName.self),
-            contract: values.name("database.migrate_with.contract_with", as: ActionName.self),
-            preview: values.name("database.migrate_with.preview_with", as: ActionName.self),
-            onPartly: onPartly, role: values.text("database.migrate_with.role"),
-            timeout: values.span("database.migrate_with.timeout"))
-    }
-
-    private var ledger: Plan.Tool.Ledger? {
-        if let query = values.text("database.migrate_with.ledger_query") { return .query(query) }
-        let word = values.text("database.migrate_with.ledger")
-        return Plan.Tool.Ledger.words.first { $0.0 == word }?.1
+    private var databases: [Plan.Database]? {
+        let sections = values.databases
+        let databases = sections.compactMap { DatabaseBuilder(section: $0).build() }
+        return databases.count == sections.count ? databases : nil
     }
 
     private var writes: Plan.Writes? {

@@ -3,15 +3,27 @@
 import Documents
 import UpgradeModel
 
-/// The database, and who migrates it.
+/// The databases, and who migrates them.
 extension PlanChecks {
-    mutating func checkDatabase() {
-        guard values.isPresent("database") else {
+    mutating func checkDatabases() {
+        guard values.hasDatabase else {
             warnOfNoEffect(["deadlines.migrate"], because: "the plan has no database")
             return
         }
-        if let owner = values.text("database.owner"),
-            let trusted = values.list("database.trusted"),
+        if values.named("databases")?.isEmpty == true {
+            findings.error(
+                "missing", at: values.position(of: "databases"), "`databases` names no database",
+                advice: "write `name:` below it and its keys further indented, or remove it")
+        }
+        let sections = values.databases
+        for section in sections { check(section) }
+        checkTogether(sections)
+    }
+
+    private mutating func check(_ section: DatabaseSection) {
+        let values = section.values
+        if let owner = values.text(section.path("owner")),
+            let trusted = values.list(section.path("trusted")),
             let item = trusted.first(where: { $0.text == owner })
         {
             findings.warning(
@@ -20,17 +32,46 @@ extension PlanChecks {
                     + " not write to them",
                 advice: "let the application and people log in as different roles")
         }
-        checkTool()
-        if values.text("database.fence") == "complete" {
-            warnOfNoEffect(["database.accepts"], because: "a complete fence holds all of it")
+        checkTool(of: section)
+        if values.text(section.path("fence")) == "complete" {
+            warnOfNoEffect(
+                [section.path("accepts")], of: values, because: "a complete fence holds all of it")
         }
-        guard let deadline = values.span("deadlines.migrate") else { return }
-        for path in ["database.lock_timeout", "database.statement_timeout"] {
+        guard let deadline = self.values.span("deadlines.migrate") else { return }
+        for path in ["lock_timeout", "statement_timeout"].map(section.path) {
             guard let timeout = values.span(path), timeout > deadline else { continue }
             findings.warning(
                 "no-effect", at: values.position(of: path),
                 "the deadline of migrate (\(deadline)) ends before this timeout (\(timeout))",
                 advice: "shorten it, or lengthen `deadlines.migrate`")
         }
+    }
+
+    /// What several say together.
+    private mutating func checkTogether(_ sections: [DatabaseSection]) {
+        if let second = sections.dropFirst().first(where: { $0.name == .default }) {
+            findings.error(
+                "duplicate-database", at: second.position,
+                "`default` is the name of the database under `database`",
+                advice: "give this one another name")
+        }
+        var known: [String: DatabaseName] = [:]
+        for section in sections {
+            guard let url = section.values.text(section.path("url")) else { continue }
+            if let other = known[url] {
+                findings.error(
+                    "duplicate-database", at: section.values.position(of: section.path("url")),
+                    "the databases \(other) and \(section.name) have the same URL, \(url)",
+                    advice: "name the variable that holds the URL of this one")
+            }
+            known[url] = section.name
+        }
+        let tools = sections.filter { $0.values.isPresent($0.path("migrate_with")) }
+        guard let first = tools.first, let second = tools.dropFirst().first else { return }
+        findings.error(
+            "migrate-with", at: second.values.position(of: second.path("migrate_with")),
+            "a plan has one migration tool, and the database \(first.name) has one already",
+            advice: "let one action run the tool for both of them, or give \(second.name) files"
+                + " under `migrations`")
     }
 }

@@ -35,7 +35,7 @@ extension PlanChecks {
             return
         }
         let position = values.position(of: "rollout.start")
-        if !values.isPresent("database") {
+        if !values.hasDatabase {
             findings.warning(
                 "no-effect", at: position,
                 "`rollout.start` has no effect: the plan has no database, and so no migration",

@@ -5,22 +5,28 @@ import UpgradeModel
 
 /// The application's own migration tool.
 extension PlanChecks {
-    mutating func checkTool() {
-        guard values.isPresent("database.migrate_with") else {
-            let isUnread = ["database", "database.migrations", "database.migrate_with"]
-                .contains(where: values.isFaulty)
-            guard !values.isPresent("database.migrations"), !isUnread else { return }
+    mutating func checkTool(of section: DatabaseSection) {
+        let values = section.values
+        let tool = section.path("migrate_with")
+        guard values.isPresent(tool) else {
+            let isUnread =
+                self.values.isFaulty(section.key)
+                || [section.path("migrations"), tool].contains(where: values.isFaulty)
+            guard !values.isPresent(section.path("migrations")), !isUnread else { return }
+            let isOnly = section.key == "database"
             findings.error(
-                "missing", at: values.position(of: "database"), "nothing migrates the database",
+                "missing", at: section.position,
+                "nothing migrates the database\(isOnly ? "" : " \(section.name)")",
                 advice: "name a directory under `migrations`, or the application's own tool under"
-                    + " `migrate_with`; without a migration leave `database` out")
+                    + " `migrate_with`; without a migration leave"
+                    + " `\(isOnly ? "database" : section.name.rawValue)` out")
             return
         }
-        let ledgers = ["ledger", "ledger_query"].map { "database.migrate_with.\($0)" }
+        let ledgers = ["ledger", "ledger_query"].map { "\(tool).\($0)" }
         switch ledgers.count(where: values.isPresent) {
         case 0:
             findings.error(
-                "missing", at: values.position(of: "database.migrate_with"),
+                "missing", at: values.position(of: tool),
                 "nobody says where the tool keeps what it has applied",
                 advice: "write `ledger: django` or another of the known ones, or a query under"
                     + " `ledger_query`")
@@ -31,21 +37,21 @@ extension PlanChecks {
                 advice: "keep one of them")
         default: break
         }
-        if values.text("database.migrate_with.on_partly") == Plan.Tool.OnPartly.back.rawValue,
-            !values.isPresent("database.migrate_with.revert_with")
+        if values.text("\(tool).on_partly") == Plan.Tool.OnPartly.back.rawValue,
+            !values.isPresent("\(tool).revert_with")
         {
             findings.error(
-                "migrate-with", at: values.position(of: "database.migrate_with.on_partly"),
+                "migrate-with", at: values.position(of: "\(tool).on_partly"),
                 "`back` undoes with `revert_with`, and there is none",
                 advice: "name the action that undoes, or write `on_partly: person`")
         }
-        checkToolActions()
-        checkTarget(values, "database.migrate_with.", of: "`migrate_with`")
-        if !values.isPresent("database.migrate_with.revert_with"),
-            !values.isFaulty("database.migrate_with.revert_with")
+        checkToolActions(values, tool)
+        checkTarget(values, "\(tool).", of: "`migrate_with`")
+        if !values.isPresent("\(tool).revert_with"),
+            !values.isFaulty("\(tool).revert_with")
         {
             findings.warning(
-                "no-way-back", at: values.position(of: "database.migrate_with"),
+                "no-way-back", at: values.position(of: tool),
                 "nothing undoes what the migration tool does: from its first change on, the run"
                     + " does not turn back by itself, and waits for a person when anything fails",
                 advice: "name the action that undoes under `revert_with`, or have a backup at hand")
@@ -53,11 +59,11 @@ extension PlanChecks {
     }
 
     /// Each moment of a tool has an action of its own.
-    private mutating func checkToolActions() {
+    private mutating func checkToolActions(_ values: DocumentValues, _ tool: String) {
         let keys = ["run", "revert_with", "expand_with", "contract_with", "preview_with"]
         var known: [String: String] = [:]
         for key in keys {
-            let path = "database.migrate_with.\(key)"
+            let path = "\(tool).\(key)"
             guard let action = values.text(path) else { continue }
             guard let other = known[action] else {
                 known[action] = key
@@ -72,12 +78,12 @@ extension PlanChecks {
                     ? "name the action that undoes it"
                     : "name an action that does this part and no other, or leave the key out")
         }
-        if values.isPresent("database.migrate_with.expand_with"),
-            !values.isPresent("database.migrate_with.revert_with"),
-            !values.isFaulty("database.migrate_with.revert_with")
+        if values.isPresent("\(tool).expand_with"),
+            !values.isPresent("\(tool).revert_with"),
+            !values.isFaulty("\(tool).revert_with")
         {
             findings.warning(
-                "expand-stays", at: values.position(of: "database.migrate_with.expand_with"),
+                "expand-stays", at: values.position(of: "\(tool).expand_with"),
                 "nothing undoes what it does before the window: on the way back the old release is"
                     + " served on it, and the run waits at its end for a person",
                 advice: "name the action that undoes under `revert_with`, or let it only add what"

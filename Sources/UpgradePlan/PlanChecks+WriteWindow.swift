@@ -53,7 +53,7 @@ extension PlanChecks {
         case "serve":
             warnOfNoEffect(
                 ["reads.hold_for", "reads.hold_at_most"], because: "reads are served, not held")
-        case "hold" where !values.isPresent("database"):
+        case "hold" where !values.hasDatabase:
             findings.warning(
                 "no-effect", at: values.position(of: "reads.while_migrating"),
                 "reads are held for a migration, and the plan has no database",
@@ -76,7 +76,7 @@ extension PlanChecks {
                     "write one of `cookie: NAME` and `header: NAME`, the same as in sluice-http.conf"
             )
         }
-        if !values.isPresent("database") {
+        if !values.hasDatabase {
             findings.warning(
                 "no-effect", at: position,
                 "sessions matter while a database is fenced, and the plan has none",

@@ -20,7 +20,7 @@ struct PlanChecks {
         checkWrites()
         checkReads()
         checkSessions()
-        checkDatabase()
+        checkDatabases()
         checkRollout()
         checkStart()
         checkFailureBudget()
@@ -31,10 +31,18 @@ struct PlanChecks {
     }
 
     mutating func warnOfNoEffect(_ paths: [String], because reason: String) {
-        for path in paths where values.isGiven(path) {
+        warnOfNoEffect(paths, of: values, because: reason)
+    }
+
+    /// The same of a section of its own.
+    mutating func warnOfNoEffect(
+        _ paths: [String], of section: DocumentValues, because reason: String
+    ) {
+        for path in paths where section.isGiven(path) {
+            let title = section.title.isEmpty ? path : "\(section.title).\(path)"
             findings.warning(
-                "no-effect", at: values.position(of: path), "`\(path)` has no effect: \(reason)",
-                advice: "remove it")
+                "no-effect", at: section.position(of: path),
+                "`\(title)` has no effect: \(reason)", advice: "remove it")
         }
     }
 

@@ -26,7 +26,14 @@ public struct PlanDocument: Sendable {
         /// Instead of a bundle.
         public var version: String?
         public var assets: String?
-        public var migrations: String?
+        /// Those of each database, in the order in which they are migrated.
+        public var databases: [OfDatabase] = []
+
+        public struct OfDatabase: Hashable, Sendable {
+            public var name: DatabaseName
+            /// `nil` where only a tool migrates.
+            public var migrations: String?
+        }
     }
 
     /// Reads a plan from the text of a file.
@@ -82,6 +89,8 @@ extension PlanDocument.NamedFiles {
             bundle = values.text("release.bundle")
         }
         assets = values.text("release.assets")
-        migrations = values.isPresent("database") ? values.text("database.migrations") : nil
+        databases = values.databases.map {
+            OfDatabase(name: $0.name, migrations: $0.values.text($0.path("migrations")))
+        }
     }
 }

@@ -17,6 +17,7 @@ enum PlanKeys {
         DocumentKey("nodes", .section(nodes), .required),
         DocumentKey("release", .section(release), .required),
         DocumentKey("database", .section(database), .optional),
+        DocumentKey("databases", .named(database, maximum: Limits.databases), .optional),
         DocumentKey("writes", .section(writes), .optional),
         DocumentKey("reads", .section(reads), .optional),
         DocumentKey("drain", .section(drain), .optional),

@@ -10,6 +10,7 @@ import StoreTestSupport
 import Synchronization
 import Testing
 import UpgradeModel
+import UpgradePlan
 
 let nodeNames = ["web1", "web2", "web3"].map { NodeName(unchecked: $0) }
 let ada = OperatorName(unchecked: "ada")
@@ -21,6 +22,8 @@ struct World: Sendable {
     let worker = FakeDatabaseWorker()
     /// The database of the first worker that is made, then of the second; `worker` for all that follow.
     var firstWorkers: [FakeDatabaseWorker] = []
+    /// The worker of each database, instead of those.
+    var workers: [DatabaseName: FakeDatabaseWorker] = [:]
     /// The store, or something in front of it.
     var journal: any Journal
     /// The blobs, or something in front of them.
@@ -67,12 +70,14 @@ struct World: Sendable {
         let worker = worker
         let next = Mutex(firstWorkers)
         let onMakingWorker = onMakingWorker
+        let workers = workers
         return try await RunCoordinator.lead(
             RunCoordinator.Ports(
                 journal: journal, lease: InMemoryLeaderLease(store), blobs: blobStore,
                 registry: store,
-                makeWorker: { _ throws(DatabaseFailure) in
+                makeWorker: { assignment throws(DatabaseFailure) in
                     onMakingWorker()
+                    if let known = workers[assignment.database.name] { return known }
                     return next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
                 }, cancelInterval: cancelInterval, pruneInterval: pruneInterval,
                 waitInterval: .milliseconds(5)), holder: "test",

@@ -28,6 +28,9 @@ struct FakeDatabase {
     static let proof = CensusProof(
         transaction: "7", fenceLSN: "0/7", stored: ScenarioWorld.new.manifest, ended: [])
 
+    /// Which database of which server it is.
+    var place: String?
+
     /// What of the schema is not as before once everything is undone.
     var schemaChanges: [String] = []
 
@@ -49,8 +52,15 @@ struct FakeDatabase {
         }
         switch task.kind {
         case .preflight:
-            return .done(report { $0.schema = ScenarioWorld.old.manifest })
-        case .census: return .done(DatabaseReport(census: Self.proof))
+            return .done(
+                report {
+                    $0.schema = ScenarioWorld.old.manifest
+                    $0.place = place
+                })
+        case .census:
+            var proof = Self.proof
+            if let place { proof.fenceLSN = place }
+            return .done(DatabaseReport(census: proof))
         case .expand:
             isExpanded = true
             return .done(tool.early.keep())

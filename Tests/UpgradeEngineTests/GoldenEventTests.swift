@@ -104,7 +104,22 @@ import UpgradeModel
                 kind: .judgeExpand, attempt: 1, result: .done,
                 report: DatabaseReport(
                     change: ToolChange(isSchemaChanged: true, added: ["shelf.0002"], removed: [])))),
+        .stepBegan(
+            StepBegan(
+                direction: .forward, index: 21, phase: .migrate,
+                step: Step(MigrateStep.word, 1))),
+        .databaseTaskStarted(DatabaseTaskFact(kind: .migrate, attempt: 1, database: visits)),
+        .databaseTaskEnded(
+            DatabaseTaskEnded(kind: .migrate, attempt: 1, result: .lost, database: visits)),
+        .mended(
+            Mended(
+                files: [
+                    MigrationReference(
+                        name: "0001_init.down.sql", digest: digest, database: visits)
+                ], stamp: stamp)
+        ),
     ]
+    static let visits = DatabaseName(unchecked: "visits")
 
     private var file: URL {
         URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -146,7 +161,13 @@ import UpgradeModel
         .toolPreviewed, .toolExpanded, .toolContracted, .toolExpansionReverted,
         .database(.readPreview), .database(.judgeExpand), .database(.judgeContract),
         .database(.settleExpand), .database(.judgeRevertExpand),
+        Step(MigrateStep.word, 0), Step(RevertExpansionStep.word, 12),
     ]) func everyStepReadsBackFromItsText(step: Step) {
         #expect(Step(step.description) == step)
+    }
+
+    @Test(arguments: ["database:openPass:1", "nodes:braced:1", "hook", "database:migrate:x"])
+    func aStepOfWhichThereAreNotSeveralHasNoIndex(text: String) {
+        #expect(Step(text) == nil)
     }
 }

@@ -9,14 +9,15 @@ import UpgradeModel
     static func plan(
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
         approvals: String = "[]", reads: String = "hold", batches: String = "1",
-        start: String = "warm", sessions: String? = nil, tool: String? = nil
+        start: String = "warm", sessions: String? = nil, tool: String? = nil,
+        databases: [String] = []
     ) -> String {
         """
         fleet: guestbook
         nodes:
           labels: {role: web}
         release: {name: v2, expected: v1, bundle: ../v2}
-        database: {url: env:URL, migrations: ../migrations\(tool.map { ", migrate_with: {\($0)}" } ?? "")}
+        database: {url: env:URL, migrations: ../migrations\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases))
         reads: {while_migrating: \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:
@@ -32,6 +33,12 @@ import UpgradeModel
         approvals: \(approvals)
         on_failure: \(onFailure)
         """
+    }
+
+    /// Databases besides the one under `database`.
+    private static func others(_ names: [String]) -> String {
+        let sections = names.map { "\($0): {url: env:\($0.uppercased()), migrations: ../\($0)}" }
+        return names.isEmpty ? "" : "\ndatabases: {\(sections.joined(separator: ", "))}"
     }
 
     @Test func theStraightRunEndsDone() throws {

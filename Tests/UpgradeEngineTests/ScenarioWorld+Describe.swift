@@ -8,7 +8,7 @@ extension ScenarioWorld {
         switch event {
         case .created: "created"
         case .stepBegan(let began):
-            "\(began.direction.rawValue) \(began.phase): \(began.step.title)"
+            "\(began.direction.rawValue) \(began.phase): \(began.step.title)\(which(began.step))"
         case .nodeSurveyed(let survey):
             "\(survey.node) was on \(survey.active?.release.name.rawValue ?? "nothing")"
         case .nodeReached(let fact): "\(fact.node) reached it"
@@ -21,9 +21,9 @@ extension ScenarioWorld {
         case .passOffered(let offered): "\(offered.node) made a pass for \(offered.pass.task)"
         case .toolEnded(let ended): "tool \(ended.task) \(ended.state.rawValue): \(ended.output)"
         case .databaseTaskStarted(let task):
-            "database task \(task.kind.rawValue) \(task.attempt) started"
+            "\(EventWords.database(task.database)) task \(task.kind.rawValue) \(task.attempt) started"
         case .databaseTaskEnded(let ended):
-            "database task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
+            "\(EventWords.database(ended.database)) task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
         case .approved(let approved): "\(approved.stamp.by) approved \(approved.phase)"
         case .paused(let stamp): "\(stamp.by) paused"
         case .resumed(let stamp): "\(stamp.by) resumed"
@@ -41,6 +41,11 @@ extension ScenarioWorld {
         case .stopped(let stopped): "stopped: \(stopped.reason); \(stopped.advice)"
         case .ended(let ended): "ended: \(ended.outcome.rawValue)"
         }
+    }
+
+    /// Of several databases, which one.
+    private static func which(_ step: Step) -> String {
+        step.word.hasPrefix("database:") ? step.index.map { " (\($0))" } ?? "" : ""
     }
 
     static func describe(_ directive: Directive) -> String {

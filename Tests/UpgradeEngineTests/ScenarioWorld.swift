@@ -14,6 +14,8 @@ struct ScenarioWorld {
     private var published: Published
     var nodes: [NodeName: FakeNode] = [:]
     var database = FakeDatabase()
+    /// Databases besides that one, which is then called `default`.
+    var others: [DatabaseName: FakeDatabase] = [:]
     private(set) var now = Instant(milliseconds: 1_000_000)
     private(set) var transcript: [String] = []
     private(set) var violations: [String] = []
@@ -51,7 +53,8 @@ struct ScenarioWorld {
     private var effectsLeft: Int?
 
     /// - Parameter isReal: nodes with the real engine, which can be killed, instead of such as obey at once.
-    init(nodes count: Int = 3, isReal: Bool = false) {
+    init(nodes count: Int = 3, isReal: Bool = false, others: [String] = []) {
+        for name in others { self.others[DatabaseName(unchecked: name)] = FakeDatabase() }
         let names = (1...count).map { NodeName(unchecked: "web-\($0)") }
         let inventory = names.map { NodeRecord(name: $0, labels: ["role": "web"]) }
         core = CoordinatorCore(epoch: Epoch(rawValue: 1), inventory: inventory, runs: [])
@@ -82,7 +85,7 @@ struct ScenarioWorld {
                     run: ScenarioWorld.run, fleet: FleetName(unchecked: "guestbook"), plan: plan,
                     planFile: "plan.yaml", digest: ScenarioWorld.new.manifest,
                     release: ScenarioWorld.new,
-                    migrations: ScenarioWorld.migrations, nodes: nodes.keys.sorted(),
+                    migrations: migrations, nodes: nodes.keys.sorted(),
                     by: OperatorName(unchecked: "alice"),
                     request: "q0")))
     }
@@ -98,6 +101,29 @@ struct ScenarioWorld {
 
     static let migrations = ["0003_split_name.up.sql", "0003_split_name.down.sql"].map {
         MigrationReference(name: $0, digest: new.manifest)
+    }
+
+    /// The same files for each database.
+    private var migrations: [MigrationReference] {
+        if others.isEmpty { return ScenarioWorld.migrations }
+        return ([.default] + others.keys.sorted()).flatMap { name in
+            ScenarioWorld.migrations.map {
+                MigrationReference(name: $0.name, digest: $0.digest, database: name)
+            }
+        }
+    }
+
+    private var databases: [FakeDatabase] {
+        [database] + others.sorted { $0.key < $1.key }.map(\.value)
+    }
+    private var isFenced: Bool { databases.contains { $0.isFenced } }
+
+    /// - Parameter label: `nil` where there is one.
+    private mutating func perform(
+        _ task: DatabaseTask, in label: DatabaseName?
+    ) -> DatabaseOutcome? {
+        guard let label, label != .default else { return database.perform(task) }
+        return others[label]?.perform(task)
     }
 
     mutating func demand(_ demand: Demand) {
@@ -209,7 +235,15 @@ struct ScenarioWorld {
         case .newLeader: restart()
         case .nodeLost(let name): nodes[name]?.isLost = true
         case .nodesBack: for name in nodes.keys { nodes[name]?.isLost = false }
-        case .databaseFails(let kind): database.failing[kind] = 1
+        case .databaseFails(let kind):
+            // Of several, one or the other.
+            let names = others.keys.sorted()
+            let chosen = journal.count % (1 + names.count)
+            if chosen == 0 {
+                database.failing[kind] = 1
+            } else {
+                others[names[chosen - 1]]?.failing[kind] = 1
+            }
         case .request(let verb): request(verb)
         case .staleStatus(let name):
             if var copy = stale[name] { put(.status(name, copy.status(at: now))) }
@@ -254,7 +288,9 @@ struct ScenarioWorld {
     }
 
     private mutating func checkClosed(before what: String) {
-        if !database.isFenced { violations.append("\(what) without a fence") }
+        if databases.contains(where: { !$0.isFenced }) {
+            violations.append("\(what) without a fence")
+        }
         for name in theRun.members.keys.sorted()
         where nodes[name]?.directive?.lease.onExpiry != .keep || nodes[name]?.isGateOpen != false {
             if isOff(name) { continue }
@@ -325,7 +361,7 @@ struct ScenarioWorld {
     private mutating func speak(_ directives: [NodeName: Directive]) {
         for (name, directive) in directives.sorted(by: { $0.key < $1.key }) {
             write("    \(name): \(ScenarioWorld.describe(directive))")
-            if directive.writes.isOpen, database.isFenced, nodes[name]?.isLost == false,
+            if directive.writes.isOpen, isFenced, nodes[name]?.isLost == false,
                 directive.run != nil
             {
                 violations.append("\(name) opens while the fence is up")
@@ -333,7 +369,7 @@ struct ScenarioWorld {
             let starts = directive.tasks.contains {
                 $0.identity.rawValue.contains("/nodes.started/")
             }
-            if starts, !database.isMigrated, theRun.direction == .forward {
+            if starts, databases.contains(where: { !$0.isMigrated }), theRun.direction == .forward {
                 violations.append("\(name) is told to start on the old schema")
             }
             pending.append(.directive(name))
@@ -359,14 +395,14 @@ struct ScenarioWorld {
             started = task
             check(task)
             let whole = theRun.task(task, epoch: core.epoch, at: now)
-            if let outcome = database.perform(whole) {
+            if let outcome = perform(whole, in: task.database) {
                 pending.append(.databaseEnded(task, outcome))
             }
             checkWriters()
         case .cancel(let task):
             guard cancelled != task else { return }
             cancelled = task
-            write("    database: cancel \(task.kind.rawValue)")
+            write("    \(EventWords.database(task.database)): cancel \(task.kind.rawValue)")
             if !holdsCancellations { endCancelled() }
         }
     }
@@ -404,7 +440,8 @@ struct ScenarioWorld {
     }
 
     private mutating func check(_ task: DatabaseTaskFact) {
-        write("    database: \(task.kind.rawValue) \(task.attempt)")
+        write(
+            "    \(EventWords.database(task.database)): \(task.kind.rawValue) \(task.attempt)")
         if task.kind == .lowerFence, theRun.direction == .forward {
             for name in theRun.members.keys.sorted()
             where nodes[name]?.isSilent(ScenarioWorld.old) != true && !isOff(name) {
@@ -420,7 +457,17 @@ struct ScenarioWorld {
         if task.kind == .lowerFence, database.tool.pass != nil {
             violations.append("lowers the fence with a pass open")
         }
-        if task.kind == .migrate { checkClosed(before: "migrates") }
+        if task.kind == .lowerFence, theRun.direction == .back,
+            databases.contains(where: \.isMigrated)
+        {
+            violations.append("lowers a fence with a database migrated")
+        }
+        if task.kind == .migrate {
+            checkClosed(before: "migrates")
+            if !databases.allSatisfy({ $0.performed.contains { $0.kind == .census } }) {
+                violations.append("migrates before every census")
+            }
+        }
     }
 
     /// A person has vouched for it.
@@ -477,7 +524,10 @@ struct ScenarioWorld {
 
     /// Nobody writes with the old release on the new schema, heard or not.
     private mutating func checkWriters() {
-        guard database.isMigrated || database.tool.level > 0, !database.isFenced,
+        let isOpen = databases.contains { database in
+            (database.isMigrated || database.tool.level > 0) && !database.isFenced
+        }
+        guard isOpen,
             let run = core.run(ScenarioWorld.run)
         else { return }
         for name in run.members.keys.sorted() {
@@ -488,23 +538,18 @@ struct ScenarioWorld {
         }
     }
 
-    private var hasTool: Bool { theRun.plan.database?.tool != nil }
+    private var hasTool: Bool { theRun.plan.tool != nil }
 
     private mutating func checkEnd() {
         let run = theRun
         guard run.isEnded else { return }
         let isDone = run.state == .done
-        if database.isFenced { violations.append("ended with the fence up") }
-        if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
+        for database in databases { checkEnd(of: database, isDone) }
         if hasTool, database.tool.level != (isDone ? 2 : 0) {
             violations.append("ended with the tool's work at \(database.tool.level)")
         }
         if database.tool.pass != nil { violations.append("ended with a pass open") }
         checkEndOfTool(isDone)
-        if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
-        if isDone, database.migrations != 1 {
-            violations.append("migrated \(database.migrations) times")
-        }
         for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
             let member = run.members[name]
             guard let directive = core.directives[name], member?.quarantine == nil else { continue }
@@ -519,9 +564,18 @@ struct ScenarioWorld {
         }
     }
 
+    private mutating func checkEnd(of database: FakeDatabase, _ isDone: Bool) {
+        if database.isFenced { violations.append("ended with the fence up") }
+        if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
+        if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
+        if isDone, database.migrations != 1 {
+            violations.append("migrated \(database.migrations) times")
+        }
+    }
+
     /// What it has done outside the window is whole or gone, unless a person lets it stay as it is.
     private mutating func checkEndOfTool(_ isDone: Bool) {
-        guard let wanted = theRun.plan.database?.tool, !theRun.isSchemaAccepted else { return }
+        guard let wanted = theRun.plan.tool, !theRun.isSchemaAccepted else { return }
         let (early, late) = (database.tool.early.level, database.tool.late.level)
         if wanted.expand != nil, early != (isDone ? 2 : 0) {
             violations.append("ended with the tool's work before the window at \(early)")

@@ -14,6 +14,7 @@ import UpgradeModel
             names == [
                 "alembic.yaml", "django.yaml", "frappe.yaml", "guestbook-v2.yaml",
                 "minimal.yaml", "rails.yaml", "reference.yaml", "refuse.yaml",
+                "two-databases.yaml",
             ])
         for name in names {
             let document = PlanDocument.parse(text: try Files.plan(name), file: name)

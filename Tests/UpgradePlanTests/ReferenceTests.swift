@@ -17,7 +17,21 @@ import UpgradeModel
 
     @Test func theReferenceHasEveryKeyOfTheValidatorAndNoOther() throws {
         let written = try keys().map(\.path)
-        #expect(Set(written) == Set(PlanKeys.table.paths.map(\.path)))
+        let known = PlanKeys.table.paths.map(\.path).filter { !$0.hasPrefix("databases.") }
+        #expect(Set(written) == Set(known))
+    }
+
+    /// They are written once, under `database`.
+    @Test func databasesHaveTheKeysOfDatabaseAndNoOther() {
+        func annotations(_ section: String) -> [String: String] {
+            var annotations: [String: String] = [:]
+            for (path, key) in PlanKeys.table.paths where path.hasPrefix("\(section).") {
+                annotations[String(path.dropFirst(section.count + 1))] = key.annotation
+            }
+            return annotations
+        }
+        #expect(annotations("databases") == annotations("database"))
+        #expect(annotations("databases").count > 20)
     }
 
     @Test func everyKeyOfTheReferenceStatesItsTypeRangeAndDefault() throws {
@@ -63,9 +77,9 @@ import UpgradeModel
     }
 
     private func keys() throws -> [ReferenceKey] {
-        // Labels are the operator's own words.
-        referenceKeys(try Files.plan("reference.yaml")).filter {
-            !$0.path.hasPrefix("nodes.labels.")
+        // Labels and the names of databases are the operator's own words.
+        referenceKeys(try Files.plan("reference.yaml"), named: ["databases"]).filter {
+            !$0.path.hasPrefix("nodes.labels.") && !$0.path.hasPrefix("databases.")
         }
     }
 }

@@ -74,13 +74,13 @@ extension CoordinatorClient {
         return Forecast.World(nodes: try await nodes(), holder: holder)
     }
 
-    /// The same with the plan's database, which is asked through the coordinator.
+    /// The same with the plan's databases, which are asked through the coordinator.
     func world(
         of prepared: PreparedPlan, _ console: Console
     ) async throws(CommandFailure) -> Forecast.World {
         var world = try await world(of: prepared.plan.fleet)
         // A database that a run is at work on says nothing but that.
-        guard prepared.plan.database != nil, world.holder == nil else { return world }
+        guard !prepared.plan.databases.isEmpty, world.holder == nil else { return world }
         do throws(CommandFailure) {
             let findings = try await console.during("the coordinator looks at the database") {
                 () throws(CommandFailure) in

@@ -19,6 +19,15 @@ struct RequestOptions: ParsableArguments {
 
     @OptionGroup var connection: ConnectionOptions
 
+    static func requireName(ofDatabase text: String?) throws {
+        guard let text, DatabaseName(text) == nil else { return }
+        throw ValidationError("\(text) is not a database's name, as the plan has it")
+    }
+
+    static let databaseHelp = ArgumentHelp(
+        "The database that is meant, of a plan with several; it has to be the one that the run waits for. (default: that one)",
+        valueName: "name")
+
     func send(_ verb: RequestVerb, _ console: Console) async throws {
         try await send(console, RunRequest(request: newRequestIdentifier(), verb: verb))
     }
@@ -138,6 +147,9 @@ struct RetryCommand: AsyncParsableCommand {
             "A down file that counts from now on; may be repeated.", valueName: "file"))
     var down: [String] = []
 
+    @Option(help: RequestOptions.databaseHelp)
+    var database: String?
+
     @Flag(help: "Go forward again instead of back.")
     var forward = false
 
@@ -145,6 +157,7 @@ struct RetryCommand: AsyncParsableCommand {
         if forward, !down.isEmpty {
             throw ValidationError("--down is for the way back, and --forward leaves it: say one")
         }
+        try RequestOptions.requireName(ofDatabase: database)
     }
 
     func run() async throws { try await perform(.standard()) }
@@ -152,6 +165,7 @@ struct RetryCommand: AsyncParsableCommand {
     func perform(_ console: Console) async throws {
         var request = RunRequest(request: newRequestIdentifier(), verb: .retry)
         request.forward = forward ? true : nil
+        request.database = database.flatMap { DatabaseName($0) }
         let paths = down
         if !paths.isEmpty {
             try await conclude(json: options.json, console: console) { () throws(CommandFailure) in
@@ -200,6 +214,9 @@ struct ResolveCommand: AsyncParsableCommand {
     @Flag(help: "The schema stays as it is, although a way back has not made it what it was.")
     var acceptSchema = false
 
+    @Option(help: RequestOptions.databaseHelp)
+    var database: String?
+
     private var kinds: Int {
         [!undone.isEmpty, !done.isEmpty, off != nil, acceptSchema].count { $0 }
     }
@@ -213,6 +230,7 @@ struct ResolveCommand: AsyncParsableCommand {
                 "say with --reason what was done: the journal is all that others will know of it")
         }
         if let off, NodeName(off) == nil { throw ValidationError("\(off) is not a node's name") }
+        try RequestOptions.requireName(ofDatabase: database)
     }
 
     func run() async throws { try await perform(.standard()) }
@@ -225,6 +243,7 @@ struct ResolveCommand: AsyncParsableCommand {
         request.claims = claims.isEmpty ? nil : claims
         request.off = off.flatMap { NodeName($0) }
         request.acceptSchema = acceptSchema ? true : nil
+        request.database = database.flatMap { DatabaseName($0) }
         try await options.send(console, request)
     }
 }

@@ -57,14 +57,17 @@ struct ValidateCommand: AsyncParsableCommand {
             "bundle \(manifest.name): \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize)), "
                 + "manifest \(prepared.release.manifest.short), assets \(manifest.assets?.text ?? "none")"
         )
-        for phase in MigrationPhase.allCases where prepared.plan.database != nil {
-            let versions = prepared.migrations.migrations.filter { $0.phase == phase }.map(\.title)
-            if !versions.isEmpty {
-                console.line("migrations, \(phase.rawValue): \(versions.joined(separator: ", "))")
+        for directory in prepared.migrations {
+            let which = directory.database.map { " of \($0)" } ?? ""
+            for phase in MigrationPhase.allCases {
+                let versions = directory.migrations.filter { $0.phase == phase }.map(\.title)
+                if versions.isEmpty { continue }
+                console.line(
+                    "migrations\(which), \(phase.rawValue): \(versions.joined(separator: ", "))")
             }
         }
         for line in ValidateCommand.tool(prepared.plan) { console.line(line) }
-        let staying = prepared.migrations.cannotBeUndone.map(\.title)
+        let staying = prepared.migrations.cannotBeUndone
         if !staying.isEmpty {
             console.line("cannot be undone once applied: \(staying.joined(separator: ", "))")
         }
@@ -72,7 +75,7 @@ struct ValidateCommand: AsyncParsableCommand {
 
     /// What the application's own migration tool does, and where the way back ends.
     private static func tool(_ plan: Plan) -> [String] {
-        guard let tool = plan.database?.tool else { return [] }
+        guard let tool = plan.tool else { return [] }
         let node = tool.node.map { " on \($0)" } ?? ""
         let back =
             tool.revert.map { "undone by the action \($0)" }
@@ -103,7 +106,7 @@ struct ValidateCommand: AsyncParsableCommand {
         init(_ prepared: PreparedPlan) {
             self.init(plan: prepared.file, valid: true, diagnostics: prepared.findings)
             release = prepared.release
-            cannotBeUndone = prepared.migrations.cannotBeUndone.map(\.title)
+            cannotBeUndone = prepared.migrations.cannotBeUndone
         }
     }
 }

@@ -42,9 +42,11 @@ struct Forecast: Codable, Hashable, Sendable {
         var version: String
         var phase: MigrationPhase
         var canBeUndone: Bool
+        /// The label of its database; `nil` where the plan has one.
+        var database: DatabaseName?
 
         private enum CodingKeys: String, CodingKey {
-            case version, canBeUndone
+            case version, canBeUndone, database
             case phase = "moment"
         }
     }
@@ -84,9 +86,12 @@ extension Forecast {
         files = prepared.bundle.manifest.entries.count
         bytes = prepared.bundle.manifest.totalSize
         findings = prepared.findings
-        migrations = prepared.migrations.migrations.map {
-            Migration(
-                version: $0.title, phase: $0.phase, canBeUndone: $0.down != nil)
+        migrations = prepared.migrations.flatMap { directory in
+            directory.migrations.map {
+                Migration(
+                    version: $0.title, phase: $0.phase, canBeUndone: $0.down != nil,
+                    database: directory.database)
+            }
         }
         let selected = Forecast.selected(by: plan.selection, world)
         batches = (try? plan.rollout.batches(of: selected)) ?? []
@@ -99,11 +104,10 @@ extension Forecast {
         let itinerary = Itinerary.forward(plan, batches: count)
         let preview = StepPreview(
             plan: plan, batches: batches,
-            migrations: prepared.migrations.migrations.map {
+            migrations: migrations.map {
                 StepPreview.PlannedMigration(
-                    version: $0.title,
-                    phase: $0.phase,
-                    canBeUndone: $0.down != nil)
+                    version: $0.version, phase: $0.phase, canBeUndone: $0.canBeUndone,
+                    database: $0.database)
             })
         func line(_ step: any StepDefinition) -> PlannedLine {
             PlannedLine(

@@ -4,12 +4,14 @@ internal import ControlAPI
 internal import MigrationReader
 internal import UpgradeModel
 
-/// The migrations of a plan, read as the coordinator reads them, with PostgreSQL's own parser.
+/// The migrations of one database of a plan, read as the coordinator reads them, with PostgreSQL's own parser.
 ///
 /// What of them is applied already only the database knows.
 struct MigrationDirectory: Hashable, Sendable {
-    /// `nil` when the plan has no database.
+    /// `nil` where only a tool migrates.
     var path: String?
+    /// The label of the database; `nil` where the plan has one.
+    var database: DatabaseName?
     /// Every file, by name, by value.
     var files: [MigrationFile] = []
     /// In order; empty when a file is not valid.
@@ -22,9 +24,10 @@ struct MigrationDirectory: Hashable, Sendable {
 
     /// - Parameter servesReads: whether the old release reads while the schema is migrated.
     static func read(
-        _ path: String?, servesReads: Bool, _ findings: inout [Diagnostic]
+        _ path: String?, of database: DatabaseName?, servesReads: Bool,
+        _ findings: inout [Diagnostic]
     ) -> MigrationDirectory {
-        var directory = MigrationDirectory(path: path)
+        var directory = MigrationDirectory(path: path, database: database)
         guard let path else { return directory }
         do throws(CommandFailure) {
             let names = try TextFile.names(
@@ -66,7 +69,7 @@ struct MigrationDirectory: Hashable, Sendable {
                         "\(name) is not UTF-8 text", advice: "save it as UTF-8"))
                 continue
             }
-            files.append(MigrationFile(name: name, text: text))
+            files.append(MigrationFile(name: name, text: text, database: database))
         }
         if total > Limits.migrationBytes {
             findings.append(
@@ -131,5 +134,19 @@ struct MigrationDirectory: Hashable, Sendable {
 
     private func position(of migration: Migration, _ path: String) -> Diagnostic.Position {
         Diagnostic.Position(file: "\(path)/\(migration.up.file)", line: 1, column: 1)
+    }
+}
+
+extension [MigrationDirectory] {
+    /// Every file, by database and name.
+    var files: [MigrationFile] { flatMap(\.files) }
+
+    /// The titles of what stays when a run turns back, with the database where there are several.
+    var cannotBeUndone: [String] {
+        flatMap { directory in
+            directory.cannotBeUndone.map { migration in
+                directory.database.map { "\($0)/\(migration.title)" } ?? migration.title
+            }
+        }
     }
 }

@@ -12,7 +12,8 @@ struct PreparedPlan: Sendable {
     var text: String
     var plan: Plan
     var bundle: Bundle
-    var migrations: MigrationDirectory
+    /// Those of each database, in the order in which they are migrated.
+    var migrations: [MigrationDirectory]
     /// Warnings and notes.
     var findings: [Diagnostic]
 
@@ -25,7 +26,7 @@ struct PreparedPlan: Sendable {
             migrations: migrations.files)
     }
 
-    /// What its database is asked before there is a run.
+    /// What its databases are asked before there is a run.
     var databaseQuestion: DatabaseQuestion {
         DatabaseQuestion(plan: text, planFile: file, migrations: migrations.files)
     }
@@ -56,9 +57,17 @@ struct PreparedPlan: Sendable {
         var findings = document.diagnostics
         // What the plan names is looked at even when its keys are wrong: one look shows all.
         let bundle = readBundle(document.named, file, &findings)
-        let migrations = MigrationDirectory.read(
-            document.named.migrations.map { resolved($0, besides: file) },
-            servesReads: document.plan?.reads == .serve, &findings)
+        let databases = document.named.databases
+        let migrations = databases.map { database in
+            var found: [Diagnostic] = []
+            let directory = MigrationDirectory.read(
+                database.migrations.map { resolved($0, besides: file) },
+                of: databases.count > 1 ? database.name : nil,
+                servesReads: document.plan?.reads == .serve, &found)
+            // Several may have the same directory.
+            findings += found.filter { !findings.contains($0) }
+            return directory
+        }
         guard let plan = document.plan, let bundle,
             !findings.contains(where: { $0.severity == .error })
         else { throw refusal(file, findings) }

@@ -125,7 +125,8 @@ struct ReportFacts {
     }
 
     func describe(_ entry: RunReport.DatabaseEntry) -> String {
-        "\(EventWords.title(entry.kind, entry.attempt)): \(end(of: entry).text)"
+        let database = entry.database.map { "\($0): " } ?? ""
+        return "\(database)\(EventWords.title(entry.kind, entry.attempt)): \(end(of: entry).text)"
     }
 
     private func end(of entry: RunReport.DatabaseEntry) -> EventWords.Sentence {
@@ -145,8 +146,19 @@ struct ReportFacts {
     }
 
     var census: [String] {
-        guard let proof = report.census else { return [] }
-        return [
+        if let proof = report.census { return census(proof) }
+        // Of several databases the last one of each counts.
+        var proofs: [DatabaseName: CensusProof] = [:]
+        for entry in report.database {
+            if let name = entry.database, let proof = entry.report?.census { proofs[name] = proof }
+        }
+        return proofs.keys.sorted().flatMap { name in
+            (proofs[name].map(census) ?? []).map { "\(name): \($0)" }
+        }
+    }
+
+    private func census(_ proof: CensusProof) -> [String] {
+        [
             "no transaction older than \(proof.transaction) was left; nothing of an application lies beyond \(proof.fenceLSN)",
             "stored state to restore: \(proof.stored.short)",
         ]

@@ -161,7 +161,7 @@ struct ReportPicture {
                     height: 18,
                     class: entry.result == .failed
                         ? "failed" : entry.kind.isUndoing ? "back" : "forward",
-                    text: entry.kind.rawValue,
+                    text: (entry.database.map { "\($0): " } ?? "") + entry.kind.rawValue,
                     title: "\(facts.time(entry.began)) \(facts.describe(entry))")
             }
     }

@@ -103,7 +103,8 @@ actor WatchDisplay {
                 warnings.append("\(survey.node): \(warning)")
             }
         case .databaseTaskEnded(let ended) where ended.kind == .preflight:
-            warnings += (ended.report?.warnings ?? []).map { printable($0.description) }
+            let which = ended.database.map { "\($0): " } ?? ""
+            warnings += (ended.report?.warnings ?? []).map { which + printable($0.description) }
         default: break
         }
     }

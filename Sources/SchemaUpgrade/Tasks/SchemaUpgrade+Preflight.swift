@@ -41,9 +41,20 @@ extension SchemaUpgrade {
                 advice: errors.first?.advice, findings: all)
         }
         let pending = configuration.migrations.migrations.count
-        return DatabaseReport(
+        var report = DatabaseReport(
             lines: ["the database is ready; \(pending) migrations in the release"] + levelLines(),
             warnings: all.filter { $0.severity != .error })
+        report.place = try await place()
+        return report
+    }
+
+    /// The server's own identifier and the database's: the same under whatever name it is reached.
+    private func place() async throws -> String {
+        try await open().query(
+            """
+            SELECT concat_ws('/', \(FenceStatements.server), oid)
+            FROM pg_database WHERE datname = current_database()
+            """)[0].text(0)
     }
 
     /// Fails while a session of another run is open that is older than this one.

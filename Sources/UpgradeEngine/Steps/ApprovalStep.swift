@@ -20,7 +20,7 @@ struct ApprovalStep: NodelessStep {
 
     /// What a person has to know who lets a migration tool go on.
     func notes(_ plan: Plan) -> [String] {
-        guard let tool = plan.database?.tool, phase <= .migrate, tool.revert == nil else {
+        guard let tool = plan.tool, phase <= .migrate, tool.revert == nil else {
             return []
         }
         return [

@@ -34,8 +34,8 @@ struct BraceStep: StepDefinition {
     }
 
     /// The steps in which a node says so: this one, and the tasks that wait for it.
-    fileprivate static let saidIn: [Step] =
-        [step] + StepCatalog.kinds.values.filter { $0 is any BracedTask.Type }.map { $0.step }
+    fileprivate static let saidIn: Set<String> = Set(
+        [word] + StepCatalog.kinds.values.filter { $0 is any BracedTask.Type }.map { $0.word })
 
     fileprivate static func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         let isHolding = seat.isQuarantined || run.isHoldingReads(status)
@@ -64,7 +64,9 @@ extension BracedTask {
 
     /// Whether a node has said that it is.
     func isBraced(_ seat: Seat, in run: Run) -> Bool {
-        BraceStep.saidIn.contains { run.proved[$0]?.contains(seat.node) == true }
+        run.proved.contains {
+            $0.value.contains(seat.node) && BraceStep.saidIn.contains($0.key.word)
+        }
     }
 }
 

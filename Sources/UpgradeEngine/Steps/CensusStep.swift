@@ -4,21 +4,32 @@ import UpgradeModel
 import UpgradePlan
 
 /// Proves that no writer is left.
-struct CensusStep: DatabaseStep {
+struct CensusStep: EachDatabaseStep {
     static let kind = DatabaseTask.Kind.census
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "prove that no writer is left" }
 
-    func audience(in run: Run) -> Audience { run.isBracedEarly ? .everyMember : .nobody }
+    func audience(in run: Run) -> Audience {
+        isLastOfAll(run) && run.isBracedEarly ? .everyMember : .nobody
+    }
 
     /// Where it will wait for nobody, the nodes are braced meanwhile: the step that proves it finds it so. Otherwise readers are served
     /// for as long as it takes.
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard run.isBracedEarly else { return }
+        guard isLastOfAll(run), run.isBracedEarly else { return }
         BraceStep(.migrate, index: nil).ask(&directive, of: seat, in: run)
+    }
+
+    /// Whether the migration is next.
+    private func isLastOfAll(_ run: Run) -> Bool {
+        (index ?? 0) == run.plan.databases.count - 1
     }
 
     /// The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
@@ -28,7 +39,7 @@ struct CensusStep: DatabaseStep {
 extension Run {
     /// Readers are held for what is about to happen, and not while a person is waited for.
     fileprivate var isBracedEarly: Bool {
-        database.older == 0 && standing == .active
-            && plan.goesOnAtOnce(from: .drain, to: .migrate)
+        plan.databases.allSatisfy { database.older[plan.label(of: $0)] == 0 }
+            && standing == .active && plan.goesOnAtOnce(from: .drain, to: .migrate)
     }
 }

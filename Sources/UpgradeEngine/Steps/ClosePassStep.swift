@@ -15,7 +15,7 @@ struct ClosePassStep: DatabaseStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool == nil ? [] : [ClosePassStep(phase, index: nil)]
+        plan.tool == nil ? [] : [ClosePassStep(phase, index: nil)]
     }
 
     var title: String { "look at what the migration tool has done" }
@@ -42,7 +42,7 @@ extension Run {
     func toolVerdict(
         _ part: MigrationPhase, again step: Step, partly advice: String
     ) -> [RunEvent] {
-        guard let wanted = plan.database?.tool, let current, let change = tool[part].change,
+        guard let wanted = plan.tool, let current, let change = tool[part].change,
             tool.ended?.state != .done
         else { return [] }
         let outcome = change.isNone ? "has done nothing" : "has done a part of its work"
@@ -65,7 +65,7 @@ extension Run {
         case .expand: " before the window"
         case .contract: " after the lift"
         case .switch:
-            plan.database?.tool?.expand == nil && plan.database?.tool?.contract == nil
+            plan.tool?.expand == nil && plan.tool?.contract == nil
                 ? "" : " in the window"
         }
     }
@@ -73,7 +73,7 @@ extension Run {
     /// What leads on where a part of the tool's work is done.
     var partlyAdvice: String {
         let back =
-            plan.database?.tool?.revert.map { "undoes the run, with the action \($0)" }
+            plan.tool?.revert.map { "undoes the run, with the action \($0)" }
             ?? "waits until the database has been put back by hand"
         return
             "`sluice retry \(identifier)` runs the tool again, which has to go on where it was; `sluice rollback \(identifier)` \(back)"

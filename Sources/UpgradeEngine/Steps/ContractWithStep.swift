@@ -11,11 +11,11 @@ struct ContractWithStep: ToolRunStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.contract == nil ? [] : [ContractWithStep(phase, index: nil)]
+        plan.tool?.contract == nil ? [] : [ContractWithStep(phase, index: nil)]
     }
 
     static func task(in run: Run) -> NodeTask? {
-        run.plan.database?.tool?.contract.map {
+        run.plan.tool?.contract.map {
             run.runOfTool(
                 $0, at: step, number: run.tool[.contract].runs, ToolRun(unfenced: .online))
         }
@@ -26,7 +26,7 @@ struct ContractWithStep: ToolRunStep {
     var title: String { "run the migration tool after the lift" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool?.contract.map { "\(title): the action \($0)" } ?? title
+        plan.tool?.contract.map { "\(title): the action \($0)" } ?? title
     }
 
     func details(_ preview: StepPreview) -> [String] {

@@ -11,11 +11,11 @@ struct ExpandWithStep: ToolRunStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.expand == nil ? [] : [ExpandWithStep(phase, index: nil)]
+        plan.tool?.expand == nil ? [] : [ExpandWithStep(phase, index: nil)]
     }
 
     static func task(in run: Run) -> NodeTask? {
-        run.plan.database?.tool?.expand.map {
+        run.plan.tool?.expand.map {
             run.runOfTool(
                 $0, at: step, number: run.tool[.expand].runs, ToolRun(unfenced: .online))
         }
@@ -26,12 +26,12 @@ struct ExpandWithStep: ToolRunStep {
     var title: String { "run the migration tool before the window" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool?.expand.map { "\(title): the action \($0)" } ?? title
+        plan.tool?.expand.map { "\(title): the action \($0)" } ?? title
     }
 
     func details(_ preview: StepPreview) -> [String] {
         let back =
-            preview.plan.database?.tool?.revert.map { "undone by the action \($0)" }
+            preview.plan.tool?.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it: on the way back the old release is served on it, and the run waits at its end for a person"
         return [
             "on \(preview.toolNode), once, while the old release is served",
@@ -41,7 +41,7 @@ struct ExpandWithStep: ToolRunStep {
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         let settle = SettleExpandStep(phase, index: nil)
-        guard undoing.plan.database?.tool?.revert != nil else { return [settle] }
+        guard undoing.plan.tool?.revert != nil else { return [settle] }
         return [
             settle, RevertExpandWithStep(phase, index: nil),
             JudgeRevertExpandStep(phase, index: nil),

@@ -15,7 +15,7 @@ struct HoldSessionsStep: StepDefinition {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database == nil || plan.sessions?.hold == nil
+        plan.databases.isEmpty || plan.sessions?.hold == nil
             ? [] : [HoldSessionsStep(phase, index: nil)]
     }
 

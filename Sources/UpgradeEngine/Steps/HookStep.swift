@@ -70,7 +70,7 @@ struct HookStep: StepDefinition {
 
     /// What ran behind the fence is undone once that is down, and before the gates open.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
-        let isFenced = undoing.begun.contains(RaiseFenceStep.step)
+        let isFenced = undoing.hasBegun(RaiseFenceStep.self)
         if isFenced, HookStep.isBehindFence(undoing.plan.hooks[hook]) { return [] }
         return HookUndoStep.steps(undoing: hook, of: undoing.plan)
     }

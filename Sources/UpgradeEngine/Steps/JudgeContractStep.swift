@@ -11,7 +11,7 @@ struct JudgeContractStep: DatabaseStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.contract == nil ? [] : [JudgeContractStep(phase, index: nil)]
+        plan.tool?.contract == nil ? [] : [JudgeContractStep(phase, index: nil)]
     }
 
     var title: String { "look at what the migration tool has done after the lift" }

@@ -11,7 +11,7 @@ struct JudgeExpandStep: DatabaseStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.expand == nil ? [] : [JudgeExpandStep(phase, index: nil)]
+        plan.tool?.expand == nil ? [] : [JudgeExpandStep(phase, index: nil)]
     }
 
     var title: String { "look at what the migration tool has done before the window" }

@@ -4,14 +4,24 @@ import UpgradeModel
 import UpgradePlan
 
 /// Takes the write block down and restores exactly what was stored. Forward, this is the point of no return.
-struct LowerFenceStep: DatabaseStep {
+struct LowerFenceStep: EachDatabaseStep {
     static let kind = DatabaseTask.Kind.lowerFence
     static let endsWayBack = true
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "lower the fence" }
+
+    func details(_ preview: StepPreview) -> [String] {
+        let count = preview.plan.databases.count
+        guard phase == .lift, index == 0 else { return [] }
+        return ["the point of no return of all \(count) databases"]
+    }
 
     /// A gate that a person has opened lets writes through, of an old release as well, and behind the fence they would meet the
     /// new schema.

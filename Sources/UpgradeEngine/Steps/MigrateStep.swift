@@ -6,21 +6,31 @@ import UpgradePlan
 /// Applies the `switch` migrations in one transaction.
 ///
 /// It waits for whoever has not been braced: a node that has joined since then.
-struct MigrateStep: BracedTask {
+struct MigrateStep: BracedTask, EachDatabaseStep {
     static let kind = DatabaseTask.Kind.migrate
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "migrate the schema" }
     let isProof = true
-    func details(_ preview: StepPreview) -> [String] { preview.pending(.switch) }
+
+    func details(_ preview: StepPreview) -> [String] {
+        let before = preview.plan.databases(before: self).map {
+            "when it fails, what \($0) has committed is undone by its down files before any fence is lowered"
+        }
+        return preview.pending(.switch, of: self) + [before].compactMap { $0 }
+    }
 
     /// On the way back, nobody reads while the schema changes back, where neither release survives the other's. A migration that
     /// certainly took no effect keeps nobody waiting: what is served fits the schema.
     func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard let hold = run.readHold, run.isSchemaInDoubt,
-            !run.hasCompletedBack(RevertMigrationStep.step)
+            !run.hasRevertedMigrations
         else { return }
         // Where the way back is stuck and the schema is still the new one, who serves the new release serves.
         directive.reads = ReadAdmission(
@@ -28,11 +38,12 @@ struct MigrateStep: BracedTask {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
-        let revert = RevertMigrationStep(.migrate, index: nil)
+        let revert = RevertMigrationStep(.migrate, index: index)
         guard case .hold = undoing.plan.reads else { return [revert] }
-        // Reads are held already where a tool's work is undone first.
-        let hold: [any StepDefinition] =
-            undoing.begun.contains(.openPass) ? [] : [HoldReadsStep(.migrate, index: nil)]
+        // Reads are held already where a tool's work, or a later database, is undone first.
+        let isHeld = undoing.begun.contains(.openPass) || !isLast(of: undoing)
+        let hold: [any StepDefinition] = isHeld ? [] : [HoldReadsStep(.migrate, index: nil)]
+        guard isFirst else { return hold + [revert] }
         return hold + [revert] + UpgradeStep.undoOfRollout(undoing)
             + HaltStep.undoOfStart(undoing)
     }

@@ -15,7 +15,7 @@ struct OpenPassStep: BracedTask {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool == nil ? [] : [OpenPassStep(phase, index: nil)]
+        plan.tool == nil ? [] : [OpenPassStep(phase, index: nil)]
     }
 
     var title: String { "let the migration tool through the fence" }
@@ -48,7 +48,7 @@ struct OpenPassStep: BracedTask {
     /// Whatever the tool has come to: its pass ends, and what it has changed is undone.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         var steps: [any StepDefinition] = [SettlePassStep(phase, index: nil)]
-        if undoing.plan.database?.tool?.revert != nil {
+        if undoing.plan.tool?.revert != nil {
             steps += [
                 OpenRevertPassStep(phase, index: nil), RevertToolStep(phase, index: nil),
                 CloseRevertPassStep(phase, index: nil),

@@ -70,7 +70,7 @@ extension Run {
         let needed: [AgentAbility] =
             (plan.startsAfterMigration ? [.asksOwnSocket] : [])
             + (plan.release.version != nil ? [.switchesVersions] : [])
-            + (plan.database?.tool?.runsUnfenced == true ? [.runsToolsUnfenced] : [])
+            + (plan.tool?.runsUnfenced == true ? [.runsToolsUnfenced] : [])
         return needed.first { !status.has($0) }.map {
             "its agent (\(status.agentVersion)) cannot \($0.phrase); \($0.advice)"
         }

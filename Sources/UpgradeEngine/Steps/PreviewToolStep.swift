@@ -12,11 +12,11 @@ struct PreviewToolStep: ToolRunStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.preview == nil ? [] : [PreviewToolStep(phase, index: nil)]
+        plan.tool?.preview == nil ? [] : [PreviewToolStep(phase, index: nil)]
     }
 
     static func task(in run: Run) -> NodeTask? {
-        run.plan.database?.tool?.preview.map {
+        run.plan.tool?.preview.map {
             run.runOfTool($0, at: step, number: run.tool.previews, ToolRun(unfenced: .preview))
         }
     }
@@ -26,7 +26,7 @@ struct PreviewToolStep: ToolRunStep {
     var title: String { "have the migration tool say what it would do" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool?.preview.map { "\(title): the action \($0)" } ?? title
+        plan.tool?.preview.map { "\(title): the action \($0)" } ?? title
     }
 
     func details(_ preview: StepPreview) -> [String] {

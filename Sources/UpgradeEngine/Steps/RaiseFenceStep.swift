@@ -4,11 +4,15 @@ import UpgradeModel
 import UpgradePlan
 
 /// Puts the write block up in the database.
-struct RaiseFenceStep: DatabaseStep {
+struct RaiseFenceStep: EachDatabaseStep {
     static let kind = DatabaseTask.Kind.raiseFence
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "raise the fence" }
 
@@ -30,6 +34,8 @@ struct RaiseFenceStep: DatabaseStep {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
-        [LowerFenceStep(.drain, index: nil)] + HookStep.undoBehindFence(undoing)
+        // Once the last of them is down.
+        let hooks = isFirst ? HookStep.undoBehindFence(undoing) : []
+        return [LowerFenceStep(.drain, index: index)] + hooks
     }
 }

@@ -12,7 +12,7 @@ struct ReadPreviewStep: DatabaseStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool?.preview == nil ? [] : [ReadPreviewStep(phase, index: nil)]
+        plan.tool?.preview == nil ? [] : [ReadPreviewStep(phase, index: nil)]
     }
 
     var title: String { "read what the migration tool would do" }

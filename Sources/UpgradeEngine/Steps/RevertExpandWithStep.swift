@@ -12,7 +12,7 @@ struct RevertExpandWithStep: ToolRunStep {
 
     static func task(in run: Run) -> NodeTask? {
         let work = run.tool[.expand]
-        return run.plan.database?.tool?.revert.map {
+        return run.plan.tool?.revert.map {
             run.runOfTool(
                 $0, at: step, number: work.runsBack, run.toolRun(undoing: work, .online))
         }
@@ -26,7 +26,7 @@ struct RevertExpandWithStep: ToolRunStep {
     var title: String { "undo what the migration tool has done before the window" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool?.revert.map { "\(title): the action \($0)" } ?? title
+        plan.tool?.revert.map { "\(title): the action \($0)" } ?? title
     }
 }
 

@@ -4,14 +4,18 @@ import UpgradeModel
 import UpgradePlan
 
 /// Undoes the `switch` migrations of this run with their down-migrations.
-struct RevertMigrationStep: NodeAwaitingTask {
+struct RevertMigrationStep: NodeAwaitingTask, EachDatabaseStep {
     static let kind = DatabaseTask.Kind.revertMigrate
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "undo the migration" }
-    func details(_ preview: StepPreview) -> [String] { preview.undone(.switch) }
+    func details(_ preview: StepPreview) -> [String] { preview.undone(.switch, of: self) }
 
     /// Whoever served reads while the way back was stuck holds them again before the schema changes.
     func isAwaited(_ seat: Seat, in run: Run) -> Bool {
@@ -34,11 +38,18 @@ struct RevertMigrationStep: NodeAwaitingTask {
 }
 
 extension Run {
-    /// Whether the way back waits for a person at the migration, which has certainly not been undone: then the new release fits.
+    /// Whether the way back waits for a person at the migration, none of which has been undone: then the new release fits.
     var isStuckOnNewSchema: Bool {
         guard direction == .back, case .stopped = standing,
-            current?.step == RevertMigrationStep.step
+            current?.definition is RevertMigrationStep,
+            plan.databases.count == 1 || database.migrated.count == plan.databases.count
         else { return false }
         return database.lastFailure?.effect == DatabaseFailure.PossibleEffect.none
+    }
+
+    /// Whether the migrations of every database are undone.
+    var hasRevertedMigrations: Bool {
+        let steps = itinerary.filter { $0 is RevertMigrationStep }
+        return !steps.isEmpty && steps.allSatisfy { hasCompletedBack($0.step) }
     }
 }

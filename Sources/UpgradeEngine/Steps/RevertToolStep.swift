@@ -21,7 +21,7 @@ struct RevertToolStep: ToolRunStep {
     var title: String { "undo what the migration tool has done" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool?.revert.map {
+        plan.tool?.revert.map {
             "undo what the migration tool has done: the action \($0)"
         } ?? title
     }

@@ -13,7 +13,7 @@ struct SettleExpandStep: DatabaseStep {
     var title: String { "look at what is to be undone of the migration tool before the window" }
 
     func details(_ preview: StepPreview) -> [String] {
-        guard let tool = preview.plan.database?.tool, tool.revert == nil else { return [] }
+        guard let tool = preview.plan.tool, tool.revert == nil else { return [] }
         return [
             "if it has changed anything, the run waits here, with the old release served, until the database has been put back by hand "
                 + "or somebody has said that it may stay so"
@@ -22,7 +22,7 @@ struct SettleExpandStep: DatabaseStep {
 
     func followUp(in run: Run) -> [RunEvent] {
         guard let change = run.tool[.expand].change, !change.isNone, !run.isSchemaAccepted,
-            run.plan.database?.tool?.revert == nil
+            run.plan.tool?.revert == nil
         else { return [] }
         return [
             .stopped(
@@ -38,7 +38,7 @@ extension Run {
     /// What leads on where the old release is served on what the tool has done before the window.
     var waysOutOfExpansion: String {
         let first =
-            plan.database?.tool?.revert.map { action in
+            plan.tool?.revert.map { action in
                 "put right what failed, or put the database back by hand; then `sluice retry \(identifier)` compares it with before, "
                     + "and runs \(action) once more where something is left"
             }

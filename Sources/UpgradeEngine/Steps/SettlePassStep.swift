@@ -13,7 +13,7 @@ struct SettlePassStep: DatabaseStep {
     var title: String { "look at what is to be undone of the migration tool" }
 
     func details(_ preview: StepPreview) -> [String] {
-        guard let tool = preview.plan.database?.tool, tool.revert == nil else { return [] }
+        guard let tool = preview.plan.tool, tool.revert == nil else { return [] }
         return [
             "if it has changed anything, the run waits here, with writes closed, until the database has been put back by hand"
         ]
@@ -21,7 +21,7 @@ struct SettlePassStep: DatabaseStep {
 
     func followUp(in run: Run) -> [RunEvent] {
         guard let change = run.tool[.switch].change, !change.isNone,
-            run.plan.database?.tool?.revert == nil
+            run.plan.tool?.revert == nil
         else { return [] }
         return [
             .stopped(

@@ -15,7 +15,7 @@ struct SilenceStep: StepDefinition {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database == nil ? [] : [SilenceStep(phase, index: nil)]
+        plan.databases.isEmpty ? [] : [SilenceStep(phase, index: nil)]
     }
 
     var title: String { "silence the old release" }
@@ -43,7 +43,7 @@ struct SilenceStep: StepDefinition {
 
     /// An agent that does not know the question is found before anything is touched.
     static func refusal(_ status: NodeStatus, in run: Run) -> String? {
-        run.plan.database != nil && status.silenced == nil ? tooOld(status) : nil
+        !run.plan.databases.isEmpty && status.silenced == nil ? tooOld(status) : nil
     }
 
     private static func tooOld(_ status: NodeStatus) -> String {
@@ -59,7 +59,7 @@ extension Run {
     /// What may write no more on a node: the release that it served before, if that is another one. Without a database there is no
     /// schema that it could meet.
     func releaseToSilence(on node: NodeName) -> ReleaseReference? {
-        guard plan.database != nil else { return nil }
+        guard !plan.databases.isEmpty else { return nil }
         return oldRelease(of: node).flatMap { $0 == created.release ? nil : $0 }
     }
 

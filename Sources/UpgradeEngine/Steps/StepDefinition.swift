@@ -13,6 +13,8 @@ public protocol StepDefinition: Sendable {
     static var word: String { get }
     /// Whether there are several of the kind, told apart by an index.
     static var isCounted: Bool { get }
+    /// Whether there is one for each database of a plan, told apart by an index where it has several.
+    static var isOfEachDatabase: Bool { get }
     /// Whether nodes or the database may be other than before once it has begun.
     static var touches: Bool { get }
     /// Whether application writes may happen on the new schema once it has begun on the way forward: then nothing is undone. Of a
@@ -77,8 +79,8 @@ public protocol StepDefinition: Sendable {
     var task: DatabaseTask.Kind? { get }
     /// What follows instead of the next step, once the task has ended well.
     func followUp(in run: Run) -> [RunEvent]
-    /// The database that the task is for.
-    var database: DatabaseLabel { get }
+    /// The label of the database that the task is for; `nil` where the plan has one, and without a task.
+    func database(in plan: Plan) -> DatabaseName?
     /// How long it may take; `nil`: as long as it likes.
     func allowance(in run: Run) -> Span?
     /// What follows when that time is over and it still waits for nodes; `nil`: they have failed it.
@@ -137,12 +139,11 @@ public struct Undoing: Sendable {
     public let plan: Plan
     /// Every forward step that has begun, whether it ended or not.
     public let begun: Set<Step>
-}
 
-/// Which of a run's databases. There is one today, and stored words do not name it.
-public struct DatabaseLabel: Hashable, Sendable {
-    public let rawValue: String
-    public static let only = DatabaseLabel(rawValue: "database")
+    /// Whether a step of a kind has begun, of whichever database.
+    func hasBegun(_ kind: any StepDefinition.Type) -> Bool {
+        begun.contains { $0.word == kind.word }
+    }
 }
 
 /// What a step can say about a plan before it is applied.
@@ -156,8 +157,14 @@ public struct StepPreview: Sendable {
         public var version: String
         public var phase: MigrationPhase
         public var canBeUndone: Bool
+        /// The label of its database; `nil` where the plan has one.
+        public var database: DatabaseName?
 
-        public init(version: String, phase: MigrationPhase, canBeUndone: Bool) {
+        public init(
+            version: String, phase: MigrationPhase, canBeUndone: Bool,
+            database: DatabaseName? = nil
+        ) {
+            self.database = database
             self.version = version
             self.phase = phase
             self.canBeUndone = canBeUndone
@@ -174,6 +181,7 @@ public struct StepPreview: Sendable {
 /// What most steps have in common.
 extension StepDefinition {
     public static var isCounted: Bool { false }
+    public static var isOfEachDatabase: Bool { false }
     public static var touches: Bool { true }
     public static var endsWayBack: Bool { false }
     public static var isSaidAnew: Bool { false }
@@ -206,7 +214,7 @@ extension StepDefinition {
     public func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] { [] }
     public var task: DatabaseTask.Kind? { nil }
     public func followUp(in run: Run) -> [RunEvent] { [] }
-    public var database: DatabaseLabel { .only }
+    public func database(in plan: Plan) -> DatabaseName? { nil }
     public func allowance(in run: Run) -> Span? { run.plan.deadline(of: phase) }
     public func overdue(_ pending: [NodeName], after span: Span, in run: Run) -> [RunEvent]? { nil }
     public func wait(in run: Run) -> Span? { nil }

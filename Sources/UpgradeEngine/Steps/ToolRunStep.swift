@@ -19,6 +19,8 @@ extension ToolRunStep {
     static var asksWhileCurrent: Bool { true }
     static var needsPass: Bool { false }
 
+    func database(in plan: Plan) -> DatabaseName? { plan.label(of: plan.toolDatabase) }
+
     /// A tool that fails says nothing against its node.
     func quarantines(in run: Run) -> Bool { false }
     func names(_ seat: Seat, in run: Run) -> Bool { seat.node == Self.node(in: run) }
@@ -44,7 +46,7 @@ extension ToolRunStep {
     }
 
     func allowance(in run: Run) -> Span? {
-        run.plan.database?.tool?.timeout ?? run.plan.deadline(of: phase)
+        run.plan.tool?.timeout ?? run.plan.deadline(of: phase)
     }
 
     func overdue(_ pending: [NodeName], after span: Span, in run: Run) -> [RunEvent]? {
@@ -56,13 +58,13 @@ extension StepPreview {
     /// Where the plan's tool runs, for people.
     var toolNode: String {
         let canary = batches.first?.sorted().first?.rawValue
-        return plan.database?.tool?.node?.rawValue ?? canary
+        return plan.tool?.node?.rawValue ?? canary
             ?? "the first node of the canary's batch"
     }
 
     /// What follows when the tool fails halfway, for people.
     func ifPartly(orElse back: String) -> String {
-        switch plan.database?.tool?.onPartly {
+        switch plan.tool?.onPartly {
         case .again: "it is run again, \(ClosePassStep.mostRuns) times in all"
         case .back: back
         case .person, nil: "the run waits for a person"

@@ -12,7 +12,7 @@ struct ToolStep: ToolRunStep {
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.database?.tool == nil ? [] : [ToolStep(phase, index: nil)]
+        plan.tool == nil ? [] : [ToolStep(phase, index: nil)]
     }
 
     static func task(in run: Run) -> NodeTask? { run.toolTask }
@@ -21,11 +21,11 @@ struct ToolStep: ToolRunStep {
     var title: String { "run the migration tool" }
 
     func title(in plan: Plan) -> String {
-        plan.database?.tool.map { "run the migration tool: the action \($0.action)" } ?? title
+        plan.tool.map { "run the migration tool: the action \($0.action)" } ?? title
     }
 
     func details(_ preview: StepPreview) -> [String] {
-        guard let tool = preview.plan.database?.tool else { return [] }
+        guard let tool = preview.plan.tool else { return [] }
         let back =
             tool.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it: once it has changed the database, the run turns back no more by itself"

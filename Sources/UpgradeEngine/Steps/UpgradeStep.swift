@@ -76,7 +76,7 @@ struct UpgradeStep: StepDefinition {
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         // Where neither release survives the other's schema, the schema goes back first.
-        if case .hold = undoing.plan.reads, undoing.begun.contains(MigrateStep.step) { return [] }
+        if case .hold = undoing.plan.reads, undoing.hasBegun(MigrateStep.self) { return [] }
         return batch == 0 ? UpgradeStep.undoOfRollout(undoing) : []
     }
 

@@ -11,6 +11,7 @@ import time
 
 import cached
 import checker
+import databases
 import faults
 import owner_level
 import state
@@ -299,6 +300,8 @@ def arguments():
     what.add_argument("--kill", choices=faults.VICTIMS, help="kill -9 it, in the phase of --in")
     what.add_argument("--tool", choices=sorted(tools.CASES), metavar="CASE",
                       help="the application's own tool migrates: %s" % ", ".join(sorted(tools.CASES)))
+    what.add_argument("--databases", choices=sorted(databases.CASES), metavar="CASE",
+                      help="two databases in one plan: %s" % ", ".join(sorted(databases.CASES)))
     what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
@@ -339,6 +342,8 @@ def main():
             claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
         elif chosen.tool:
             claims = demo.fail(tools.CASES[chosen.tool]())
+        elif chosen.databases:
+            claims = demo.fail(databases.CASES[chosen.databases]())
         elif chosen.runs:
             claims = demo.windows(chosen.runs)
         else:

@@ -36,13 +36,15 @@ class Journal:
         found = [(began, ended) for way, _, step, began, ended in self.steps() if step == name and way == direction]
         return found[-1] if found else None
 
-    def task(self, kind):
-        """When a database task was started and ended well, and its report."""
+    def task(self, kind, database="default"):
+        """When a database task was started and ended well, and its report; of one database, where there are several."""
         started = ended = report = None
         for fact in self.facts:
-            if fact.type == "database-task-started" and fact.body["kind"] == kind:
+            if fact.body.get("kind") != kind or fact.body.get("database", "default") != database:
+                continue
+            if fact.type == "database-task-started":
                 started = fact.at
-            if fact.type == "database-task-ended" and fact.body["kind"] == kind and fact.body["result"] == "done":
+            if fact.type == "database-task-ended" and fact.body["result"] == "done":
                 ended, report = fact.at, fact.body.get("report") or {}
         return (started, ended, report) if report is not None else None
 

@@ -21,6 +21,9 @@ LOGINS = ["guestbook_app", "guestbook_batch", "guestbook_admin", "guestbook_repo
 # Sluice's own role: nobody else uses it.
 MIGRATOR = "sluice_migrator"
 
+# A second database, of those who ask for one.
+VISITS = "guestbook_visits"
+
 # What it is given, by the level of the plan's fence: a complete one has event triggers, which only a superuser may make.
 RIGHTS = {
     "complete": "ALTER ROLE sluice_migrator SUPERUSER",
@@ -100,9 +103,9 @@ class Postgres:
         connection.autocommit = autocommit
         return connection
 
-    def query_all(self, statements):
+    def query_all(self, statements, database=None):
         """The rows of each, by its name, over one connection."""
-        connection = self.connect(autocommit=True)
+        connection = self.connect(autocommit=True, database=database)
         try:
             with connection.cursor() as cursor:
                 found = {}
@@ -122,8 +125,9 @@ class Postgres:
         finally:
             connection.close()
 
-    def url(self, user="postgres"):
-        return "postgresql://%s:%s@127.0.0.1:%d/%s" % (user, self.passwords[user], self.port, self.database)
+    def url(self, user="postgres", database=None):
+        return "postgresql://%s:%s@127.0.0.1:%d/%s" % (
+            user, self.passwords[user], self.port, database or self.database)
 
     def add_site(self, name):
         """A database whose one role owns it and logs in as its owner, as most frameworks have it; from now on the default.

@@ -17,7 +17,7 @@ from fleet import Fleet
 from journal import Journal
 from node import GUESTBOOK, REPOSITORY
 from ports import COORDINATOR
-from postgres import MIGRATOR
+from postgres import MIGRATOR, VISITS
 from processes import memory_megabytes, processor_seconds, wait_until
 
 PLAN = REPOSITORY / "plans" / "guestbook-v2.yaml"
@@ -68,8 +68,9 @@ class SluiceFleet(Fleet):
         return lines
 
     def start_coordinator(self):
-        # The coordinator has the database's URL; operators and nodes never see it.
-        environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url(MIGRATOR)}
+        # The coordinator has the databases' URLs; operators and nodes never see them.
+        environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url(MIGRATOR),
+                       "SLUICE_VISITS_URL": self.postgres.url(MIGRATOR, VISITS)}
         if self.pooler:
             # For a plan that is wrong.
             environment["SLUICE_POOLER_URL"] = self.pooler.url(self.postgres.url(MIGRATOR))

@@ -32,15 +32,16 @@ _RIGHTS = {
 }
 
 
-def schema(postgres):
+def schema(postgres, database=None):
     """`pg_dump -s` without Sluice's own schema, byte for byte."""
     result = subprocess.run(
-        ["pg_dump", "--schema-only", "--exclude-schema=sluice", postgres.url()], check=True, stdout=subprocess.PIPE)
+        ["pg_dump", "--schema-only", "--exclude-schema=sluice", postgres.url(database=database)], check=True,
+        stdout=subprocess.PIPE)
     # Newer releases put a random key into two lines of each dump.
     return re.sub(rb"(?m)^\\(un)?restrict .*\n", b"", result.stdout).decode()
 
 
-def rights(postgres):
+def rights(postgres, database=None):
     lines = []
     questions = dict(_RIGHTS)
     if postgres.fence == "owner":
@@ -48,18 +49,18 @@ def rights(postgres):
         questions["relations"] = questions["relations"].replace(
             "relacl::text", "coalesce(relacl, acldefault("
             "CASE relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r' END, relowner))::text")
-    for name, rows in postgres.query_all(questions).items():
+    for name, rows in postgres.query_all(questions, database).items():
         for row in rows:
             lines.append("%s: %s" % (name, " | ".join(str(value) for value in row)))
     return "\n".join(lines) + "\n"
 
 
-def migrations(postgres):
+def migrations(postgres, database=None):
     """The versions in the ledger, or nothing when there is no ledger yet."""
-    exists = postgres.query("SELECT to_regclass('sluice.migration')::text")[0][0]
+    exists = postgres.query("SELECT to_regclass('sluice.migration')::text", database=database)[0][0]
     if exists is None:
         return ""
-    rows = postgres.query("SELECT version FROM sluice.migration ORDER BY 1")
+    rows = postgres.query("SELECT version FROM sluice.migration ORDER BY 1", database=database)
     return "".join("%s\n" % row[0] for row in rows)
 
 

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Documents
+import UpgradeModel
+
+/// One database of a document: `database`, or a name under `databases`.
+struct DatabaseSection {
+    let name: DatabaseName
+    /// What its keys are read from.
+    let values: DocumentValues
+    /// Before each of its keys: `database.` in the document itself, nothing in a section of its own.
+    let prefix: String
+    /// The key of the document that it stands under.
+    let key: String
+    let position: Diagnostic.Position
+
+    func path(_ key: String) -> String { prefix + key }
+}
+
+extension DocumentValues {
+    /// In the order in which they migrate.
+    var databases: [DatabaseSection] {
+        let one =
+            isPresent("database")
+            ? [
+                DatabaseSection(
+                    name: .default, values: self, prefix: "database.", key: "database",
+                    position: position(of: "database"))
+            ] : []
+        return one
+            + (named("databases") ?? []).compactMap { entry in
+                DatabaseName(rawValue: entry.name).map {
+                    DatabaseSection(
+                        name: $0, values: entry.values, prefix: "", key: "databases",
+                        position: entry.values.position)
+                }
+            }
+    }
+
+    /// Whether the document means to have one, whatever is wrong with it.
+    var hasDatabase: Bool { isPresent("database") || isPresent("databases") }
+}
+
+/// Makes one database of a plan from values that were found to be without error.
+struct DatabaseBuilder {
+    let section: DatabaseSection
+    private var values: DocumentValues { section.values }
+
+    /// - Returns: `nil` when a value is missing after all: a fault of the table or of the checks.
+    func build() -> Plan.Database? {
+        let path = section.path
+        guard let url = values.text(path("url")).flatMap(EnvironmentReference.init(text:)),
+            values.isPresent(path("migrate_with")) == (tool != nil),
+            values.isPresent(path("migrations")) || tool != nil,
+            let lockTimeout = values.span(path("lock_timeout")),
+            let trusted = values.list(path("trusted")),
+            let readers = values.list(path("readers")),
+            let tls = values.text(path("tls")).flatMap(Plan.Database.TransportRule.init),
+            let fence = values.text(path("fence")).flatMap(FenceLevel.init),
+            let accepted = values.list(path("accepts"))
+        else { return nil }
+        return Plan.Database(
+            name: section.name, url: url, migrations: values.text(path("migrations")),
+            lockTimeout: lockTimeout, statementTimeout: values.span(path("statement_timeout")),
+            owner: values.text(path("owner")),
+            searchPath: values.list(path("search_path"))?.map(\.text),
+            trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
+            tool: tool, fence: fence,
+            accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }))
+    }
+
+    private var tool: Plan.Tool? {
+        func key(_ name: String) -> String { section.path("migrate_with.\(name)") }
+        guard let action = values.name(key("run"), as: ActionName.self), let ledger,
+            let onPartly = values.text(key("on_partly")).flatMap(Plan.Tool.OnPartly.init)
+        else { return nil }
+        return Plan.Tool(
+            action: action, node: values.name(key("node"), as: NodeName.self), ledger: ledger,
+            revert: values.name(key("revert_with"), as: ActionName.self),
+            expand: values.name(key("expand_with"), as: ActionName.self),
+            contract: values.name(key("contract_with"), as: ActionName.self),
+            preview: values.name(key("preview_with"), as: ActionName.self),
+            onPartly: onPartly, role: values.text(key("role")),
+            timeout: values.span(key("timeout")))
+    }
+
+    private var ledger: Plan.Tool.Ledger? {
+        if let query = values.text(section.path("migrate_with.ledger_query")) {
+            return .query(query)
+        }
+        let word = values.text(section.path("migrate_with.ledger"))
+        return Plan.Tool.Ledger.words.first { $0.0 == word }?.1
+    }
+}

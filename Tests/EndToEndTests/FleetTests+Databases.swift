@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+
+/// The guestbook with a second database, in which a worker writes past every gate.
+extension FleetTests {
+    /// Both are fenced before the first migrates; when the second fails, the first is as it was.
+    @Test(arguments: ["done", "second-fails", "coordinator-killed"])
+    func twoDatabasesAreMigratedOrBothAreAsTheyWere(outcome: String) async throws {
+        let run = try await runFleet("--databases", outcome)
+        #expect(run.fallen.isEmpty)
+    }
+}

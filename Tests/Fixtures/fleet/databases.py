@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guestbook with a second database, in which a worker counts visits, and what becomes of both in one run."""
+
+import threading
+import time
+import uuid
+
+import psycopg2
+
+import state
+from checker import Claim
+from faults import DONE, ROLLED_BACK, Fault
+from postgres import VISITS
+
+SCHEMA = """
+CREATE TABLE visit_log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, request_id uuid NOT NULL);
+INSERT INTO visit_log (request_id) SELECT gen_random_uuid() FROM generate_series(1, 500);
+ALTER TABLE visit_log OWNER TO guestbook_owner;
+GRANT SELECT, INSERT ON visit_log TO guestbook_app;
+"""
+
+UP = "ALTER TABLE visit_log ADD COLUMN times integer NOT NULL DEFAULT 1;\n"
+DOWN = "ALTER TABLE visit_log DROP COLUMN times;\n"
+
+# What fails already is refused before the window: this fails behind the fence only.
+BROKEN = "SELECT 1 / (1 - count(*)) FROM pg_event_trigger WHERE evtname = 'sluice_fence';\n"
+
+
+class Worker(threading.Thread):
+    """Writes into the second database all the time, past every gate, as a queue's worker would."""
+
+    def __init__(self, postgres):
+        super().__init__(daemon=True)
+        self.postgres = postgres
+        self.ended = threading.Event()
+        # Each attempt: its key, when it began and ended, and whether it was committed.
+        self.notes = []
+
+    def run(self):
+        connection = None
+        while not self.ended.wait(0.01):
+            key, began = str(uuid.uuid4()), time.time()
+            try:
+                connection = connection or self.postgres.connect("guestbook_app", autocommit=True, database=VISITS)
+                with connection.cursor() as cursor:
+                    cursor.execute("INSERT INTO visit_log (request_id) VALUES (%s)", (key,))
+                self.notes.append((key, began, time.time(), True))
+            except psycopg2.Error:
+                self.notes.append((key, began, time.time(), False))
+                # A straggler's session may have been ended.
+                if connection is not None and connection.closed:
+                    connection = None
+        if connection is not None:
+            connection.close()
+
+    def stop(self):
+        self.ended.set()
+        self.join(30.0)
+
+
+class Databases(Fault):
+    """Both are migrated."""
+
+    text = "nothing; the plan has two databases"
+    statements = UP
+
+    def __init__(self):
+        super().__init__("migrate")
+
+    def prepare(self, fleet):
+        fleet.postgres.query('CREATE DATABASE "%s" OWNER guestbook_owner' % VISITS, database="postgres")
+        fleet.postgres.query(SCHEMA, database=VISITS)
+        files = fleet.plans / "visits"
+        files.mkdir()
+        (files / "0001_times.up.sql").write_text(self.statements)
+        (files / "0001_times.down.sql").write_text(DOWN)
+        self.before = self.snapshot(fleet)
+        self.worker = Worker(fleet.postgres)
+        self.worker.start()
+        return fleet.variant("databases", append=(
+            "\ndatabases:\n  visits:\n    url: env:SLUICE_VISITS_URL\n    migrations: %s\n" % files))
+
+    def snapshot(self, fleet):
+        return {"schema of visits": state.schema(fleet.postgres, VISITS),
+                "rights of visits": state.rights(fleet.postgres, VISITS),
+                "migrations of visits": state.migrations(fleet.postgres, VISITS)}
+
+    def remove(self, fleet):
+        self.worker.stop()
+
+    def claims(self, fleet, journal):
+        return self.claims_of_worker(fleet) + self.claims_of_fence(journal) + self.claims_of_state(fleet)
+
+    def claims_of_worker(self, fleet):
+        stored = [key for key, in fleet.postgres.query("SELECT request_id::text FROM visit_log", database=VISITS)]
+        kept = [key for key, _, _, is_committed in self.worker.notes if is_committed]
+        lost = sorted(set(kept) - set(stored))
+        return [
+            Claim("acknowledged writes of the worker lost", "%d of %d" % (len(lost), len(kept)), "0",
+                  not lost and len(kept) > 0, lost[:10]),
+            Claim("writes of the worker stored twice", str(len(stored) - len(set(stored))), "0",
+                  len(stored) == len(set(stored)))]
+
+    def claims_of_fence(self, journal):
+        """Of both, the fence is up and the census taken before the first migrates; nobody writes behind it."""
+        started = [(fact.body["kind"], fact.body.get("database")) for fact in journal.facts
+                   if fact.type == "database-task-started" and fact.body["attempt"] == 1]
+        window = [task for task in started if task[0] in ("raiseFence", "census", "migrate")]
+        wanted = [(kind, name) for kind in ("raiseFence", "census", "migrate") for name in ("default", "visits")]
+        raised = journal.task("raiseFence", "visits")
+        lowered = journal.task("lowerFence", "visits")
+        if not raised or not lowered:
+            return [Claim("the fence of visits was up and is down", "no", "yes", False)]
+        behind = [note for note in self.worker.notes if note[1] > raised[1] and note[2] < lowered[0]]
+        through = [note for note in behind if note[3]]
+        return [
+            Claim("fences and censuses of both before the first migration", str(window == wanted), "True", window == wanted,
+                  ["%s %s" % task for task in window]),
+            Claim("writes of the worker behind the fence of visits", "%d of %d tried" % (len(through), len(behind)), "0",
+                  not through and len(behind) > 0, [str(note) for note in through[:10]])]
+
+    def claims_of_state(self, fleet):
+        if self.codes == (DONE,):
+            ledger = state.migrations(fleet.postgres, VISITS).split()
+            times = fleet.postgres.query("SELECT count(times) FROM visit_log", database=VISITS)[0][0]
+            return [Claim("migrations of visits", " ".join(ledger), "0001", ledger == ["0001"]),
+                    Claim("visits with the new column", str(times), "all", times > 0)]
+        changed = state.differences(self.before, self.snapshot(fleet))
+        return [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0",
+                      part not in changed, changed.get(part, [])) for part in self.before]
+
+
+class SecondFails(Databases):
+    text = "the migration of the second database fails after the first has committed"
+    codes = (ROLLED_BACK,)
+    statements = UP + BROKEN
+
+    def claims(self, fleet, journal):
+        undone = [fact.body.get("database") for fact in journal.facts
+                  if fact.type == "database-task-ended" and fact.body["kind"] == "revertMigrate"
+                  and fact.body["result"] == "done"]
+        return super().claims(fleet, journal) + [
+            Claim("migrations that were undone, in order", " ".join(map(str, undone)), "visits default",
+                  undone == ["visits", "default"])]
+
+
+class KilledBetween(Databases):
+    text = "kill -9 of the coordinator between the two migrations"
+    killed = False
+
+    def on_fact(self, fleet, body):
+        if self.killed or body["type"] != "step-began" or body["step"] != "database:migrate:1":
+            return
+        self.killed = True
+        fleet.kill_coordinator()
+        time.sleep(0.5)
+        fleet.start_coordinator()
+
+
+CASES = {"done": Databases, "second-fails": SecondFails, "coordinator-killed": KilledBetween}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import UpgradeModel
+
+@testable import UpgradePlan
+
+/// Several databases in one plan, and how they are named.
+@Suite struct DatabasesTests {
+    private func plan(_ more: String) throws -> Plan {
+        let document = PlanDocument.parse(text: minimal(more: more), file: "p")
+        return try #require(document.plan, "\(document.diagnostics)")
+    }
+
+    @Test func theOneUnderDatabaseComesFirstAndTheOthersInTheirOrder() throws {
+        let plan = try plan(
+            """
+            databases:
+              visits: {url: env:VISITS_URL, migrations: v, fence: owner, accepts: [definitions]}
+              audit: {url: env:AUDIT_URL, migrate_with: {run: m, ledger: django, revert_with: b}}
+            database: {url: env:URL, migrations: m}
+            """)
+        #expect(plan.databases.map(\.name.rawValue) == ["default", "visits", "audit"])
+        #expect(plan.database?.url.description == "env:URL")
+        #expect(plan.databases[1].fence == .owner)
+        #expect(plan.databases[1].accepted == [.definitions])
+        #expect(plan.databases[1].lockTimeout == .milliseconds(200))
+        #expect(plan.toolDatabase?.name.rawValue == "audit")
+        #expect(plan.tool?.action.rawValue == "m")
+        #expect(plan.database(labeled: DatabaseName(unchecked: "audit")) == plan.databases[2])
+    }
+
+    /// What is stored and said of a plan with one database is what it always was.
+    @Test(arguments: [
+        "database: {url: env:URL, migrations: m}",
+        "databases: {visits: {url: env:URL, migrations: m}}",
+    ])
+    func theOnlyDatabaseHasNoLabel(text: String) throws {
+        let plan = try plan(text)
+        let only = try #require(plan.databases.first)
+        #expect(plan.label(of: only) == nil)
+        #expect(plan.database(labeled: nil) == only)
+    }
+
+    @Test func everyDirectoryIsNamedAlsoWhereTheDocumentHasErrors() {
+        let text = minimal(
+            rollout: "canary: 0",
+            more: """
+                database: {url: env:URL, migrations: m}
+                databases: {visits: {url: env:VISITS_URL, migrations: v}}
+                """)
+        let named = PlanDocument.parse(text: text, file: "p").named
+        #expect(named.databases.map(\.migrations) == ["m", "v"])
+        #expect(named.databases.map(\.name.rawValue) == ["default", "visits"])
+    }
+
+    @Test func databasesWithoutANameAreNoDatabase() {
+        #expect(findings(minimal(more: "databases: {}")) == ["5:1 missing"])
+    }
+
+    @Test func readsAreHeldForTheMigrationOfNamedDatabases() {
+        let text = minimal(
+            more: """
+                databases: {visits: {url: env:URL, migrations: m}}
+                reads: {while_migrating: hold}
+                deadlines: {migrate: 5m}
+                """)
+        #expect(findings(text) == [])
+    }
+}
