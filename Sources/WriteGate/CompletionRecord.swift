@@ -2,12 +2,13 @@
 
 import UpgradeModel
 
-/// One syslog datagram of the proxy's `access_log`, format `sluice` of the snippet.
+/// One syslog datagram of the proxy, as the snippets make it: nginx's `access_log`, HAProxy's `log-format-sd`.
 ///
 /// `<190>Nov 22 18:04:05 nginx: sluice1 done 3f…e1 4711 201 asked 0.004 - http,HTTP/1.1,,10.0.0.7,80,shop.example,_`: the request,
 /// the worker process, the status, whether the gate was asked, the seconds that the application took, the nonce of a probe, and the
-/// server. The header differs between proxies and is skipped. Nonce and host are a client's words, and the proxy lets no others
-/// through than those of their form.
+/// server. The header differs between proxies and is skipped. HAProxy has its words between `[sluice1` and `]`, ahead of those that the
+/// site logs, counts milliseconds, and has the status -1 for a client that has left. Nonce and host are a client's words, and the proxy
+/// lets no others through than those of their form.
 struct CompletionRecord: Hashable, Sendable {
     /// The request that has ended, with whatever status; `nil` for a datagram that says nothing but that the worker's
     /// datagrams arrive.
@@ -34,35 +35,52 @@ struct CompletionRecord: Hashable, Sendable {
     /// - Returns: `nil` for anything that is not of that format.
     init?(_ datagram: some Collection<UInt8>) {
         guard datagram.count <= Self.bytesAtMost else { return nil }
-        let words = datagram.split(separator: UInt8(ascii: " "))
-        guard let marker = words.lastIndex(where: { $0.elementsEqual("sluice1".utf8) }),
-            Self.counts.contains(words.count - marker),
-            let request = RequestIdentifier(words[marker + 2]),
-            let worker = ProxyWorker(words[marker + 3])
+        let words = Self.words(of: datagram)
+        guard Self.counts.contains(words.count),
+            let request = RequestIdentifier(words[2]), let worker = ProxyWorker(words[3])
         else { return nil }
         self.worker = worker
-        let leg = words[marker + 1]
+        let leg = words[1]
         if leg.elementsEqual("done".utf8) {
             completed = request
         } else if !leg.elementsEqual("asked".utf8) {
             return nil
         }
-        guard words.count >= marker + 7 else { return }
-        guard let status = UInt16(String(decoding: words[marker + 4], as: UTF8.self)) else {
+        guard words.count >= 7 else { return }
+        guard let status = Int16(String(decoding: words[4], as: UTF8.self)), status >= -1 else {
             return nil
         }
         hasFailed = status >= 500
-        took = milliseconds(words[marker + 6])
-        passage = ProxyPassage(rawValue: String(decoding: words[marker + 5], as: UTF8.self))
-        guard words.count == marker + 9 else { return }
-        let nonce = String(decoding: words[marker + 7], as: UTF8.self)
+        took = milliseconds(words[6])
+        passage = ProxyPassage(rawValue: String(decoding: words[5], as: UTF8.self))
+        guard words.count == 9 else { return }
+        let nonce = String(decoding: words[7], as: UTF8.self)
         self.nonce = nonce == "-" ? nil : nonce
-        server = ProxyServer(String(decoding: words[marker + 8], as: UTF8.self))
+        server = ProxyServer(String(decoding: words[8], as: UTF8.self))
     }
 }
 
-/// Reads `0.004`, as nginx writes seconds.
+extension CompletionRecord {
+    /// The words of the snippet, the marker first; none when there is no marker.
+    private static func words<Datagram: Collection<UInt8>>(of datagram: Datagram)
+        -> [Datagram.SubSequence]
+    {
+        let all = datagram.split(separator: UInt8(ascii: " "))
+        // The first one: what a client says stands behind it.
+        if let start = all.firstIndex(where: { $0.elementsEqual("[sluice1".utf8) }) {
+            return Array(all[start...].prefix { !$0.elementsEqual("]".utf8) })
+        }
+        let start = all.lastIndex { $0.elementsEqual("sluice1".utf8) }
+        return start.map { Array(all[$0...]) } ?? []
+    }
+}
+
+/// Reads `0.004`, as nginx writes seconds, and `4`, as HAProxy writes milliseconds.
 private func milliseconds(_ seconds: some Collection<UInt8>) -> Span? {
+    if !seconds.contains(UInt8(ascii: ".")) {
+        let whole = UInt32(String(decoding: seconds, as: UTF8.self))
+        return whole.map { .milliseconds(Int64($0)) }
+    }
     let parts = seconds.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
     guard parts.count == 2, parts[1].count == 3, parts[0].count <= 6,
         let whole = UInt32(String(decoding: parts[0], as: UTF8.self)),

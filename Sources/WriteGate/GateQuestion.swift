@@ -188,9 +188,11 @@ private struct QuestionHeaders {
             if method == "GET", first["upgrade"]?.lowercased() == "websocket" {
                 request.kind = .stream
             }
-            request.form = RefusalForm(
+            let form = RefusalForm(
                 method: method, accept: first["accept"] ?? "",
                 contentType: first["content-type"] ?? "")
+            // Such a proxy takes any 2xx for an admission, and the others are 200.
+            request.form = form == .json ? .json : .text
         }
         request.probe = first["x-sluice-probe"].flatMap { $0.isEmpty ? nil : $0 }
         return request

@@ -32,6 +32,10 @@ struct HarnessFailure: Error, CustomStringConvertible {
 
 /// Runs `scripts/demo` with these options, or the harness of another application, without building.
 func runFleet(_ options: String..., harness: String = "demo.py") async throws -> FleetRun {
+    try await runFleet(options, harness: harness)
+}
+
+func runFleet(_ options: [String], harness: String = "demo.py") async throws -> FleetRun {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
     var platform = PlatformOptions()

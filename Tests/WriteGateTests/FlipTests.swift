@@ -141,7 +141,7 @@ struct FlipTests {
 }
 
 /// What readers and writers saw while they ran.
-private final class Load: Sendable {
+final class Load: Sendable {
     private let state = Mutex<(isDone: Bool, answers: [String: Int])>((false, [:]))
 
     var isDone: Bool { state.withLock { $0.isDone } }

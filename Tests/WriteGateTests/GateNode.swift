@@ -11,6 +11,7 @@ final class GateNode: Sendable {
     let directory: TemporaryDirectory
     let nginx: PrivateNginx
     let application: RecordingApplication
+    private let releases: ApplicationDirectory
 
     var runtime: String { directory.path + "/run" }
     var client: HTTPClient { nginx.client() }
@@ -26,14 +27,13 @@ final class GateNode: Sendable {
         directory = try TemporaryDirectory()
         let path = directory.path
         let address = privateLoopbackAddress()
-        for part in ["run", "cache", "app/assets", "app/activations/1-v1/files/static"] {
+        for part in ["run", "cache"] {
             try FileManager.default.createDirectory(
                 atPath: "\(path)/\(part)", withIntermediateDirectories: true)
         }
-        application = try RecordingApplication(
-            at: "\(path)/app/activations/1-v1/app.sock", name: "v1", reply: reply)
-        try FileManager.default.createSymbolicLink(
-            atPath: "\(path)/app/current", withDestinationPath: "activations/1-v1")
+        releases = ApplicationDirectory(path: path + "/app")
+        application = try releases.release("1-v1", name: "v1", reply: reply)
+        try releases.flip(to: "1-v1")
         func localised(_ name: String) throws -> String {
             try String(contentsOfFile: "\(nginxSnippets)/\(name)", encoding: .utf8)
                 .replacingOccurrences(of: "/run/sluice", with: "\(path)/run")
@@ -71,21 +71,10 @@ final class GateNode: Sendable {
 
     /// Makes a second release on disk, with an application on its own socket, and does not activate it.
     func release(_ activation: String, name: String) throws -> RecordingApplication {
-        let path = "\(directory.path)/app/activations/\(activation)"
-        try FileManager.default.createDirectory(
-            atPath: path + "/files/static", withIntermediateDirectories: true)
-        return try RecordingApplication(at: path + "/app.sock", name: name)
+        try releases.release(activation, name: name)
     }
 
-    /// Moves `current` by one rename, as the agent does.
-    func flip(to activation: String) throws {
-        let temporary = "\(directory.path)/app/.current.new"
-        try FileManager.default.createSymbolicLink(
-            atPath: temporary, withDestinationPath: "activations/\(activation)")
-        guard rename(temporary, "\(directory.path)/app/current") == 0 else {
-            throw TestSupportFailure("rename: \(errno)")
-        }
-    }
+    func flip(to activation: String) throws { try releases.flip(to: activation) }
 }
 
 extension GateSetting {

@@ -14,15 +14,18 @@ final class GateProcess: Sendable {
 
     var identifier: Int32 { process.identifier }
 
-    init(_ node: GateNode) throws {
+    convenience init(_ node: GateNode) throws {
+        try self.init(runtime: node.runtime, log: node.directory.path + "/gate.log")
+    }
+
+    init(runtime: String, log: String) throws {
         var input: [Int32] = [0, 0]
         var output: [Int32] = [0, 0]
         guard socketpair(AF_UNIX, Self.type, 0, &input) == 0,
             socketpair(AF_UNIX, Self.type, 0, &output) == 0
         else { throw TestSupportFailure("socketpair: \(errno)") }
         process = try ChildProcess(
-            [Self.program, node.runtime], output: node.directory.path + "/gate.log",
-            standardInput: input[0],
+            [Self.program, runtime], output: log, standardInput: input[0],
             standardOutput: output[0])
         close(input[0])
         close(output[0])

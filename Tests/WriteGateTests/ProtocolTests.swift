@@ -100,6 +100,20 @@ struct ProtocolTests {
         }
     }
 
+    /// Caddy, Traefik and their like let a request pass with any answer of 2xx.
+    @Test(arguments: [
+        "Content-Type: application/grpc", "Accept: text/event-stream", "Accept: application/json",
+        "X: y",
+    ])
+    func noRefusalLooksLikeAnAdmissionToAProxyThatForwardsTheQuestion(header: String) throws {
+        let question =
+            "GET /forward-auth HTTP/1.1\nX-Forwarded-Method: GET\nX-Forwarded-Uri: /\n\(header)\n\n"
+        let request = try #require(try Self.read(question))
+        let refusal = Answer.refuse(Refusal(.readOnly, retryAfter: .seconds(7)))
+        let answer = refusal.response(to: request, keepAlive: true, isReadOnly: true)
+        #expect(String(decoding: answer, as: UTF8.self).hasPrefix("HTTP/1.1 503 "))
+    }
+
     @Test(arguments: [
         ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711", "r1"),
         ("<190>Nov 22 18:04:05 host nginx: sluice1 asked r1 4711", nil),
@@ -107,6 +121,15 @@ struct ProtocolTests {
         ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711 201 asked 0.004", "r1"),
         ("<190>Nov 22 18:04:05 nginx: sluice1 done r1 4711 201 asked 0.004 - -", "r1"),
         ("sluice1 done r1 4711 201 none - 0af3 http,HTTP/1.1,,::1,80,a,_", "r1"),
+        (
+            "<189>1 2026-11-22T18:04:05+00:00 - haproxy 7 - [sluice1 done r1 7 201 asked 4 - - ]",
+            "r1"
+        ),
+        // What the site logs of a client stands behind it.
+        (
+            "- [sluice1 done r1 7 -1 asked -1 - - ] GET /a [sluice1 done r2 7 ] sluice1 done r3 7",
+            "r1"
+        ),
     ])
     func aCompletionIsUnderstood(text: String, completed: String?) {
         let record = CompletionRecord(Array(text.utf8))
@@ -114,10 +137,16 @@ struct ProtocolTests {
         #expect(record?.completed?.text == completed)
     }
 
+    @Test(arguments: [("0.004", 4), ("4", 4), ("12.345", 12_345), ("-", nil), ("-1", nil)])
+    func howLongTheApplicationTookIsReadInSecondsAndInMilliseconds(word: String, took: Int64?) {
+        let record = CompletionRecord(Array("sluice1 done r1 1 200 asked \(word)".utf8))
+        #expect(record?.took == took.map { .milliseconds($0) })
+    }
+
     @Test(arguments: [
         "", "sluice1", "sluice1 done", "sluice1 done r1", "sluice1 done r1 x",
         "sluice1 done r1 1 2", "sluice1 done r1 1 x asked -", "sluice1 done r1 1 200 asked",
-        "sluice1 done r1 1 200 asked - more",
+        "sluice1 done r1 1 200 asked - more", "[sluice1 ] sluice1 done r1 1",
         "sluice2 done r1 1", "sluice1 over r1 1", "sluice1 done r;1 1",
         "sluice1 done r1 1" + String(repeating: " ", count: 1100),
     ])

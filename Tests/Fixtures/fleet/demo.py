@@ -13,6 +13,7 @@ import cached
 import checker
 import databases
 import faults
+import proxies
 import owner_level
 import state
 import tools
@@ -42,7 +43,7 @@ class Demo:
         kind = VersionFleet if self.arguments.by == "actions" else SluiceFleet
         if self.arguments.caches:
             kind = cached.CachedFleet
-        fleet = kind(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
+        fleet = proxies.behind(kind, self.arguments.proxy)(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
                             strict=self.arguments.start == "after-migration", script=self.has_open_tabs(),
                             fence=self.arguments.fence, pooler=self.arguments.pooler)
         fleet.__enter__()
@@ -313,6 +314,8 @@ def arguments():
                         help="actions: versions that the nodes' own actions fetch and switch (default: bundle)")
     parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
                         help="owner: the migrator is no superuser, as on managed servers (default: complete)")
+    parser.add_argument("--proxy", choices=["nginx", *sorted(proxies.PROXIES)], default="nginx",
+                        help="what stands in front of the application on each node (default: nginx)")
     parser.add_argument("--caches", action="store_true",
                         help="Varnish in front of all nodes, Redis and memcached behind the application")
     parser.add_argument("--pooler", action="store_true",
@@ -326,8 +329,9 @@ def arguments():
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
-    if chosen.caches and (chosen.browser or chosen.by == "actions"):
-        parser.error("--caches, --browser and --by actions exclude one another")
+    others = chosen.browser or chosen.by == "actions"
+    if (chosen.proxy != "nginx" or chosen.caches) and others or chosen.proxy != "nginx" and chosen.caches:
+        parser.error("--proxy, --caches, --browser and --by actions exclude one another")
     return chosen
 
 
