@@ -34,6 +34,7 @@ final class SwarmLine: ChannelInboundHandler {
         if let channel, channel.isActive { return write(method, path, bytes, channel) }
         let line = NIOLoopBound(self, eventLoop: loop)
         ClientBootstrap(group: loop)
+            .connectTimeout(.seconds(60))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()

@@ -28,9 +28,10 @@ else {
 let release = ReleaseReference(name: ReleaseName(unchecked: "v1"), manifest: manifest)
 let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 let nodes = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
-for words in nodes where words.count == 2 {
+for (number, words) in nodes.enumerated() where words.count == 2 {
     let loop = group.next()
-    loop.execute {
+    // One after the other: this process and the coordinator share the machine, and a connection is given up after a while.
+    loop.scheduleTask(in: .milliseconds(2 * Int64(number))) {
         SwarmMember(
             loop, host: arguments[1], port: port, name: NodeName(unchecked: words[0]),
             token: words[1], serves: release
