@@ -28,10 +28,11 @@ extension Run {
         case .databaseTaskEnded where direction == .back: .everyMember
         // A fence that is raised once more may find others under way than the one before it.
         case .databaseTaskEnded(let ended)
-        where ended.kind == .raiseFence && begun.contains(CensusStep.step): .everyMember
+        where ended.kind == .raiseFence && asking.contains(where: { $0 is CensusStep }):
+            .everyMember
         // Nobody's reads are held while it waits.
-        case .paused where current?.step == CensusStep.step: .everyMember
-        case .resumed where current?.step == CensusStep.step: .everyMember
+        case .paused where current?.definition is CensusStep: .everyMember
+        case .resumed where current?.definition is CensusStep: .everyMember
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
             .databaseTaskStarted, .databaseTaskEnded,
             .paused, .resumed, .approved, .aborted, .drainCutShort:
