@@ -225,7 +225,10 @@ extension Run {
         if let proof = report.census { database.census[label] = proof }
         if let schema = report.schema { database.schema[label] = schema }
         if let place = report.place { database.places[label] = place }
-        if let changes = report.schemaChanges { database.schemaChanges[label] = changes }
+        // Of a run that goes forward again nobody says that it is not as before.
+        if direction == .back, let changes = report.schemaChanges {
+            database.schemaChanges[label] = changes
+        }
     }
 
     private mutating func turnBack(_ turned: TurnedBack) {

@@ -44,8 +44,9 @@ extension Run {
                 DatabaseTaskEnded(
                     kind: task.kind, attempt: task.attempt, result: .done, report: report,
                     database: task.database))
-            guard direction == .back, isGoingOn, !database.isAbandoned, !isSchemaAccepted,
-                let changes = report.schemaChanges, !changes.isEmpty
+            // Said to the step that asks for the task, also where the task was told to end and has ended well all the same.
+            guard direction == .back, isGoingOn, isCurrent(task.kind, of: task.database),
+                !isSchemaAccepted, let changes = report.schemaChanges, !changes.isEmpty
             else { return [ended] }
             // Rolled back is said of a schema that is as before, and of no other.
             let words = Listed.text(changes, separator: "; ")

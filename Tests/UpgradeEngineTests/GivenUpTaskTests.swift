@@ -25,6 +25,41 @@ import UpgradeModel
         #expect(world.violations == [])
     }
 
+    @Test func aComparisonThatWasToldToEndAndEndsAllTheSameIsHeardByTheRetry() {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.database.hanging = [.revertExpand]
+        world.holdsCancellations = true
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        world.request(.retry)
+        var report = DatabaseReport()
+        report.schemaChanges = ["table public.note is new"]
+        world.endCancelled(as: .done(report))
+        world.settle()
+        // "Rolled back" is said of a schema that is as before, and of no other.
+        #expect(world.theRun.state == .waiting)
+        #expect(world.theRun.schemaChanges == ["table public.note is new"])
+    }
+
+    @Test func aRunThatGoesForwardAgainReportsNoSchemaOfTheWayBack() {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.database.hanging = [.revertExpand]
+        world.holdsCancellations = true
+        world.start(ScenarioTests.plan())
+        world.settle()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = false
+        world.demand(.goForward)
+        var report = DatabaseReport()
+        report.schemaChanges = ["table public.note is new"]
+        world.endCancelled(as: .done(report))
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.theRun.schemaChanges == [])
+    }
+
     @Test(arguments: ["rollback", "pause"]) func theAdviceOfAFailedTaskIsTheRuns(policy: String) {
         var world = ScenarioWorld()
         world.database.failing = [.migrate: 1]

@@ -407,11 +407,12 @@ struct ScenarioWorld {
         }
     }
 
-    /// The task that was told to end has ended.
-    mutating func endCancelled() {
+    /// The task that was told to end has ended, so or otherwise.
+    mutating func endCancelled(
+        as outcome: DatabaseOutcome = .failed(DatabaseFailure(code: "cancelled", "cancelled"))
+    ) {
         guard let cancelled else { return }
-        pending.append(
-            .databaseEnded(cancelled, .failed(DatabaseFailure(code: "cancelled", "cancelled"))))
+        pending.append(.databaseEnded(cancelled, outcome))
     }
 
     /// A node says what it is, unasked.
