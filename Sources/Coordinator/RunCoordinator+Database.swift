@@ -58,7 +58,7 @@ extension RunCoordinator {
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
             let worker = try await worker(of: run, task.database) {
-                slots[identifier]?.task != nil
+                slots[identifier]?.task == task
             }
             if slots[identifier] != .performing(task) {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
@@ -153,7 +153,7 @@ extension RunCoordinator {
             return other
         }
         guard isWanted() else {
-            // It was given up while it was being made: whoever comes next makes its own.
+            // Its task was given up while it was being made: whichever comes next makes its own.
             await worker.close()
             throw DatabaseFailure(code: "cancelled", "it was not begun")
         }

@@ -74,6 +74,41 @@ import UpgradeModel
     }
 
     @Test
+    func aSessionThatIsMadeForATaskThatWasGivenUpOnIsClosed() async throws {
+        var world = try await World()
+        let workers = (0..<3).map { _ in FakeDatabaseWorker() }
+        workers[0].hang(.expand)
+        workers[0].turnDeaf()
+        world.firstWorkers = workers
+        let blobs = GatedBlobs(world.blobs, gated: .sha256(of: "SELECT 1;"))
+        blobs.open()
+        world.blobStore = blobs
+        let gated = world
+        let view = try await gated.withCoordinator { coordinator in
+            let plan = World.plan(more: "on_failure: pause")
+            let run = try await coordinator.start(gated.startRequest(plan: plan), by: ada)
+                .summary.run
+            _ = try await coordinator.wait(for: run) { $0.database == "apply the expand migrations" }
+            // Two sessions are made at a time: one for a task that was given up on, one for that which follows it.
+            for number in 1...2 {
+                let abort = RunRequest(request: "a\(number)", verb: .abort)
+                _ = try await coordinator.request(abort, of: run, by: ada)
+                _ = try await coordinator.wait(for: run) {
+                    $0.summary.state == .waiting && $0.database == nil
+                }
+                blobs.close()
+                let retry = RunRequest(request: "r\(number)", verb: .retry)
+                _ = try await coordinator.request(retry, of: run, by: ada)
+                try await coordinator.wait { _ in blobs.waiting == number }
+            }
+            blobs.open()
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .done)
+        #expect(workers.map(\.isClosed) == [true, true, true])
+    }
+
+    @Test
     func tellsNoTaskToEndThatFollowsTheOneThatWasMeant() async throws {
         let world = try await World()
         world.worker.hang(.migrate)

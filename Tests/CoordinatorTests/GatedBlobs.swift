@@ -20,6 +20,11 @@ final class GatedBlobs: BlobStore {
         self.gated = gated
     }
 
+    /// Who waits at the gate.
+    var waiting: Int { state.withLock { $0.waiting.count } }
+
+    func close() { state.withLock { $0.isClosed = true } }
+
     func open() {
         let waiting = state.withLock { state in
             state.isClosed = false
