@@ -32,6 +32,7 @@ struct LocalReport: Codable, Sendable {
             if let waited = gate.writesWaited { writes += ", \(waited) held so far" }
         }
         lines.append(("writes", writes))
+        gate.times(at: now).map { lines.append(("", $0)) }
         if let proof = gate.proof { lines.append(("proxy", proof.phrase)) }
         if let unasked = gate.unasked, unasked > 0 {
             let what = unasked == 1 ? "1 write has" : "\(unasked) writes have"
@@ -91,6 +92,29 @@ struct LocalRequest: Codable, Sendable {
 
     var verb: Verb
     var reason: String?
+}
+
+extension GateObservation {
+    /// Since when it is closed, or how the last time went; `nil`: it was never closed since the agent started.
+    fileprivate func times(at now: Instant) -> String? {
+        guard let closedAt else { return nil }
+        guard let openedAt else { return "closed \((now - closedAt).rounded) ago" }
+        let waits =
+            writesReleased == 0
+            ? "no write waited at its end"
+            : "\(writesReleased) waited at its end and went through, the longest \(longestWait)"
+        let opened = (now - openedAt).rounded
+        return "was closed for \(openedAt - closedAt), until \(opened) ago: \(waits)"
+    }
+}
+
+extension Span {
+    /// Whole seconds, minutes or hours: how long ago something was, for people.
+    fileprivate var rounded: Span {
+        let unit: Int64 =
+            milliseconds < 120_000 ? 1000 : milliseconds < 7_200_000 ? 60_000 : 3_600_000
+        return Span(milliseconds: milliseconds / unit * unit)
+    }
 }
 
 extension GateProof {

@@ -88,7 +88,9 @@ import UpgradeModel
             let plan = World.plan(more: "on_failure: pause")
             let run = try await coordinator.start(gated.startRequest(plan: plan), by: ada)
                 .summary.run
-            _ = try await coordinator.wait(for: run) { $0.database == "apply the expand migrations" }
+            _ = try await coordinator.wait(for: run) {
+                $0.database == "apply the expand migrations"
+            }
             // Two sessions are made at a time: one for a task that was given up on, one for that which follows it.
             for number in 1...2 {
                 let abort = RunRequest(request: "a\(number)", verb: .abort)

@@ -219,16 +219,35 @@ import UpgradeModel
     }
 
     @Test func aCoordinatorsWordsDoNotReachTheTerminalRaw() {
-        var report = LocalReport(
-            node: nil, coordinator: "http://c", now: Instant(milliseconds: 0), lastAnswer: nil,
-            trouble: "x\u{1B}]0;owned\u{7}\r\nALARM forged", run: nil,
+        var report = report(trouble: "x\u{1B}]0;owned\u{7}\r\nALARM forged")
+        report.status.breakGlass = "y\u{9B}z"
+        #expect(report.text.contains("x�]0;owned�  ALARM forged"))
+        #expect(report.text.contains("y�z"))
+    }
+    @Test func aPersonSeesSinceWhenTheGateIsClosedAndHowTheLastTimeWent() {
+        var report = report(at: Instant(milliseconds: 60_000))
+        #expect(!report.text.contains("closed"))
+        report.status.gate.writes = .hold
+        report.status.gate.closedAt = Instant(milliseconds: 50_000)
+        #expect(report.text.contains("closed 10s ago"))
+        report.status.gate.writes = .open
+        report.status.gate.openedAt = Instant(milliseconds: 50_250)
+        #expect(report.text.contains("was closed for 250ms, until 9s ago: no write waited"))
+        report.status.gate.writesReleased = 7
+        report.status.gate.longestWait = .milliseconds(180)
+        #expect(report.text.contains("7 waited at its end and went through, the longest 180ms"))
+    }
+
+    private func report(at now: Instant = Instant(milliseconds: 0), trouble: String? = nil)
+        -> LocalReport
+    {
+        LocalReport(
+            node: nil, coordinator: "http://c", now: now, lastAnswer: nil, trouble: trouble,
+            run: nil,
             status: NodeStatus(
                 epoch: .zero, revision: 0, boot: "b", sequence: 0, agentVersion: "0",
                 gate: GateObservation(), lease: .open, staged: [], staging: nil, active: nil,
                 service: .in, tasks: [], health: nil, failures: [], diskFree: 0),
             alarms: [])
-        report.status.breakGlass = "y\u{9B}z"
-        #expect(report.text.contains("x�]0;owned�  ALARM forged"))
-        #expect(report.text.contains("y�z"))
     }
 }
