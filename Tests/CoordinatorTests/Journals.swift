@@ -4,9 +4,27 @@ import RunStore
 import Synchronization
 import UpgradeModel
 
+/// A journal in front of another one: what it does not do itself, that one does.
+protocol JournalInFront: Journal {
+    var base: any Journal { get }
+}
+
+extension JournalInFront {
+    func events(
+        of run: RunIdentifier, after version: Int64, limit: Int
+    ) async throws(StoreFailure) -> [StoredEvent] {
+        try await base.events(of: run, after: version, limit: limit)
+    }
+    func runs(limit: Int) async throws(StoreFailure) -> [RunRecord] {
+        try await base.runs(limit: limit)
+    }
+    func claims() async throws(StoreFailure) -> [FleetClaim] { try await base.claims() }
+    func latestInstant() async throws(StoreFailure) -> Instant? { try await base.latestInstant() }
+}
+
 /// A journal that fails at its n-th append, and from then on.
-final class FailingJournal: Journal {
-    private let base: any Journal
+final class FailingJournal: JournalInFront {
+    let base: any Journal
     private let failure: StoreFailure
     private let left: Mutex<Int>
 
@@ -24,28 +42,17 @@ final class FailingJournal: Journal {
         if isFailing { throw failure }
         try await base.append(appends)
     }
-
-    func events(
-        of run: RunIdentifier, after version: Int64, limit: Int
-    ) async throws(StoreFailure) -> [StoredEvent] {
-        try await base.events(of: run, after: version, limit: limit)
-    }
-    func runs(limit: Int) async throws(StoreFailure) -> [RunRecord] {
-        try await base.runs(limit: limit)
-    }
-    func claims() async throws(StoreFailure) -> [FleetClaim] { try await base.claims() }
-    func latestInstant() async throws(StoreFailure) -> Instant? { try await base.latestInstant() }
 }
 
 /// A journal that keeps every append waiting until it is let go.
-final class GatedJournal: Journal {
+final class GatedJournal: JournalInFront {
     private struct State {
         var isClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
         var arrivals: [CheckedContinuation<Void, Never>] = []
     }
 
-    private let base: any Journal
+    let base: any Journal
     private let state = Mutex(State())
 
     init(_ base: any Journal) {
@@ -88,15 +95,4 @@ final class GatedJournal: Journal {
         }
         try await base.append(appends)
     }
-
-    func events(
-        of run: RunIdentifier, after version: Int64, limit: Int
-    ) async throws(StoreFailure) -> [StoredEvent] {
-        try await base.events(of: run, after: version, limit: limit)
-    }
-    func runs(limit: Int) async throws(StoreFailure) -> [RunRecord] {
-        try await base.runs(limit: limit)
-    }
-    func claims() async throws(StoreFailure) -> [FleetClaim] { try await base.claims() }
-    func latestInstant() async throws(StoreFailure) -> Instant? { try await base.latestInstant() }
 }

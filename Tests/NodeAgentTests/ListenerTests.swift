@@ -84,24 +84,6 @@ import UpgradeModel
         return try await client.perform(request).status
     }
 
-    private func say(_ revision: Int64, _ writes: WriteAdmission = .open) {
-        coordinator.say(
-            directive(revision) {
-                $0.run = RunIdentifier(unchecked: "run-7")
-                $0.writes = writes
-            })
-    }
-
-    private func proof(_ revision: Int64, _ writes: WriteAdmission.Kind = .open) async throws
-        -> GateProof
-    {
-        let status = try await coordinator.status {
-            $0.revision == revision && $0.gate.writes == writes
-                && ($0.gate.proof.map { $0.state != .waiting } ?? false)
-        }
-        return try #require(status.gate.proof)
-    }
-
     @Test(arguments: Listener.all)
     func aServerIsTriedInTheWayInWhichWritesHaveCome(listener: Listener) async throws {
         let node = try TestNode(coordinator)
@@ -110,10 +92,10 @@ import UpgradeModel
             try await until("the gate is there") { node.has("gate.sock") }
             #expect(try await send(listener, node, site) == 200)
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            #expect(try await proof(1).state == .proved)
-            say(2, holding)
-            #expect(try await proof(2, .hold).state == .proved)
+            coordinator.say(1)
+            #expect(try await coordinator.proof(1).state == .proved)
+            coordinator.say(2, holding)
+            #expect(try await coordinator.proof(2, .hold).state == .proved)
         }
         #expect(site.application.writes.count == 1)
     }
@@ -127,8 +109,8 @@ import UpgradeModel
             try await until("the gate is there") { node.has("gate.sock") }
             #expect(try await send(listener, node, site) == 200)
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            let said = try await proof(1)
+            coordinator.say(1)
+            let said = try await coordinator.proof(1)
             #expect(said.state == .failed && said.detail.contains("without the gate being asked"))
             #expect(said.detail.contains("\(listener.scheme)://shop.example"))
         }
@@ -146,11 +128,11 @@ import UpgradeModel
                 """)
         let site = try await site(listener, in: node, after: "location / { proxy_pass APP; }")
         try await node.withAgent {
-            say(1)
-            let open = try await proof(1)
+            coordinator.say(1)
+            let open = try await coordinator.proof(1)
             #expect(open.state == .proved, "\(open)")
-            say(2, holding)
-            #expect(try await proof(2, .hold).state == .proved)
+            coordinator.say(2, holding)
+            #expect(try await coordinator.proof(2, .hold).state == .proved)
         }
         #expect(site.application.requests.isEmpty)
     }
@@ -167,8 +149,8 @@ import UpgradeModel
                 certificate: node.root + "/site.pem", privateKey: node.root + "/site.key")
             #expect(try await send(listener, node, site, own) == 200)
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            let said = try await proof(1)
+            coordinator.say(1)
+            let said = try await coordinator.proof(1)
             #expect(said.state == .untried && said.detail.contains("by itself"), "\(said)")
             #expect(said.detail.contains("https://shop.example:8080/_sluice/probe"))
         }

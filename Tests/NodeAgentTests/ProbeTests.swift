@@ -13,26 +13,6 @@ import UpgradeModel
     let coordinator: FakeCoordinator
     init() throws { coordinator = try FakeCoordinator() }
 
-    private let run = RunIdentifier(unchecked: "run-7")
-
-    private func say(_ revision: Int64, _ writes: WriteAdmission = .open) {
-        coordinator.say(
-            directive(revision) {
-                $0.run = run
-                $0.writes = writes
-            })
-    }
-
-    private func proof(_ revision: Int64, _ writes: WriteAdmission.Kind = .open) async throws
-        -> GateProof
-    {
-        let status = try await coordinator.status {
-            $0.revision == revision && $0.gate.writes == writes
-                && ($0.gate.proof.map { $0.state != .waiting } ?? false)
-        }
-        return try #require(status.gate.proof)
-    }
-
     @Test(arguments: [
         ("", "location / { proxy_pass APP; }"),
         (
@@ -51,12 +31,12 @@ import UpgradeModel
             try await until("the gate is there") { node.has("gate.sock") }
             _ = try await site.nginx.client().post("/entries", "x")
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            #expect(try await proof(1).state == .proved)
-            say(2, holding)
-            #expect(try await proof(2, .hold).state == .proved)
-            say(3)
-            #expect(try await proof(3).state == .proved)
+            coordinator.say(1)
+            #expect(try await coordinator.proof(1).state == .proved)
+            coordinator.say(2, holding)
+            #expect(try await coordinator.proof(2, .hold).state == .proved)
+            coordinator.say(3)
+            #expect(try await coordinator.proof(3).state == .proved)
         }
         #expect(site.application.writes.count == 1)
     }
@@ -92,11 +72,11 @@ import UpgradeModel
             // Without a body: an application that is asked in the gate's place would wait for it.
             _ = try await site.nginx.client().post("/entries", "")
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            let open = try await proof(1)
+            coordinator.say(1)
+            let open = try await coordinator.proof(1)
             #expect(open.state == .failed && open.detail.contains(words), "\(open)")
-            say(2, holding)
-            let closed = try await proof(2, .hold)
+            coordinator.say(2, holding)
+            let closed = try await coordinator.proof(2, .hold)
             #expect(closed.state == .failed && closed.detail.contains(words), "\(closed)")
             #expect(closed.detail.contains("/_sluice/probe at \(site.nginx.address):8080"))
         }
@@ -105,8 +85,8 @@ import UpgradeModel
     @Test func aNodeWhoseProxyHasSeenNoWriteSaysThatNothingWasTried() async throws {
         let node = try TestNode(coordinator)
         try await node.withAgent {
-            say(1)
-            let said = try await proof(1)
+            coordinator.say(1)
+            let said = try await coordinator.proof(1)
             #expect(said.state == .untried && said.detail.contains("gate.probe"))
         }
     }
@@ -128,9 +108,9 @@ import UpgradeModel
         let configured = try #require(node.configuration.probes)
         #expect(configured.map(\.destination) == ["\(site.nginx.address):8080"])
         try await node.withAgent {
-            say(1)
+            coordinator.say(1)
             // The other site is gated by nobody: its agent is not there.
-            let said = try await proof(1)
+            let said = try await coordinator.proof(1)
             #expect(
                 said.state == .failed && said.detail.contains("http://shop.example:8080/orders"))
         }
@@ -151,8 +131,8 @@ import UpgradeModel
             try await until("the gate is there") { node.has("gate.sock") }
             _ = try await site.nginx.client().post("/entries", "x")
             try await until("the server is known") { node.has("servers") }
-            say(1)
-            let said = try await proof(1)
+            coordinator.say(1)
+            let said = try await coordinator.proof(1)
             #expect(said.state == .untried && said.detail.contains("403"), "\(said)")
         }
     }

@@ -240,12 +240,12 @@ class Listed:
         self.all.append(values)
 
 
-class Reader:
+class Visitor:
+    """A browser of one's own and the tabs that are open in it, until it is told to stop."""
+
     def __init__(self, arguments):
         self._url = arguments.url.rstrip("/")
-        self._reads = Notes(arguments.out / "reader-chromium.ndjson")
-        self._writes = Notes(arguments.out / "writer-chromium.ndjson")
-        self._own = Notes(arguments.out / "chromium-0.ndjson")
+        self._out = arguments.out
         self._tools = DevTools(urllib.parse.urlsplit(arguments.url).hostname)
         self._tabs = {}
         self._stopping = False
@@ -253,9 +253,52 @@ class Reader:
     def stop(self, *_):
         self._stopping = True
 
+    def _open(self, tab):
+        self._tabs[tab.session] = tab
+        return tab
+
+    def _wait(self, condition, seconds):
+        """Handles events until the condition holds; says whether it did."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            # A signal has to be seen soon: the pipe does not say that one has come.
+            event = self._tools.event(min(deadline, time.monotonic() + 0.2))
+            if event is None:
+                if time.monotonic() >= deadline:
+                    return False
+                continue
+            tab = self._tabs.get(event.get("sessionId"))
+            if tab is not None:
+                tab.handle(event)
+        return True
+
+    def _expect(self, condition, what):
+        if not self._wait(condition, PATIENCE):
+            raise TimeoutError("%s: not loaded after %.0f s" % (what, PATIENCE))
+
+    @classmethod
+    def main(cls):
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--out", required=True, type=pathlib.Path)
+        parser.add_argument("--url", required=True)
+        parser.add_argument("--seconds", type=float, default=600)
+        arguments = parser.parse_args()
+        visitor = cls(arguments)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, visitor.stop)
+        visitor.live(arguments.seconds)
+
+
+class Reader(Visitor):
+    def __init__(self, arguments):
+        super().__init__(arguments)
+        self._reads = Notes(self._out / "reader-chromium.ndjson")
+        self._writes = Notes(self._out / "writer-chromium.ndjson")
+        self._own = Notes(self._out / "chromium-0.ndjson")
+
     def live(self, seconds):
         deadline = time.monotonic() + seconds
-        left, busy = self._open(), self._open()
+        left, busy = self._new_tab(), self._new_tab()
         try:
             self._show(left, "/write")
             self._own.add(kind="left-open", release=left.release, at=time.time())
@@ -274,26 +317,11 @@ class Reader:
         finally:
             self._tools.close()
 
-    def _open(self):
-        tab = Tab(self._tools, self._reads, self._own)
-        self._tabs[tab.session] = tab
-        return tab
-
-    def _wait(self, condition, seconds):
-        """Handles events until the condition holds; says whether it did."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            event = self._tools.event(deadline)
-            if event is None:
-                return False
-            tab = self._tabs.get(event.get("sessionId"))
-            if tab is not None:
-                tab.handle(event)
-        return True
+    def _new_tab(self):
+        return self._open(Tab(self._tools, self._reads, self._own))
 
     def _loaded(self, tab, what):
-        if not self._wait(lambda: tab.shown, PATIENCE):
-            raise TimeoutError("%s: not loaded after %.0f s" % (what, PATIENCE))
+        self._expect(lambda: tab.shown, what)
         if tab.answer[0] != 200:
             return
         tab.release = tab.run("document.documentElement.dataset.release")
@@ -333,17 +361,5 @@ class Reader:
             self._writes.add(**note, status=status, outcome="rejected", problem="the browser shows %s" % where)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", required=True, type=pathlib.Path)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--seconds", type=float, default=600)
-    arguments = parser.parse_args()
-    reader = Reader(arguments)
-    signal.signal(signal.SIGTERM, reader.stop)
-    signal.signal(signal.SIGINT, reader.stop)
-    reader.live(arguments.seconds)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(Reader.main())

@@ -347,8 +347,6 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
 
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
     threads = []
     for number in range(arguments.threads):
         notes = Notes(arguments.out / ("%s-%d.ndjson" % (arguments.kind, number)))
@@ -361,9 +359,16 @@ def main():
                 continue
         client = {"reader": reader, "writer": writer, "tabs": tabs, "sneaky": sneaky}[arguments.kind]
         threads.append(threading.Thread(target=client, args=(arguments, notes, chance, *extra)))
+    live(threads, arguments.seconds)
+
+
+def live(threads, seconds):
+    """Until that time is over, somebody says that it is, or all have ended."""
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, lambda *_: stopping.set())
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + arguments.seconds
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not stopping.is_set() and any(thread.is_alive() for thread in threads):
         stopping.wait(0.5)
     stopping.set()

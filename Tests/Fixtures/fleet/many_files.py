@@ -9,7 +9,6 @@ sitting, and once more without `--fsync` and one sync at the end, which costs le
 """
 
 import argparse
-import json
 import os
 import pathlib
 import random
@@ -18,11 +17,11 @@ import statistics
 import subprocess
 import tempfile
 import time
-import urllib.request
 
+from bare import BareSite
 from journal import Journal
 from ports import COORDINATOR, Ports
-from processes import Processes, wait_until
+from processes import wait_until
 
 PLAN = """
 fleet: files
@@ -42,16 +41,9 @@ health:
 """
 
 
-class Site:
+class Site(BareSite):
     def __init__(self, directory, options):
-        self.directory = pathlib.Path(directory)
-        self.options = options
-        self.processes = Processes()
-        self.url = "http://%s:%d" % (COORDINATOR, Ports().take())
-
-    def sluice(self, *arguments, **options):
-        return subprocess.run([str(self.options.binaries / "sluice"), *map(str, arguments)], check=True, text=True,
-                              stdout=subprocess.PIPE, **options).stdout
+        super().__init__(directory, options, "http://%s:%d" % (COORDINATOR, Ports().take()))
 
     def make_bundle(self, name, files):
         """50 files a directory, 200 to 6,000 bytes each, as code and templates are."""
@@ -64,28 +56,22 @@ class Site:
         return top
 
     def prepare(self):
-        store = self.directory / "store"
-        (self.directory / "token").write_text(self.sluice("token", "create", "--data", store, "--node", "web-1"))
+        (self.directory / "token").write_text(self.create_token("--node", "web-1"))
         os.chmod(self.directory / "token", 0o600)
-        self.token = self.sluice("token", "create", "--data", store, "--operator", "ada").strip()
+        self.create_operator()
         for name in ("state", "run"):
             (self.directory / name).mkdir()
         configuration = self.directory / "agent.yaml"
         configuration.write_text(AGENT % ((self.url,) + (self.directory,) * 4))
         configuration.chmod(0o600)
         self.processes.start(
-            "coordinator", [self.options.binaries / "sluice", "coordinator", "--data", store, "--listen", self.url[7:]],
+            "coordinator", [self.options.binaries / "sluice", "coordinator", "--data", self.store, "--listen", self.url[7:]],
             self.directory / "coordinator.log")
         agent = [self.options.binaries / "sluice-agent"]
         subprocess.run([*agent, "adopt", "--config", configuration, "--release", "v0", "--bundle", self.make_bundle("v0", 1)],
                        check=True, stdout=subprocess.DEVNULL)
         self.processes.start("agent", [*agent, "run", "--config", configuration], self.directory / "agent.log")
         wait_until("the node has reported", self.is_known, deadline=60)
-
-    def ask(self, path):
-        request = urllib.request.Request(self.url + path, headers={"Authorization": "Bearer %s" % self.token})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
 
     def is_known(self):
         try:
@@ -99,12 +85,9 @@ class Site:
         plan.write_text(PLAN % (name, bundle))
         os.sync()
         began = time.monotonic()
-        self.sluice("apply", plan, "--yes", "--no-watch", "--coordinator", self.url,
-                    env=dict(os.environ, SLUICE_TOKEN=self.token))
+        run = self.apply(plan)
         uploaded = time.monotonic() - began
-        run = self.ask("/v1/runs")[0]["run"]
-        wait_until("the run has ended", lambda: self.ask("/v1/runs")[0].get("endedAt"), deadline=900, every=0.2)
-        view = self.ask("/v1/runs/%s" % run)
+        view = self.end_of(run, patience=900)
         if view["summary"]["state"] != "done":
             raise RuntimeError("the run ended %s: %s" % (view["summary"]["state"], view.get("reason")))
         began, ended = Journal(self.ask("/v1/runs/%s/journal" % run)["entries"]).step("nodes:staged")
@@ -118,10 +101,6 @@ class Site:
             if not options:
                 os.sync()
             return time.monotonic() - began
-
-    def end(self):
-        for name in self.processes.names():
-            self.processes.stop(name)
 
 
 def main():

@@ -8,15 +8,11 @@ has been told of it, and writes the file `late-is-told` when it has been told as
 whether its assets are there still, and sends its form. What a tab shows and is told is noted, in its order.
 """
 
-import argparse
 import json
-import pathlib
-import signal
 import sys
 import time
-import urllib.parse
 
-from chromium import PATIENCE, DevTools, Tab
+from chromium import Tab, Visitor
 from clients import Notes
 
 WORDS = "Half a sentence, and the other half after two upgrades"
@@ -71,23 +67,16 @@ class Named:
         self._notes.add(tab=self._tab, **values)
 
 
-class Browser:
+class TabKeeper(Visitor):
     def __init__(self, arguments):
-        self._url = arguments.url.rstrip("/")
-        self._out = arguments.out
-        self._notes = Notes(arguments.out / "open-tabs-0.ndjson")
-        self._tools = DevTools(urllib.parse.urlsplit(arguments.url).hostname)
-        self._tabs = {}
-        self._stopping = False
-
-    def stop(self, *_):
-        self._stopping = True
+        super().__init__(arguments)
+        self._notes = Notes(self._out / "open-tabs-0.ndjson")
 
     def live(self, seconds):
         try:
-            reading, writing = self._open("reading", "/"), self._open("writing", "/write")
+            reading, writing = self._go("reading", "/"), self._go("writing", "/write")
             for tab in (reading, writing):
-                self._wait(lambda: tab.release, PATIENCE, tab.name)
+                self._expect(lambda: tab.release, tab.name)
             writing.type("author", "Mary Shelley")
             writing.type("message", WORDS)
             self._notes.add(kind="ready", at=time.time())
@@ -96,9 +85,8 @@ class Browser:
         finally:
             self._tools.close()
 
-    def _open(self, name, path):
-        tab = OpenTab(self._tools, self._notes, name, self._told)
-        self._tabs[tab.session] = tab
+    def _go(self, name, path):
+        tab = self._open(OpenTab(self._tools, self._notes, name, self._told))
         tab.go(self._url + path)
         return tab
 
@@ -108,7 +96,7 @@ class Browser:
         if tab.name == "late":
             (self._out / "late-is-told").touch()
         elif not any(other.name == "late" for other in self._tabs.values()):
-            self._open("late", "/")
+            self._go("late", "/")
 
     def _end(self, writing):
         kept = writing.run("document.querySelector('[name=message]').value")
@@ -117,37 +105,9 @@ class Browser:
             self._notes.add(kind="asset", path=path, status=status)
         writing.shown = False
         writing.run("document.querySelector('form button').click()")
-        self._wait(lambda: writing.shown, PATIENCE, "the page after the form")
+        self._expect(lambda: writing.shown, "the page after the form")
         self._notes.add(kind="sent", kept=kept, status=writing.answer[0], path=writing.run("location.pathname"))
-
-    def _wait(self, condition, seconds, what=None):
-        """Handles events until the condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            # A signal has to be seen soon: the pipe does not say that one has come.
-            event = self._tools.event(min(deadline, time.monotonic() + 0.2))
-            if event is None:
-                if time.monotonic() < deadline:
-                    continue
-                if what is None:
-                    return
-                raise TimeoutError("%s: not loaded after %.0f s" % (what, seconds))
-            tab = self._tabs.get(event.get("sessionId"))
-            if tab is not None:
-                tab.handle(event)
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", required=True, type=pathlib.Path)
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--seconds", type=float, default=600)
-    arguments = parser.parse_args()
-    browser = Browser(arguments)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, browser.stop)
-    browser.live(arguments.seconds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(TabKeeper.main())

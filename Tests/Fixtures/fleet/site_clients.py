@@ -12,7 +12,6 @@ import http.cookies
 import pathlib
 import random
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -195,8 +194,6 @@ def main():
     parser.add_argument("--admin", action="store_true", help="the site has Django's admin")
     parser.add_argument("--job", nargs="+", help="what cron runs")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    signal.signal(signal.SIGINT, lambda *_: stopping.set())
     client = CLIENTS[arguments.kind]
     threads = []
     for number in range(arguments.threads):
@@ -205,14 +202,7 @@ def main():
         notes = Notes(arguments.out / ("%s-%s-%d.ndjson" % (prefix, arguments.kind, number)))
         chance = random.Random("%d %s %d" % (arguments.seed, arguments.kind, number))
         threads.append(threading.Thread(target=client, args=(arguments, notes, chance)))
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + arguments.seconds
-    while time.monotonic() < deadline and not stopping.is_set() and any(thread.is_alive() for thread in threads):
-        stopping.wait(0.5)
-    stopping.set()
-    for thread in threads:
-        thread.join()
+    clients.live(threads, arguments.seconds)
 
 
 if __name__ == "__main__":

@@ -242,17 +242,7 @@ class SiteFleet(SluiceFleet):
       "{node.url()}"]
     timeout: 20s
 """
-        return f"""node: {node.name}
-coordinator:
-  url: {self.coordinator_url}
-  token: file:{node.root}/etc/token
-directories:
-  app: {node.app}
-  state: {node.root}/state
-  runtime: {node.run}/sluice
-application:
-  socket: "{node.run}/app/{{release}}.sock"
-  shared: [{", ".join(self.site.shared)}]
+        return f"""{self.agent_places(node)}  shared: [{", ".join(self.site.shared)}]
 gate: {{}}
 actions:
 {actions}health:

@@ -121,17 +121,7 @@ class SluiceFleet(Fleet):
         actions += "  wait-for-late:\n    command: %s\n    repeatable: true\n" % json.dumps(
             ["/bin/sh", "-c", "n=0; until [ -e %s ] || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done" % (
                 self.notes / "late-is-told")])
-        return f"""node: {node.name}
-coordinator:
-  url: {self.coordinator_url}
-  token: file:{node.root}/etc/token
-directories:
-  app: {node.app}
-  state: {node.root}/state
-  runtime: {node.run}/sluice
-application:
-  socket: "{node.run}/app/{{release}}.sock"
-gate:
+        return f"""{self.agent_places(node)}gate:
   routes:
     reading: ["POST /preview"]
 actions:
@@ -145,6 +135,20 @@ actions:
 caches:
   pages:
     generation: true
+"""
+
+    def agent_places(self, node):
+        """Who it is, whom it asks, and where everything lies: the same of every application."""
+        return f"""node: {node.name}
+coordinator:
+  url: {self.coordinator_url}
+  token: file:{node.root}/etc/token
+directories:
+  app: {node.app}
+  state: {node.root}/state
+  runtime: {node.run}/sluice
+application:
+  socket: "{node.run}/app/{{release}}.sock"
 """
 
     def actions(self, node, names):

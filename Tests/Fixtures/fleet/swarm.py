@@ -8,7 +8,6 @@ DIRECTORY has `sluice` and `Swarm`, of a release build for figures. Everything l
 """
 
 import argparse
-import json
 import os
 import pathlib
 import resource
@@ -21,11 +20,12 @@ import time
 import urllib.request
 
 import history
+from bare import BareSite
 from following import Follower
 from journal import Journal
 from ports import Ports
 from postgres import MIGRATOR, Postgres
-from processes import Processes, wait_until
+from processes import wait_until
 
 PLAN = """
 fleet: swarm
@@ -37,19 +37,13 @@ rollout: {canary: %d, batches: %d, health: {check: page}, caches: [pages]}
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Site:
+class Site(BareSite):
     def __init__(self, directory, options):
-        self.directory = pathlib.Path(directory)
-        self.options = options
-        self.processes = Processes()
         self.ports = Ports()
         self.port = self.ports.take()
+        super().__init__(directory, options, "http://127.0.0.1:%d" % self.port)
         self.slowest_health = 0.0
         self.watching = False
-
-    def sluice(self, *arguments, **options):
-        return subprocess.run([str(self.options.binaries / "sluice"), *map(str, arguments)], check=True, text=True,
-                              stdout=subprocess.PIPE, **options).stdout
 
     def prepare(self):
         fixtures = pathlib.Path(__file__).resolve().parent.parent / "guestbook"
@@ -69,12 +63,11 @@ class Site:
         plan.write_text(PLAN % (migrations, batch, batch))
         names = self.directory / "nodes.txt"
         names.write_text("".join("web-%05d\n" % number for number in range(self.options.nodes)))
-        store = self.directory / "store"
         began = time.monotonic()
-        tokens = self.sluice("token", "create", "--data", store, "--file", names, "--label", "role=web")
+        tokens = self.create_token("--file", names, "--label", "role=web")
         print("%d tokens in one command: %.1f s" % (self.options.nodes, time.monotonic() - began))
         (self.directory / "tokens.txt").write_text(tokens)
-        self.token = self.sluice("token", "create", "--data", store, "--operator", "ada").strip()
+        self.create_operator()
         self.postgres = Postgres(self.directory / "postgres", self.ports.take(), self.processes)
         self.postgres.create()
         self.postgres.run_file(fixtures / "schema.sql")
@@ -97,7 +90,7 @@ class Site:
         environment = dict(os.environ, SLUICE_DATABASE_URL=self.postgres.url(MIGRATOR))
         with open(self.directory / "coordinator.log", "ab") as log:
             self.coordinator = subprocess.Popen(
-                [str(self.options.binaries / "sluice"), "coordinator", "--data", str(self.directory / "store"),
+                [str(self.options.binaries / "sluice"), "coordinator", "--data", str(self.store),
                  "--listen", "127.0.0.1:%d" % self.port], env=environment, stdout=log, stderr=log, preexec_fn=limit)
         began = time.monotonic()
         wait_until("the coordinator leads", self.is_healthy, alive=self.coordinator)
@@ -105,16 +98,10 @@ class Site:
 
     def is_healthy(self):
         try:
-            with urllib.request.urlopen("http://127.0.0.1:%d/healthz" % self.port, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + "/healthz", timeout=10) as answer:
                 return answer.status == 200
         except OSError:
             return False
-
-    def ask(self, path):
-        request = urllib.request.Request(
-            "http://127.0.0.1:%d%s" % (self.port, path), headers={"Authorization": "Bearer %s" % self.token})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
 
     def watch_health(self):
         while self.watching:
@@ -151,18 +138,15 @@ class Site:
         watcher = threading.Thread(target=self.watch_health)
         watcher.start()
         begun = self.cpu()
-        self.sluice("apply", self.directory / "plan.yaml", "--yes", "--no-watch", "--coordinator",
-                    "http://127.0.0.1:%d" % self.port, env=dict(os.environ, SLUICE_TOKEN=self.token))
-        run = self.ask("/v1/runs")[0]["run"]
+        run = self.apply(self.directory / "plan.yaml")
         follower = None
         if self.options.watch:
             follower = Follower(self.port, self.token, run)
             follower.start()
-        wait_until("the run has ended", lambda: self.ask("/v1/runs")[0].get("endedAt"), deadline=600, every=0.2)
+        view = self.end_of(run, patience=600)
         used = self.cpu() - begun
         self.watching = False
         watcher.join()
-        view = self.ask("/v1/runs/%s" % run)
         print("run %s%s" % (view["summary"]["state"], ": " + view["reason"] if view.get("reason") else ""))
         if view.get("windowClosed"):
             print("window %.3f s" % ((view["windowClosed"] - view["windowOpened"]) / 1000))
@@ -186,7 +170,7 @@ class Site:
         """Leads again with so many runs in the store."""
         self.coordinator.terminate()
         self.coordinator.wait()
-        events = history.multiply(self.directory / "store" / "sluice.db", self.options.history)
+        events = history.multiply(self.store / "sluice.db", self.options.history)
         print("%d ended runs, %d events:" % (self.options.history, events))
         self.lead()
 
@@ -194,8 +178,7 @@ class Site:
         if hasattr(self, "coordinator") and self.coordinator.poll() is None:
             self.coordinator.terminate()
             self.coordinator.wait()
-        for name in self.processes.names():
-            self.processes.stop(name)
+        super().end()
 
 
 def main():
