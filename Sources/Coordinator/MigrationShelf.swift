@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import MigrationReader
+import SchemaUpgrade
 import Synchronization
 import UpgradeModel
 
@@ -14,6 +15,8 @@ public final class MigrationShelf: Sendable {
     /// Sets that are kept; one of the largest has some fifty megabytes.
     private static let kept = 2
 
+    /// What databases were like when they were looked at: a mended migration is for a worker of its own, which did not.
+    let schemas = SchemaMemory()
     private let read: Read
     private let sets = Mutex<[MigrationSet]>([])
 

@@ -12,7 +12,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
 
     /// - Parameters:
     ///   - environment: the coordinator's own, where the plan's `env:NAME` is looked up.
-    ///   - shelf: where migrations that have been read before are found.
+    ///   - shelf: where what has been read before is found.
     public init(
         _ assignment: DatabaseAssignment, environment: [String: String], shelf: MigrationShelf
     ) throws(DatabaseFailure) {
@@ -50,7 +50,8 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 readers: Set(assignment.database.readers),
                 endsOldSessions: plan.drain.sessions == .end,
                 tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) },
-                level: assignment.database.fence, accepted: Set(assignment.database.accepted)))
+                level: assignment.database.fence, accepted: Set(assignment.database.accepted),
+                schemas: shelf.schemas))
     }
 
     private static func tool(

@@ -84,6 +84,9 @@ extension SchemaUpgrade {
             }
         }
 
+        /// What sessions of this process have found schemas to be.
+        public var schemas: SchemaMemory
+
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
             drainTimeout: Span = .seconds(10), lockTimeout: Span = .milliseconds(200),
@@ -94,7 +97,8 @@ extension SchemaUpgrade {
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
             endsOldSessions: Bool = false, tool: ToolAccess? = nil,
-            level: FenceLevel = .complete, accepted: Set<FenceGap> = []
+            level: FenceLevel = .complete, accepted: Set<FenceGap> = [],
+            schemas: SchemaMemory = SchemaMemory()
         ) {
             self.address = address
             self.migrations = migrations
@@ -117,6 +121,7 @@ extension SchemaUpgrade {
             self.tool = tool
             self.level = level
             self.accepted = accepted
+            self.schemas = schemas
         }
     }
 }

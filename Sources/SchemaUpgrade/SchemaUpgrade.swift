@@ -42,8 +42,6 @@ public actor SchemaUpgrade {
     var process: Int32?
     /// Looks beside the session at who waits for whom.
     var watcher: PostgresConnection?
-    /// What preflight found the application's schema to be.
-    var schemaBefore: SchemaFingerprint?
     private var current: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?

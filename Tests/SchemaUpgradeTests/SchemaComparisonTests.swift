@@ -69,6 +69,20 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// A mended down file is read by a session of its own.
+    @Test func whatIsOtherIsNamedByASessionThatHasNotLookedBefore() async throws {
+        let site = try await Site.make()
+        let schemas = SchemaMemory()
+        let first = site.upgrade(.empty) { $0.schemas = schemas }
+        let schema = try #require(try await first.done(.preflight).schema)
+        await first.close()
+        try await site.asSuperuser("CREATE TABLE note (x int)")
+        let second = site.upgrade(.empty) { $0.schemas = schemas }
+        let found = changes(await perform(.revertExpand, schema, by: second))
+        #expect(found == ["table public.note is new"])
+        await second.close()
+    }
+
     /// Another process knows that it is another, and not what.
     @Test func aCoordinatorThatWasStartedSinceSaysThatTheSchemaIsAnother() async throws {
         let site = try await Site.make()

@@ -27,8 +27,9 @@ extension SchemaUpgrade {
         switch task.kind {
         case .preflight:
             let fingerprint = try await fingerprint()
-            schemaBefore = fingerprint
-            report.schema = fingerprint.digest
+            let digest = fingerprint.digest
+            configuration.schemas.keep(fingerprint, digest)
+            report.schema = digest
         case .revertExpand:
             guard let before = task.schema else { return }
             let changes = try await changes(since: before)
@@ -56,7 +57,7 @@ extension SchemaUpgrade {
         let now = try await fingerprint()
         if now.digest == before { return [] }
         // A coordinator that was started since does not know what was there, only that it was another.
-        guard let known = schemaBefore, known.digest == before else {
+        guard let known = configuration.schemas.fingerprint(before) else {
             return ["something of it; which, this coordinator does not know: it was started since"]
         }
         return now.differences(from: known)
