@@ -103,7 +103,7 @@ public enum Refusal: Error, Hashable, Sendable {
         switch self {
         case .noSuchRun: "see `sluice status` for the runs there are"
         case .fleetHeld(_, let run, _, _):
-            "watch it with `sluice status \(run) --watch`, or stop it with `sluice abort \(run)`"
+            "see how it stands and what leads on with `sluice status \(run)`, or watch it to its end with `sluice status \(run) --watch`"
         case .nodeHeld(_, let run): "wait for that run to end: `sluice status \(run) --watch`"
         case .unknownNode(let node):
             "give it a token: `sluice token create --node \(node)`; see `sluice nodes`"
@@ -119,7 +119,7 @@ public enum Refusal: Error, Hashable, Sendable {
             "writers use the new schema already: go on, or apply a plan that goes back to the old release"
         case .notPaused: "nothing to resume; see `sluice status`"
         case .alreadyPaused: "go on with `sluice resume`"
-        case .notRunning: "go on with `sluice retry`, or go back with `sluice rollback`"
+        case .notRunning: "see `sluice status` for what leads on"
         case .nothingToApprove: "see `sluice status` for what the run waits for"
         case .nothingToRetry: "see `sluice status` for what the run does"
         case .nothingToResolve: "see `sluice status` for what the run waits for"

@@ -66,7 +66,7 @@ extension Run {
             }
             return (
                 failure.adviceForPeople,
-                "\(retry) tries the file again, \(rollback) undoes the run (`sluice apply \(created.planFile)` then brings one that is mended); "
+                "\(retry) tries the same file again, \(rollback) undoes the run (`sluice apply \(created.planFile)` then brings one that is mended); "
                     + "or, when \(byHand)"
             )
         default: return nil

@@ -190,4 +190,22 @@ import UpgradeModel
         #expect(report.schemaChanges == (isPutBack ? nil : ["table public.note is new"]))
         if !isPutBack { try Transcript.compare(world, "ways-out/schema-accepted") }
     }
+
+    /// A run that goes back and waits is ended by no command: it is led on.
+    @Test func whoFindsTheFleetHeldIsToldNothingThatTheRunRefuses() throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.isUnhealthy = true
+        world.database.failing = [.revertMigrate: 5]
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        var again = world.theRun.created
+        again.request = "another"
+        let refusal = #expect(throws: Refusal.self) {
+            try world.core.step(.start(again), at: world.now)
+        }
+        #expect(refusal?.code == "fleet-held")
+        #expect(refusal?.advice.contains("sluice status r1`") == true)
+        #expect(refusal?.advice.contains("abort") == false)
+    }
 }

@@ -81,7 +81,7 @@ struct ApplyCommand: AsyncParsableCommand {
             .refused, code: "fleet-held",
             "the fleet \(run.fleet) is held by run \(run.run) of \(run.startedBy) since \(run.createdAt.text); it is \(run.state.title), phase \(run.phase)",
             advice:
-                "watch it with `sluice status \(run.run) --watch`, or stop it with `sluice abort \(run.run)`"
+                "see how it stands and what leads on with `sluice status \(run.run)`, or watch it to its end with `sluice status \(run.run) --watch`"
         )
     }
 

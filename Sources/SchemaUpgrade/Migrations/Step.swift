@@ -71,8 +71,8 @@ struct StatementFailure: Error {
                 "migrations run as the owner of the application's tables (database.owner): give it that right"
         case "42P07", "42710":
             return
-                "something else has that name: rename it or drop it, or mend the migration"
-        default: return "mend the migration"
+                "something else has that name: rename it or drop it, or mend the file"
+        default: return "put right what it fails on, or mend the file"
         }
     }
 }
