@@ -30,6 +30,12 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
+    /// A person reads why a run waits, and does to the letter what status, watch and report advise.
+    @Test func whatIsAdvisedWhereARunWaitsLeadsOn() async throws {
+        let run = try await runFleet(harness: "advice.py")
+        #expect(run.fallen.isEmpty)
+    }
+
     @Test func refusedWritesGetOnly503WithRetryAfter() async throws {
         let run = try await runFleet("--refuse")
         #expect(run.fallen.isEmpty)
