@@ -98,8 +98,8 @@ let rooms: [Room] = [
     // 4: what the outside sees
     lib(
         "ControlServer", .room("UpgradeModel"), .room("Coordinator"), .room("ControlAPI"),
-        .room("RunStore"), .room("ContentDigest"), .room("UpgradeEngine"), logging, metrics,
-        lifecycle,
+        .room("RunStore"), .room("ContentDigest"), .room("Files"), .room("UpgradeEngine"), logging,
+        metrics, lifecycle,
         .product("Hummingbird", package: "hummingbird"),
         .product("HummingbirdCore", package: "hummingbird"),
         .product("HummingbirdTLS", package: "hummingbird"),

@@ -18,7 +18,7 @@ public struct ControlServer: Service {
     /// What a server is made from.
     public struct Configuration: Sendable {
         public var listen: ListenAddress
-        /// Paths of a certificate chain and its key in PEM.
+        /// Paths of a certificate chain and its key in PEM; renewed ones are read as they come.
         public var tls: (certificate: String, key: String)?
         /// Listen beyond loopback without TLS, because a person said so.
         public var isInsecureAllowed: Bool
@@ -68,7 +68,7 @@ public struct ControlServer: Service {
             control: control, blobs: blobs, authenticator: Authenticator(registry: registry),
             metrics: metrics, log: log, connections: connections)
         application = Application(
-            responder: responder, server: try Self.builder(configuration, connections),
+            responder: responder, server: try Self.builder(configuration, connections, log),
             configuration: ApplicationConfiguration(
                 address: .hostname(listen.host, port: listen.port), serverName: "sluice",
                 backlog: 1024,
@@ -86,7 +86,7 @@ public struct ControlServer: Service {
     }
 
     private static func builder(
-        _ configuration: Configuration, _ connections: Connections
+        _ configuration: Configuration, _ connections: Connections, _ log: Logger
     ) throws(CannotStart) -> HTTPServerBuilder {
         let patience = configuration.patience
         let http = HTTPServerBuilder.http1(
@@ -98,14 +98,8 @@ public struct ControlServer: Service {
                     maxHeaderFieldCount: 64)))
         guard let tls = configuration.tls else { return http }
         do {
-            let chain = try NIOSSLCertificate.fromPEMFile(tls.certificate).map {
-                NIOSSLCertificateSource.certificate($0)
-            }
-            let key = try NIOSSLPrivateKey(file: tls.key, format: .pem)
-            var configuration = TLSConfiguration.makeServerConfiguration(
-                certificateChain: chain, privateKey: .privateKey(key))
-            configuration.minimumTLSVersion = .tlsv13
-            return try .tls(http, tlsConfiguration: configuration)
+            let files = try CertificateFiles(tls, log: log)
+            return try .tls(http, tlsConfiguration: files.configuration)
         } catch {
             throw CannotStart(
                 description: """

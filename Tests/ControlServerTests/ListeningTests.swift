@@ -52,6 +52,30 @@ import Testing
     }
 
     @Test
+    func aRenewedCertificateIsShownWithoutARestartAndHalfOfAPairIsNot() async throws {
+        let (present, next) = (try Certificate().files, try Certificate().files)
+        // Another name of the first one, which stays when the next takes its place.
+        let first = present.certificate + ".first"
+        try #require(link(present.certificate, first) == 0)
+        try await RunningServer.run(tls: present) { server in
+            /// Of somebody who has not connected before.
+            func status(trusting authority: String) async throws -> Int {
+                let client = CurlClient()
+                defer { client.close() }
+                var request = HTTPRequest(.get, server.origin + Path.health)
+                request.tls = TLSFiles(authorities: authority)
+                return try await client.perform(request).status
+            }
+            #expect(try await status(trusting: first) == 200)
+            try #require(rename(next.certificate, present.certificate) == 0)
+            #expect(try await status(trusting: first) == 200)
+            try #require(rename(next.key, present.key) == 0)
+            #expect(try await status(trusting: present.certificate) == 200)
+            await #expect(throws: HTTPFailure.self) { _ = try await status(trusting: first) }
+        }
+    }
+
+    @Test
     func withACertificateThatCannotBeReadIsRefused() throws {
         let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
         let configuration = ControlServer.Configuration(
