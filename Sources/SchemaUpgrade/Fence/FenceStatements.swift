@@ -2,6 +2,11 @@
 
 /// The statements that put a fence up and take it down, apart from those that live as functions in the database.
 enum FenceStatements {
+    private static let refusal = """
+        RAISE EXCEPTION 'this database is read-only while an upgrade runs'
+            USING ERRCODE = '25006', HINT = 'Try again in a moment.';
+        """
+
     /// What everybody but the migrator meets. Keyed on `session_user`, which neither SET ROLE nor SECURITY DEFINER changes;
     /// written with `OPERATOR(pg_catalog.…)`, because it runs with the search path of whoever writes.
     ///
@@ -13,10 +18,6 @@ enum FenceStatements {
     {
         let isStranger =
             "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
-        let refusal = """
-            RAISE EXCEPTION 'this database is read-only while an upgrade runs'
-                USING ERRCODE = '25006', HINT = 'Try again in a moment.';
-            """
         let asOwn = lookingForPass ? "SECURITY DEFINER SET search_path = pg_catalog " : ""
         let check =
             lookingForPass
@@ -48,16 +49,35 @@ enum FenceStatements {
         """
 
     /// Lets everybody through at once, without a lock on any table; the triggers themselves go afterwards.
-    static func letThrough(isComplete: Bool) -> String {
+    ///
+    /// - Parameter underWay: statements that may write nothing to their end, as ``statementsUnderWay`` has them.
+    static func letThrough(isComplete: Bool, except underWay: [String] = []) -> String {
         let unwatch =
             isComplete
             ? "DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger); DROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);\n"
             : ""
         return FenceSchema.quietly + unwatch + """
             CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
-            BEGIN RETURN NULL; END $pass$;
+            BEGIN
+                \(underWay.isEmpty ? "" : refusal(of: underWay))
+                RETURN NULL;
+            END $pass$;
             DELETE FROM sluice.stored WHERE kind = 'tool';
             """
+    }
+
+    private static func refusal(of underWay: [String]) -> String {
+        let list =
+            "ARRAY[\(underWay.map(quotedLiteral).joined(separator: ", "))]::pg_catalog.text[]"
+        return """
+            IF pg_catalog.array_position(\(list), \(statement("pg_catalog.pg_backend_pid()", "pg_catalog.statement_timestamp()")))
+                IS NOT NULL THEN \(refusal) END IF;
+            """
+    }
+
+    /// What a statement is known by, to others and in its own session: its process and when it was sent.
+    static func statement(_ process: String, _ sent: String) -> String {
+        "pg_catalog.concat(\(process), ' ', extract(epoch FROM \(sent)))"
     }
 
     /// Roles are the server's, so one may be dropped, whatever the fence of a database refuses.

@@ -193,6 +193,7 @@ extension SchemaUpgrade {
             }
             lines += level == .owner ? levelLines() : []
         }
+        let underWay = try await statementsOfTheWindow(found)
         let clock = ContinuousClock()
         let began = clock.now
         // Writers pass after the first transaction, and the gates wait for this task: triggers that cannot go at once stay.
@@ -200,11 +201,14 @@ extension SchemaUpgrade {
             if found.state == "lifting" {
                 try await finishLift(task, until: deadline(.zero))
             } else {
-                try await lift(task)
+                try await lift(task, except: underWay.map(\.statement))
             }
         lines.insert("fence down: writes open after \(Span(began.duration(to: clock.now)))", at: 0)
         if let old { lines += try await names(ofOld: old) }
-        if left > 0 {
+        lines += underWay.prefix(20).map {
+            "may write nothing, because it was under way before the fence came down: \($0.description)"
+        }
+        if left > 0, underWay.isEmpty {
             lines.append(
                 "\(left) tables keep their trigger until the gates have opened; it lets everything through"
             )
@@ -213,16 +217,22 @@ extension SchemaUpgrade {
     }
 
     /// With few tables one transaction does it all; nobody is waited for, and locks are held for a moment only.
-    private func lift(_ task: DatabaseTask) async throws -> Int64 {
+    ///
+    /// - Parameter underWay: statements that may write nothing; while there are such, the triggers stay.
+    private func lift(_ task: DatabaseTask, except underWay: [String]) async throws -> Int64 {
+        let mostAtOnce = underWay.isEmpty ? SchemaUpgrade.tablesFreedAtOnce : -1
+        let list = underWay.map { "{\"statement\":\"\($0)\"}" }.joined(separator: ",")
         let lift =
             claim(task) + expectFence(task, "raising", "up")
             + "SELECT sluice.open_rights();\n" + FenceStatements.restoreMemberships
-            + FenceStatements.restoreSettings + FenceStatements.letThrough(isComplete: isComplete)
+            + FenceStatements.restoreSettings
+            + FenceStatements.letThrough(
+                isComplete: isComplete, except: underWay)
                 + """
-                UPDATE sluice.fence SET state = 'lifting';
+                UPDATE sluice.fence SET state = 'lifting', older = coalesce(older, '[]') || '[\(list)]'::jsonb;
                 UPDATE sluice.epoch SET lifted = run;
                 SET LOCAL lock_timeout = '1ms';
-                SELECT CASE WHEN count(*) <= \(SchemaUpgrade.tablesFreedAtOnce)
+                SELECT CASE WHEN count(*) <= \(mostAtOnce)
                     THEN sluice.finish_lift(\(SchemaUpgrade.tablesFreedAtOnce)) ELSE count(*) END
                 FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'
                 """
@@ -247,6 +257,13 @@ extension SchemaUpgrade {
         let left = try await finishLift(
             task, until: deadline(spared.isEmpty ? configuration.lockPatience : .seconds(1)))
         guard left > 0 else { return [] }
+        let underWay = try await statementsOfTheWindowLeft()
+        if !underWay.isEmpty {
+            return [
+                "\(left) tables keep the fence's trigger until the next run; it lets everything through but "
+                    + underWay.prefix(20).map(\.description).joined(separator: "; ")
+            ]
+        }
         let found = try await holdersOfFencedTables()
         let holders = found.map(\.description).joined(separator: "; ")
         if !spared.isEmpty, found.allSatisfy({ spared.contains($0.process) }) {
@@ -276,11 +293,22 @@ extension SchemaUpgrade {
         var before = Int64.max
         while true {
             try checkCancellation()
+            if try await !statementsOfTheWindowLeft().isEmpty {
+                if ContinuousClock.now >= deadline { return try await tablesWithTrigger() }
+                try await pause(upTo: 20)
+                continue
+            }
             let left = try await open().execute(finish)[0].integer(0) ?? 0
             if left == 0 || ContinuousClock.now >= deadline { return left }
             if left == before { try await pause(upTo: 20) }
             before = left
         }
+    }
+
+    private func tablesWithTrigger() async throws -> Int64 {
+        try await open().query(
+            "SELECT count(*) FROM pg_trigger WHERE tgname = '\(FenceSchema.trigger)'")[0].integer(0)
+            ?? 0
     }
 
     /// Whoever lowers a fence by hand opens the rights; memberships and settings stay stored until a task comes by.

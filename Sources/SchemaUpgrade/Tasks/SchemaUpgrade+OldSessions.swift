@@ -36,6 +36,32 @@ extension SchemaUpgrade {
         }
     }
 
+    /// Statements of the window that go on by themselves, whether or not whoever has sent them still runs: a function, a batch.
+    ///
+    /// The old release is frozen by now and sends nothing more, but the server has what it has sent. So such a statement may write
+    /// nothing to its end, as if the fence were up; the next one of the same session is free.
+    ///
+    /// - Parameter fence: a census must have been taken: before it, statements are older than the fence, and are not refused
+    ///   afterwards when the run turns back.
+    func statementsOfTheWindow(_ fence: FenceState) async throws -> [Straggler] {
+        guard fence.state == "up", fence.census != nil else { return [] }
+        let found = try await stragglers(
+            "a.backend_type = 'client backend' AND \(SchemaUpgrade.isUnderWay) AND a.usename <> session_user"
+        )
+        return try await writing(found)
+    }
+
+    /// Those of them that have not ended.
+    func statementsOfTheWindowLeft() async throws -> [Straggler] {
+        try await stragglers(
+            """
+            EXISTS (SELECT FROM sluice.fence AS f, jsonb_to_recordset(f.older) AS o (statement text)
+                WHERE o.statement = \(FenceStatements.statement("a.pid", "a.query_start"))) AND \(SchemaUpgrade.isUnderWay)
+            """)
+    }
+
+    private static let isUnderWay = "a.state IN ('active', 'fastpath function call')"
+
     /// Sessions that began before this run's fence went up, apart from superusers'.
     func oldSessions() async throws -> [Straggler] {
         try await stragglers(

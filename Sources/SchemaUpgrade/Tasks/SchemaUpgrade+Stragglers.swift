@@ -15,6 +15,8 @@ struct Straggler: Hashable, Sendable {
     var holder = ""
     /// It has no transaction number, and no lock but those of reading.
     var isQuiet = false
+    /// The statement that it runs, or ran last, as ``FenceStatements/statement(_:_:)``.
+    var statement = ""
 }
 
 extension SchemaUpgrade {
@@ -57,7 +59,8 @@ extension SchemaUpgrade {
                 concat_ws(', ', 'role ' || a.usename, 'application ' || coalesce(nullif(a.application_name, ''), '(none)'),
                     'from ' || host(a.client_addr)),
                 a.backend_xid IS NULL AND a.state <> 'disabled' AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = a.pid
-                    AND l.locktype NOT IN ('virtualxid', 'advisory') AND l.mode NOT IN ('AccessShareLock', 'SIReadLock'))
+                    AND l.locktype NOT IN ('virtualxid', 'advisory') AND l.mode NOT IN ('AccessShareLock', 'SIReadLock')),
+                \(FenceStatements.statement("a.pid", "a.query_start"))
             FROM pg_stat_activity AS a
             WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
                 AND a.backend_type <> 'autovacuum worker' AND \(condition) ORDER BY a.pid
@@ -65,7 +68,7 @@ extension SchemaUpgrade {
         ).map {
             Straggler(
                 process: $0.text(0), session: $0.text(1), description: $0.text(2), role: $0.text(3),
-                holder: $0.text(4), isQuiet: $0.isTrue(5))
+                holder: $0.text(4), isQuiet: $0.isTrue(5), statement: $0.text(6))
         }
     }
 
