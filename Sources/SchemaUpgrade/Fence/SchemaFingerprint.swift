@@ -5,9 +5,9 @@ import PostgresClient
 /// What the application's schema is, as one line for each object: its name and a digest of everything that is defined of it.
 ///
 /// Two moments with the same lines have the same tables, columns, constraints, indexes, triggers, rules, policies, sequences,
-/// types, functions, rights, owners, schemas, extensions and default privileges. The order of columns does not count, because
-/// no way back can bring it back; nor do comments, operators, text search and publications. What a fence has closed counts as
-/// what it will be after the lift.
+/// types, functions, aggregates, rights, owners, schemas, extensions, publications, foreign servers, collations, text search
+/// configurations, settings of the database and default privileges. The order of columns does not count, because no way back can
+/// bring it back; nor do comments. What a fence has closed counts as what it will be after the lift.
 struct SchemaFingerprint: Sendable, Equatable {
     /// Object to digest.
     var objects: [String: String]
@@ -83,7 +83,7 @@ struct SchemaFingerprint: Sendable, Equatable {
             FROM relation AS c LEFT JOIN sluice.stored AS s ON s.kind = 'relation' AND s.object = c.oid
             UNION ALL SELECT 'relation', a.attrelid, concat_ws(' ', 'column', a.attname, format_type(a.atttypid, a.atttypmod),
                 a.attnotnull, a.attidentity, a.attgenerated, a.attcollation::regcollation, pg_get_expr(d.adbin, d.adrelid),
-                a.attacl)
+                a.attacl, a.attstattarget, a.attstorage, a.attcompression, a.attoptions, a.attfdwoptions)
             FROM pg_attribute AS a JOIN relation AS c ON c.oid = a.attrelid
                 LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind <> 'S'
@@ -104,8 +104,12 @@ struct SchemaFingerprint: Sendable, Equatable {
             UNION ALL SELECT 'relation', i.inhrelid, concat_ws(' ', 'of', i.inhparent::regclass)
             FROM pg_inherits AS i JOIN relation AS c ON c.oid = i.inhrelid
             UNION ALL SELECT 'relation', q.seqrelid, concat_ws(' ', q.seqtypid::regtype, q.seqstart, q.seqincrement, q.seqmax,
-                q.seqmin, q.seqcycle)
+                q.seqmin, q.seqcycle, (SELECT min(a.attrelid::regclass || '.' || a.attname) FROM pg_depend AS d
+                    JOIN pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = q.seqrelid AND d.deptype IN ('a', 'i')))
             FROM pg_sequence AS q JOIN relation AS c ON c.oid = q.seqrelid
+            UNION ALL SELECT 'relation', f.ftrelid, concat_ws(' ', s.srvname, f.ftoptions)
+            FROM pg_foreign_table AS f JOIN pg_foreign_server AS s ON s.oid = f.ftserver JOIN relation AS c ON c.oid = f.ftrelid
             UNION ALL SELECT 'relation', e.stxrelid, pg_get_statisticsobjdef(e.oid)
             FROM pg_statistic_ext AS e JOIN relation AS c ON c.oid = e.stxrelid
             UNION ALL SELECT 'function', p.oid, concat_ws(' ', p.proowner::regrole, l.lanname, p.prokind, p.prosecdef,
@@ -116,6 +120,9 @@ struct SchemaFingerprint: Sendable, Equatable {
                 LEFT JOIN sluice.stored AS s ON s.kind = 'function' AND s.object = p.oid
                 LEFT JOIN sluice.stored AS b ON b.kind = 'body' AND b.object = p.oid
             WHERE p.pronamespace IN \(application)
+            UNION ALL SELECT 'function', p.oid, concat_ws(' ', g.aggkind, g.aggtransfn, g.aggfinalfn, g.aggcombinefn,
+                g.aggtranstype::regtype, g.aggsortop::regoperator, g.agginitval)
+            FROM pg_aggregate AS g JOIN pg_proc AS p ON p.oid = g.aggfnoid WHERE p.pronamespace IN \(application)
             UNION ALL SELECT 'type', t.oid, concat_ws(' ', t.typowner::regrole, t.typtype, t.typnotnull, t.typdefault,
                 format_type(t.typbasetype, t.typtypmod), t.typcollation::regcollation,
                 (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum AS e WHERE e.enumtypid = t.oid),
@@ -136,7 +143,32 @@ struct SchemaFingerprint: Sendable, Equatable {
             UNION ALL SELECT format('event trigger %I', evtname), concat_ws(' ', evtevent, evtenabled, evtfoid::regproc, evttags)
             FROM pg_event_trigger WHERE evtname NOT IN ('\(FenceSchema.eventTrigger)', '\(FencePass.eventTrigger)')
             UNION ALL SELECT format('default privileges of %s', defaclrole::regrole), concat_ws(' ', defaclnamespace::regnamespace,
-                defaclobjtype, defaclacl) FROM pg_default_acl)
+                defaclobjtype, defaclacl) FROM pg_default_acl
+            \(outsideOfSchemas))
+        """
+
+    /// What belongs to the database and to no table; rows as JSON where columns differ between versions of PostgreSQL.
+    private static let outsideOfSchemas = """
+        UNION ALL SELECT format('publication %I', p.pubname), concat_ws(' ', p.pubowner::regrole, to_jsonb(p) - 'oid' - 'pubowner',
+                CASE WHEN NOT p.puballtables THEN (SELECT string_agg(to_jsonb(t)::text, ' ' ORDER BY t.schemaname, t.tablename)
+                    FROM pg_publication_tables AS t WHERE t.pubname = p.pubname) END)
+            FROM pg_publication AS p
+            UNION ALL SELECT format('server %I', s.srvname), concat_ws(' ', s.srvowner::regrole, s.srvtype, s.srvversion,
+                s.srvoptions, \(rights("s.srvacl", "S", "s.srvowner")))
+            FROM pg_foreign_server AS s
+            UNION ALL SELECT format('collation %s', c.oid::regcollation), concat_ws(' ', c.collowner::regrole,
+                to_jsonb(c) - 'oid' - 'collnamespace' - 'collowner')
+            FROM pg_collation AS c WHERE c.collnamespace IN \(application)
+            UNION ALL SELECT format('text search configuration %s', c.oid::regconfig), concat_ws(' ', c.cfgowner::regrole,
+                (SELECT string_agg(concat_ws(' ', m.maptokentype, m.mapseqno, m.mapdict::regdictionary), ','
+                    ORDER BY m.maptokentype, m.mapseqno) FROM pg_ts_config_map AS m WHERE m.mapcfg = c.oid))
+            FROM pg_ts_config AS c WHERE c.cfgnamespace IN \(application)
+            UNION ALL SELECT CASE WHEN d.setrole = 0 THEN 'settings of the database'
+                    ELSE format('settings of %s in the database', d.setrole::regrole) END,
+                (SELECT string_agg(v, ' ' ORDER BY v COLLATE "C") FROM unnest(d.setconfig) AS v
+                    WHERE v !~ '^default_transaction_read_only=')
+            FROM pg_db_role_setting AS d WHERE d.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+                AND EXISTS (SELECT FROM unnest(d.setconfig) AS v WHERE v !~ '^default_transaction_read_only=')
         """
 
     /// 32 digits, a space, and the object.
