@@ -5,6 +5,7 @@ import RunStore
 import SteadyClock
 public import UpgradeEngine
 public import UpgradeModel
+import UpgradePlan
 
 extension RunCoordinator {
     /// Runs in a list at most.
