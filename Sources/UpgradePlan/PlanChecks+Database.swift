@@ -71,7 +71,7 @@ extension PlanChecks {
         findings.error(
             "migrate-with", at: second.values.position(of: second.path("migrate_with")),
             "a plan has one migration tool, and the database \(first.name) has one already",
-            advice: "let one action run the tool for both of them, or give \(second.name) files"
-                + " under `migrations`")
+            advice:
+                "give \(second.name) files under `migrations`, or upgrade it by a plan of its own")
     }
 }
