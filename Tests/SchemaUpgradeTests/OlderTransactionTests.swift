@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import PostgresClient
 import SchemaUpgrade
 import Testing
 import UpgradeModel
