@@ -33,6 +33,7 @@ public enum Itinerary {
         (.verify, HookUndoStep.self),
         (.lift, SilenceStep.self),
         (.lift, LowerFenceStep.self),
+        // Before it what a hook has done until the fence is down is undone.
         (.lift, OpenStep.self),
         (.lift, HookUndoStep.self),
         (.finish, ContractStep.self),

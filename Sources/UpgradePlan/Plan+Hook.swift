@@ -29,6 +29,8 @@ extension Plan {
             /// Once the new release is verified, behind the fence and closed gates: what refuses writes by itself has to be over
             /// when the gates let them through.
             case verify
+            /// Once the fence is down, before the gates open: what reads rely on for as long as it stands, and what refuses writes.
+            case fence
             /// Once the gates are open.
             case lift
         }

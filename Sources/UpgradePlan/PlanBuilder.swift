@@ -150,9 +150,11 @@ struct PlanBuilder {
         [
             // Before the gates close: nobody waits while jobs end.
             hook("workers", .readOnly, action: "pause", undo: "resume", until: .lift),
-            // Behind closed gates, from before the fence until just before it is lowered: no write that a gate lets through
-            // meets an application that refuses it.
-            hook("application.mode", .drain, action: "read_only", undo: "normal", until: .verify),
+            // Behind closed gates, from before the fence until just before it is lowered, or until it is down: no write that a gate
+            // lets through meets an application that refuses it.
+            hook(
+                "application.mode", .drain, action: "read_only", undo: "normal",
+                until: values.text("application.mode.until") == "fence" ? .fence : .verify),
         ].compactMap { $0 }
     }
 

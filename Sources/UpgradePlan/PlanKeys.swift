@@ -174,6 +174,7 @@ enum PlanKeys {
     private static let mode: [DocumentKey] = [
         DocumentKey("read_only", .name, .required),
         DocumentKey("normal", .name, .required),
+        DocumentKey("until", .word(["verify", "fence"]), .fallback("verify")),
         DocumentKey("where", .word(["every-node", "one-node"]), .fallback("every-node")),
         DocumentKey("node", .name, .optional),
     ]

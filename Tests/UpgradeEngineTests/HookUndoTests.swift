@@ -52,6 +52,48 @@ import UpgradeModel
         try Transcript.compare(world, "hook-undo/workers-and-mode")
     }
 
+    static let untilFence =
+        "\napplication: {mode: {read_only: say-closed, normal: say-open, until: fence}}\n"
+
+    /// What reads rely on for as long as the fence stands: it ends after that, and before a gate lets a write through.
+    @Test func aModeUntilTheFenceIsDownEndsBetweenTheFenceAndTheGates() {
+        var world = ScenarioWorld()
+        world.start(ScenarioTests.plan() + Self.untilFence)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.violations == [])
+        #expect(world.done(by: "say-open") == ["web-1", "web-2", "web-3"])
+        let lift = world.text.split(separator: "\n").compactMap { line in
+            line.split(separator: "forward lift: ", maxSplits: 1).dropFirst().first.map(String.init)
+        }
+        #expect(
+            lift == [
+                "silence the old release", "lower the fence", "undo hook 1", "open the gates",
+            ])
+    }
+
+    /// It is past the point of no return, and everybody waits: within the budget the others go on, without one a person is asked, and
+    /// `retry` ends it.
+    @Test(arguments: [0, 1])
+    func aNodeThatDoesNotEndSuchAModeIsLeftOutOrAsksAPerson(budget: Int) {
+        let node = NodeName(unchecked: "web-2")
+        var world = ScenarioWorld()
+        world.nodes[node]?.failingTask = "say-open"
+        world.start(ScenarioTests.plan(budget: budget) + Self.untilFence)
+        world.settle()
+        guard budget == 0 else {
+            #expect(world.theRun.state == .done)
+            #expect(world.theRun.quarantined == [node])
+            return
+        }
+        #expect(world.theRun.state == .waiting)
+        world.nodes[node]?.failingTask = nil
+        world.request(.retry)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.theRun.stillPaused == [])
+    }
+
     @Test(arguments: [Phase.readOnly, .drain, .migrate, .rollout, .verify])
     func workersAndTheApplicationsModeGoOnOnEveryWayBack(phase: Phase) {
         var world = ScenarioWorld()

@@ -5,8 +5,8 @@ import UpgradePlan
 
 /// Undoes a hook on the nodes on which it has begun: what it paused goes on.
 ///
-/// On the way forward where the plan says `until`: after verify, or once the gates are open; on the way back whenever the hook has begun,
-/// whether it ended or not. A node that is not there is told when it returns.
+/// On the way forward where the plan says `until`: after verify, between the lowered fence and the open gates, or once these are open;
+/// on the way back whenever the hook has begun, whether it ended or not. A node that is not there is told when it returns.
 struct HookUndoStep: StepDefinition {
     static let word = "hook-undo"
     static let isCounted = true
@@ -18,10 +18,18 @@ struct HookUndoStep: StepDefinition {
         hook = index ?? 0
     }
 
-    /// After the work of a phase: those that last until then, the last one first.
+    /// After the work of a phase: those that last until then.
     static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
+        Plan.Hook.Until(rawValue: phase.rawValue).map { steps(until: $0, in: phase, of: plan) }
+            ?? []
+    }
+
+    /// The last one first.
+    static func steps(until end: Plan.Hook.Until, in phase: Phase, of plan: Plan)
+        -> [any StepDefinition]
+    {
         plan.hooks.indices.reversed().filter {
-            plan.hooks[$0].until?.rawValue == phase.rawValue && plan.hooks[$0].undo != nil
+            plan.hooks[$0].until == end && plan.hooks[$0].undo != nil
         }.map { HookUndoStep(phase, index: $0) }
     }
 
@@ -46,8 +54,11 @@ struct HookUndoStep: StepDefinition {
 
     func lacksNodes(in run: Run) -> Bool { false }
 
-    /// Nothing is lost by stopping once the gates are open; before that, everybody waits for one node.
-    func quarantines(in run: Run) -> Bool { run.direction == .back }
+    /// Nothing is lost by turning back before the fence is down, nor by stopping once the gates are open; between the two, and on the
+    /// way back, everybody waits for one node.
+    func quarantines(in run: Run) -> Bool {
+        run.direction == .back || run.plan.hooks[hook].until == .fence
+    }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard hasBegun(on: seat, in: run), let task = run.hookUndoTask(hook) else { return }

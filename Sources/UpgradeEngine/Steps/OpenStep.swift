@@ -11,6 +11,11 @@ struct OpenStep: StepDefinition {
 
     init(_ phase: Phase, index: Int?) { self.phase = phase }
 
+    /// What lasts for as long as the fence stands is undone just before.
+    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
+        HookUndoStep.steps(until: .fence, in: phase, of: plan) + [OpenStep(phase, index: nil)]
+    }
+
     var title: String { "open the gates" }
 
     /// A node that is not what the run says stays closed, and stays so by itself.
