@@ -23,20 +23,22 @@ PROGRAM = HERE.parent / "sluice-frappe"
 SITES = {"one.example": "adapters_frappe_one", "two.example": "adapters_frappe_two"}
 PATIENCE = 60
 
-SCHEMA = """
+FENCE = """
 CREATE TABLE fence (up boolean NOT NULL); INSERT INTO fence VALUES (false);
-CREATE TABLE "tabPatch Log" (patch text); INSERT INTO "tabPatch Log" VALUES ('p1');
-CREATE TABLE "tabInstalled Application" (app_name text, app_version text); INSERT INTO "tabInstalled Application" VALUES ('frappe', '14.51.0');
-CREATE TABLE "tabSessions" (user_name text, lastupdate timestamptz); INSERT INTO "tabSessions" VALUES ('ada', now());
-CREATE TABLE "tabView Log" (text text);
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF (SELECT up FROM fence) AND current_setting('sluice.pass', true) IS DISTINCT FROM 'secret' THEN
         RAISE EXCEPTION 'this database is read-only while an upgrade runs' USING ERRCODE = '25006'; END IF; RETURN NULL; END $$;
-CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON "tabSessions" FOR EACH STATEMENT EXECUTE FUNCTION refuse();
-CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON "tabView Log" FOR EACH STATEMENT EXECUTE FUNCTION refuse();
-CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON "tabPatch Log" FOR EACH STATEMENT EXECUTE FUNCTION refuse();
-CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON "tabInstalled Application" FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+DO $$ DECLARE name text; BEGIN FOR name IN SELECT tablename FROM pg_tables WHERE tablename LIKE 'tab%' LOOP
+    EXECUTE format('CREATE TRIGGER fence BEFORE INSERT OR UPDATE OR DELETE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse()', name);
+END LOOP; END $$;
 """
+
+
+def schema():
+    """What a site of 14.51.0 has, with the stand-in's own words."""
+    text = (HERE / "standin" / "frappe" / "utils" / "bench_helper.py").read_text()
+    return text.split('SCHEMA = """')[1].split('"""')[0] + (
+        "INSERT INTO \"tabPatch Log\" VALUES ('1', 'p1', now()); INSERT INTO \"tabInstalled Application\" VALUES ('frappe', '14.51.0');") + FENCE
 
 
 def sql(database, statement):
@@ -78,13 +80,16 @@ class FrappeTests(unittest.TestCase):
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="sluice-frappe."))
         self.sites = self.root / "shared" / "sites"
         for site, database in SITES.items():
-            sql(database, "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public;" + SCHEMA)
+            sql(database, "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public;" + schema())
             (self.sites / site).mkdir(parents=True)
             self.configure(site, {"db_name": database, "db_password": "ö", "limits": {"space": 1}})
         self.redis_socket = self.root / "redis.sock"
-        (self.sites / "common_site_config.json").write_text(json.dumps({"redis_queue": "unix://%s" % self.redis_socket}))
+        self.url, self.state = "unix://%s" % self.redis_socket, self.root / "caches.json"
+        (self.sites / "common_site_config.json").write_text(json.dumps({"redis_queue": self.url, "redis_cache": self.url}))
+        self.cached = ["--redis", self.url, "--state", self.state]
         self.started = []
         self.environment = dict(os.environ)
+        self.redis()
 
     def tearDown(self):
         for process in self.started:
@@ -110,6 +115,7 @@ class FrappeTests(unittest.TestCase):
         module.write_text(module.read_text().replace("VERSION", name))
         (module.parent / "patches.txt").write_text("\n".join(patches) + "\n")
         (directory / "sites").mkdir()
+        (directory / "sites" / "common_site_config.json").symlink_to(self.sites / "common_site_config.json")
         for site in SITES:
             (directory / "sites" / site).symlink_to(self.sites / site)
         self.environment.update(
@@ -130,7 +136,7 @@ class FrappeTests(unittest.TestCase):
         return subprocess.run(["redis-cli", "-s", str(self.redis_socket), *words], check=True, capture_output=True, text=True).stdout.strip()
 
     def serve(self):
-        subprocess.run([str(HERE.parent / "start"), "start", "unix://%s" % self.redis_socket, str(self.root / "caches.json")],
+        subprocess.run([str(HERE.parent / "start"), "start", self.url, str(self.state)],
                        env=self.environment, check=True)
         address = self.environment["SLUICE_SOCKET"]
         wait_until(lambda: os.path.exists(address))
@@ -205,7 +211,6 @@ class FrappeTests(unittest.TestCase):
     # The window
 
     def test_with_the_switch_readers_of_both_releases_are_served_behind_the_fence_and_without_it_none(self):
-        self.redis()
         self.release("14.51.0", ["p1"])
         old = self.serve()
         self.release("15.8.1", ["p1", "p2"])
@@ -216,14 +221,17 @@ class FrappeTests(unittest.TestCase):
             for one in (old, new):
                 for site in SITES:
                     self.assertEqual((self.ask(one, site=site)[0], self.ask(one, method="POST", site=site)[0]), (200, 503))
+                    # These only read.
+                    for path in ("desk.reportview.get", "client.get_count", "desk.search.search_link"):
+                        self.assertEqual(self.ask(one, "/api/method/frappe." + path, "POST", site)[0], 200)
             # While it is migrated, with a pass of its own.
             self.environment["PGOPTIONS"] = "-c sluice.pass=secret"
-            self.run_it("migrate", "--sites", self.sites)
+            self.run_it("migrate", *self.cached, "--sites", self.sites)
             self.assertEqual([self.ask(one)[0] for one in (old, new)], [200, 200])
             version = self.ask(new, "/api/method/frappe.utils.change_log.get_versions")
             self.assertIn('"version":"15.8.1"', version[1])
         self.run_it("normal", "--sites", self.sites)
-        self.assertEqual(self.ask(new, method="POST"), (200, '{"message":"written"}'))
+        self.assertEqual(self.ask(new, method="POST")[0], 200)
         subprocess.run([str(HERE.parent / "start"), "stop"], env=self.environment, check=True)
         self.assertFalse(os.path.exists(new))
 
@@ -231,40 +239,85 @@ class FrappeTests(unittest.TestCase):
 
     def test_a_migration_that_is_killed_goes_on_when_it_is_run_again_and_only_then_is_it_done(self):
         self.release("15.8.1", ["p%d" % number for number in range(1, 7)], pace="0.5")
-        self.assertIn("frappe is 14.51.0 and not 15.8.1; 5 patches are left", self.run_it("migrated", "--sites", self.sites, expect=1))
-        process = subprocess.Popen([str(PROGRAM), "migrate", "--sites", str(self.sites)], env=self.environment, stdout=subprocess.DEVNULL,
+        self.assertIn("frappe is 14.51.0 and not 15.8.1; 5 patches are left", self.run_it("migrated", *self.cached, "--sites", self.sites, expect=1))
+        process = subprocess.Popen([str(PROGRAM), "migrate", "--sites", str(self.sites), *map(str, self.cached)], env=self.environment, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL, start_new_session=True)
         wait_until(lambda: len(sql(SITES["one.example"], 'SELECT * FROM "tabPatch Log"')) >= 3)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        self.run_it("migrated", "--sites", self.sites, expect=1)
+        self.run_it("migrated", *self.cached, "--sites", self.sites, expect=1)
         self.environment["STANDIN_PACE"] = "0"
-        self.run_it("migrate", "--sites", self.sites)
+        self.run_it("migrate", *self.cached, "--sites", self.sites)
         for database in SITES.values():
             self.assertEqual(sql(database, 'SELECT patch, count(*) FROM "tabPatch Log" GROUP BY patch ORDER BY patch'), [("p%d" % n, 1) for n in range(1, 7)])
-        self.assertIn("two.example: migrated", self.run_it("migrated", "--sites", self.sites))
+        self.assertIn("two.example: migrated", self.run_it("migrated", *self.cached, "--sites", self.sites))
 
     def test_a_patch_that_fails_fails_the_migration_and_says_that_what_is_done_stays(self):
         self.release("15.8.1", ["p1", "p2", "p3-broken"])
-        self.assertIn("it goes on from there", self.run_it("migrate", "--sites", self.sites, "--site", "one.example", expect=1))
-        self.assertIn("1 patches are left, the first is p3-broken", self.run_it("migrated", "--sites", self.sites, "--site", "one.example", expect=1))
+        self.assertIn("it goes on from there", self.run_it("migrate", *self.cached, "--sites", self.sites, "--site", "one.example", expect=1))
+        self.assertIn("1 patches are left, the first is p3-broken", self.run_it("migrated", *self.cached, "--sites", self.sites, "--site", "one.example", expect=1))
 
     def test_a_migration_that_meets_another_one_of_its_site_fails_and_leaves_it_alone(self):
         self.release("15.8.1", ["p1", "p2"])
         with open(self.sites / "one.example" / "bench_migrate.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.assertIn("LockTimeoutError", self.run_it("migrate", "--sites", self.sites, expect=1))
-        self.run_it("migrate", "--sites", self.sites)
+            self.assertIn("LockTimeoutError", self.run_it("migrate", *self.cached, "--sites", self.sites, expect=1))
+        self.run_it("migrate", *self.cached, "--sites", self.sites)
 
     def test_without_a_database_nobody_says_migrated_or_not(self):
         self.release("15.8.1", ["p1"])
         self.environment["PGHOST"] = str(self.root)
-        self.assertIn("cannot be listed", self.run_it("migrated", "--sites", self.sites, expect=2))
+        self.assertIn("cannot be listed", self.run_it("migrated", *self.cached, "--sites", self.sites, expect=2))
+
+    def test_an_old_server_on_the_same_cache_breaks_a_migration_and_one_of_its_own_does_not(self):
+        self.release("14.51.0", ["p1"])
+        old, is_over = self.serve(), threading.Event()
+        self.release("15.8.1", ["p1", "p2"], pace="0.3")
+        reader = threading.Thread(target=lambda: [self.ask(old) for _ in iter(is_over.is_set, True)])
+        reader.start()
+        try:
+            # As one that takes what common_site_config.json says.
+            self.state.write_text(json.dumps({"15.8.1": 0}))
+            self.assertIn("No module named 'frappe.event_streaming'", self.run_it("migrate", *self.cached, "--sites", self.sites, expect=1))
+            self.state.unlink()
+            self.run_it("migrate", *self.cached, "--sites", self.sites)
+            self.assertEqual(self.ask(old)[0], 200)
+        finally:
+            is_over.set()
+            reader.join()
+
+    def test_a_release_that_can_logs_in_as_a_role_of_its_own_to_migrate(self):
+        sql("postgres", "DO $$ BEGIN CREATE ROLE adapters_frappe_migrator LOGIN SUPERUSER; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        self.release("16.0.0", ["p1", "p2"])
+        login = self.root / "login"
+        login.write_text("FRAPPE_DB_USER=adapters_frappe_migrator\n")
+        login.chmod(0o644)
+        words = ["migrate", *self.cached, "--sites", self.sites, "--login", login]
+        self.assertIn("chmod 600", self.run_it(*words, expect=1))
+        login.chmod(0o600)
+        self.run_it(*words)
+        self.assertEqual(sql(SITES["one.example"], "SELECT tableowner FROM pg_tables WHERE tablename = 'tabp2'"), [("adapters_frappe_migrator",)])
+        login.write_text("PATH=/tmp\n")
+        self.assertIn("no FRAPPE_DB_", self.run_it(*words, expect=1))
+
+    def test_what_runs_beside_the_servers_is_of_the_release_that_is_current_with_its_cache(self):
+        directory = self.release("15.8.1", ["p1"])
+        (self.root / "app" / "releases" / "15.8.1.abc").mkdir(parents=True)
+        directory.rename(self.root / "app" / "releases" / "15.8.1.abc" / "files")
+        (self.root / "app" / "current").mkdir()
+        (self.root / "app" / "current" / "files").symlink_to("../releases/15.8.1.abc/files")
+        (self.root / "app" / "current" / "release").write_text("sluice-activation 1\ngeneration 2\nrelease 15.8.1\nmanifest abc\n")
+        self.ask_redis("-n", "1", "RPUSH", "deferred-one.example", "seen")
+        self.state.write_text(json.dumps({"15.8.1": 1}))
+        for name in ("SLUICE_RELEASE", "SLUICE_RELEASE_DIR", "SLUICE_SOCKET"):
+            del self.environment[name]
+        subprocess.run([str(HERE.parent / "start"), "current", str(self.root / "app"), self.url, str(self.state), "--site", "one.example",
+                        "execute", "frappe.deferred_insert.save_to_db"], env=self.environment, check=True)
+        self.assertEqual(sql(SITES["one.example"], 'SELECT path FROM "tabView Log"'), [("seen",)])
 
     # Workers
 
     def test_workers_are_stopped_and_a_job_that_has_not_ended_is_named(self):
-        self.redis()
         programs = self.root / "bin"
         programs.mkdir()
         (programs / "systemctl").write_text("#!/bin/sh\necho \"$@\" >>%s\n[ ! -e %s ]\n" % (self.root / "units", self.root / "broken"))
@@ -273,9 +326,17 @@ class FrappeTests(unittest.TestCase):
         units = ["--unit", "frappe-worker.service", "--unit", "frappe-schedule.service"]
         self.ask_redis("SADD", "rq:queues", "rq:queue:short", "rq:queue:long")
         self.ask_redis("RPUSH", "rq:queue:short", "a", "b")
-        self.assertIn("short: 2 waiting, 0 begun", self.run_it("pause", "--sites", self.sites, *units))
+        self.assertIn("short: 2 waiting", self.run_it("pause", "--sites", self.sites, *units))
         self.ask_redis("ZADD", "rq:wip:long", "1", "c")
-        self.assertIn("a job of rq:queue:long was begun and has not ended", self.run_it("pause", "--sites", self.sites, *units, expect=1))
+        self.assertIn("a job of rq:queue:long was begun and has not ended",
+                      self.run_it("pause", "--sites", self.sites, "--wait", "0", *units, expect=1))
+        # Another node's worker is at it, and being stopped.
+        pausing = subprocess.Popen([str(PROGRAM), "pause", "--sites", str(self.sites), *units], env=self.environment, stdout=subprocess.PIPE)
+        wait_until(lambda: (self.root / "units").read_text().count("stop") == 3)
+        self.assertIsNone(pausing.poll())
+        self.ask_redis("ZREM", "rq:wip:long", "c")
+        self.assertIn(b"workers are stopped", pausing.communicate(timeout=PATIENCE)[0])
+        self.assertEqual(pausing.returncode, 0)
         self.run_it("resume", *units)
         self.assertEqual((self.root / "units").read_text().splitlines()[-1], "start frappe-worker.service frappe-schedule.service")
         (self.root / "broken").touch()
@@ -297,9 +358,9 @@ class FrappeTests(unittest.TestCase):
     # Caches
 
     def test_each_release_has_a_cache_of_its_own_and_what_waits_in_the_old_one_is_written_before_it_is_given_back(self):
-        self.redis()
-        url, state = "unix://%s" % self.redis_socket, self.root / "caches.json"
-        self.release("14.51.0", ["p1"])
+        url, state = self.url, self.state
+        self.ask_redis("RPUSH", "deferred-two.example", "seen by 14, which has no cache of its own")
+        self.release("15.1.0", ["p1"])
         old = self.run_it("cache", "--redis", url, "--state", state)
         self.ask_redis("-n", "1", "RPUSH", "deferred-one.example", "seen in the window")
         self.ask_redis("-n", "2", "SET", "left", "by somebody")
@@ -310,7 +371,8 @@ class FrappeTests(unittest.TestCase):
         self.ask_redis("-n", "2", "SET", "mine", "kept")
         self.assertEqual(self.run_it("cache", "--redis", url, "--state", state), new)
         self.run_it("flush-deferred", "--sites", self.sites, "--redis", url, "--state", state)
-        self.assertEqual(sql(SITES["one.example"], 'SELECT text FROM "tabView Log"'), [("seen in the window",)])
+        self.assertEqual(sql(SITES["one.example"], 'SELECT path FROM "tabView Log"'), [("seen in the window",)])
+        self.assertEqual(sql(SITES["two.example"], 'SELECT path FROM "tabView Log"'), [("seen by 14, which has no cache of its own",)])
         self.assertEqual((self.ask_redis("-n", "1", "DBSIZE"), self.ask_redis("-n", "2", "GET", "mine")), ("0", "kept"))
         self.assertEqual(json.loads(state.read_text()), {"15.8.1": 2})
         # While it cannot be written, it stays.
