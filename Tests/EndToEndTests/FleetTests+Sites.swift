@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Testing
 
 /// Applications as people have them, with their own dependencies, sessions, uploads, workers and migrations.
@@ -26,6 +27,26 @@ extension FleetTests {
         let run = try await runFleet(
             "--site", "rails", "--fence", "owner", "--fail", "all", harness: "site_demo.py")
         #expect(run.fallen.isEmpty)
+    }
+
+    /// scripts/acceptance-frappe on benches of a stand-in, with plans/frappe.yaml and agents/frappe as they are. First an action behind
+    /// the fence fails, which turns the run back; then the upgrade, in which `bench migrate` is killed between two patches.
+    @Test func aSiteOfFrappeIsUpgradedAndItsSwitchesStandForAsLongAsTheFence() async throws {
+        let run = try await runFleet(
+            "--standin", "--fail", "drain", "--kill", "migration", harness: "frappe_acceptance.py")
+        #expect(run.fallen.isEmpty)
+    }
+
+    /// Killed in each phase, or failing there: every end has the switches as they were.
+    @Test(
+        .enabled(if: ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil),
+        arguments: phases)
+    func aSiteOfFrappeHasItsSwitchesAsTheyWereWhateverHappens(phase: String) async throws {
+        for options in [["--fail", phase], ["--kill", "agent"], ["--kill", "coordinator"]] {
+            let place = options[0] == "--kill" ? ["--in", phase] : []
+            let run = try await runFleet(options + place, harness: "frappe_demo.py")
+            #expect(run.fallen.isEmpty)
+        }
     }
 
     /// Alembic itself migrates, logged in as the role that owns the tables, and the migrator is a superuser.
