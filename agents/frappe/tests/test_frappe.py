@@ -355,6 +355,35 @@ class FrappeTests(unittest.TestCase):
             # 2 is argparse's; here there is no such directory, and no release.
             self.assertIn("sluice-frappe: ", self.run_it(*words, expect=1))
 
+    # scripts/acceptance-frappe, before it does anything
+
+    def test_what_two_benches_lack_is_said_before_anything_is_made_and_sites_that_cannot_be_upgraded_are_named(self):
+        fixtures = HERE.parents[2] / "Tests" / "Fixtures"
+
+        def check(*homes):
+            ended = subprocess.run(
+                ["/usr/bin/python3", "-B", str(fixtures / "fleet" / "frappe_acceptance.py"), "--binaries", "/nowhere", "--check", *map(str, homes)],
+                capture_output=True, text=True, check=False)
+            return ended.returncode, ended.stdout + ended.stderr
+        old, new = self.root / "old", self.root / "new"
+        for home, version in ((old, "14.51.0"), (new, "15.8.1")):
+            subprocess.run([str(fixtures / "frappe" / "make-bench"), version, str(home)], check=True)
+        (old / "sites" / "shop.example").mkdir()
+        (old / "sites" / "shop.example" / "site_config.json").write_text('{"db_name": "shop"}')
+        before = sorted(self.root.rglob("*"))
+        status, said = check(old, new)
+        self.assertEqual(status, 0, said)
+        self.assertIn("shop.example is on mariadb, and is left alone: Sluice fences PostgreSQL", said)
+        self.assertEqual(sorted(self.root.rglob("*")), before)
+        self.assertIn("is no bench", check(self.root, new)[1])
+        self.assertIn("both benches have Frappe 15.8.1", check(new, new)[1])
+        (new / "sites" / "assets" / "assets.json").unlink()
+        (old / "env" / "lib" / "python3.2" / "site-packages").mkdir(parents=True)
+        status, said = check(old, new)
+        self.assertEqual(status, 2)
+        self.assertIn("run `bench build` there", said)
+        self.assertIn("was installed with Python 3.2", said)
+
     # Caches
 
     def test_each_release_has_a_cache_of_its_own_and_what_waits_in_the_old_one_is_written_before_it_is_given_back(self):
