@@ -11,11 +11,16 @@ public struct ReleaseFootprint: Hashable, Sendable {
     public var directory: String
     /// Where its application listens.
     public var socket: String
+    /// By which processes may have been started that are the release's.
+    public var servedLink: ServedLink?
 
-    public init(identifier: String, directory: String, socket: String) {
+    public init(
+        identifier: String, directory: String, socket: String, servedLink: ServedLink? = nil
+    ) {
         self.identifier = identifier
         self.directory = directory
         self.socket = socket
+        self.servedLink = servedLink
     }
 
     /// Whether a path is the release's directory or lies in it.
@@ -30,6 +35,7 @@ enum ProcessMark: String {
     case environment = "was started for it"
     case program = "runs a program of it"
     case mapping = "has a file of it in memory"
+    case script = "runs a script of it"
     case directory = "works in its directory"
     case openFile = "writes a file of it"
     case descendant = "is a child of such a process"
@@ -50,8 +56,11 @@ extension ReleaseFootprint {
         -> ProcessMark?
     {
         if let program = own.link("exe"), contains(program) { return .program }
-        // A person's shell that stands in the directory writes nothing.
-        if !process.hasTerminal, let working = own.link("cwd"), contains(working) {
+        if isScript(of: process, own) { return .script }
+        // A person's shell or editor that stands in the directory writes nothing; a worker in tmux does.
+        if !process.hasTerminal || own.link("exe").map(Interpreter.runsCode) == true,
+            let working = own.link("cwd"), contains(working)
+        {
             return .directory
         }
         if own.holds(listeners) { return .listener }
@@ -70,6 +79,12 @@ final class ProcessDetails {
     init(number: Int32) { self.number = number }
 
     func link(_ name: String) -> String? { try? linkTarget("/proc/\(number)/\(name)") }
+
+    /// As they were given, or as the process shows itself now.
+    lazy var arguments: [String] = {
+        let bytes = (try? readFile("/proc/\(number)/cmdline", atMost: 1 << 20)) ?? []
+        return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    }()
 
     /// The variables that an action gets; what it leaves running inherits them.
     func belongs(to release: ReleaseFootprint) -> Bool {

@@ -140,7 +140,9 @@ public struct ReleaseProcesses: Sendable {
         var next = getpid()
         while spared.insert(next).inserted { next = parents[next] ?? 1 }
         for process in processes where ReleaseProcesses.proxies.contains(process.name) {
-            spared.insert(process.number)
+            // A release may bring its own (an application that is a Caddy), with itself in it.
+            let program = ProcessDetails(number: process.number).link("exe")
+            if program.map(release.contains) != true { spared.insert(process.number) }
         }
         return spared
     }

@@ -13,8 +13,10 @@ extension WorkPerformer {
 
     func silence(_ goal: SilenceGoal, _ surroundings: Surroundings) async -> SilenceResult {
         let others = surroundings.host.staged.filter { $0 != goal.release }
+        var footprint = store.footprint(of: goal.release)
+        footprint.servedLink = await servedLink(goal, surroundings)
         let processes = ReleaseProcesses(
-            of: store.footprint(of: goal.release), others: others.map { store.footprint(of: $0) })
+            of: footprint, others: others.map { store.footprint(of: $0) })
         switch goal.state {
         case .frozen:
             var cut = 0
@@ -28,6 +30,23 @@ extension WorkPerformer {
         case .ended:
             return SilenceResult(frozen: 0, problem: await processes.end().problem)
         }
+    }
+
+    /// What was started through `current` before the flip is the old release's.
+    ///
+    /// After a flip back nobody can tell which of the two releases such a process is of, but that those which are stopped were
+    /// stopped with the one that is served again.
+    private func servedLink(_ goal: SilenceGoal, _ surroundings: Surroundings) async -> ServedLink?
+    {
+        guard let current = surroundings.host.current else { return nil }
+        let path = store.currentLink
+        if goal.state == .thawed {
+            return current.release == goal.release ? ServedLink(stoppedOnlyThrough: path) : nil
+        }
+        guard current.release != goal.release,
+            let isBack = try? await store.isFlippedBack(from: goal.release), !isBack
+        else { return nil }
+        return ServedLink(replacedAt: path)
     }
 
     /// Waits for the requests that the proxy has passed on to the old release; those that have been open for long (a WebSocket, a

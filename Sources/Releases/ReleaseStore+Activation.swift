@@ -35,6 +35,20 @@ extension ReleaseStore {
         return activation
     }
 
+    /// The link to what the node serves.
+    public nonisolated var currentLink: String { layout.current }
+
+    /// Whether what is served now was served before a release as well as after it.
+    public func isFlippedBack(from release: ReleaseReference) throws(ReleaseFailure) -> Bool {
+        let all = try activations()
+        guard let current = try current(), current.release != release,
+            let last = all.last(where: { $0.release == release })
+        else { return false }
+        return all.contains {
+            $0.release == current.release && $0.generation < last.generation
+        }
+    }
+
     /// The next generation that nobody has used on this node.
     public func nextGeneration() throws(ReleaseFailure) -> CacheGeneration {
         (try latestActivation()?.generation ?? .zero).next

@@ -15,23 +15,39 @@ final class TestApplication {
     var environment: [String: String] = [:]
     /// Its working directory.
     var place = "/"
+    /// By which path its program is started; a copy of it lies in the release.
+    var script = TestApplication.program
+    /// As in tmux: the release's directory, and a terminal.
+    var hasTerminal = false
 
     /// - Parameter mode: any of `workers`, `threads`, `forks`.
     init(_ name: String, mode: String) throws {
         self.mode = mode
         directory = try TemporaryDirectory()
         let release = "\(directory.path)/releases/\(name).123456789abc"
-        try directory.write("release", to: "releases/\(name).123456789abc/files/app.py")
+        try directory.write(
+            try String(contentsOfFile: TestApplication.program, encoding: .utf8),
+            to: "releases/\(name).123456789abc/files/app.py")
         footprint = ReleaseFootprint(
             identifier: "\(name).\(directory.path.suffix(6))", directory: release,
             socket: "\(directory.path)/\(name).sock")
     }
 
+    private static let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("release_application.py").path
+
     func start() async throws {
-        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-            .appendingPathComponent("release_application.py").path
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = [script, footprint.socket, directory.path, mode]
+        let words = ["/usr/bin/python3", script, footprint.socket, directory.path, mode]
+        if hasTerminal {
+            let command = words.map { "'\($0)'" }.joined(separator: " ")
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
+            process.arguments = [
+                "-qec", "cd '\(footprint.directory)/files' && exec \(command)", "/dev/null",
+            ]
+        } else {
+            process.executableURL = URL(fileURLWithPath: words[0])
+            process.arguments = Array(words.dropFirst())
+        }
         process.environment = environment.merging(["PATH": "/usr/bin:/bin"]) { $1 }
         process.currentDirectoryURL = URL(fileURLWithPath: place)
         process.standardInput = FileHandle.nullDevice

@@ -53,6 +53,10 @@ import UpgradeModel
         let back = try await store.activate(releases[0].reference, generation: .init(rawValue: 3))
         #expect(try await store.current() == back)
         #expect(try content("\(root)/current/files/app") == "app 1")
+        #expect(try await store.isFlippedBack(from: releases[1].reference))
+        #expect(try await !store.isFlippedBack(from: releases[0].reference))
+        _ = try await store.activate(releases[2].reference, generation: .init(rawValue: 4))
+        #expect(try await !store.isFlippedBack(from: releases[0].reference))
     }
 
     @Test
