@@ -46,14 +46,15 @@ extension SchemaUpgrade {
         installation = .current
     }
 
-    /// A schema of an older version is brought up to date before any task but preflight, which changes nothing.
+    /// A schema of an older version is brought up to date before any task but those that change nothing.
     ///
     /// - Throws: `schema-newer` when a newer coordinator has made the schema: its functions are not to be replaced by older
     ///   ones, maybe under a fence that is up.
     func bringUpToDate(_ task: DatabaseTask) async throws {
         switch try await findInstallation() {
         case .none, .current: return
-        case .older: if task.kind != .preflight { try await install(task) }
+        case .older:
+            if ![.preflight, .compareSchema].contains(task.kind) { try await install(task) }
         case .newer:
             throw DatabaseFailure(
                 code: "schema-newer",

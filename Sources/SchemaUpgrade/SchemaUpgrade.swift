@@ -134,14 +134,14 @@ public actor SchemaUpgrade {
                 switch task.kind {
                 case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
                     .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
-                    .settleExpand, .judgeRevertExpand, .judgeContract:
+                    .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
                         DatabaseFailure(
                             code: "connection-lost", error.description, effect: .unknown))
                 case .expand, .migrate, .contract, .revertMigrate, .revertExpand:
-                    return await resolve(task, lost: error)
+                    return await compared(task, await resolve(task, lost: error))
                 }
             } catch {
                 return .failed(failure(from: error))
@@ -162,6 +162,7 @@ public actor SchemaUpgrade {
         case .contract: try await contract(task)
         case .revertMigrate: try await revert(.switch, task)
         case .revertExpand: try await revert(.expand, task)
+        case .compareSchema: DatabaseReport()
         case .openPass, .openRevertPass: try await openPass(task)
         case .closePass, .settlePass, .closeRevertPass: try await closePass(task)
         case .readPreview: readPreview(task)

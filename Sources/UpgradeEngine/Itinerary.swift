@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import UpgradeModel
+public import UpgradeModel
 public import UpgradePlan
 
 /// The steps of a run in their order: computed from the plan, so that what `plan` shows is what `apply` does.
@@ -47,7 +47,8 @@ public enum Itinerary {
         HoldReadsStep.self, SettlePassStep.self, OpenRevertPassStep.self, RevertToolStep.self,
         CloseRevertPassStep.self, RevertMigrationStep.self, ReactivateStep.self,
         HaltStep.self, SettleExpandStep.self, RevertExpandWithStep.self, JudgeRevertExpandStep.self,
-        RevertExpansionStep.self, UnstageStep.self, BakeStep.self, HookStep.self,
+        RevertExpansionStep.self, UnstageStep.self, CompareSchemaStep.self, BakeStep.self,
+        HookStep.self,
     ]
 
     /// All steps from preflight to finish.
@@ -69,10 +70,12 @@ public enum Itinerary {
     /// - Parameters:
     ///   - steps: all steps of the way forward.
     ///   - begun: every forward step that has begun, whether it ended or not.
+    ///   - schemas: the databases of which preflight has said what the schema was before the run.
     public static func back(
-        _ plan: Plan, from steps: [any StepDefinition], begun: Set<Step>
+        _ plan: Plan, from steps: [any StepDefinition], begun: Set<Step>,
+        schemas: Set<DatabaseName?> = []
     ) -> [any StepDefinition] {
-        let undoing = Undoing(plan: plan, begun: begun)
+        let undoing = Undoing(plan: plan, begun: begun, schemas: schemas)
         return steps.reversed().filter { begun.contains($0.step) }.flatMap { $0.undo(undoing) }
     }
 

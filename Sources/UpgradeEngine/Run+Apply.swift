@@ -236,7 +236,8 @@ extension Run {
         standing = .active
         reason = turned.reason
         advice = turned.advice
-        itinerary = Itinerary.back(plan, from: itinerary, begun: begun)
+        itinerary = Itinerary.back(
+            plan, from: itinerary, begun: begun, schemas: Set(database.schema.keys))
         current = nil
         quarantinedAtTurn = quarantined.count
         database.isAbandoned = database.inFlight != nil

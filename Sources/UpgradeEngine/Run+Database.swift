@@ -61,7 +61,8 @@ extension Run {
         if !claims.isEmpty { task.claims = claims }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
-        case .expand, .revertExpand: task.schema = database.schema[fact.database]
+        case .expand, .revertExpand, .compareSchema:
+            task.schema = database.schema[fact.database]
         case .lowerFence where direction == .forward:
             task.proof = database.census[fact.database]
         case .openPass: task.pass = pass(for: toolTask)?.digest

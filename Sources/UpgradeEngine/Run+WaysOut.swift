@@ -63,7 +63,7 @@ extension Run {
     /// Whether the current step waits because the schema is not as it should be, with a release served on it.
     private var maySchemaStay: Bool {
         switch current?.definition.task {
-        case .revertExpand:
+        case .revertExpand, .compareSchema:
             direction == .back && database.schemaChanges[databaseAtWork]?.isEmpty == false
         case .settleExpand, .judgeRevertExpand, .judgeContract: isToolJudged
         default: false
@@ -158,10 +158,12 @@ extension Run {
     ///
     /// What every node has to say before the migration, it says anew.
     private func firstUndone(_ steps: [any StepDefinition]) -> Int {
-        let undoing = Undoing(plan: plan, begun: begun)
+        let undoing = Undoing(plan: plan, begun: begun, schemas: Set(database.schema.keys))
         let undone = steps.firstIndex { step in
             begun.contains(step.step)
-                && step.undo(undoing).contains { begunBack.contains($0.step) }
+                && step.undo(undoing).contains {
+                    $0.step.touches && begunBack.contains($0.step)
+                }
         }
         let last = steps.lastIndex { begun.contains($0.step) } ?? 0
         let first = undone ?? last

@@ -24,7 +24,7 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var change: ToolChange?
     /// For `preflight`: what the application's schema was, as one digest.
     public var schema: Digest? = nil
-    /// For `revertExpand`: the objects that are not as `preflight` found them; `nil` when that could not be compared.
+    /// For `revertExpand` and `compareSchema`: the objects that are not as `preflight` found them; `nil` when that could not be compared.
     public var schemaChanges: [String]? = nil
     /// For `raiseFence`: how many transactions that were under way then the census has still to wait for; `nil` when nobody has looked.
     public var older: Int? = nil

@@ -24,6 +24,8 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case revertMigrate
         /// Undo the `expand` migrations of this run with their down-migrations.
         case revertExpand
+        /// On the way back of a run that did not come to `expand`: say what is other than `preflight` found it. Changes nothing.
+        case compareSchema
         /// Keep what a tool's own ledger and the schema are before it runs, and let its sessions through the fence.
         case openPass
         /// Let the tool's sessions through no longer, and say what has changed since `openPass`.
@@ -62,7 +64,7 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var claims: [MigrationClaim]?
     /// For `openPass` and `openRevertPass`: the digest of the secret that the tool's sessions show. `nil`: nobody will.
     public var pass: Digest?
-    /// For `expand` and `revertExpand`: what `preflight` found the schema to be.
+    /// For `expand`, `revertExpand` and `compareSchema`: what `preflight` found the schema to be.
     public var schema: Digest?
     /// For `readPreview`: what the tool has said.
     public var preview: String?

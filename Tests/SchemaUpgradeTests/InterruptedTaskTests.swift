@@ -119,7 +119,7 @@ import UpgradeModel
     private func prepare(_ kind: DatabaseTask.Kind, _ site: Site, _ epoch: Int64) async throws {
         let before: [DatabaseTask.Kind] =
             switch kind {
-            case .preflight: []
+            case .preflight, .compareSchema: []
             case .expand: [.revertExpand]
             case .raiseFence: [.lowerFence, .expand]
             case .census: [.lowerFence, .expand, .raiseFence]

@@ -97,6 +97,22 @@ import UpgradeModel
         await second.close()
     }
 
+    /// A run that turns back in stage has no migration of its own: what a start script has done is there all the same.
+    @Test func whatOthersHaveChangedBeforeTheFirstMigrationIsNamed() async throws {
+        let site = try await Site.make()
+        let upgrade = site.upgrade(try .guestbook())
+        let schema = try #require(try await upgrade.done(.preflight).schema)
+        try await site.asSuperuser("CREATE TABLE note (x int); ALTER TABLE entry ADD COLUMN late int")
+        let found = changes(await perform(.compareSchema, schema, by: upgrade))
+        #expect(found == ["table public.entry is another", "table public.note is new"])
+        try await site.asSuperuser("DROP TABLE note; ALTER TABLE entry DROP COLUMN late")
+        #expect(changes(await perform(.compareSchema, schema, by: upgrade)) == [])
+        #expect(
+            try await site.asSuperuser("SELECT FROM pg_namespace WHERE nspname = 'sluice'").isEmpty,
+            "to compare is to change nothing")
+        await upgrade.close()
+    }
+
     /// Another process knows that it is another, and not what.
     @Test func aCoordinatorThatWasStartedSinceSaysThatTheSchemaIsAnother() async throws {
         let site = try await Site.make()

@@ -83,6 +83,8 @@ struct FakeDatabase {
             isMigrated = false
         case .openPass, .openRevertPass: return .done(tool.open(task.pass))
         case .closePass, .settlePass, .closeRevertPass: return .done(tool.close())
+        case .compareSchema:
+            return .done(report { $0.schemaChanges = schemaChanges })
         case .revertExpand:
             isExpanded = false
             return .done(report { $0.schemaChanges = schemaChanges })

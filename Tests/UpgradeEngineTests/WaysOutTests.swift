@@ -166,6 +166,47 @@ import UpgradeModel
         #expect(world.theRun.state == .rolledBack)
     }
 
+    /// A start script has migrated and then failed, before any migration of the run: the schema is compared all the same.
+    @Test(arguments: [true, false])
+    func rolledBackInStageIsNotSaidOfASchemaThatIsAnother(isPutBack: Bool) throws {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.failingGoal = .stage
+        world.database.schemaChanges = ["table public.note is new"]
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        #expect(
+            world.theRun.because == "the schema is not as it was before: table public.note is new")
+        #expect(world.database.performed.map(\.kind) == [.preflight, .compareSchema])
+        #expect(world.database.performed.last?.schema == ScenarioWorld.old.manifest)
+        if isPutBack {
+            world.database.schemaChanges = []
+            world.request(.retry)
+        } else {
+            world.demand(.acceptSchema)
+        }
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        let report = try #require(RunReport(world.journal))
+        #expect(report.schemaChanges == (isPutBack ? nil : ["table public.note is new"]))
+    }
+
+    /// Going forward after all, the run begins with what was undone, and its first migration finds the other schema.
+    @Test func goingForwardAfterTheComparisonKeepsWhatPreflightFound() {
+        var world = ScenarioWorld()
+        world.nodes[NodeName(unchecked: "web-1")]?.failingGoal = .stage
+        world.database.schemaChanges = ["table public.note is new"]
+        world.start(ScenarioTests.plan())
+        world.settle()
+        world.nodes[NodeName(unchecked: "web-1")]?.failingGoal = nil
+        world.demand(.goForward)
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(world.database.performed.count { $0.kind == .preflight } == 1)
+        let expand = world.database.performed.first { $0.kind == .expand }
+        #expect(expand?.schema == ScenarioWorld.old.manifest)
+    }
+
     /// A down file that leaves a table, a start script that migrates: the run says so, and does not say that it was rolled back.
     @Test(arguments: [true, false])
     func rolledBackIsNotSaidOfASchemaThatIsAnother(isPutBack: Bool) throws {

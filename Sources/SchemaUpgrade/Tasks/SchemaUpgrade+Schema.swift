@@ -30,12 +30,23 @@ extension SchemaUpgrade {
             let digest = fingerprint.digest
             configuration.schemas.keep(fingerprint, digest)
             report.schema = digest
-        case .revertExpand:
+        case .revertExpand, .compareSchema:
             guard let before = task.schema else { return }
             let changes = try await changes(since: before)
             report.schemaChanges = Array(changes.prefix(SchemaUpgrade.mostChanges))
             if changes.isEmpty { report.lines.append("the schema is as it was before") }
         default: break
+        }
+    }
+
+    /// What the ledger says of a lost session does not say what the schema is.
+    func compared(_ task: DatabaseTask, _ outcome: DatabaseOutcome) async -> DatabaseOutcome {
+        guard case .done(var report) = outcome else { return outcome }
+        do {
+            try await compareAfter(task, &report)
+            return .done(report)
+        } catch {
+            return .failed(failure(from: error))
         }
     }
 

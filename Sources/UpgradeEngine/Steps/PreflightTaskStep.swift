@@ -28,4 +28,13 @@ struct PreflightTaskStep: EachDatabaseStep {
                 "correct the one that is wrong, in the coordinator's environment, or remove one of them from the plan"
         )
     }
+
+    /// *Rolled back* is said of a schema that was compared. Undoing the expand migrations compares it as well.
+    func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        let isCompared = undoing.begun.contains(Step(ExpandStep.word, index))
+        guard undoing.schemas.contains(database(in: undoing.plan)), !isCompared,
+            undoing.begun.contains(where: \.touches)
+        else { return [] }
+        return [CompareSchemaStep(.stage, index: index)]
+    }
 }

@@ -139,6 +139,8 @@ public struct Undoing: Sendable {
     public let plan: Plan
     /// Every forward step that has begun, whether it ended or not.
     public let begun: Set<Step>
+    /// The databases of which preflight has said what the schema was before the run.
+    public let schemas: Set<DatabaseName?>
 
     /// Whether a step of a kind has begun, of whichever database.
     func hasBegun(_ kind: any StepDefinition.Type) -> Bool {

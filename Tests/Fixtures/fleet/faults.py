@@ -43,6 +43,10 @@ class Fault:
     def remove(self, fleet):
         """Takes away what is not the run's to undo."""
 
+    def lead_out(self, fleet, run):
+        """What a person does about a run that waits; returns what else has to be so."""
+        return []
+
     def ledger(self):
         """The table in which a migration tool of the application's own notes each of its transactions; nothing without one."""
 

@@ -45,12 +45,13 @@ def fail(fleet, fault, say):
     plan = fault.prepare(fleet)
     before = state.snapshot(fleet)
     code, run = fleet.apply(plan, say=say)
+    led_out = fault.lead_out(fleet, run)
     fault.remove(fleet)
     after = state.snapshot(fleet)
     journal = fleet.journal(run) if run else None
     claims = [Claim(fault.text, "exit code %d, %s" % (code, journal.outcome() if journal else "no run"),
                     "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons() if journal else [])]
-    claims += fault.claims(fleet, journal)
+    claims += led_out + fault.claims(fleet, journal)
     changed = [line for lines in state.differences(before, after).values() for line in lines]
     claims.append(Claim("  schema, rights, ledger and nodes: lines that differ from before", str(len(changed)), "0",
                         not changed, changed))

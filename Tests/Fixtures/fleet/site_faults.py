@@ -8,7 +8,7 @@ import signal
 import threading
 
 from checker import Claim
-from faults import DONE, ROLLED_BACK, Fault
+from faults import DONE, ROLLED_BACK, WAITING, Fault
 from site_clients import Visitor
 from site_applications import DJANGO
 
@@ -38,6 +38,37 @@ class DeadApplication(Fault):
 
     def prepare(self, fleet):
         return fleet.variant("dead", replace=[fleet.changed_bundle("dead", {WSGI: "raise RuntimeError('no such setting')\n"})])
+
+
+class StartScriptThatMigrates(Fault):
+    """What starts the release changes the schema and then fails, so the run turns back before any migration of its own."""
+
+    text = "what starts the new release makes a table and dies"
+    codes = (WAITING,)
+
+    def prepare(self, fleet):
+        return fleet.variant("migrating", replace=[fleet.changed_bundle("migrating", {WSGI: MIGRATING})])
+
+    def lead_out(self, fleet, run):
+        said = fleet.operator("status", run)[1]
+        fleet.postgres.query("DROP TABLE shelf_by_script")
+        fleet.operator("retry", run)
+        code = fleet.operator("status", run, "--watch")[0]
+        is_named = any("the schema is not as it was before: table public.shelf_by_script is new" in line for line in said)
+        return [Claim("  the run names the table and waits", str(is_named), "True", is_named, said),
+                Claim("  once the table is dropped, retry: exit code", str(code), str(ROLLED_BACK), code == ROLLED_BACK)]
+
+
+MIGRATING = """import os
+import django
+from django.db import connection
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bookshelf.settings")
+django.setup()
+with connection.cursor() as cursor:
+    cursor.execute("CREATE TABLE IF NOT EXISTS shelf_by_script (id integer)")
+raise RuntimeError("no such setting")
+"""
 
 
 class UnhealthyRelease(Fault):
@@ -110,7 +141,8 @@ WAIT = """def fill(apps, _):
 
 # Of a site, by whether its own tool migrates. What a plan may be made of in both is tried with one.
 FAULTS = {
-    ("django", False): {"down-file": FailingDownFile, "dead-application": DeadApplication},
+    ("django", False): {"down-file": FailingDownFile, "dead-application": DeadApplication,
+                        "migrating-start": StartScriptThatMigrates},
     ("django", True): {"unhealthy": UnhealthyRelease},
     ("rails", True): {"unhealthy": UnhealthyRails},
 }
