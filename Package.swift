@@ -153,7 +153,9 @@ let rooms: [Room] = [
         "UpgradeEngine", .room("UpgradeModel"), .room("UpgradePlan"), .room("RunStore"),
         .room("NodeEngine")),
     tests("NodeEngine", .room("UpgradeModel"), exclude: ["Golden"]),
-    tests("HostWork", .room("TestSupport"), exclude: ["release_application.py"]),
+    tests(
+        "HostWork", .room("TestSupport"), .room("PostgresTestSupport"),
+        exclude: ["release_application.py"]),
     tests("Releases", .room("TestSupport"), .room("ContentDigest"), .room("UpgradeModel")),
     tests(
         "SchemaUpgrade", .room("TestSupport"), .room("PostgresTestSupport"),

@@ -10,11 +10,16 @@ public struct SilenceOutcome: Hashable, Sendable {
     public var problem: String?
     /// Some of them, for people: `gunicorn 4711 (listens on its socket)`.
     public var examples: [String]
+    /// Of those that were ended, those that could run when they were found, each with whom it was connected to.
+    public var running: [String]
 
-    public init(processes: Int, problem: String? = nil, examples: [String] = []) {
+    public init(
+        processes: Int, problem: String? = nil, examples: [String] = [], running: [String] = []
+    ) {
         self.processes = processes
         self.problem = problem
         self.examples = examples
+        self.running = running
     }
 }
 
@@ -78,12 +83,14 @@ extension ReleaseProcesses {
         var ended: Set<ProcessIdentity> = []
         var clean = 0
         var examples: [String] = []
+        var running: [String] = []
         while true {
             let found = look(known)
             // All are stopped before the first is ended: none sees another go.
-            for member in found.members.values where !member.status.isStopped {
-                send(SIGSTOP, to: member.status.identity)
-            }
+            let new = found.members.values.filter { !$0.status.isStopped }
+            for member in new { send(SIGSTOP, to: member.status.identity) }
+            running += new.filter { !ended.contains($0.status.identity) }
+                .sorted { $0.status.number < $1.status.number }.map(\.descriptionWithConnections)
             if examples.isEmpty { examples = describe(Array(found.members.values)) }
             ended.formUnion(found.members.keys)
             kill(found)
@@ -97,7 +104,8 @@ extension ReleaseProcesses {
                     : "processes of it come back again and again: \(list(Array(found.members.values))); "
                         + "stop what starts them (systemctl stop, supervisorctl stop)"
                 return SilenceOutcome(
-                    processes: ended.count, problem: problem ?? left, examples: examples)
+                    processes: ended.count, problem: problem ?? left, examples: examples,
+                    running: running)
             }
             try? await Task.sleep(for: .milliseconds(2))
         }

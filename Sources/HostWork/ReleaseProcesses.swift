@@ -41,6 +41,13 @@ public struct ReleaseProcesses: Sendable {
 
         /// `gunicorn 4711 (listens on its socket)`
         var description: String { "\(status.name) \(status.number) (\(mark.rawValue))" }
+
+        /// The same with whom it is connected to: a session in the database is known by the port that it comes from.
+        var descriptionWithConnections: String {
+            let connections = TCPConnections.of(ProcessDetails(number: status.number)).prefix(3)
+                .map { "; connected to \($0.remote) from port \($0.localPort)" }
+            return "\(status.name) \(status.number) (\(mark.rawValue)\(connections.joined()))"
+        }
     }
 
     /// What earlier looks have read of processes, so that the looks of one freeze take milliseconds.

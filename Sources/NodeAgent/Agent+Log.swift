@@ -9,6 +9,12 @@ extension Agent {
     /// A silent release is looked at every few seconds; only what is new is worth a line.
     private func log(_ goal: SilenceGoal, _ result: SilenceResult) {
         let before = engine.preview().silenced
+        if goal.state == .ended, before?.state == .silent, !result.running.isEmpty {
+            let examples = result.running.prefix(LateProcesses.mostExamples)
+            logger.warning(
+                "something of the old release \(goal.release.name) ran after the lift, and was ended: \(examples.joined(separator: ", ")); stop what starts it"
+            )
+        }
         if let problem = result.problem {
             logger.error("\(goal.release.name) is not \(goal.state.rawValue): \(problem)")
         } else if before?.state != .silent {

@@ -64,6 +64,10 @@ struct LocalReport: Codable, Sendable {
         lines.append(("service", status.service.rawValue))
         if let silence = status.silenced, let release = silence.release {
             lines.append(("silenced", "\(release.name): \(silence.phrase)"))
+            if let late = silence.late {
+                lines.append(
+                    ("RAN LATE", "\(late.description); ended; stop what starts \(release.name)"))
+            }
         }
         for task in status.tasks {
             lines.append(("task", "\(task.identity): \(task.state.rawValue)"))

@@ -28,7 +28,8 @@ extension WorkPerformer {
         case .thawed:
             return SilenceResult(frozen: 0, problem: await processes.thaw().problem)
         case .ended:
-            return SilenceResult(frozen: 0, problem: await processes.end().problem)
+            let outcome = await processes.end()
+            return SilenceResult(frozen: 0, problem: outcome.problem, running: outcome.running)
         }
     }
 

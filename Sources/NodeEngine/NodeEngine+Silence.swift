@@ -30,11 +30,14 @@ public struct SilenceResult: Hashable, Sendable {
     public var cut: Int
     /// Why the goal is not reached; `nil` when it is.
     public var problem: String?
+    /// Of those that were ended, those that could run when they were found.
+    public var running: [String]
 
-    public init(frozen: Int, cut: Int = 0, problem: String? = nil) {
+    public init(frozen: Int, cut: Int = 0, problem: String? = nil, running: [String] = []) {
         self.frozen = frozen
         self.cut = cut
         self.problem = problem
+        self.running = running
     }
 }
 
@@ -56,6 +59,8 @@ struct SilenceProgress: Hashable {
     var nextAt: Instant
     /// Looks in a row that found it so.
     var looks = 0
+    /// What ran although it had been silent.
+    var late: LateProcesses?
 
     var isReached: Bool { result != nil && result?.problem == nil }
 }
@@ -132,12 +137,26 @@ extension NodeEngine {
         let looks = isSame ? (silence?.looks ?? 0) + 1 : 0
         silence = SilenceProgress(
             goal: goal, result: result, nextAt: now + pause(after: result, goal, looks),
-            looks: looks)
+            looks: looks, late: late(result, goal))
         let isAsked = memory.directive?.silenced == goal.release
         if result.problem == nil, !isAsked, goal.state != .frozen {
             record(.silenceOver, &ready)
             silence = nil
         }
+    }
+
+    /// What ran of a release after it had been silent, this look's included. What a new agent finds first may be what the last one
+    /// was about to end.
+    private func late(_ result: SilenceResult, _ goal: SilenceGoal) -> LateProcesses? {
+        guard let silence, silence.goal.release == goal.release else { return nil }
+        let isLate = goal.state == .ended && !result.running.isEmpty
+        guard isLate, silence.isReached || silence.goal.state == .ended else {
+            return silence.late
+        }
+        let examples = (silence.late?.examples ?? []) + result.running
+        return LateProcesses(
+            count: (silence.late?.count ?? 0) + result.running.count,
+            examples: Array(examples.suffix(LateProcesses.mostExamples)))
     }
 
     private func pause(after result: SilenceResult, _ goal: SilenceGoal, _ looks: Int) -> Span {
@@ -156,7 +175,7 @@ extension NodeEngine {
         }
         return Silence(
             release: goal.release, frozen: result.frozen, cut: result.cut,
-            state: result.problem.map { .failed($0) } ?? .silent)
+            state: result.problem.map { .failed($0) } ?? .silent, late: silence.late)
     }
 
     /// When a silent release is looked at again.

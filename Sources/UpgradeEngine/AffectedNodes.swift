@@ -35,7 +35,7 @@ extension Run {
         case .resumed where current?.definition is CensusStep: .everyMember
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
             .databaseTaskStarted, .databaseTaskEnded,
-            .paused, .resumed, .approved, .aborted, .drainCutShort:
+            .paused, .resumed, .approved, .aborted, .drainCutShort, .oldReleaseSeen:
             .some([])
         // The migration tool's node may be another one.
         case .nodeQuarantined where plan.tool != nil: .everyMember

@@ -69,6 +69,7 @@ public struct EventWords: Sendable {
         case .drainCutShort(let cut):
             let nodes = Listed.text(cut.nodes.map(\.rawValue), separator: ", ")
             return "the drain's time is over with writes in flight on \(nodes)"
+        case .oldReleaseSeen(let seen): return late(seen)
         case .passOffered(let offered):
             return "\(offered.node) has made a pass for the migration tool"
         case .databaseTaskStarted(let fact):
@@ -94,6 +95,12 @@ public struct EventWords: Sendable {
         case .created, .stepBegan, .turnedBack, .stopped, .toolEnded, .databaseTaskEnded:
             return event.type
         }
+    }
+
+    /// What of the old release ran after the lift, and what to do about it.
+    public static func late(_ seen: OldReleaseSeen) -> String {
+        "\(seen.release) ran on \(seen.node) after the lift, and was ended: \(seen.late.description); "
+            + "stop what starts it there (systemctl, supervisorctl, cron), and look at what it has written on the new schema"
     }
 
     /// Another coordinator leads from here on.

@@ -34,6 +34,8 @@ extension Run {
             nameAgain(fact.node)
         case .drainCutShort(let cut):
             for node in cut.nodes { reach(node) }
+        case .oldReleaseSeen(let seen):
+            seenLate[seen.node] = seen.late.count
         case .passOffered(let offered):
             tool.offer = offered
         case .toolEnded(let ended):
@@ -267,7 +269,7 @@ extension RunEvent {
         switch self {
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
             .databaseTaskStarted, .databaseTaskEnded,
-            .paused, .resumed, .approved, .aborted, .drainCutShort:
+            .paused, .resumed, .approved, .aborted, .drainCutShort, .oldReleaseSeen:
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
             .mended, .claimed, .schemaAccepted, .nodeTakenOff, .nodeHeardAgain, .turnedForward,

@@ -25,6 +25,7 @@ extension Run {
             if members[node] == nil { return isEnded ? [] : [.nodeJoined(NodeFact(node: node))] }
             let wasOff = members[node]?.isOff == true && !isEnded
             return (wasOff ? [.nodeHeardAgain(NodeFact(node: node))] : [])
+                + lateFacts(node, observations)
                 + statusFacts(node, observations, at: now)
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
         case .request(let verb, let stamp): return try requestFacts(verb, stamp)

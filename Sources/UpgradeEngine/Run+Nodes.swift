@@ -29,6 +29,18 @@ extension Run {
         }
     }
 
+    /// What of the old release ran on a node after the lift. A thing that comes again and again is stored each time that there are
+    /// twice as many.
+    func lateFacts(_ node: NodeName, _ observations: Observations) -> [RunEvent] {
+        guard isPastPointOfNoReturn, !isEnded, let silence = observations[node]?.status.silenced,
+            let release = silence.release, release == releaseToSilence(on: node),
+            let late = silence.late, late.count >= max(1, 2 * (seenLate[node] ?? 0))
+        else { return [] }
+        return [
+            .oldReleaseSeen(OldReleaseSeen(node: node, release: release.name, late: late))
+        ]
+    }
+
     /// Which limits of a node the plan's held requests would meet, and where its gate was not tried; `nil` for none.
     func warnings(_ status: NodeStatus) -> [String]? {
         var held = 0

@@ -64,6 +64,8 @@ public struct Run: Sendable {
     public internal(set) var ledSince: Instant?
     /// The members that have reached each step that is a proof.
     var proved: [Step: Set<NodeName>] = [:]
+    /// How many processes of the old release each node is known to have ended after the lift.
+    var seenLate: [NodeName: Int] = [:]
     /// Since when writers are waited for: the drain's budget is one, for nodes, fence and census together.
     public internal(set) var drainBegan: Instant?
     /// When the gates began to close, and when the last one had opened.

@@ -20,6 +20,7 @@ extension RunEvent: Codable {
         case .nodeReadmitted: "node-readmitted"
         case .nodeJoined: "node-joined"
         case .drainCutShort: "drain-cut-short"
+        case .oldReleaseSeen: "old-release-seen"
         case .passOffered: "pass-offered"
         case .toolEnded: "tool-ended"
         case .databaseTaskStarted: "database-task-started"
@@ -51,6 +52,7 @@ extension RunEvent: Codable {
             payload
         case .nodeFailed(let payload), .nodeQuarantined(let payload): payload
         case .drainCutShort(let payload): payload
+        case .oldReleaseSeen(let payload): payload
         case .passOffered(let payload): payload
         case .toolEnded(let payload): payload
         case .databaseTaskStarted(let payload): payload
@@ -96,6 +98,7 @@ extension RunEvent: Codable {
         case "node-readmitted": self = .nodeReadmitted(try NodeFact(from: decoder))
         case "node-joined": self = .nodeJoined(try NodeFact(from: decoder))
         case "drain-cut-short": self = .drainCutShort(try DrainCutShort(from: decoder))
+        case "old-release-seen": self = .oldReleaseSeen(try OldReleaseSeen(from: decoder))
         case "pass-offered": self = .passOffered(try PassOffered(from: decoder))
         case "tool-ended": self = .toolEnded(try ToolEnded(from: decoder))
         case "database-task-started":

@@ -20,6 +20,8 @@ public enum RunEvent: Hashable, Sendable {
     case nodeJoined(NodeFact)
     /// The drain's time was over with write requests still in flight on these nodes; the census ends their transactions.
     case drainCutShort(DrainCutShort)
+    /// Something of the old release ran on a node after the lift; its agent has ended it.
+    case oldReleaseSeen(OldReleaseSeen)
     /// The node of the migration tool has made a secret.
     case passOffered(PassOffered)
     /// The migration tool, or the one that undoes, has ended on its node.
@@ -148,6 +150,12 @@ public struct NodeTrouble: Hashable, Codable, Sendable {
 
 public struct DrainCutShort: Hashable, Codable, Sendable {
     public var nodes: [NodeName]
+}
+
+public struct OldReleaseSeen: Hashable, Codable, Sendable {
+    public var node: NodeName
+    public var release: ReleaseName
+    public var late: LateProcesses
 }
 
 public struct PassOffered: Hashable, Codable, Sendable {

@@ -69,6 +69,7 @@ extension RunReport {
             case .nodeJoined(let fact): milestone(fact.node, .joined, at: instant)
             case .drainCutShort, .approved: lastFact = instant
             case .passOffered: lastFact = instant
+            case .oldReleaseSeen: break
             case .toolEnded(let ended):
                 lastFact = instant
                 let direction = report.steps.last?.direction ?? .forward
@@ -179,6 +180,9 @@ extension RunReport.TroubleEntry {
             kind = .joined
             node = fact.node
         case .drainCutShort: kind = .cutShort
+        case .oldReleaseSeen(let seen):
+            kind = .oldRelease
+            node = seen.node
         case .turnedBack: kind = .turnedBack
         case .stopped: kind = .stopped
         case .databaseTaskEnded(let ended):

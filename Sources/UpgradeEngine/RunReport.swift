@@ -124,7 +124,7 @@ public struct RunReport: Hashable, Codable, Sendable {
     public struct TroubleEntry: Hashable, Codable, Sendable {
         public enum Kind: String, Codable, Sendable {
             case failed, quarantined, joined, turnedBack, stopped, cutShort, databaseFailed,
-                databaseLost, takeover
+                databaseLost, takeover, oldRelease
         }
 
         public var at: Instant

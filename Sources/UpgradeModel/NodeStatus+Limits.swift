@@ -34,6 +34,9 @@ extension NodeStatus {
         check.number("silenced.frozen", silenced?.frozen, Bounds.requests)
         check.number("silenced.cut", silenced?.cut, Bounds.requests)
         check.text("silenced", silenced?.failure)
+        check.number("silenced.late", silenced?.late?.count, Bounds.requests)
+        check.entries("late processes", silenced?.late?.examples.count ?? 0)
+        for example in silenced?.late?.examples ?? [] { check.text("silenced.late", example) }
         check.entries("abilities", abilities?.count ?? 0)
         for ability in abilities ?? [] { check.word("ability", ability) }
         check.word("pass.task", pass?.task.rawValue)

@@ -20,14 +20,18 @@ public struct Silence: Hashable, Sendable {
     /// Requests that were still under way at its socket when it was frozen, after the time that reads are given to end.
     public var cut: Int
     public var state: State
+    /// What of it ran after the lift; `nil` when nothing did, and from an older agent.
+    public var late: LateProcesses?
 
     public init(
-        release: ReleaseReference? = nil, frozen: Int = 0, cut: Int = 0, state: State = .idle
+        release: ReleaseReference? = nil, frozen: Int = 0, cut: Int = 0, state: State = .idle,
+        late: LateProcesses? = nil
     ) {
         self.release = release
         self.frozen = frozen
         self.cut = cut
         self.state = state
+        self.late = late
     }
 }
 
@@ -39,7 +43,7 @@ extension Silence {
 }
 
 extension Silence: Codable {
-    private enum Keys: String, CodingKey { case release, frozen, cut, state, message }
+    private enum Keys: String, CodingKey { case release, frozen, cut, state, message, late }
     private enum Word: String, Codable { case idle, waiting, silent, failed }
 
     public init(from decoder: any Decoder) throws {
@@ -47,6 +51,7 @@ extension Silence: Codable {
         release = try container.decodeIfPresent(ReleaseReference.self, forKey: .release)
         frozen = try container.decode(Int.self, forKey: .frozen)
         cut = try container.decode(Int.self, forKey: .cut)
+        late = try container.decodeIfPresent(LateProcesses.self, forKey: .late)
         switch try container.decode(Word.self, forKey: .state) {
         case .idle: state = .idle
         case .waiting: state = .waiting
@@ -60,6 +65,7 @@ extension Silence: Codable {
         try container.encodeIfPresent(release, forKey: .release)
         try container.encode(frozen, forKey: .frozen)
         try container.encode(cut, forKey: .cut)
+        try container.encodeIfPresent(late, forKey: .late)
         switch state {
         case .idle: try container.encode(Word.idle, forKey: .state)
         case .waiting: try container.encode(Word.waiting, forKey: .state)

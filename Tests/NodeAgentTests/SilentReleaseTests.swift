@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import FoundationEssentials
+import Foundation
 import Glibc
 import NodeEngine
 import Releases
@@ -102,6 +102,41 @@ import UpgradeModel
         coordinator.say(rest)
         _ = try await coordinator.status { $0.revision == 4 && $0.silenced?.state == .idle }
         #expect(written(node) == before)
+    }
+
+    /// A supervisor that nobody has told starts the old release again.
+    @Test func whatIsStartedAgainAfterTheLiftIsEndedAndSaid() async throws {
+        let (node, v1, wanted) = try await node()
+        coordinator.say(wanted)
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        _ = try await coordinator.status { $0.active?.identity?.rawValue == "forward" }
+        var open = wanted
+        open.revision = 2
+        open.silenced = v1
+        coordinator.say(open)
+        _ = try await coordinator.status { $0.revision == 2 && $0.silenced?.state == .silent }
+        open.revision = 3
+        open.writes = .open
+        coordinator.say(open)
+        let lifted = try await coordinator.status {
+            $0.revision == 3 && $0.silenced?.state == .silent
+        }
+        #expect(lifted.silenced?.late == nil)
+
+        let again = Process()
+        again.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        again.arguments = ["-c", "import time; time.sleep(300)"]
+        again.environment = ["SLUICE_RELEASE": v1.identifier]
+        try again.run()
+        let late = try await coordinator.status { $0.silenced?.late != nil }
+        #expect(late.silenced?.late?.count == 1)
+        #expect(
+            late.silenced?.late?.examples == [
+                "python3 \(again.processIdentifier) (was started for it)"
+            ])
+        again.waitUntilExit()
+        #expect(again.terminationReason == .uncaughtSignal)
     }
 
     @Test func onTheWayBackItWorksAsBefore() async throws {

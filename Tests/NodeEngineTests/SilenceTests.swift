@@ -155,6 +155,53 @@ import UpgradeModel
         #expect(looks == 13, "2, 4, 8, 16, 32 and then each 60 seconds")
     }
 
+    /// A supervisor, a cron job: what ran although it had been silent is kept, and said until the next run.
+    @Test func whatRunsAfterTheLiftIsSaid() {
+        let goal = SilenceGoal(release: v1, state: .ended)
+        func found(_ running: [String], problem: String? = nil) -> NodeInput {
+            .ended(
+                .silence(goal),
+                .silenced(SilenceResult(frozen: 0, problem: problem, running: running)))
+        }
+        var rig = frozen()
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        rig.succeed()
+        #expect(rig.engine.preview().silenced?.late == nil)
+        #expect(rig.wait(NodeEngine.silenceInterval).work == .silence(goal))
+        rig.hear(found(["cron.py 1", "cron.py 2"]))
+        #expect(
+            rig.engine.preview().silenced
+                == Silence(
+                    release: v1, state: .silent,
+                    late: LateProcesses(count: 2, examples: ["cron.py 1", "cron.py 2"])))
+        // One that comes back while it is being ended.
+        _ = rig.wait(.minutes(1))
+        rig.hear(found(["cron.py 3"], problem: "comes back"))
+        _ = rig.wait(.minutes(1))
+        rig.hear(found(["cron.py 4"]))
+        _ = rig.wait(.minutes(1))
+        rig.hear(found([]))
+        let late = rig.engine.preview().silenced?.late
+        #expect(late?.count == 4 && late?.examples.last == "cron.py 4")
+        rig.hear(.directive(directive(4) { $0.run = run2 }))
+        _ = rig.succeedInEverything()
+        #expect(rig.engine.preview().silenced == Silence())
+    }
+
+    /// What a new agent finds first may be what the last one was about to end.
+    @Test func whatANewAgentFindsFirstIsNotCalledLate() {
+        var rig = frozen()
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        rig = rig.restarted(after: .seconds(1))
+        rig.host.current = CurrentRelease(release: v2, generation: CacheGeneration(rawValue: 2))
+        rig.hear(.surveyed(rig.host))
+        let goal = SilenceGoal(release: v1, state: .ended)
+        #expect(rig.engine.work == .silence(goal))
+        rig.hear(
+            .ended(.silence(goal), .silenced(SilenceResult(frozen: 0, running: ["gunicorn 1"]))))
+        #expect(rig.engine.preview().silenced == Silence(release: v1, state: .silent))
+    }
+
     /// A run back to the older release, soon after the lift of the first one.
     @Test func whatTheNextRunStartsAgainIsNotEndedByALookThatWasDue() {
         var rig = frozen()

@@ -70,7 +70,8 @@ import UpgradeModel
     let upgrade = site.upgrade(try .guestbook(), change: withTool)
     // Each kind twice, by this instance and by one that knows nothing.
     let order: [DatabaseTask.Kind] = [
-        .preflight, .compareSchema, .readPreview, .expand, .judgeExpand, .raiseFence, .census, .migrate, .openPass,
+        .preflight, .compareSchema, .readPreview, .expand, .judgeExpand, .raiseFence, .census,
+        .migrate, .openPass,
         .closePass, .settlePass, .openRevertPass, .closeRevertPass, .revertMigrate, .lowerFence,
         .settleExpand, .judgeRevertExpand, .revertExpand,
         .expand, .raiseFence, .census, .migrate, .lowerFence, .contract, .judgeContract,

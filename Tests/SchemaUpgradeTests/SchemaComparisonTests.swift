@@ -102,7 +102,8 @@ import UpgradeModel
         let site = try await Site.make()
         let upgrade = site.upgrade(try .guestbook())
         let schema = try #require(try await upgrade.done(.preflight).schema)
-        try await site.asSuperuser("CREATE TABLE note (x int); ALTER TABLE entry ADD COLUMN late int")
+        try await site.asSuperuser(
+            "CREATE TABLE note (x int); ALTER TABLE entry ADD COLUMN late int")
         let found = changes(await perform(.compareSchema, schema, by: upgrade))
         #expect(found == ["table public.entry is another", "table public.note is new"])
         try await site.asSuperuser("DROP TABLE note; ALTER TABLE entry DROP COLUMN late")

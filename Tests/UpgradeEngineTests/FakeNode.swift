@@ -19,6 +19,8 @@ struct FakeNode {
     /// Its agent does not know how to silence a release, or cannot.
     var isOld = false
     var failsToFreeze = false
+    /// What of the old release runs there once writes are open again.
+    var late: LateProcesses?
     /// Its agent knows how to silence a release and nothing that came later.
     var lacksAbilities = false
     /// What its proxy's configuration says.
@@ -182,7 +184,8 @@ struct FakeNode {
         }
         return Silence(
             release: release, frozen: failsToFreeze ? 0 : 4,
-            state: failsToFreeze ? .failed("4 processes do not stop") : .silent)
+            state: failsToFreeze ? .failed("4 processes do not stop") : .silent,
+            late: directive.writes.isOpen ? late : nil)
     }
 
     private func gate(_ directive: Directive) -> GateObservation {

@@ -118,6 +118,14 @@ import UpgradeModel
                         name: "0001_init.down.sql", digest: digest, database: visits)
                 ], stamp: stamp)
         ),
+        .oldReleaseSeen(
+            OldReleaseSeen(
+                node: node, release: ReleaseName(unchecked: "v1"),
+                late: LateProcesses(
+                    count: 1,
+                    examples: [
+                        "python3 4711 (was started for it; connected to 10.0.0.5:5432 from port 41234)"
+                    ]))),
     ]
     static let visits = DatabaseName(unchecked: "visits")
 

@@ -18,6 +18,8 @@ extension ScenarioWorld {
         case .nodeJoined(let fact): "\(fact.node) joined"
         case .drainCutShort(let cut):
             "drain cut short on \(cut.nodes.map(\.rawValue).joined(separator: ", "))"
+        case .oldReleaseSeen(let seen):
+            "\(seen.release) ran on \(seen.node) after the lift: \(seen.late.description)"
         case .passOffered(let offered): "\(offered.node) made a pass for \(offered.pass.task)"
         case .toolEnded(let ended): "tool \(ended.task) \(ended.state.rawValue): \(ended.output)"
         case .databaseTaskStarted(let task):

@@ -78,6 +78,44 @@ import UpgradeModel
         #expect(world.core.directives.values.allSatisfy { $0.replaced == nil })
     }
 
+    /// A worker that something starts again, a cron job: the agent ends it, and the run says it, once for each doubling.
+    @Test func whatOfTheOldReleaseRunsAfterTheLiftIsSaid() throws {
+        var world = ScenarioWorld()
+        world.on(.finish) { $0.nodes[Self.node]?.late = Self.late(2) }
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        let report = try #require(RunReport(world.journal))
+        let said = report.troubles.filter { $0.kind == .oldRelease }
+        #expect(said.map(\.node) == [Self.node])
+        #expect(
+            said.first?.message.hasPrefix(
+                "v1 ran on web-2 after the lift, and was ended: 2 processes: cron.py 7") == true)
+        #expect(said.first?.message.contains("stop what starts it there") == true)
+        try Transcript.compare(world, "silence/late")
+    }
+
+    @Test func ofWhatComesAgainAndAgainEachDoublingIsStored() {
+        var world = ScenarioWorld()
+        world.database.hanging = [.contract]
+        world.start(ScenarioTests.plan())
+        world.settle(untilBegun: .database(.contract))
+        for count in 1...9 {
+            world.nodes[Self.node]?.late = Self.late(count)
+            world.report(Self.node)
+        }
+        let stored = world.journal.compactMap { recorded -> Int? in
+            if case .oldReleaseSeen(let seen) = recorded.event { seen.late.count } else { nil }
+        }
+        #expect(stored == [1, 2, 4, 8])
+    }
+
+    private static func late(_ count: Int) -> LateProcesses {
+        LateProcesses(
+            count: count,
+            examples: ["cron.py 7 (was started for it; connected to 10.0.0.5:5432 from port 4711)"])
+    }
+
     @Test func aPlanWithoutADatabaseSilencesNothing() {
         var world = ScenarioWorld()
         world.start(

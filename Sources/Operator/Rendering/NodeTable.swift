@@ -86,6 +86,9 @@ enum NodeTable {
         if let opened = status.breakGlass { return "opened by hand: \(opened)" }
         if let failure = status.failures.first { return failure.message }
         if let failure = status.silenced?.failure { return failure }
+        if let late = status.silenced?.late {
+            return "after the lift ran, and was ended: \(late.description)"
+        }
         if let task = status.tasks.first(where: { $0.state == .failed || $0.state == .unknown }) {
             return "\(task.identity) \(task.state.rawValue)"
         }

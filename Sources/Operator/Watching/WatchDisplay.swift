@@ -105,6 +105,7 @@ actor WatchDisplay {
         case .databaseTaskEnded(let ended) where ended.kind == .preflight:
             let which = ended.database.map { "\($0): " } ?? ""
             warnings += (ended.report?.warnings ?? []).map { which + printable($0.description) }
+        case .oldReleaseSeen(let seen): warnings.append(printable(EventWords.late(seen)))
         default: break
         }
     }
