@@ -115,42 +115,6 @@ extension PreflightQuestion {
         FROM pg_database AS d, here WHERE d.datname = current_database() AND d.datconnlimit >= 0 AND 2 * here.used > d.datconnlimit
         """
 
-    /// Lets the application's event triggers see what a migration might do, and takes it back: one of them may refuse it.
-    static func definitions(_ session: borrowing Session) throws -> [Diagnostic] {
-        let triggers = try session.query(
-            """
-            SELECT string_agg(quote_ident(evtname), ', ' ORDER BY evtname) FROM pg_event_trigger
-            WHERE evtenabled IN ('O', 'A') AND evtname NOT IN ('\(FenceSchema.eventTrigger)', '\(FencePass.eventTrigger)')
-            """)[0][0]
-        guard let triggers else { return [] }
-        struct RolledBack: Error {}
-        do {
-            try session.transaction { session in
-                try session.execute(
-                    """
-                    SET LOCAL lock_timeout = '2s';
-                    CREATE SCHEMA sluice_preflight;
-                    CREATE TABLE sluice_preflight.probe (n integer);
-                    ALTER TABLE sluice_preflight.probe ADD COLUMN m integer;
-                    CREATE INDEX ON sluice_preflight.probe (n);
-                    DROP TABLE sluice_preflight.probe
-                    """)
-                throw RolledBack()
-            }
-        } catch let error as PostgresError {
-            if error.isConnectionLost { throw error }
-            return [
-                Diagnostic(
-                    .error, code: "event-trigger",
-                    "an event trigger of the database (\(triggers)) refuses what a migration does: \(error.description)",
-                    advice:
-                        "let it pass the migrator, or disable it for the time of the run: ALTER EVENT TRIGGER … DISABLE"
-                )
-            ]
-        } catch is RolledBack {}
-        return []
-    }
-
     /// Whether what the migrator sends can be read on its way.
     ///
     /// - Parameter isInClear: it leaves this machine, and is not encrypted.

@@ -22,8 +22,10 @@ extension SchemaUpgrade {
         }
         let membership =
             level == .owner ? surroundings.owner.map(PreflightQuestion.membership) : nil
+        let trial = EventTriggerTrial(surroundings: surroundings, level: level)
         return try await open().perform { session in
             var findings = try SchemaUpgrade.ownerFindings(surroundings, createsSomething, session)
+            findings += try trial.ask(session)
             if let membership { findings += try membership.ask(session) }
             for statement in statements {
                 findings += try SchemaUpgrade.syntaxFindings(statement, session)

@@ -22,7 +22,6 @@ extension SchemaUpgrade {
             for question in questions {
                 findings += try question.ask(session)
             }
-            findings += try PreflightQuestion.definitions(session)
             return findings
         }
         let superusers = try await superuserSessions()
