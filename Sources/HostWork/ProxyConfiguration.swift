@@ -15,6 +15,8 @@ public struct ProxyConfiguration: Sendable {
     public private(set) var shares: [ConnectionLimit] = []
     /// Where it passes requests on to, as far as that is written out: `unix:/path`, `127.0.0.1:8000`; 100 at most.
     public private(set) var backends: [String] = []
+    /// How many requests one HTTP/2 connection may have under way, the least of all; `nil` where nobody speaks HTTP/2.
+    public var requestsOfConnection: Int? { speaksHTTP2 ? streams ?? 128 : nil }
 
     public struct ConnectionLimit: Hashable, Sendable {
         public var zone: String
@@ -23,6 +25,8 @@ public struct ProxyConfiguration: Sendable {
         public var position: String
     }
 
+    private var speaksHTTP2 = false
+    private var streams: Int?
     private var keys: [String: String] = [:]
     private var texts: [String] = []
     private var filesLeft = 500
@@ -48,6 +52,11 @@ public struct ProxyConfiguration: Sendable {
             switch name {
             case "worker_processes": workers = Int(words[1])
             case "worker_connections": connections = Int(words[1]) ?? connections
+            case "listen": speaksHTTP2 = speaksHTTP2 || words.dropFirst(2).contains("http2")
+            case "http2": speaksHTTP2 = speaksHTTP2 || words[1] == "on"
+            case "http2_max_concurrent_streams":
+                guard let most = Int(words[1]), most > 0 else { break }
+                streams = min(streams ?? most, most)
             case "limit_conn_zone":
                 guard let zone = words.first(where: { $0.hasPrefix("zone=") }) else { break }
                 let zoneName = zone.dropFirst(5).prefix { $0 != ":" }

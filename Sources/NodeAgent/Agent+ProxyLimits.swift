@@ -37,6 +37,8 @@ extension Agent {
     }
 
     private nonisolated func limits(_ found: ProxyConfiguration) -> ProxyLimits {
+        // Those who listen come through the proxy where it names the socket for them.
+        let isListening = found.mentions(configuration.gate.streamSocket)
         let processors = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         return ProxyLimits(
             workers: min(found.workers ?? processors, 10_000),
@@ -45,7 +47,9 @@ extension Agent {
                 .init(
                     key: String($0.key.prefix(100)), atMost: min($0.atMost, 1_000_000),
                     position: String($0.position.suffix(300)))
-            })
+            },
+            requestsOfConnection: found.requestsOfConnection.map { min($0, Bounds.requests) },
+            listeners: isListening ? min(gate.streamsAtMost, Bounds.requests) : nil)
     }
 
     /// Where the active release listens; where it is not at its socket, wherever the proxy passes requests on to on this machine.

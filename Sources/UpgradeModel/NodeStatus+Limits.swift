@@ -57,6 +57,8 @@ extension GateObservation {
         check.text("gate.proof", proof?.detail)
         check.number("gate.workers", proof?.limits?.workers, Bounds.requests)
         check.number("gate.connections", proof?.limits?.connections, Bounds.requests)
+        check.number("gate.streams", proof?.limits?.requestsOfConnection, Bounds.requests)
+        check.number("gate.listeners", proof?.limits?.listeners, Bounds.requests)
         check.entries("limits of the proxy", proof?.limits?.shares.count ?? 0)
         for share in proof?.limits?.shares ?? [] {
             check.text("gate.shares", share.key, Bounds.word)

@@ -18,6 +18,8 @@ public final class WriteGate: Sendable {
     public let openFiles: Int
     /// How many questions of the proxy may be open at once, held ones among them.
     public let connectionsAtMost: Int
+    /// Open pages that may listen, with the limit of open files that it got.
+    public let streamsAtMost: Int
 
     private let configuration: GateConfiguration
     private let files: GateFiles
@@ -61,6 +63,7 @@ public final class WriteGate: Sendable {
             configuration.connectionsAtMost + configuration.streamsAtMost + 256)
         let configuration = configuration.within(openFiles: openFiles)
         connectionsAtMost = configuration.connectionsAtMost
+        streamsAtMost = configuration.streamsAtMost
         let setting = files.storedSetting()
         // A crash may have come between the mode and the flags.
         try files.raise(setting.flags)

@@ -55,4 +55,20 @@ import Testing
         let loop = try #require(ProxyConfiguration(file: directory.path + "/loop"))
         #expect(loop.workers == nil && loop.shares.isEmpty)
     }
+
+    static let speakers: [(String, Int?)] = [
+        ("listen 443 ssl http2; server_name http2;", 128), ("listen 80; server_name http2;", nil),
+        ("listen 443 ssl; http2 on; http2_max_concurrent_streams 512;", 512),
+        ("http2 on; http2_max_concurrent_streams 64; http2_max_concurrent_streams 32;", 32),
+        ("http2 off; http2_max_concurrent_streams 64;", nil),
+    ]
+
+    @Test(arguments: speakers) func whatAnHTTP2ConnectionMayHaveUnderWayIsRead(
+        text: String, most: Int?
+    ) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("http { server { \(text) } }", to: "nginx.conf")
+        let found = try #require(ProxyConfiguration(file: directory.path + "/nginx.conf"))
+        #expect(found.requestsOfConnection == most)
+    }
 }
