@@ -139,7 +139,15 @@ def open_tabs(directory, postgres, journals):
     sent = [note for note in notes if note["kind"] == "sent"]
     stored = postgres.query("SELECT count(*) FROM entry WHERE message = %s", (open_tabs_client.WORDS,))[0][0]
     is_kept = [note["kept"] for note in sent] == [open_tabs_client.WORDS] and shown["writing"] == ["v1", "v3"]
+    followed = [note for note in notes if note["kind"] == "followed"]
+    # Readers may be held in the window: who begins to listen there hears the old release, or the new one as the first.
+    dead = ["%s heard %s, state %s" % (name, releases, note["states"].get(name)) for note in followed
+            for name, releases in note["heard"].items()
+            if releases[-2:] != ["v2", "v3"] or releases[:-2] not in ([], ["v1"]) or note["states"].get(name) != 1]
+    streams = sum(len(note["heard"]) for note in followed)
     return [
+        Claim("Chromium: EventSources of the application that did not come back by themselves", "%d of %d" % (len(dead), streams), "0",
+              not dead and streams == 2, dead),
         Claim("Chromium: open pages not told of the window and of its end",
               "%d of %d; slowest %.0f ms after the order (%s)" % (len(wrong), len(IDLE) + 1, slowest[1] * 1000, slowest[0]),
               "0", not wrong, wrong),

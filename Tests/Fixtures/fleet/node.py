@@ -262,6 +262,17 @@ http {{
             add_header X-Node {self.name} always;
         }}
 
+        # Server-sent events of the application: on their way as they come.
+        location = /stream {{
+            proxy_pass http://unix:{self.app}/current/app.sock;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_buffering off;
+            add_header X-Accel-Buffering no always;
+            add_header X-Node {self.name} always;
+        }}
+
         location / {{
             # The path behind `current` names the activation: pages of another one are never found again.
             root {self.app}/current;

@@ -4,7 +4,8 @@
     open_tabs.py --out DIRECTORY --url URL [--seconds N]
 
 Tabs: `reading` and `writing`, in which a message is half typed, from before the window; `late` is opened as soon as one of them
-has been told of it, and writes the file `late-is-told` when it has been told as well. When the client is told to stop, the tab that writes looks
+has been told of it, and writes the file `late-is-told` when it has been told as well. `following`, without the browser script, listens to the
+application itself: with an EventSource of the page from before the window, and another that it makes in the window. When the client is told to stop, the tab that writes looks
 whether its assets are there still, and sends its form. What a tab shows and is told is noted, in its order.
 """
 
@@ -52,6 +53,31 @@ class OpenTab(Tab):
         self._tools.call("Input.insertText", self.session, text=words)
 
 
+class FollowingTab(OpenTab):
+    """A page of the old release with an EventSource of the application's own, which nobody makes anew."""
+
+    takes_script = False
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.heard = {}
+        self._tools.call("Runtime.addBinding", self.session, name="heard")
+
+    def listen(self, name):
+        self.heard[name] = []
+        self.run("(() => { window.sources ??= {}; const source = sources[%s] = new EventSource('/stream'); let last = '';"
+                 " source.onmessage = e => { if (e.data !== last) heard(JSON.stringify([%s, last = e.data])); }; })()" % (
+                     json.dumps(name), json.dumps(name)))
+
+    def handle(self, event):
+        if event.get("method") == "Runtime.bindingCalled" and event["params"]["name"] == "heard":
+            name, release = json.loads(event["params"]["payload"])
+            self.heard[name].append(release)
+        elif event.get("method") != "Network.loadingFailed":
+            # A stream that ends with its release is no failure of the page.
+            super().handle(event)
+
+
 class Nobody:
     def add(self, **_):
         """Pages and assets are counted by the other clients."""
@@ -77,6 +103,11 @@ class TabKeeper(Visitor):
             reading, writing = self._go("reading", "/"), self._go("writing", "/write")
             for tab in (reading, writing):
                 self._expect(lambda: tab.release, tab.name)
+            self._following = self._open(FollowingTab(self._tools, self._notes, "following", self._told))
+            self._following.go(self._url + "/")
+            self._expect(lambda: self._following.release, "following")
+            self._following.listen("before")
+            self._expect(lambda: self._following.heard["before"], "an EventSource")
             writing.type("author", "Mary Shelley")
             writing.type("message", WORDS)
             self._notes.add(kind="ready", at=time.time())
@@ -97,8 +128,13 @@ class TabKeeper(Visitor):
             (self._out / "late-is-told").touch()
         elif not any(other.name == "late" for other in self._tabs.values()):
             self._go("late", "/")
+            self._following.listen("in the window")
 
     def _end(self, writing):
+        heard = self._following.heard
+        self._wait(lambda: all(releases[-1:] == ["v3"] for releases in heard.values()), 20)
+        states = self._following.run("Object.fromEntries(Object.entries(sources).map(([name, source]) => [name, source.readyState]))")
+        self._notes.add(kind="followed", heard=heard, states=states)
         kept = writing.run("document.querySelector('[name=message]').value")
         for path in writing.run("[...document.querySelectorAll('link[rel=stylesheet],script[src]')].map(e => e.href || e.src)"):
             status = writing.run("fetch(%s, {cache: 'reload'}).then(r => r.status)" % json.dumps(path))

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import time
 import uuid
 
 import flask
@@ -125,6 +126,17 @@ def add():
     if not rows:
         rows = database.run("SELECT id FROM entry WHERE request_id = %s", (request_id,))
     return flask.redirect("/entries/%d" % rows[0][0], 303)
+
+
+@application.get("/stream")
+def stream():
+    """Server-sent events, for a page that stays open: which release it hears."""
+    def events():
+        yield "retry: 500\n\n"
+        while True:
+            yield "data: %s\n\n" % RELEASE
+            time.sleep(1)
+    return flask.Response(events(), mimetype="text/event-stream")
 
 
 @application.get("/livez")
