@@ -60,7 +60,7 @@ struct LocalReport: Codable, Sendable {
                     "\($0.release.name), generation \($0.cacheGeneration.rawValue)"
                 } ?? "none"
             ))
-        lines.append(("staged", status.staged.map(\.name.rawValue).joined(separator: ", ")))
+        lines.append(("staged", LocalReport.names(status.staged)))
         lines.append(("service", status.service.rawValue))
         if let silence = status.silenced, let release = silence.release {
             lines.append(("silenced", "\(release.name): \(silence.phrase)"))
@@ -83,6 +83,16 @@ struct LocalReport: Codable, Sendable {
         return lines.map { name, value in
             name + String(repeating: " ", count: max(1, 13 - name.count)) + printable(value)
         }.joined(separator: "\n")
+    }
+}
+
+extension LocalReport {
+    /// With the beginning of their digests where two have one name.
+    private static func names(_ releases: [ReleaseReference]) -> String {
+        releases.map { release in
+            let isAlone = releases.count { $0.name == release.name } == 1
+            return isAlone ? release.name.rawValue : "\(release.name) (\(release.manifest.short))"
+        }.joined(separator: ", ")
     }
 }
 

@@ -67,7 +67,7 @@ struct Admission {
         if let hold = hold(on: lane) {
             guard lanes[lane].count < hold.atMost else {
                 collected[refused: lane].overflowed += 1
-                return .refuse(Refusal(.holdFull, retryAfter: hold.retryAfter))
+                return .refuse(refusal(.holdFull, hold, on: lane))
             }
             join(lane, asked, at: now)
             return nil
@@ -192,7 +192,7 @@ struct Admission {
                 forget(held.asked.request, ticket)
                 collected[refused: lane].expired += 1
                 replies.append(
-                    (ticket, .refuse(Refusal(.holdExpired, retryAfter: hold.retryAfter))))
+                    (ticket, .refuse(refusal(.holdExpired, hold, on: lane))))
             }
         }
         return replies
@@ -291,8 +291,15 @@ extension Admission {
         }
         collected[refused: lane].overflowed += beyond.count
         return beyond.map {
-            ($0.key, .refuse(Refusal(.holdFull, retryAfter: hold.retryAfter)))
+            ($0.key, .refuse(refusal(.holdFull, hold, on: lane)))
         }
+    }
+
+    /// Of one that was held, or would have been.
+    private func refusal(_ reason: Refusal.Reason, _ hold: HoldLimits, on lane: Lane) -> Refusal {
+        Refusal(
+            reason, retryAfter: hold.retryAfter,
+            message: lane == .writes ? "" : Refusal.sentenceForReads)
     }
 
     private mutating func forget(_ request: RequestIdentifier?, _ ticket: Ticket) {

@@ -38,6 +38,9 @@ struct Refusal: Hashable, Sendable {
     var line: String { headerText(message.isEmpty ? Self.usualSentence : message) }
 
     static let usualSentence = "Read-only for the moment. Please try again shortly."
+    /// Whoever only wants to read is not helped by hearing that nobody writes.
+    static let sentenceForReads =
+        "This page cannot be shown for the moment. Please try again shortly."
 }
 
 /// A refusal in the words of the client's own protocol.

@@ -224,6 +224,18 @@ import UpgradeModel
         #expect(report.text.contains("x�]0;owned�  ALARM forged"))
         #expect(report.text.contains("y�z"))
     }
+
+    @Test func releasesOfOneNameAreToldApart() {
+        func release(_ name: String, _ byte: UInt8) -> ReleaseReference {
+            ReleaseReference(
+                name: ReleaseName(unchecked: name),
+                manifest: Digest(bytes: [UInt8](repeating: byte, count: 32)))
+        }
+        var report = report()
+        report.status.staged = [release("v1", 1), release("v2", 2), release("v2", 3)]
+        #expect(report.text.contains("staged       v1, v2 (020202020202), v2 (030303030303)"))
+    }
+
     @Test func aPersonSeesSinceWhenTheGateIsClosedAndHowTheLastTimeWent() {
         var report = report(at: Instant(milliseconds: 60_000))
         #expect(!report.text.contains("closed"))

@@ -165,6 +165,7 @@ struct HoldTests {
         let response = try await node.client.get("/page")
         #expect(response.status == 503)
         #expect(response.headers["retry-after"] == "3")
+        #expect(response.body.contains("This page cannot be shown for the moment"))
         gate.stop()
         #expect(node.application.requests.isEmpty)
     }
