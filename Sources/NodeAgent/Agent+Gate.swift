@@ -32,6 +32,11 @@ extension Agent {
         let hasSessionHold = setting.sessionReadHold != nil
         if hasReadHold != hadReadHold { areReadsSettled = false }
         if hasSessionHold != hadSessionHold { areSessionsSettled = false }
+        if setting.writes.isOpen || before.setting.writes.isOpen {
+            haveUncountedLeft = false
+            uncountedTurn += 1
+        }
+        if !setting.writes.isOpen, !haveUncountedLeft { uncounted.continuation.yield() }
         if hasReadHold, !areReadsSettled { settling.continuation.yield() }
         if hasSessionHold, !areSessionsSettled { sessionSettling.continuation.yield() }
         return [observation(), .effected(.gate, failure: failure)]
@@ -52,8 +57,8 @@ extension Agent {
         .gate(
             meter.observe(
                 gate.observe(), areReadsSettled: areReadsSettled,
-                areSessionsSettled: areSessionsSettled, sessionMarks: gate.sessionMarks,
-                at: clock.now))
+                areSessionsSettled: areSessionsSettled, haveUncountedLeft: haveUncountedLeft,
+                sessionMarks: gate.sessionMarks, at: clock.now))
     }
 
     func watchGate(_ changes: AsyncStream<Void>) async {
@@ -96,6 +101,36 @@ extension Agent {
             areSessionsSettled = true
             handle(observation())
         }
+    }
+
+    /// Where the proxy does not say when a write has ended, the kernel does: none is under way when every connection to the application
+    /// that was there when the gate closed has gone. A read, or a stream, that was there is waited for as well.
+    func settleUncounted() async {
+        for await _ in uncounted.stream {
+            let turn = uncountedTurn
+            var before = connectionsInFlight()
+            // A write may be between the proxy's question and its connection, hence more than one look.
+            for _ in 0..<4 {
+                try? await Task.sleep(for: .milliseconds(5))
+                before = connectionsInFlight().flatMap { before?.union($0) }
+            }
+            // One that is counted may still be on its way to the proxy, body and all, without a connection.
+            while isClosedWithUncounted(turn), let left = before,
+                !left.isEmpty || gate.observe().oldestInFlight != nil
+            {
+                try? await Task.sleep(for: .milliseconds(10))
+                before = connectionsInFlight().map { left.intersection($0) }
+            }
+            guard isClosedWithUncounted(turn), before?.isEmpty == true else { continue }
+            haveUncountedLeft = true
+            handle(observation())
+        }
+    }
+
+    private func isClosedWithUncounted(_ turn: Int) -> Bool {
+        let snapshot = gate.observe()
+        return !Task.isCancelled && uncountedTurn == turn && !snapshot.setting.writes.isOpen
+            && snapshot.writesInFlight == nil
     }
 
     private func hasReadsInFlight() -> Bool { connectionsInFlight()?.isEmpty != true }

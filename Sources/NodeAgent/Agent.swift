@@ -33,6 +33,10 @@ actor Agent {
     var meter = GateMeter()
     var areReadsSettled = false
     var areSessionsSettled = false
+    /// The writes whose end no proxy reports, of those that were let through before the gate closed, have left the application.
+    var haveUncountedLeft = false
+    /// Rises whenever the gate opens or closes.
+    var uncountedTurn = 0
     private var wakeUp: (any DispatchSourceTimer)?
     var currentWork: Task<WorkResult, Never>?
     var isWorkCancelled = false
@@ -50,6 +54,7 @@ actor Agent {
     let settling = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let sessionSettling = AsyncStream<Void>.makeStream(
         bufferingPolicy: .bufferingNewest(1))
+    let uncounted = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let works = AsyncStream<NodeWork>.makeStream()
     let silences = AsyncStream<NodeWork>.makeStream()
     /// Only the newest counts.
@@ -113,6 +118,7 @@ actor Agent {
             group.addTask { await self.sendStatuses() }
             group.addTask { await self.settleReads() }
             group.addTask { await self.settleSessions() }
+            group.addTask { await self.settleUncounted() }
             group.addTask { await self.watchApplication() }
             group.addTask { await self.proveGate() }
             var reason: SystemFailure?

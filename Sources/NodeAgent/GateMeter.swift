@@ -22,10 +22,11 @@ struct GateMeter: Sendable {
     /// - Parameters:
     ///   - areReadsSettled: whether the reads that were let through before have left the application.
     ///   - areSessionsSettled: the same for the reads of sessions.
+    ///   - haveUncountedLeft: whether the writes whose end nobody reports have left the application as well, if the gate is closed.
     ///   - sessionMarks: by what the proxy knows a session.
     mutating func observe(
         _ snapshot: GateSnapshot, areReadsSettled: Bool, areSessionsSettled: Bool = false,
-        sessionMarks: String? = nil, at now: Instant
+        haveUncountedLeft: Bool = false, sessionMarks: String? = nil, at now: Instant
     ) -> GateObservation {
         let setting = snapshot.setting
         let isClosedNow =
@@ -46,7 +47,8 @@ struct GateMeter: Sendable {
         return GateObservation(
             writes: snapshot.setting.writes.kind, readsHeld: snapshot.setting.readHold != nil,
             readsSettled: snapshot.setting.readHold != nil && areReadsSettled,
-            writesInFlight: snapshot.writesInFlight, writesWaiting: snapshot.writesHeld,
+            writesInFlight: snapshot.writesInFlight ?? (haveUncountedLeft ? 0 : nil),
+            writesWaiting: snapshot.writesHeld,
             readsWaiting: snapshot.readsHeld,
             writesRefused: totals.writesRefused.total - atClosing.writesRefused.total,
             readsRefused: totals.readsRefused.total - atClosing.readsRefused.total,

@@ -211,7 +211,7 @@ struct OtherProxyTests {
     func theHealthPageSaysWhetherTheNodeIsInService(proxy: PrivateProxy.Kind) async throws {
         let node = try await ProxyNode(proxy)
         let gate = try node.gate()
-        #expect(try await node.client.get("/_sluice/health").body == "in service\n")
+        #expect(try await node.client.get("/_sluice/health").body.hasPrefix("in service"))
         try gate.setService(.out)
         #expect(try await node.client.get("/_sluice/health").status == 503)
         #expect(try await node.client.get("/").status == 200)
