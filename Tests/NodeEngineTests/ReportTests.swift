@@ -59,6 +59,8 @@ import UpgradeModel
 
     @Test func drainedClosedAndOpenedAreReportedAtOnce() {
         var rig = quiet(directive(1) { $0.writes = hold })
+        // What the directive has begun has had its time.
+        rig.now = rig.now + NodeEngine.gatheringInterval
         rig.hear(.gate(GateObservation(writes: .hold, writesInFlight: 2)))
         _ = rig.engine.status(at: rig.now)
         #expect(rig.hear(.gate(GateObservation(writes: .hold, writesInFlight: 0))).report)
