@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Dispatch
 import Files
 import Glibc
 import Logging
@@ -47,6 +48,7 @@ final class CertificateFiles: Sendable {
         var pair: Pair
     }
 
+    private static let queue = DispatchQueue(label: "sluice.certificate")
     private let files: (certificate: String, key: String)
     private let log: Logger
     private let latest: Mutex<Latest>
@@ -62,11 +64,21 @@ final class CertificateFiles: Sendable {
     /// A server's that shows whatever pair is the present one.
     var configuration: TLSConfiguration {
         var configuration = present.configuration
-        configuration.sslContextCallback = { _, promise in promise.succeed(self.present.override) }
+        configuration.sslContextCallback = { _, promise in
+            if let pair = self.unchanged { return promise.succeed(pair.override) }
+            // Not here: what TLS says against a pair would be held against the handshake that is under way on this thread.
+            CertificateFiles.queue.async { promise.succeed(self.present.override) }
+        }
         return configuration
     }
 
-    /// The pair for who connects now. Two questions to the file system, unless the files are others than before.
+    /// The present pair, as long as the files are those that were looked at last.
+    private var unchanged: Pair? {
+        let stamps = Self.stamps(files)
+        return latest.withLock { stamps == $0.stamps ? $0.pair : nil }
+    }
+
+    /// The pair for who connects now, read where the files are others than before.
     private var present: Pair {
         let stamps = Self.stamps(files)
         return latest.withLock { latest in
