@@ -68,6 +68,9 @@ extension SchemaUpgrade {
         // Before anything is left in a session that a pooler would lend to others.
         let server = try await opened.query("SELECT pg_catalog.pg_backend_pid()")[0].integer(0)
         guard server == Int64(backend) else {
+            // The pooler would keep this session open as the migrator's, and the next preflight would find it.
+            _ = try? await opened.query(
+                "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())")
             await opened.close()
             throw DatabaseFailure(
                 code: "pooler", "a pooler stands between the coordinator and the server",
