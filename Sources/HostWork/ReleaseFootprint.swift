@@ -55,10 +55,10 @@ extension ReleaseFootprint {
     func ownMark(of process: ProcessStatus, _ own: ProcessDetails, listeners: Set<UInt64>)
         -> ProcessMark?
     {
-        if let program = own.link("exe"), contains(program) { return .program }
+        if let program = own.program, contains(program) { return .program }
         if isScript(of: process, own) { return .script }
         // A person's shell or editor that stands in the directory writes nothing; a worker in tmux does.
-        if !process.hasTerminal || own.link("exe").map(Interpreter.runsCode) == true,
+        if !process.hasTerminal || own.program.map(Interpreter.runsCode) == true,
             let working = own.link("cwd"), contains(working)
         {
             return .directory
@@ -79,6 +79,8 @@ final class ProcessDetails {
     init(number: Int32) { self.number = number }
 
     func link(_ name: String) -> String? { try? linkTarget("/proc/\(number)/\(name)") }
+
+    lazy var program: String? = link("exe")
 
     /// As they were given, or as the process shows itself now.
     lazy var arguments: [String] = {

@@ -69,7 +69,7 @@ enum Interpreter {
 extension ReleaseFootprint {
     /// Whether it is an interpreter that was given a file of the release.
     func isScript(of process: ProcessStatus, _ own: ProcessDetails) -> Bool {
-        guard let program = own.link("exe") else { return false }
+        guard let program = own.program else { return false }
         let isShell = Interpreter.isShell(program)
         guard isShell || Interpreter.runsCode(program) else { return false }
         var arguments = own.arguments.dropFirst()
