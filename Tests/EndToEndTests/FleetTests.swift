@@ -32,7 +32,8 @@ import Testing
 
     /// A person reads why a run waits, and does to the letter what status, watch and report advise.
     @Test func whatIsAdvisedWhereARunWaitsLeadsOn() async throws {
-        let run = try await runFleet(harness: "advice.py")
+        let run = try await runFleet(
+            "refused", "mended", "by-hand", "tool-without-way-back", "glass", harness: "advice.py")
         #expect(run.fallen.isEmpty)
     }
 

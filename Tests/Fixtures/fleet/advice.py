@@ -314,7 +314,7 @@ def main():
 
     claims, began = [], time.monotonic()
     try:
-        with SluiceFleet(chosen.binaries, entries=200) as fleet:
+        with SluiceFleet(chosen.binaries.resolve(), entries=200) as fleet:
             for name in chosen.journeys or JOURNEYS:
                 claims += Person(fleet, say).travel(name, JOURNEYS[name](fleet))
     except KeyboardInterrupt:
