@@ -40,6 +40,8 @@ class Upgrade:
         plan = fault.prepare(fleet)
         before = state.snapshot(fleet)
         code, run = fleet.apply(plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say)
+        is_back = code not in (DONE, WAITING)
+        changed = [line for lines in state.differences(before, state.snapshot(fleet)).values() for line in lines] if is_back else []
         fault.remove(fleet)
         journal = fleet.journal(run)
         claims = [Claim(fault.text, "exit code %d, %s" % (code, journal.outcome()), "exit code %s" % " or ".join(map(str, fault.codes)),
@@ -51,8 +53,7 @@ class Upgrade:
             claims.append(Claim("  and after `sluice retry`", "exit code %d, %s" % (code, journal.outcome()), "0", code == DONE, journal.reasons()))
         if code == DONE:
             self.journal = journal
-        else:
-            changed = [line for lines in state.differences(before, state.snapshot(fleet)).values() for line in lines]
+        elif is_back:
             claims.append(Claim("  schema, rights, ledger and nodes: lines that differ from before", str(len(changed)), "0", not changed, changed))
         return claims + self.settled(fleet.new if code == DONE else fleet.old), code == DONE
 

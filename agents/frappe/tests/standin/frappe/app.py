@@ -113,6 +113,7 @@ def see(request, cursor, cache):
     """Once in ten minutes, and with an empty cache; nobody catches what comes of it, so that it comes again with every request."""
     key = "session-" + request.session
     if cache.ask("GET", key) is None:
-        cursor.execute('UPDATE "tabSessions" SET lastupdate = now()')
+        # In the order in which pages write, so that two of them do not wait for one another.
         cursor.execute('UPDATE "tabUser" SET last_active = now()')
+        cursor.execute('UPDATE "tabSessions" SET lastupdate = now()')
         cache.ask("SET", key, "1", "EX", "600")
