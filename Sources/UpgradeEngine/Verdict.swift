@@ -69,6 +69,7 @@ extension Run {
         guard begun.contains(.upgraded(batch: 0)) else { return false }
         // What has to start first has to have started there as well.
         let started = begun.contains(.started) ? startTasks : []
-        return upgradeVerdict(status, health: extraHealth, tasks: started + extraTasks) == .reached
+        let tasks = started + extraTasks + undoneAtFence(on: node)
+        return upgradeVerdict(status, health: extraHealth, tasks: tasks) == .reached
     }
 }

@@ -55,7 +55,7 @@ struct HookUndoStep: StepDefinition {
     func lacksNodes(in run: Run) -> Bool { false }
 
     /// Nothing is lost by turning back before the fence is down, nor by stopping once the gates are open; between the two, and on the
-    /// way back, everybody waits for one node.
+    /// way back, everybody waits for one node. It stays out of service until it has done it.
     func quarantines(in run: Run) -> Bool {
         run.direction == .back || run.plan.hooks[hook].until == .fence
     }
@@ -93,6 +93,14 @@ extension Run {
             let nodes = Listed.text(names, separator: ", ")
             return "\(hook.action) on \(nodes), until \(undo) undoes it"
         }
+    }
+
+    /// What a node has to have undone before its gate may open: of hooks that last until the fence is down.
+    func undoneAtFence(on node: NodeName) -> [NodeTask] {
+        plan.hooks.indices.filter {
+            plan.hooks[$0].until == .fence && begun.contains(.hookUndo($0))
+                && hookTargets[$0]?.contains(node) == true
+        }.compactMap { hookUndoTask($0) }
     }
 
     private func isOver(_ step: Step) -> Bool {
