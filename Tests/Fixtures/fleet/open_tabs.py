@@ -100,14 +100,15 @@ class TabKeeper(Visitor):
 
     def live(self, seconds):
         try:
-            reading, writing = self._go("reading", "/"), self._go("writing", "/write")
-            for tab in (reading, writing):
-                self._expect(lambda: tab.release, tab.name)
+            # First, because the browser script hears only in the page that is in front.
             self._following = self._open(FollowingTab(self._tools, self._notes, "following", self._told))
             self._following.go(self._url + "/")
             self._expect(lambda: self._following.release, "following")
             self._following.listen("before")
             self._expect(lambda: self._following.heard["before"], "an EventSource")
+            reading, writing = self._go("reading", "/"), self._go("writing", "/write")
+            for tab in (reading, writing):
+                self._expect(lambda: tab.release, tab.name)
             writing.type("author", "Mary Shelley")
             writing.type("message", WORDS)
             self._notes.add(kind="ready", at=time.time())
