@@ -44,9 +44,15 @@ public struct MigrationHeader: Hashable, Sendable {
             index += 1
             let line = whole.drop(while: \.isWhitespace)
             if line.isEmpty { continue }
-            guard line.hasPrefix("--") else { break }
+            guard line.hasPrefix("--") else {
+                if line.hasPrefix("/*"), isMeant(line) { wrong.append(unread(index + 1)) }
+                break
+            }
             let comment = line.drop(while: { $0.isWhitespace || $0 == "-" })
-            guard comment.hasPrefix("sluice:") else { continue }
+            guard comment.hasPrefix("sluice:") else {
+                if isMeant(comment) { wrong.append(unread(index + 1)) }
+                continue
+            }
             let words = comment.dropFirst("sluice:".count).split(whereSeparator: \.isWhitespace)
             for word in words {
                 if let phase = MigrationPhase(rawValue: String(word)) {
@@ -61,6 +67,17 @@ public struct MigrationHeader: Hashable, Sendable {
             }
         }
         return header
+    }
+
+    /// Whether a comment that is no header was meant as one: `Sluice: expand`, `sluice expand`, `/* sluice: expand */`.
+    private static func isMeant(_ comment: Substring) -> Bool {
+        let words = comment.lowercased().split { $0.isWhitespace || ":*/".contains($0) }
+        return words.first == "sluice" && words.count > 1
+            && MigrationPhase(rawValue: String(words[1])) != nil
+    }
+
+    private static func unread(_ line: Int) -> Wrong {
+        Wrong(line: line, message: "this comment would not be read, and its phase not be followed")
     }
 
     /// - Returns: what is wrong with the word.

@@ -115,6 +115,12 @@ let refused: [(files: [(String, String)], code: String, position: String)] = [
     ([("0001_a.down.sql", "SELECT 1")], "migration-without-up", "0001_a.down.sql:1:1"),
     ([("0001_a.up.sql", " -- nothing\n")], "migration-empty", "0001_a.up.sql:1:1"),
     ([("0001_a.up.sql", "-- sluice: later\nSELECT 1")], "migration-phase", "0001_a.up.sql:1:1"),
+    ([("0001_a.up.sql", "-- Sluice: expand\nSELECT 1")], "migration-phase", "0001_a.up.sql:1:1"),
+    ([("0001_a.up.sql", "--\n-- sluice expand\nSELECT 1")], "migration-phase", "0001_a.up.sql:2:1"),
+    (
+        [("0001_a.up.sql", "/* sluice: contract */\nSELECT 1")], "migration-phase",
+        "0001_a.up.sql:1:1"
+    ),
     (
         [("0001_a.up.sql", "--\n-- sluice: expand\n-- sluice: expand\nSELECT 1")],
         "migration-phase", "0001_a.up.sql:3:1"
