@@ -197,7 +197,8 @@ public actor SchemaUpgrade {
                 return DatabaseFailure(
                     code: "unreachable", error.description,
                     advice:
-                        "check that the server runs and that the coordinator may connect to it directly"
+                        "check that the server runs, that the coordinator may connect to it directly, "
+                        + "and the user, password and database of its address"
                 )
             }
             if case .addressUnreadable = error {
