@@ -225,7 +225,7 @@ private final class RawConnection: Sendable {
 
     init(_ origin: String) throws {
         let port = try #require(origin.split(separator: ":").last.flatMap { UInt16($0) })
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian

@@ -23,7 +23,7 @@ import TestSupport
                 "-quiet",
             ])
         // Whatever the signals that it has inherited as blocked.
-        defer { kill(server.processIdentifier, SIGKILL) }
+        defer { server.end(SIGKILL) }
         let client = CurlClient()
         let url = "https://127.0.0.1:\(port)/"
         let tls = TLSFiles(
@@ -90,20 +90,11 @@ import TestSupport
         }
     }
 
-    private func start(_ arguments: [String]) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = arguments
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        return process
+    private func start(_ arguments: [String]) throws -> ChildProcess {
+        try ChildProcess(["/usr/bin/openssl"] + arguments)
     }
 
     private func run(_ arguments: [String]) throws {
-        let process = try start(arguments)
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "openssl \(arguments.joined(separator: " "))")
+        try #require(start(arguments).wait() == 0, "openssl \(arguments.joined(separator: " "))")
     }
 }

@@ -17,13 +17,9 @@ import Testing
         let processes = ReleaseProcesses(of: app.footprint, others: [])
         #expect(await processes.end() == SilenceOutcome(processes: 0))
 
-        let session = Process()
-        session.executableURL = URL(fileURLWithPath: "\(cluster.programs)/psql")
-        session.arguments = [cluster.url(database), "-c", "SELECT pg_sleep(60)"]
-        session.environment = ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "late"]
-        session.standardOutput = FileHandle.nullDevice
-        session.standardError = FileHandle.nullDevice
-        try session.run()
+        let session = try ChildProcess(
+            ["\(cluster.programs)/psql", cluster.url(database), "-c", "SELECT pg_sleep(60)"],
+            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "late"])
         var port = ""
         let isThere = await eventually {
             port = (try? ask(cluster, database)) ?? ""
@@ -32,13 +28,13 @@ import Testing
         #expect(isThere)
 
         let ended = await processes.end()
-        let number = session.processIdentifier
+        let number = session.identifier
         #expect(
             ended.running == [
                 "psql \(number) (was started for it; connected to 127.0.0.1:\(cluster.port) from port \(port))"
             ])
         #expect(ended.processes == 1 && ended.problem == nil)
-        session.waitUntilExit()
+        session.wait()
         // What was frozen before the lift and is ended by it is no late comer.
         #expect(await processes.end().running.isEmpty)
     }

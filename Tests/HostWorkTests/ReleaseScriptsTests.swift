@@ -78,15 +78,8 @@ import Testing
             ["/usr/bin/tail", "-f", files + "/app.py"],
             ["/usr/bin/python3", "-c", "import time; time.sleep(60)", files],
             ["/bin/sh", "-c", "sleep 5; :", files + "/app.py"],
-        ].map { words in
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: words[0])
-            process.arguments = Array(words.dropFirst())
-            process.standardOutput = FileHandle.nullDevice
-            try process.run()
-            return process
-        }
+        ].map { try ChildProcess($0) }
         #expect(ReleaseProcesses(of: hidden(app), others: []).census().processes == 0)
-        for tool in tools { tool.terminate() }
+        for tool in tools { tool.end(SIGTERM) }
     }
 }

@@ -8,7 +8,7 @@ import TestSupport
 final class TestApplication {
     let directory: TemporaryDirectory
     let footprint: ReleaseFootprint
-    private let process = Process()
+    private var process: ChildProcess?
 
     private let mode: String
     /// What it is started with.
@@ -37,22 +37,17 @@ final class TestApplication {
         .appendingPathComponent("release_application.py").path
 
     func start() async throws {
-        let words = ["/usr/bin/python3", script, footprint.socket, directory.path, mode]
+        var words = ["/usr/bin/python3", script, footprint.socket, directory.path, mode]
         if hasTerminal {
             let command = words.map { "'\($0)'" }.joined(separator: " ")
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/script")
-            process.arguments = [
-                "-qec", "cd '\(footprint.directory)/files' && exec \(command)", "/dev/null",
+            words = [
+                "/usr/bin/script", "-qec",
+                "cd '\(footprint.directory)/files' && exec \(command)", "/dev/null",
             ]
-        } else {
-            process.executableURL = URL(fileURLWithPath: words[0])
-            process.arguments = Array(words.dropFirst())
         }
-        process.environment = environment.merging(["PATH": "/usr/bin:/bin"]) { $1 }
-        process.currentDirectoryURL = URL(fileURLWithPath: place)
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = FileHandle.nullDevice
-        try process.run()
+        process = try ChildProcess(
+            words, environment: environment.merging(["PATH": "/usr/bin:/bin"]) { $1 },
+            directory: place)
         guard await eventually({ connect() != nil }) else {
             throw TestSupportFailure("the application does not listen")
         }
@@ -64,7 +59,7 @@ final class TestApplication {
     /// How much it has written.
     var written: Int { directory.read("written")?.utf8.count ?? 0 }
 
-    var number: Int32 { process.processIdentifier }
+    var number: Int32 { process?.identifier ?? 0 }
 
     /// Whether something writes within a tenth of a second.
     func writes() async -> Bool {

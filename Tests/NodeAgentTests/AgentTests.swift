@@ -392,7 +392,7 @@ import UpgradeModel
         let directory = try TemporaryDirectory().path
         let path = directory + "/app.sock"
         #expect(reasonNotToConnect(to: path) != nil)
-        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(listener) }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -18,19 +18,13 @@ import UpgradeModel
     /// - Returns: all that it said.
     @discardableResult
     private func run(_ program: String, _ arguments: [String], in place: String) throws -> String {
-        let process = Process()
-        let pipe = Pipe()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        process.environment = ["PATH": "/usr/bin:/bin"]
-        process.currentDirectoryURL = URL(fileURLWithPath: place)
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let said = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(said)")
+        let output = "output.\(UInt32.random(in: 0 ... .max))"
+        let process = try ChildProcess(
+            [program] + arguments, output: "\(directory.path)/\(output)",
+            environment: ["PATH": "/usr/bin:/bin"], directory: place)
+        let status = process.wait()
+        let said = try #require(directory.read(output))
+        #expect(status == 0, "\(said)")
         return said
     }
 

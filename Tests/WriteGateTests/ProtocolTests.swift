@@ -375,7 +375,7 @@ final class RawSocket {
 
     init(_ path: String) throws {
         guard let address = UnixAddress(path) else { throw TestSupportFailure("too long") }
-        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         let descriptor = descriptor
         let result = address.withPointer { connect(descriptor, $0, $1) }
         guard result == 0 else { throw TestSupportFailure("connect: \(errno)") }
