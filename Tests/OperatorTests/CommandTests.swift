@@ -257,6 +257,14 @@ struct CommandTests {
         #expect(console.lines.contains("release  v2"))
         #expect(console.lines.contains("assets   static/assets"))
         #expect(console.lines.last == "total    2 files, 20 B")
+
+        // The lines are those of the manifest, links among them.
+        try FileManager.default.createSymbolicLink(
+            atPath: "\(directory.path)/bundle/main.py", withDestinationPath: "app.py")
+        let linked = TestConsole()
+        #expect(await exitCode { try await command.perform(linked.console()) } == 0)
+        #expect(linked.lines.contains("l 6 app.py main.py"))
+        #expect(linked.lines.last == "total    2 files, 1 link, 20 B")
     }
 
     @Test func aPlanShowsEveryStepInOrderAndTouchesNothing() async throws {

@@ -88,11 +88,18 @@ struct BundleCommand: AsyncParsableCommand {
                 "\(entry.isExecutable ? "x" : "f") \(entry.digest) \(entry.size) \(printable(entry.path.text))"
             )
         }
+        for link in manifest.links {
+            console.line(
+                "l \(link.target.utf8.count) \(printable(link.target)) \(printable(link.path.text))"
+            )
+        }
+        let links = manifest.links.isEmpty ? "" : ", \(counted(manifest.links.count, "link"))"
         console.line("release  \(reference.name)")
         console.line("manifest \(reference.manifest)")
         console.line("assets   \(manifest.assets?.text ?? "none")")
         console.line(
-            "total    \(counted(manifest.entries.count, "file")), \(bytes(manifest.totalSize))")
+            "total    \(counted(manifest.entries.count, "file"))\(links), \(bytes(manifest.totalSize))"
+        )
     }
 
     struct Answer: Codable, Hashable, Sendable {
@@ -103,11 +110,17 @@ struct BundleCommand: AsyncParsableCommand {
             var executable: Bool
         }
 
+        struct Link: Codable, Hashable, Sendable {
+            var path: String
+            var target: String
+        }
+
         var type = "bundle"
         var release: ReleaseReference
         var assets: String?
         var totalSize: Int64
         var files: [File]
+        var links: [Link]?
 
         init(_ bundle: Bundle, _ reference: ReleaseReference) {
             release = reference
@@ -118,6 +131,8 @@ struct BundleCommand: AsyncParsableCommand {
                     path: $0.path.text, digest: $0.digest, size: $0.size,
                     executable: $0.isExecutable)
             }
+            let found = bundle.manifest.links.map { Link(path: $0.path.text, target: $0.target) }
+            links = found.isEmpty ? nil : found
         }
     }
 }
