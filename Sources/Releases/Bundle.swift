@@ -154,8 +154,11 @@ private struct BundleReader {
 
     private mutating func readDirectory(_ directory: BundlePath?) throws(ReleaseFailure) {
         let location = directory.map { "\(top)/\($0)" } ?? top
-        let names = try files.names(in: location)
-        if names.isEmpty, directory != nil {
+        let (names, unreadable) = try files.listing(of: location)
+        for name in unreadable {
+            find("bundle-path", "a name in \(location) is not UTF-8, \(name)", "rename it")
+        }
+        if names.isEmpty, unreadable.isEmpty, directory != nil {
             warn(
                 "bundle-empty-directory", "\(location) is empty and will not exist on the nodes",
                 "put a file into it when the application needs it")

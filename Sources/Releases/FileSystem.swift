@@ -50,23 +50,39 @@ struct FileSystem: Sendable {
     func isReachable(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
     /// The names in a directory, sorted bytewise, without `.` and `..`; empty when there is no such directory.
+    ///
+    /// - Throws: also when a name is not UTF-8.
     func names(in directory: String) throws(ReleaseFailure) -> [String] {
+        let (names, unreadable) = try listing(of: directory)
+        if let first = unreadable.first {
+            throw ReleaseFailure(
+                FileFailure(
+                    "list", directory, reason: "a name in it is not UTF-8, \(first); rename it"))
+        }
+        return names
+    }
+
+    /// As ``names(in:)``, and beside them those that are not UTF-8, for people.
+    func listing(
+        of directory: String
+    ) throws(ReleaseFailure) -> (names: [String], unreadable: [String]) {
         var names: [String] = []
+        var unreadable: [String] = []
         do throws(FileFailure) {
             for bytes in try directoryNames(directory) {
-                guard let name = String(validating: bytes, as: UTF8.self) else {
-                    throw FileFailure(
-                        "list", directory,
-                        reason: "a name in it is not UTF-8, "
-                            + shown(String(decoding: bytes, as: UTF8.self)) + "; rename it")
+                if let name = String(validating: bytes, as: UTF8.self) {
+                    names.append(name)
+                } else {
+                    unreadable.append(shown(String(decoding: bytes, as: UTF8.self)))
                 }
-                names.append(name)
             }
         } catch {
-            if error.number == ENOENT { return [] }
+            if error.number == ENOENT { return ([], []) }
             throw ReleaseFailure(error)
         }
-        return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        return (
+            names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }, unreadable.sorted()
+        )
     }
 
     func target(ofLink path: String) throws(ReleaseFailure) -> String? {

@@ -77,6 +77,26 @@ import UpgradeModel
     }
 
     @Test
+    func namesThatAreNoTextAreToldOfBesideEachOtherAndBesideWhatIsWrongToo() throws {
+        let top = try directory.write(["ok": "1", "sub/ok": "2"], under: "build")
+        symlink("/etc/passwd", "\(top)/sub/link")
+        for (place, byte) in [(top, 0xE9), (top, 0xFC), ("\(top)/sub", 0xE4)] as [(String, UInt8)] {
+            let path = Array("\(place)/caf".utf8CString.dropLast()) + [CChar(bitPattern: byte), 0]
+            close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644))
+        }
+        do {
+            _ = try Bundle.read(directory: top, name: name)
+            Issue.record("not refused")
+        } catch {
+            #expect(
+                error.findings.map(\.code) == [
+                    "bundle-path", "bundle-path", "bundle-path", "bundle-link",
+                ])
+            #expect(error.findings.allSatisfy { $0.advice != nil })
+        }
+    }
+
+    @Test
     func anEmptyDirectoryIsAWarningBecauseItWillNotExistOnTheNodes() throws {
         let top = try directory.write(["ok": "1"], under: "build")
         mkdir("\(top)/uploads", 0o755)
