@@ -105,9 +105,13 @@ import UpgradeModel
     @Test func aHookWithoutUntilIsUndoneOnlyOnTheWayBack() {
         var world = ScenarioWorld()
         world.start(Self.plan("before: read-only"))
+        world.settle(untilBegun: .verified)
+        #expect(world.theRun.stillPaused.count == 1)
         world.settle()
         #expect(world.theRun.state == .done)
         #expect(world.done(by: "resume-jobs") == [])
+        // What it did was to last: nothing will undo it.
+        #expect(world.theRun.stillPaused == [])
     }
 
     @Test(arguments: [

@@ -89,6 +89,8 @@ extension Run {
         hookTargets.keys.sorted().compactMap { index in
             let hook = plan.hooks[index]
             guard let undo = hook.undo, !isOver(.hookUndo(index)) else { return nil }
+            // Without `until` only a way back undoes it: what it did was to last.
+            if hook.until == nil, standing == .ended(.done) { return nil }
             let names = hookTargets[index, default: []].sorted().map(\.rawValue)
             let nodes = Listed.text(names, separator: ", ")
             return "\(hook.action) on \(nodes), until \(undo) undoes it"
