@@ -198,7 +198,8 @@ public actor SchemaUpgrade {
                     code: "unreachable", error.description,
                     advice:
                         "check that the server runs, that the coordinator may connect to it directly, "
-                        + "and the user, password and database of its address"
+                        + "and the user, password and database of its address; for another address, as after a new password, "
+                        + "restart the coordinator with it: the run goes on"
                 )
             }
             if case .addressUnreadable = error {

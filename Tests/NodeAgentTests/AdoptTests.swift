@@ -103,6 +103,32 @@ import UpgradeModel
         #expect(await runner.run(stop, context).state == .done)
     }
 
+    /// It is there when the script looks, and gone when the signal is sent.
+    @Test(arguments: ["gunicorn", "node", "puma", "php-fpm"])
+    func aReleaseThatEndsWhileItIsStoppedIsStopped(_ script: String) throws {
+        let directory = try TemporaryDirectory()
+        let cat = """
+            #!/bin/sh
+            if [ -e "$0.asked" ]; then true & wait; echo $!; else : >"$0.asked"; echo "$ALIVE"; fi
+
+            """
+        chmod(try directory.write(cat, to: "bin/cat"), 0o755)
+        for name in ["app.sock", "app.sock.pid", "app.sock.conf"] {
+            try directory.write("1", to: name)
+        }
+        let stop = try ChildProcess(
+            ["/bin/sh", "\(AdoptTests.scripts)/\(script)", "stop"],
+            output: directory.path + "/output",
+            environment: [
+                "PATH": "\(directory.path)/bin:/usr/bin:/bin", "ALIVE": "\(getpid())",
+                "SLUICE_SOCKET": directory.path + "/app.sock",
+                "SLUICE_RELEASE_DIR": directory.path, "SLUICE_RELEASE": "v1",
+            ])
+        #expect(stop.wait() == 0, "\(directory.read("output") ?? "")")
+        #expect(directory.exists("bin/cat.asked"))
+        #expect(!directory.exists("app.sock") && !directory.exists("app.sock.pid"))
+    }
+
     /// One whose master ends with it, and one whose master starts it again and again.
     @Test(arguments: [
         ("raise RuntimeError('no database')", "no process of v1 is left"),

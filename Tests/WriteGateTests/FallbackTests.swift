@@ -35,6 +35,9 @@ struct FallbackTests {
         let response = try await node.client.send(method, "/page")
         #expect(response.status == 503)
         #expect(response.headers["retry-after"] == "5")
+        // Whoever only reads is not told that nobody writes.
+        let words = method == "GET" ? "This page cannot be shown" : "Read-only"
+        #expect(response.body.hasPrefix("\(words) for the moment. Please try again shortly."))
         #expect(node.application.requests.isEmpty)
         for flag in flags { try FileManager.default.removeItem(atPath: node.runtime + "/\(flag)") }
         #expect(try await node.client.send(method, "/page").status == 200)
