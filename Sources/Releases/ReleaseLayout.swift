@@ -33,8 +33,11 @@ struct ReleaseLayout: Sendable {
 extension ReleaseReference {
     /// The name of the release's directory on a node and of its socket: `v2.3f786850e387`.
     ///
-    /// Name and the first 12 digits of the digest, because two bundles of one name are two releases.
-    public var identifier: String { "\(name).\(manifest.short)" }
+    /// Name and the first 12 digits of the digest, because two bundles of one name are two releases; with `.standby` for one that works
+    /// on the standby.
+    public var identifier: String {
+        "\(name).\(manifest.short)" + (database.map { ".\($0.rawValue)" } ?? "")
+    }
 
     /// The name of the directory that `current` leads to when the release is served: `7-v2.3f786850e387`. The proxy says it in
     /// `X-Sluice-Release`.

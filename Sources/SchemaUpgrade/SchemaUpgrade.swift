@@ -134,7 +134,8 @@ public actor SchemaUpgrade {
                 switch task.kind {
                 case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
                     .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
-                    .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema:
+                    .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema,
+                    .freezeStandby, .feedStandby, .promoteStandby:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -168,6 +169,9 @@ public actor SchemaUpgrade {
         case .readPreview: readPreview(task)
         case .judgeExpand, .settleExpand, .judgeRevertExpand: try await judge(.expand, task)
         case .judgeContract: try await judge(.contract, task)
+        case .freezeStandby, .feedStandby, .promoteStandby:
+            throw DatabaseFailure(
+                code: "standby", "this coordinator knows no standby of the database")
         }
     }
 

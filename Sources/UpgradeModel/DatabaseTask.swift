@@ -46,6 +46,13 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case judgeRevertExpand
         /// End what is left of a tool that ran after the lift, and say what has changed since `contract`.
         case judgeContract
+        /// After the census: let the standby reach what the census has proved, and cut it off there, so that it shows what was before
+        /// the migration for as long as that takes.
+        case freezeStandby
+        /// Let the standby follow again, and wait until it has caught up; what was set for the freeze is as it was before.
+        case feedStandby
+        /// On the way back: shut the primary for good, make the frozen standby the primary, and take the fence down there.
+        case promoteStandby
     }
 
     public var kind: Kind
@@ -68,6 +75,8 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var schema: Digest?
     /// For `readPreview`: what the tool has said.
     public var preview: String?
+    /// Set once the standby has taken the place of the primary: the task is for the database there.
+    public var isPromoted: Bool?
 
     public init(
         kind: Kind, run: RunIdentifier, epoch: Epoch, attempt: Int, budget: Span? = nil,

@@ -5,9 +5,24 @@ public struct ReleaseReference: Hashable, Codable, Sendable {
     public var name: ReleaseName
     /// SHA-256 of the bundle's manifest, which in turn names every file by digest.
     public var manifest: Digest
+    /// Which database it works on; `nil`: its usual one. The same files with another database are another activation, with a socket
+    /// and processes of its own.
+    public var database: ReleaseDatabase?
 
-    public init(name: ReleaseName, manifest: Digest) {
+    public init(name: ReleaseName, manifest: Digest, database: ReleaseDatabase? = nil) {
         self.name = name
         self.manifest = manifest
+        self.database = database
     }
+
+    /// The same release on another database; on its usual one for `nil`.
+    public func on(_ database: ReleaseDatabase?) -> ReleaseReference {
+        ReleaseReference(name: name, manifest: manifest, database: database)
+    }
+}
+
+/// A database that a release works on instead of its usual one.
+public enum ReleaseDatabase: String, Hashable, Codable, Sendable, CaseIterable {
+    /// The physical standby that is frozen for the write window: its reads go on there.
+    case standby
 }

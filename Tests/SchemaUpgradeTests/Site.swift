@@ -160,6 +160,11 @@ struct Site {
     }
 }
 
+extension DatabaseTask.Kind {
+    /// The tasks of a standby.
+    static let ofStandby: Set<DatabaseTask.Kind> = [.freezeStandby, .feedStandby, .promoteStandby]
+}
+
 extension SchemaUpgrade {
     /// Performs a task of the run `r1` and expects it to be done.
     @discardableResult

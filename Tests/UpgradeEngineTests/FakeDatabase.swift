@@ -88,6 +88,8 @@ struct FakeDatabase {
         case .revertExpand:
             isExpanded = false
             return .done(report { $0.schemaChanges = schemaChanges })
+        case .freezeStandby, .feedStandby, .promoteStandby:
+            return .failed(DatabaseFailure(code: "standby", "it has no standby"))
         }
         return .done(DatabaseReport())
     }
