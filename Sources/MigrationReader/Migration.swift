@@ -79,6 +79,8 @@ public struct Statement: Hashable, Sendable {
     public let text: String
     public let position: Diagnostic.Position
     public let kind: Kind
+    /// For a statement with `IF NOT EXISTS`: what it says of that which may be there.
+    public let existing: ExistingObject?
 }
 
 /// What `CREATE INDEX CONCURRENTLY` says.

@@ -9,11 +9,16 @@ struct ParseTree: Decodable {
     struct Relation: Decodable {
         var schemaname: String?
         var relname: String
+        var relpersistence: String?
         var location: Int?
         var qualified: QualifiedName { QualifiedName(schema: schemaname, name: relname) }
     }
     struct Text: Decodable { var sval: String? }
-    struct Constant: Decodable { var sval: Text? }
+    struct Number: Decodable { var ival: Int? }
+    struct Constant: Decodable {
+        var sval: Text?
+        var ival: Number?
+    }
     struct Argument: Decodable {
         var String: Text?
         var A_Const: Constant?
@@ -30,6 +35,7 @@ struct ParseTree: Decodable {
         var relation: Relation
         var concurrent: Bool?
         var unique: Bool?
+        var if_not_exists: Bool?
     }
     struct Drop: Decodable {
         var objects: [Argument]
@@ -42,8 +48,15 @@ struct ParseTree: Decodable {
     }
     struct Constraint: Decodable { var contype: String? }
     struct Constraints: Decodable { var Constraint: Constraint? }
+    struct TypeName: Decodable {
+        var names: [Argument]?
+        var typmods: [Argument]?
+        var arrayBounds: [Anything]?
+        var pct_type: Bool?
+    }
     struct Column: Decodable {
         var colname: String?
+        var typeName: TypeName?
         var constraints: [Constraints]?
     }
     struct Definition: Decodable {
@@ -54,6 +67,7 @@ struct ParseTree: Decodable {
         var subtype: String?
         var name: String?
         var def: Definition?
+        var missing_ok: Bool?
     }
     struct Commands: Decodable { var AlterTableCmd: Command? }
     struct Alter: Decodable {
@@ -71,9 +85,24 @@ struct ParseTree: Decodable {
         var objectType: String?
         var relation: Relation?
     }
-    struct Create: Decodable { var relation: Relation? }
+    struct Parent: Decodable { var RangeVar: Relation? }
+    struct Create: Decodable {
+        var relation: Relation?
+        var tableElts: [Definition]?
+        var inhRelations: [Parent]?
+        var if_not_exists: Bool?
+    }
+    struct CreateForeign: Decodable { var base: Create? }
     struct Into: Decodable { var rel: Relation? }
-    struct CreateAs: Decodable { var into: Into? }
+    struct CreateAs: Decodable {
+        var into: Into?
+        var objtype: String?
+        var if_not_exists: Bool?
+    }
+    struct CreateSequence: Decodable {
+        var sequence: Relation?
+        var if_not_exists: Bool?
+    }
     struct View: Decodable { var view: Relation? }
     struct AlterEnum: Decodable {
         var typeName: [Argument]
@@ -114,7 +143,9 @@ struct ParseTree: Decodable {
         var RenameStmt: Rename?
         var AlterObjectSchemaStmt: Move?
         var CreateStmt: Create?
+        var CreateForeignTableStmt: CreateForeign?
         var CreateTableAsStmt: CreateAs?
+        var CreateSeqStmt: CreateSequence?
         var ViewStmt: View?
         var AlterEnumStmt: AlterEnum?
         var CreateEnumStmt: CreateEnum?

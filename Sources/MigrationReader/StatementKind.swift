@@ -52,17 +52,21 @@ enum StatementKind {
     private static func createIndex(_ index: ParseTree.Index, _ statement: String)
         -> StatementKind
     {
-        guard let name = index.idxname, let probing = probing(index, statement) else {
+        guard let definition = definition(index, statement) else {
             return .refuse(
                 message:
                     "an index that is built concurrently needs a name, or nobody can tell whether it was built",
                 advice: "write CREATE INDEX CONCURRENTLY name ON …")
         }
-        return .run(
-            .createIndex(
-                IndexDefinition(
-                    index: QualifiedName(schema: index.relation.schemaname, name: name),
-                    table: index.relation.qualified, probing: probing)))
+        return .run(.createIndex(definition))
+    }
+
+    /// - Returns: `nil` when the index has no name.
+    static func definition(_ index: ParseTree.Index, _ statement: String) -> IndexDefinition? {
+        guard let name = index.idxname, let probing = probing(index, statement) else { return nil }
+        return IndexDefinition(
+            index: QualifiedName(schema: index.relation.schemaname, name: name),
+            table: index.relation.qualified, probing: probing)
     }
 
     /// The statement for the probe's table, without `CONCURRENTLY` and `IF NOT EXISTS`.

@@ -44,7 +44,8 @@ struct StatementReader {
             let text = String(decoding: original[start..<range.upperBound], as: UTF8.self)
             let position = cursor.position(of: start)
             if isUnknown {
-                let statement = Statement(text: text, position: position, kind: .unknown)
+                let statement = Statement(
+                    text: text, position: position, kind: .unknown, existing: nil)
                 statements.append(Read(statement: statement))
                 continue
             }
@@ -54,10 +55,10 @@ struct StatementReader {
             case .run(let kind):
                 var node: ParseTree.Node?
                 if case .node(let found) = outcome { node = found }
-                statements.append(
-                    Read(
-                        statement: Statement(text: text, position: position, kind: kind), node: node
-                    ))
+                let statement = Statement(
+                    text: text, position: position, kind: kind,
+                    existing: node.flatMap { ExistingObject($0, text) })
+                statements.append(Read(statement: statement, node: node))
             case .refuse(let message, let advice):
                 findings.append(
                     Diagnostic(

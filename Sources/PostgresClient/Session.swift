@@ -9,6 +9,7 @@ public struct Session: ~Copyable {
     // SAFETY: made in init, used only through this value, which one actor holds; PQfinish runs exactly once, in deinit.
     private let handle: OpaquePointer
     private let secrets: [String]
+    private let receiver: NoticeReceiver
 
     init(_ options: ConnectionOptions) throws(PostgresError) {
         let secrets = try options.secrets()
@@ -25,8 +26,11 @@ public struct Session: ~Copyable {
         }
         handle = connected
         self.secrets = secrets
+        receiver = NoticeReceiver(secrets)
         // libpq would print notices to standard error.
-        PQsetNoticeProcessor(connected, { _, _ in }, nil)
+        // SAFETY: the receiver lives as long as this value, whose deinit ends the connection that calls it.
+        PQsetNoticeReceiver(
+            connected, receive, Unmanaged.passUnretained(receiver).toOpaque())
     }
 
     deinit { PQfinish(handle) }
@@ -71,6 +75,19 @@ public struct Session: ~Copyable {
     public func execute(_ sql: String) throws(PostgresError) -> Rows {
         try refuseZeroBytes([sql])
         return try rows(of: PQexec(handle, sql))
+    }
+
+    /// The same, and adds to `notices` what the server says meanwhile, as far as `client_min_messages` lets it.
+    @discardableResult
+    public func execute(
+        _ sql: String, hearing notices: inout ServerNotices
+    ) throws(PostgresError) -> Rows {
+        receiver.heard = notices
+        defer {
+            if let heard = receiver.heard { notices = heard }
+            receiver.heard = nil
+        }
+        return try execute(sql)
     }
 
     /// Runs a closure in a transaction: commits when it returns, rolls back when it throws.
@@ -158,6 +175,22 @@ private func withCStrings<Value>(
             return body(start)
         }
     }
+}
+
+/// Called by libpq with each notice, while a statement is under way.
+private func receive(_ context: UnsafeMutableRawPointer?, _ result: OpaquePointer?) {
+    guard let context, let result else { return }
+    // SAFETY: the context is the session's own receiver, which outlives the connection.
+    let receiver = Unmanaged<NoticeReceiver>.fromOpaque(context).takeUnretainedValue()
+    guard receiver.heard != nil else { return }
+    func field(_ code: Character) -> String? {
+        code.asciiValue.flatMap { PQresultErrorField(result, Int32($0)) }
+            .map { redacted(String(cString: $0), receiver.secrets) }
+    }
+    receiver.heard?.add(
+        ServerNotices.Notice(
+            severity: field("V") ?? field("S") ?? "NOTICE", message: field("M") ?? "",
+            detail: field("D"), hint: field("H")))
 }
 
 /// A text of libpq without the secrets of the address, on one line.

@@ -13,7 +13,7 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `pooler`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `migration-claim`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
+/// `migration-claim`, `object-differs`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?

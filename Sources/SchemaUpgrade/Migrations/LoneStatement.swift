@@ -11,6 +11,8 @@ import UpgradeModel
 struct LoneStatement: Sendable {
     var statement: Statement
     var surroundings: Surroundings
+    /// Fail where `IF NOT EXISTS` would pass the statement over because of something else; not on the way back.
+    var refusesAnother = true
     var owner: String? { surroundings.owner }
 
     /// What is left to do after an attempt that did not answer.
@@ -29,19 +31,27 @@ struct LoneStatement: Sendable {
     /// - Parameters:
     ///   - isRepeated: an attempt was begun before, and nobody knows what became of it.
     ///   - patience: how long a statement may take whose waits are not bounded.
+    /// - Returns: what the server said beside its answer.
     func run(
         _ session: borrowing Session, isRepeated: Bool, invalid: String, patience: Span
-    ) throws {
+    ) throws -> ServerNotices {
+        var notices = ServerNotices()
         do {
             try enter(session, patience)
             switch isRepeated ? try rest(session, invalid) : .run {
             case .nothing: break
-            case .run: try session.execute(statement.text)
+            case .run:
+                if refusesAnother {
+                    try ExistingObjectCheck(statement: statement, surroundings: surroundings)
+                        .refuseAnother(session)
+                }
+                try session.execute(statement.text, hearing: &notices)
             case .runAfter(let preparation):
                 try session.execute(preparation)
-                try session.execute(statement.text)
-            case .runInstead(let other): try session.execute(other)
+                try session.execute(statement.text, hearing: &notices)
+            case .runInstead(let other): try session.execute(other, hearing: &notices)
             }
+            return notices
         } catch let error as PostgresError {
             throw StatementFailure(position: statement.position(of: error), error: error)
         }
@@ -99,7 +109,7 @@ struct LoneStatement: Sendable {
     enum IndexState {
         case none
         /// One of that name says something else.
-        case another
+        case another(name: String, what: String)
         case invalid(name: String)
         case valid(name: String)
     }
@@ -108,7 +118,9 @@ struct LoneStatement: Sendable {
     func state(of definition: IndexDefinition, _ session: borrowing Session) throws -> IndexState {
         let found = try session.query(
             """
-            SELECT x.indexrelid, x.indisvalid, x.indrelid = t.oid, pg_catalog.format('%I.%I', n.nspname, i.relname)
+            SELECT x.indexrelid, x.indisvalid OR i.relkind = 'I', x.indrelid = t.oid,
+                pg_catalog.format('%I.%I', n.nspname, i.relname),
+                coalesce(pg_catalog.pg_get_indexdef(x.indexrelid), 'no index')
             FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
                 JOIN pg_catalog.pg_class AS i ON i.relnamespace = t.relnamespace AND i.relname = $2
                 LEFT JOIN pg_catalog.pg_index AS x ON x.indexrelid = i.oid
@@ -116,7 +128,7 @@ struct LoneStatement: Sendable {
             """, [definition.table.quoted, definition.index.name])
         guard let row = found.first else { return .none }
         guard row.isTrue(2), try isDefined(row.text(0), definition, session) else {
-            return .another
+            return .another(name: row.text(3), what: row.text(4))
         }
         return row.isTrue(1) ? .valid(name: row.text(3)) : .invalid(name: row.text(3))
     }
@@ -124,27 +136,49 @@ struct LoneStatement: Sendable {
     private func isDefined(
         _ index: String, _ definition: IndexDefinition, _ session: borrowing Session
     ) throws -> Bool {
-        struct Answer: Error { var isEqual: Bool }
+        // A savepoint where the statement is one of a transaction.
+        let isInside = session.isInTransaction
+        try session.execute(isInside ? "SAVEPOINT \"sluice probe\"" : "BEGIN")
+        let back =
+            isInside
+            ? "ROLLBACK TO SAVEPOINT \"sluice probe\"; RELEASE SAVEPOINT \"sluice probe\""
+            : "ROLLBACK"
+        let isEqual: Bool
         do {
-            try session.transaction { session in
-                try session.execute(
-                    "CREATE TEMP TABLE \"sluice probe\" (LIKE \(definition.table.quoted));"
-                        + definition.probing)
-                let row = try session.query(
-                    """
-                    SELECT pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef($1::pg_catalog.oid), '^.*? USING ', '')
-                            = pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef(p.indexrelid), '^.*? USING ', '')
-                        AND x.indisunique = p.indisunique
-                    FROM pg_catalog.pg_index AS x, pg_catalog.pg_index AS p
-                    WHERE x.indexrelid = $1::pg_catalog.oid
-                        AND p.indexrelid = 'pg_temp."sluice probe index"'::pg_catalog.regclass
-                    """, [index])[0]
-                throw Answer(isEqual: row.isTrue(0))
-            }
-        } catch let answer as Answer {
-            return answer.isEqual
+            isEqual = try compare(index, definition, session)
+        } catch {
+            if session.isInTransaction { try session.execute(back) }
+            throw error
         }
-        return false
+        try session.execute(back)
+        return isEqual
+    }
+
+    /// In a transaction that is rolled back. The application's event triggers see nothing of it, as far as the migrator may say so.
+    private func compare(
+        _ index: String, _ definition: IndexDefinition, _ session: borrowing Session
+    ) throws -> Bool {
+        let role = owner.map { "SET LOCAL ROLE \(quotedIdentifier($0));" } ?? ""
+        try session.execute(
+            """
+            RESET ROLE;
+            SELECT pg_catalog.set_config(quiet.name, quiet.value, true)
+                FROM (VALUES ('session_replication_role', 'replica'), ('event_triggers', 'off')) AS quiet (name, value),
+                    pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper
+                    AND pg_catalog.current_setting(quiet.name, true) IS NOT NULL;
+            \(role)
+            CREATE TEMP TABLE "sluice probe" (LIKE \(definition.table.quoted));\(definition.probing)
+            """)
+        return try session.query(
+            """
+            SELECT pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef($1::pg_catalog.oid), '^.*? USING ', '')
+                    = pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef(p.indexrelid), '^.*? USING ', '')
+                AND x.indisunique = p.indisunique
+            FROM pg_catalog.pg_index AS x, pg_catalog.pg_index AS p
+            WHERE x.indexrelid = $1::pg_catalog.oid
+                AND p.indexrelid = 'pg_temp."sluice probe index"'::pg_catalog.regclass
+            """, [index]
+        ).first?.isTrue(0) == true
     }
 
     /// Drops what a failed attempt has left: indexes that are invalid, and were not before it.

@@ -37,10 +37,15 @@ struct MigrationEnvironment: Sendable {
             let clock = ContinuousClock()
             let began = clock.now
             try session.execute(surroundings.entrance(isLocal: true))
-            for statement in step.script.statements { try run(statement, session) }
+            var heard = Heard(step)
+            for statement in step.script.statements {
+                try refuseAnother(statement, of: step, session)
+                heard.add(try run(statement, session), to: statement)
+            }
             try leave(session, step)
             lines.append(
                 try record(step, Span(began.duration(to: clock.now)).milliseconds, session))
+            lines += heard.lines
         }
         lines += try look(at: newObjects, steps, session)
         if isFenced { try close(session) }
@@ -100,15 +105,31 @@ struct MigrationEnvironment: Sendable {
     /// Runs a statement where ``Surroundings/entrance(isLocal:waitsQuietly:)`` has been.
     ///
     /// - Parameter span: how long it may take, when that is less than what the plan allows.
-    func run(_ statement: Statement, _ session: borrowing Session, within span: Span? = nil) throws
-    {
+    /// - Returns: what the server said beside its answer.
+    @discardableResult
+    func run(
+        _ statement: Statement, _ session: borrowing Session, within span: Span? = nil
+    ) throws -> ServerNotices {
+        var notices = ServerNotices()
         do {
             if let span {
                 try session.execute("SET LOCAL statement_timeout = '\(span.milliseconds)ms'")
             }
-            try session.execute(statement.text)
+            try session.execute(statement.text, hearing: &notices)
             if statement.changesRole { try keepRole(session) }
+            return notices
         } catch {
+            throw StatementFailure(position: statement.position(of: error), error: error)
+        }
+    }
+
+    /// Fails where `IF NOT EXISTS` would pass a statement over because of something else. On the way back what is there may stay.
+    func refuseAnother(_ statement: Statement, of step: Step, _ session: borrowing Session) throws {
+        guard !step.isUndo, statement.existing != nil else { return }
+        do {
+            try ExistingObjectCheck(statement: statement, surroundings: surroundings)
+                .refuseAnother(session)
+        } catch let error as PostgresError {
             throw StatementFailure(position: statement.position(of: error), error: error)
         }
     }

@@ -35,6 +35,19 @@ enum Step: Sendable {
 struct StatementFailure: Error {
     var position: Diagnostic.Position
     var error: PostgresError
+    /// For what is no error of the server: its word, and what leads out.
+    var own: Word?
+
+    struct Word {
+        var code: String
+        var advice: String
+    }
+
+    init(position: Diagnostic.Position, error: PostgresError, own: Word? = nil) {
+        self.position = position
+        self.error = error
+        self.own = own
+    }
 
     var databaseFailure: DatabaseFailure {
         let reason: String =
@@ -46,11 +59,13 @@ struct StatementFailure: Error {
     }
 
     private var code: String {
+        if let own { return own.code }
         if error.isLockTimeout { return "lock-timeout" }
         return error.sqlState == "57014" ? "statement-timeout" : "sql"
     }
 
     private var advice: String {
+        if let own { return own.advice }
         if error.isLockTimeout {
             return "look for long transactions in pg_stat_activity"
         }

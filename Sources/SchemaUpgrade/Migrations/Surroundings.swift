@@ -45,7 +45,7 @@ struct Surroundings: Sendable, Hashable {
                 WHERE pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL;
             \(set) client_encoding = 'UTF8'; \(set) standard_conforming_strings = on;
             \(set) idle_in_transaction_session_timeout = 0; \(set) idle_session_timeout = 0;
-            \(set) client_connection_check_interval = '1s'; \(set) client_min_messages = warning;
+            \(set) client_connection_check_interval = '1s'; \(set) client_min_messages = notice;
             \(set) default_transaction_read_only = off;
             \(set) default_transaction_isolation = 'read committed'; \(set) default_transaction_deferrable = off;
             SELECT pg_catalog.set_config('deadlock_timeout', '20ms', \(local)),

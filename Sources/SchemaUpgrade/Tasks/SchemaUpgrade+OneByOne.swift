@@ -14,9 +14,12 @@ extension SchemaUpgrade {
         let began = clock.now
         var progress = try await progress(of: step, task)
         let first = progress.done
+        var heard = Heard(step)
         while progress.done < step.script.statements.count {
             try checkCancellation()
-            try await runNext(step, &progress, task, until: deadline)
+            let statement = step.script.statements[progress.done]
+            let notices = try await runNext(step, &progress, task, until: deadline)
+            heard.add(notices, to: statement)
         }
         try await resetSession(task)
         let environment = try await environment(task)
@@ -27,7 +30,8 @@ extension SchemaUpgrade {
             try finished.remove(session)
             return try environment.record(step, milliseconds, session)
         }
-        return first == 0 ? [line] : ["\(line); \(first) of its statements had taken effect before"]
+        return [first == 0 ? line : "\(line); \(first) of its statements had taken effect before"]
+            + heard.lines
     }
 
     private func progress(of step: Step, _ task: DatabaseTask) async throws -> Progress {
@@ -43,21 +47,22 @@ extension SchemaUpgrade {
     }
 
     /// Runs the next statement until it has taken effect, and notes that.
+    ///
+    /// - Returns: what the server said beside its answer.
     private func runNext(
         _ step: Step, _ progress: inout Progress, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
-    ) async throws {
+    ) async throws -> ServerNotices {
         let statement = step.script.statements[progress.done]
         var backoff = Backoff(after: configuration.lockTimeout, most: .seconds(5))
         while true {
             do {
                 switch statement.kind {
                 case .transactional, .unknown:
-                    try await runInTransaction(statement, step, &progress, task)
+                    return try await runInTransaction(statement, step, &progress, task)
                 case .block, .createIndex, .dropIndex, .detachPartition, .repeatable:
-                    try await runAlone(statement, step, &progress, task, until: deadline)
+                    return try await runAlone(statement, step, &progress, task, until: deadline)
                 }
-                return
             } catch let failure as StatementFailure {
                 if failure.error.isConnectionLost { throw failure.error }
                 try await resetSession(task)
@@ -97,34 +102,39 @@ extension SchemaUpgrade {
     /// In a transaction with the note of it: exactly once.
     private func runInTransaction(
         _ statement: Statement, _ step: Step, _ progress: inout Progress, _ task: DatabaseTask
-    ) async throws {
+    ) async throws -> ServerNotices {
         let environment = try await environment(task)
         var next = progress
         next.done += 1
         let stored = next
         let lockTimeout = configuration.lockTimeout
-        try await open().transaction { session in
+        let notices = try await open().transaction { session in
             try session.execute(
                 "SET LOCAL lock_timeout = '\(lockTimeout.milliseconds)ms';" + claim(task)
                     + keepOut(task))
             let newObjects = try NewObjects(session)
             try session.execute(environment.surroundings.entrance(isLocal: true))
-            try environment.run(statement, session)
+            try environment.refuseAnother(statement, of: step, session)
+            let notices = try environment.run(statement, session)
             try environment.leave(session, step)
             if !step.isUndo {
                 try newObjects.check(
                     session, except: step.migration.header.privateRelations, isWhole: false)
             }
             try stored.store(task, session)
+            return notices
         }
         progress = next
+        return notices
     }
 
     private func runAlone(
         _ statement: Statement, _ step: Step, _ progress: inout Progress, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
-    ) async throws {
-        let lone = LoneStatement(statement: statement, surroundings: try await surroundings())
+    ) async throws -> ServerNotices {
+        let lone = LoneStatement(
+            statement: statement, surroundings: try await surroundings(),
+            refusesAnother: !step.isUndo)
         let isRepeated = progress.begun
         var next = progress
         if !isRepeated {
@@ -135,8 +145,9 @@ extension SchemaUpgrade {
         progress = try await store(next, task, keepsOut: true)
         let invalid = progress.invalid
         let patience = Span(ContinuousClock.now.duration(to: deadline))
+        var notices = ServerNotices()
         do {
-            try await open().perform { session in
+            notices = try await open().perform { session in
                 try lone.run(session, isRepeated: isRepeated, invalid: invalid, patience: patience)
             }
         } catch let failure as StatementFailure {
@@ -153,6 +164,7 @@ extension SchemaUpgrade {
         next.done += 1
         next.begun = false
         progress = try await store(next, task, keepsOut: false)
+        return notices
     }
 
     private func store(_ progress: Progress, _ task: DatabaseTask, keepsOut: Bool) async throws

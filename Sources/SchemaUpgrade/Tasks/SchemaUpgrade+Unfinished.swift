@@ -53,8 +53,10 @@ extension SchemaUpgrade {
         _ done: [Statement], _ migration: Migration, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
     ) async throws {
+        // With IF NOT EXISTS it may be older than the run; then only the down file knows.
         let created = done.compactMap { statement -> IndexDefinition? in
-            if case .createIndex(let definition) = statement.kind { definition } else { nil }
+            guard statement.existing == nil else { return nil }
+            return if case .createIndex(let definition) = statement.kind { definition } else { nil }
         }
         let leavesNothing = done.allSatisfy {
             if case .repeatable = $0.kind { true } else { false }
@@ -97,9 +99,10 @@ extension SchemaUpgrade {
                         try environment.leave(session, step)
                     }
                 } else {
-                    let lone = LoneStatement(statement: statement, surroundings: surroundings)
+                    let lone = LoneStatement(
+                        statement: statement, surroundings: surroundings, refusesAnother: false)
                     try await open().execute(claim(task) + keepOut(task))
-                    try await open().perform { session in
+                    _ = try await open().perform { session in
                         try lone.run(session, isRepeated: true, invalid: "{}", patience: patience)
                     }
                 }
@@ -141,6 +144,7 @@ extension SchemaUpgrade {
             case .createIndex(let definition):
                 switch try lone.state(of: definition, session) {
                 case .none, .another: break
+                case .valid where statement.existing != nil: return true
                 case .valid(let name), .invalid(let name):
                     try session.execute("DROP INDEX CONCURRENTLY \(name)")
                 }

@@ -128,6 +128,7 @@ private struct Rehearsal: Sendable {
         for statement in step.script.statements {
             let left = Span(ContinuousClock.now.duration(to: end)).milliseconds
             guard left > 0 else { throw TooLong() }
+            try environment.refuseAnother(statement, of: step, session)
             try environment.run(statement, session, within: .milliseconds(left))
         }
         try environment.leave(session, step)
