@@ -52,6 +52,7 @@ struct DatabaseBuilder {
         guard let url = values.text(path("url")).flatMap(EnvironmentReference.init(text:)),
             values.isPresent(path("migrate_with")) == (tool != nil),
             values.isPresent(path("migrations")) || tool != nil,
+            values.isPresent(path("standby")) == (standby != nil),
             let lockTimeout = values.span(path("lock_timeout")),
             let trusted = values.list(path("trusted")),
             let readers = values.list(path("readers")),
@@ -66,7 +67,18 @@ struct DatabaseBuilder {
             searchPath: values.list(path("search_path"))?.map(\.text),
             trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
             tool: tool, fence: fence,
-            accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }))
+            accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }),
+            standby: standby)
+    }
+
+    private var standby: Plan.Database.Standby? {
+        func key(_ name: String) -> String { section.path("standby.\(name)") }
+        guard values.isPresent(section.path("standby")),
+            let url = values.text(key("url")).flatMap(EnvironmentReference.init(text:)),
+            let lag = values.span(key("lag")),
+            let wal = values.text(key("wal")).flatMap(ByteCount.read)
+        else { return nil }
+        return Plan.Database.Standby(url: url, lag: lag, wal: wal)
     }
 
     private var tool: Plan.Tool? {

@@ -17,6 +17,9 @@ enum Limits {
     static let retryAfter = Span.seconds(1)...Span.minutes(60)
     static let lease = Span.seconds(1)...Span.minutes(10)
     static let lockTimeout = Span.milliseconds(10)...Span.minutes(5)
+    static let standbyLag = Span.milliseconds(100)...Span.minutes(60)
+    /// In bytes: four segments at least.
+    static let standbyLog = (64 << 20 as Int64)...(64 << 40 as Int64)
     static let announce = Span.zero...Span.minutes(1440)
     static let bake = Span.zero...Span.minutes(1440)
     static let deadline = Span.milliseconds(100)...Span.minutes(1440)

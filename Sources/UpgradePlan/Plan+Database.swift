@@ -61,6 +61,8 @@ extension Plan {
         public let fence: FenceLevel
         /// What a fence of level `owner` need not hold, in the order of ``FenceGap``.
         public let accepted: [FenceGap]
+        /// Its physical standby, which is frozen for the write window where the plan reads from it.
+        public let standby: Standby?
 
         /// Whether the connection to a database on another machine may be in clear.
         public enum TransportRule: String, Hashable, Sendable, CaseIterable {
@@ -74,7 +76,8 @@ extension Plan {
             lockTimeout: Span = .milliseconds(200),
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
             trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required,
-            tool: Tool? = nil, fence: FenceLevel = .complete, accepted: Set<FenceGap> = []
+            tool: Tool? = nil, fence: FenceLevel = .complete, accepted: Set<FenceGap> = [],
+            standby: Standby? = nil
         ) {
             precondition(migrations?.isEmpty != true, "migrations need a path")
             precondition(migrations != nil || tool != nil, "nothing migrates")
@@ -96,6 +99,7 @@ extension Plan {
             self.tls = tls
             self.fence = fence
             self.accepted = FenceGap.allCases.filter(accepted.contains)
+            self.standby = standby
         }
     }
 }
@@ -103,6 +107,11 @@ extension Plan {
 extension Plan {
     /// The one under `database`.
     public var database: Database? { databases.first { $0.name == .default } }
+
+    /// The standby that is frozen for the write window and read from meanwhile; `nil` where the plan reads from no standby.
+    public var frozenStandby: Database.Standby? {
+        reads == .standby ? databases.first?.standby : nil
+    }
 
     /// The application's own migration tool, and whose it is.
     public var tool: Tool? { toolDatabase?.tool }

@@ -43,7 +43,7 @@ extension Plan {
         case refuse(message: String)
     }
 
-    /// What becomes of read requests between the migration and the flip of their node.
+    /// What becomes of read requests from the migration to the flip of their node.
     public enum Reads: Hashable, Sendable {
         /// The old code survives the migration: it goes on reading.
         case serve
@@ -51,6 +51,8 @@ extension Plan {
         ///
         /// The count is for each node; what exceeds either limit is refused.
         case hold(for: Span, atMost: Int)
+        /// The old code reads the schema from before the migration, on a standby that is frozen behind the fence.
+        case standby
     }
 
     /// What becomes of the reads of those who have a session while the database is fenced.

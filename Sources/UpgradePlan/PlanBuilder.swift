@@ -72,6 +72,7 @@ struct PlanBuilder {
     }
 
     private var reads: Plan.Reads? {
+        if values.text("reads.from") == "standby" { return .standby }
         guard values.text("reads.while_migrating") == "hold" else { return .serve }
         guard let span = values.span("reads.hold_for"),
             let count = values.count("reads.hold_at_most")

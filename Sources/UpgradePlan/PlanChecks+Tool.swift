@@ -47,7 +47,8 @@ extension PlanChecks {
         }
         checkToolActions(values, tool)
         checkTarget(values, "\(tool).", of: "`migrate_with`")
-        if !values.isPresent("\(tool).revert_with"),
+        // Where a standby is frozen, it is the way back, whatever the tool does.
+        if !readsFromStandby, !values.isPresent("\(tool).revert_with"),
             !values.isFaulty("\(tool).revert_with")
         {
             findings.warning(

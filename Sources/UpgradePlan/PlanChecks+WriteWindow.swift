@@ -49,6 +49,12 @@ extension PlanChecks {
     }
 
     mutating func checkReads() {
+        if readsFromStandby {
+            warnOfNoEffect(
+                ["reads.while_migrating", "reads.hold_for", "reads.hold_at_most"],
+                because: "reads go on on the frozen standby")
+            return
+        }
         switch values.text("reads.while_migrating") {
         case "serve":
             warnOfNoEffect(

@@ -19,6 +19,7 @@ struct PlanChecks {
         checkRelease()
         checkWrites()
         checkReads()
+        checkStandby()
         checkSessions()
         checkDatabases()
         checkRollout()

@@ -57,6 +57,22 @@ extension DocumentKey.Form {
         return nil
     }
 
+    static let logSize = DocumentKey.Form(
+        "size from \(ByteCount.text(Limits.standbyLog.lowerBound)) to \(ByteCount.text(Limits.standbyLog.upperBound))"
+    ) { text in
+        guard let bytes = ByteCount.read(text) else {
+            return .wrongType("a size", text, advice: "write a whole number and its unit: `10GB`")
+        }
+        let range = Limits.standbyLog
+        return range.contains(bytes)
+            ? nil
+            : Mismatch(
+                code: "range", message: "\(quoted(text)) is out of range",
+                advice:
+                    "write \(ByteCount.text(range.lowerBound)) to \(ByteCount.text(range.upperBound))"
+            )
+    }
+
     static let pace = DocumentKey.Form("measured, or a number of requests a second") { text in
         if text == "measured" { return nil }
         guard let number = wholeNumber(text) else {

@@ -74,6 +74,13 @@ enum PlanKeys {
                 of: .word(FenceGap.allCases.map(\.rawValue)),
                 .init("list of what is not held", maximum: FenceGap.allCases.count)),
             .fallback("[]")),
+        DocumentKey("standby", .section(standby), .optional),
+    ]
+
+    private static let standby: [DocumentKey] = [
+        DocumentKey("url", .form(.environment), .required),
+        DocumentKey("lag", .span(Limits.standbyLag), .fallback("5s")),
+        DocumentKey("wal", .form(.logSize), .fallback("10GB")),
     ]
 
     private static let tool: [DocumentKey] = [
@@ -104,6 +111,7 @@ enum PlanKeys {
     private static let defaultMessage = "An upgrade is under way. Please try again in a moment."
 
     private static let reads: [DocumentKey] = [
+        DocumentKey("from", .word(["primary", "standby"]), .fallback("primary")),
         DocumentKey("while_migrating", .word(["serve", "hold"]), .fallback("serve")),
         DocumentKey("hold_for", .span(Limits.hold), .fallback("10s")),
         DocumentKey("hold_at_most", .count(Limits.held), .fallback("1000")),

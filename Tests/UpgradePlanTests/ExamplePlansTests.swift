@@ -12,7 +12,8 @@ import UpgradeModel
             .filter { $0.hasSuffix(".yaml") }.sorted()
         #expect(
             names == [
-                "alembic.yaml", "django.yaml", "frappe.yaml", "guestbook-v2.yaml",
+                "alembic.yaml", "django.yaml", "frappe.yaml", "frozen-replica.yaml",
+                "guestbook-v2.yaml",
                 "minimal.yaml", "rails.yaml", "reference.yaml", "refuse.yaml",
                 "two-databases.yaml",
             ])

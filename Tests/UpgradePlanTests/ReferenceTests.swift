@@ -52,10 +52,12 @@ import UpgradeModel
         let lines = try Files.plan("reference.yaml").split(
             separator: "\n", omittingEmptySubsequences: false
         ).map(String.init)
-        let all = lines.map { $0.contains(#/^ *#[a-z_]+: /#) ? $0.replacing("#", with: "") : $0 }
+        let all = lines.map {
+            $0.contains(#/^ *#[a-z_]+:( |$)/#) ? $0.replacing("#", with: "") : $0
+        }
         #expect(lines != all)
         let document = PlanDocument.parse(text: all.joined(separator: "\n"), file: "r")
-        #expect(Set(document.diagnostics.map(\.code)) == ["exclusive", "no-effect"])
+        #expect(Set(document.diagnostics.map(\.code)) == ["exclusive", "no-effect", "standby"])
     }
 
     @Test func everyDefaultIsTheOneOfThePlanItself() {

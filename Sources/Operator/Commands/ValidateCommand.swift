@@ -67,6 +67,11 @@ struct ValidateCommand: AsyncParsableCommand {
             }
         }
         for line in ValidateCommand.tool(prepared.plan) { console.line(line) }
+        if let standby = prepared.plan.frozenStandby {
+            console.line(
+                "standby \(standby.url): frozen for the window, read by the old release, and promoted where the run turns back"
+            )
+        }
         let staying = prepared.migrations.cannotBeUndone
         if !staying.isEmpty {
             console.line("cannot be undone once applied: \(staying.joined(separator: ", "))")
@@ -78,7 +83,8 @@ struct ValidateCommand: AsyncParsableCommand {
         guard let tool = plan.tool else { return [] }
         let node = tool.node.map { " on \($0)" } ?? ""
         let back =
-            tool.revert.map { "undone by the action \($0)" }
+            plan.frozenStandby.map { _ in "the way back is the frozen standby" }
+            ?? tool.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it, so the way back ends at its first change"
         let moments: [String?] = [
             tool.preview.map { "asked in stage what it would do: the action \($0)" },

@@ -3,6 +3,7 @@
 internal import ControlAPI
 internal import MigrationReader
 internal import UpgradeModel
+internal import UpgradePlan
 
 /// The migrations of one database of a plan, read as the coordinator reads them, with PostgreSQL's own parser.
 ///
@@ -17,17 +18,23 @@ struct MigrationDirectory: Hashable, Sendable {
     /// In order; empty when a file is not valid.
     var migrations: [Migration] = []
 
+    /// Whether a frozen standby is the way back: it has what was applied before it was frozen, and nothing else.
+    var hasFrozenStandby = false
+
     /// What stays when a run of this plan turns back: applied before the point of no return, and without a way back.
     var cannotBeUndone: [Migration] {
-        migrations.filter { $0.down == nil && $0.phase != .contract }
+        migrations.filter {
+            $0.down == nil && ($0.phase == .expand || ($0.phase == .switch && !hasFrozenStandby))
+        }
     }
 
-    /// - Parameter servesReads: whether the old release reads while the schema is migrated.
+    /// - Parameter reads: what becomes of the old release's reads while the schema is migrated; `nil` where that is not known.
     static func read(
-        _ path: String?, of database: DatabaseName?, servesReads: Bool,
+        _ path: String?, of database: DatabaseName?, reads: Plan.Reads?,
         _ findings: inout [Diagnostic]
     ) -> MigrationDirectory {
-        var directory = MigrationDirectory(path: path, database: database)
+        var directory = MigrationDirectory(
+            path: path, database: database, hasFrozenStandby: reads == .standby)
         guard let path else { return directory }
         do throws(CommandFailure) {
             let names = try TextFile.names(
@@ -42,7 +49,7 @@ struct MigrationDirectory: Hashable, Sendable {
                         ?? "database.migrations is relative to the plan's own directory"))
             return directory
         }
-        directory.review(path, servesReads: servesReads, &findings)
+        directory.review(path, servesReads: reads == .serve, &findings)
         return directory
     }
 

@@ -63,7 +63,7 @@ struct PreparedPlan: Sendable {
             let directory = MigrationDirectory.read(
                 database.migrations.map { resolved($0, besides: file) },
                 of: databases.count > 1 ? database.name : nil,
-                servesReads: document.plan?.reads == .serve, &found)
+                reads: document.plan?.reads, &found)
             // Several may have the same directory.
             findings += found.filter { !findings.contains($0) }
             return directory

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Testing
+import TestSupport
+import UpgradeModel
+
+@testable import UpgradePlan
+
+/// Reads from a standby: how a plan says so.
+@Suite struct StandbyTests {
+    private let text = """
+        fleet: guestbook
+        nodes: {labels: {role: web}}
+        release: {name: v2, bundle: b}
+        database:
+          url: env:DATABASE_URL
+          migrate_with: {run: migrate, ledger: django}
+          standby: {url: env:STANDBY_URL, lag: 7s, wal: 512MB}
+        reads: {from: standby}
+        rollout: {warm: [start-app], retire: [stop-app], health: {check: page}}
+
+        """
+
+    /// Also a tool that nothing undoes is no finding: the standby is the way back.
+    @Test func everyKeyReachesThePlan() throws {
+        let document = PlanDocument.parse(text: text, file: "p")
+        #expect(document.diagnostics == [])
+        let plan = try #require(document.plan)
+        #expect(plan.reads == .standby)
+        let standby = try #require(plan.frozenStandby)
+        #expect(standby.url.description == "env:STANDBY_URL")
+        #expect(standby.lag == .seconds(7))
+        #expect(standby.wal == 512 << 20)
+    }
+
+    @Test func whatIsNotSaidIsTheDefault() throws {
+        let short = text.replacing(", lag: 7s, wal: 512MB", with: "")
+        let plan = try #require(PlanDocument.parse(text: short, file: "p").plan)
+        #expect(plan.frozenStandby?.lag == .seconds(5))
+        #expect(plan.frozenStandby?.wal == 10 << 30)
+    }
+
+    @Test func aStandbyIsFrozenOnlyWhereReadsComeFromIt() throws {
+        let served = text.replacing("reads: {from: standby}", with: "reads: {from: primary}")
+        let plan = try #require(PlanDocument.parse(text: served, file: "p").plan)
+        #expect(plan.reads == .serve)
+        #expect(plan.frozenStandby == nil)
+        #expect(plan.databases.first?.standby != nil)
+    }
+
+    @Test(
+        arguments: [
+            ("64MB", 64 << 20), ("10GB", 10 << 30), ("2TB", 2 << 40), ("10", nil), ("GB", nil),
+            ("-1GB", nil), ("1.5GB", nil), ("10 GB", nil), ("10gb", nil), ("1234567890GB", nil),
+            ("999999999TB", nil),
+        ] as [(String, Int64?)])
+    func aSizeIsAWholeNumberAndAUnit(text: String, bytes: Int64?) {
+        #expect(ByteCount.read(text) == bytes)
+        if let bytes { #expect(ByteCount.text(bytes) == text) }
+    }
+
+    /// A person who has changed one line of it by mistake gets a plan, or findings with places.
+    @Test func aLineThatIsLeftOutOrMutilatedNeverStopsTheProcess() {
+        let lines = text.split(separator: "\n").map(String.init)
+        for index in lines.indices {
+            for line in [
+                nil, lines[index] + "}", String(lines[index].dropLast(3)), "  " + lines[index],
+            ] {
+                var variant = lines
+                if let line { variant[index] = line } else { variant.remove(at: index) }
+                let document = PlanDocument.parse(
+                    text: variant.joined(separator: "\n"), file: "m")
+                #expect(document.diagnostics.allSatisfy { $0.position != nil })
+                #expect(!document.diagnostics.contains { $0.code == "internal" })
+                #expect(
+                    (document.plan == nil)
+                        == document.diagnostics.contains { $0.severity == .error })
+            }
+        }
+    }
+}
