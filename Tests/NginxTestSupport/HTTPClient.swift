@@ -124,6 +124,24 @@ public final class StartedRequest: Sendable {
         return try HTTPClient.Response(received)
     }
 
+    /// Reads on until some words have come, of an answer that goes on. Blocks.
+    public func receive(until words: String, within limit: Duration = .seconds(60)) throws -> String
+    {
+        guard let number = descriptor.withLock({ $0 }) else { throw TestSupportFailure("hung up") }
+        setTimeout(number, SO_RCVTIMEO, limit)
+        var received: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let text = String(decoding: received, as: UTF8.self)
+            if text.contains(words) { return text }
+            let count = recv(number, &chunk, chunk.count, 0)
+            guard count > 0 else {
+                throw TestSupportFailure("no \(words) in \(text)")
+            }
+            received += chunk[..<count]
+        }
+    }
+
     private func writeSlowly(_ bytes: [UInt8], within limit: Duration) throws {
         let deadline = ContinuousClock.now + limit
         var rest = bytes

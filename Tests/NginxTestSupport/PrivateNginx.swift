@@ -76,9 +76,18 @@ public final class PrivateNginx: Sendable {
         .first(where: { FileManager.default.isExecutableFile(atPath: $0) }) ?? "nginx"
 }
 
-/// Where the shipped nginx snippets are: `agents/nginx` of this package.
-public let nginxSnippets: String = {
-    var parts = #filePath.split(separator: "/").dropLast(3).map(String.init)
-    parts += ["agents", "nginx"]
+/// `agents` of this package.
+let agents: String = {
+    let parts = #filePath.split(separator: "/").dropLast(3).map(String.init) + ["agents"]
     return "/" + parts.joined(separator: "/")
 }()
+
+/// Where the shipped nginx snippets are.
+public let nginxSnippets = agents + "/nginx"
+
+/// The shipped browser script.
+public var browserScript: String {
+    get throws {
+        try String(contentsOfFile: agents + "/browser/sluice.js", encoding: .utf8)
+    }
+}

@@ -68,12 +68,15 @@ private struct ShippedFiles {
     func install() throws -> [String] {
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true)
+        try write(try browserScript, to: "sluice.js")
         switch kind {
         case .haproxy:
             for name in ["sluice.lua", "routes"] { try write(shipped(name), to: name) }
             let site = try shipped("site.cfg").replacingOccurrences(
                 of: "    log global\n", with: "")
-            try write(Self.ownOfHAProxy + shipped("sluice.cfg") + site, to: "haproxy.cfg")
+            let sluice = try shipped("sluice.cfg")
+                .replacingOccurrences(of: "# setenv SLUICE_SCRIPT", with: "setenv SLUICE_SCRIPT")
+            try write(Self.ownOfHAProxy + sluice + site, to: "haproxy.cfg")
             return ["/usr/sbin/haproxy", "-W", "-db", "-f", folder + "/haproxy.cfg"]
         case .caddy:
             for name in ["sluice.caddy", "routes.caddy", "Caddyfile"] {
@@ -102,7 +105,6 @@ private struct ShippedFiles {
         """
 
     private func shipped(_ name: String) throws -> String {
-        let agents = (nginxSnippets as NSString).deletingLastPathComponent
         let text = try String(contentsOfFile: "\(agents)/\(kind)/\(name)", encoding: .utf8)
             .replacingOccurrences(of: "/run/sluice", with: runtime)
             .replacingOccurrences(of: "/etc/\(kind)/sluice", with: folder)

@@ -175,19 +175,4 @@ struct HAProxyTests {
         #expect(miss.body == "v2" && miss.headers["x-cache"] == nil)
         #expect(second.requests.map(\.target) == ["/page?a=1"])
     }
-
-    @Test func pagesAreToldTheModeWithoutAnAgentAndWithOne() async throws {
-        let node = try await ProxyNode(.haproxy)
-        let none = try await node.client.get("/_sluice/mode.json")
-        #expect(none.body == "{\"readOnly\":false}\n")
-        #expect(none.headers["x-sluice-release"] == "1-v1.0123456789ab")
-        let gate = try node.gate(.refuse)
-        let closed = try await node.client.get("/_sluice/mode.json")
-        #expect(closed.body.contains("\"readOnly\" : true"))
-        #expect(closed.headers["cache-control"] == "no-store")
-        // A stream that nobody is there for is 503; pages ask for mode.json then.
-        gate.stop()
-        #expect(try await node.client.get("/_sluice/events").status == 503)
-        #expect(node.application.requests.isEmpty)
-    }
 }

@@ -4,7 +4,7 @@
 
 local settings = {
     runtime = os.getenv("SLUICE_RUNTIME"), routes = os.getenv("SLUICE_ROUTES") or "", session = os.getenv("SLUICE_SESSION") or "",
-    app = os.getenv("SLUICE_APP") or "", reads = os.getenv("SLUICE_READS") or "",
+    app = os.getenv("SLUICE_APP") or "", reads = os.getenv("SLUICE_READS") or "", script = os.getenv("SLUICE_SCRIPT") or "",
 }
 if not settings.runtime then error("sluice.lua: SLUICE_RUNTIME is not set; load this file by sluice.cfg") end
 
@@ -218,7 +218,8 @@ local function activation()
 end
 
 -- What is asked of the node and not of the application. Returns whether that is all.
-local function answer_by_itself(txn, path)
+local function answer_by_itself(txn, method, path)
+    if method ~= "GET" and method ~= "HEAD" then return false end
     if path == "/_sluice/health" then
         local is_out = has_flag("out-of-service")
         finish(txn, is_out and 503 or 200, "text/plain", is_out and "out of service\n" or "in service\n")
@@ -227,7 +228,7 @@ local function answer_by_itself(txn, path)
         local text = contents(settings.runtime .. "/mode.json") or '{"readOnly":false}\n'
         finish(txn, 200, "application/json", text, { ["X-Sluice-Release"] = activation() })
     end
-    return path == "/_sluice/events"
+    return path == "/_sluice/events" or path == "/_sluice/sluice.js"
 end
 
 local function pass(txn, mode)
@@ -241,7 +242,7 @@ end
 -- `http-request lua.sluice`, the first rule that a request meets.
 core.register_action("sluice", { "http-req" }, function(txn)
     local method, path = txn.sf:method(), txn.sf:path()
-    if path:sub(1, 9) == "/_sluice/" and answer_by_itself(txn, path) then return pass(txn) end
+    if path:sub(1, 9) == "/_sluice/" and answer_by_itself(txn, method, path) then return pass(txn) end
     local kind = question_about(txn, method, path)
     local mark = txn.sf:req_hdr("x-sluice-probe"):match("^%x+$") or "-"
     if #mark ~= 32 then mark = "-" end
@@ -264,4 +265,25 @@ core.register_action("sluice", { "http-req" }, function(txn)
     end
     if is_closed_by_flags(kind) then return refuse(txn, method, "agent-gone", {}) end
     pass(txn)
+end)
+
+-- The browser script
+
+-- Larger than what HAProxy can return from a rule.
+local SCRIPT = nil
+if settings.script ~= "" then
+    local file = assert(io.open(settings.script))
+    SCRIPT = file:read("*a")
+    file:close()
+end
+
+-- `http-request use-service lua.sluice_script` for /_sluice/sluice.js.
+core.register_service("sluice_script", "http", function(applet)
+    applet:set_status(SCRIPT and 200 or 404)
+    applet:add_header("Content-Type", SCRIPT and "text/javascript; charset=utf-8" or "text/plain")
+    applet:add_header("Cache-Control", SCRIPT and "public, max-age=300" or "no-store")
+    local body = SCRIPT or "no script: SLUICE_SCRIPT in sluice.cfg names it\n"
+    applet:add_header("Content-Length", tostring(#body))
+    applet:start_response()
+    if applet.method ~= "HEAD" then applet:send(body) end
 end)

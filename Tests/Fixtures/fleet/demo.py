@@ -329,9 +329,8 @@ def arguments():
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
-    others = chosen.browser or chosen.by == "actions"
-    if (chosen.proxy != "nginx" or chosen.caches) and others or chosen.proxy != "nginx" and chosen.caches:
-        parser.error("--proxy, --caches, --browser and --by actions exclude one another")
+    if (chosen.proxy != "nginx") + chosen.caches + (chosen.by == "actions") > 1 or chosen.caches and chosen.browser:
+        parser.error("--proxy, --caches and --by actions exclude one another, and so do --caches and --browser")
     return chosen
 
 

@@ -18,6 +18,8 @@ GUESTBOOK = FIXTURES / "guestbook"
 
 
 ASSETS = "static/assets"
+# Asked for once a minute, the mode is told by events or too late; and nobody waits long for a page to be renewed.
+SCRIPT_OPTIONS = 'data-every="60" data-every-closed="60" data-renew-within="1"'
 
 
 def manifest(bundle, release):
@@ -64,8 +66,9 @@ class Node:
 
     # Whether v2 refuses to start on the schema of v1.
     is_strict = False
-    # Whether nginx puts the browser script into pages.
+    # Whether pages carry the browser script: put in by nginx, or by the application itself.
     has_script = False
+    own_script = False
 
     # What a node is made of
 
@@ -81,7 +84,8 @@ class Node:
         self.environment_file.write_text(
             "GUESTBOOK_DSN='%s'\nGUESTBOOK_MODE_FILE='%s'\nGUESTBOOK_FAULTS='%s'\n" % (
                 database_url, self.run / "sluice" / "mode.json", self.faults)
-            + ("GUESTBOOK_STRICT=1\n" if self.is_strict else ""))
+            + ("GUESTBOOK_STRICT=1\n" if self.is_strict else "")
+            + ("GUESTBOOK_SCRIPT='%s'\n" % SCRIPT_OPTIONS if self.has_script and self.own_script else ""))
         self.environment_file.chmod(0o600)
 
     def install(self, bundle, release):
@@ -207,17 +211,20 @@ class Node:
         except OSError:
             return False
 
+    @staticmethod
+    def write_script(folder):
+        shutil.copy2(REPOSITORY / "agents" / "browser" / "sluice.js", folder / "sluice.js")
+
     def write_nginx_configuration(self):
         """nginx as a node has it, with the snippets of `agents/nginx` as they are but for their paths."""
-        shutil.copy2(REPOSITORY / "agents" / "browser" / "sluice.js", self.root / "etc" / "nginx" / "sluice.js")
+        self.write_script(self.root / "etc" / "nginx")
         for snippet in ["sluice-http.conf", "sluice-server.conf", "sluice-routes.conf", "sluice-browser.conf",
                         "sluice-page.conf"]:
             text = (REPOSITORY / "agents" / "nginx" / snippet).read_text()
             text = text.replace("/run/sluice", str(self.run / "sluice"))
             text = text.replace("/etc/nginx/sluice/", "%s/etc/nginx/" % self.root)
             text = text.replace("/srv/guestbook", str(self.app))
-            # Asked for once a minute, the mode is told by events or too late; and nobody waits long for a page to be renewed.
-            text = text.replace(" defer ", ' defer data-every="60" data-every-closed="60" data-renew-within="1" ')
+            text = text.replace(" defer ", " defer %s " % SCRIPT_OPTIONS)
             if snippet == "sluice-routes.conf":
                 text = text.rstrip().removesuffix("}") + '    "~^POST /preview\\z" read;\n}\n'
             (self.root / "etc" / "nginx" / snippet).write_text(text)

@@ -27,7 +27,13 @@ def changed(text, *changes):
     return text
 
 
-class HAProxyNode(Node):
+class OwnScriptNode(Node):
+    """No proxy but nginx puts the browser script into pages: the application's pages carry it themselves."""
+
+    own_script = True
+
+
+class HAProxyNode(OwnScriptNode):
     """HAProxy serves no files: an nginx that knows nothing of Sluice has the assets, on a socket."""
 
     def agent_configuration(self, fleet, text):
@@ -38,14 +44,18 @@ class HAProxyNode(Node):
         self.folder = self.root / "etc" / "haproxy"
         self.folder.mkdir()
         (self.folder / "sluice.lua").write_text((shipped / "sluice.lua").read_text())
+        self.write_script(self.folder)
         (self.folder / "routes").write_text((shipped / "routes").read_text() + "read POST /preview\nopen GET /assets/*\n")
         (self.folder / "haproxy.cfg").write_text(
-            self.own() + self.placed((shipped / "sluice.cfg").read_text()) + self.site((shipped / "site.cfg").read_text()))
+            self.own() + self.placed(self.with_script((shipped / "sluice.cfg").read_text())) + self.site((shipped / "site.cfg").read_text()))
         (self.root / "etc" / "nginx.conf").write_text(self.files_of_assets())
 
     def placed(self, text):
         return text.replace("/run/sluice", str(self.run / "sluice")).replace("/etc/haproxy/sluice", str(self.folder)).replace(
             "/srv/guestbook", str(self.app))
+
+    def with_script(self, text):
+        return changed(text, ("# setenv SLUICE_SCRIPT", "setenv SLUICE_SCRIPT"))
 
     def own(self):
         """What a site has in its haproxy.cfg."""
@@ -113,7 +123,7 @@ http {{
         wait_until("HAProxy of %s listens (log: %s)" % (self.name, log), self._listens, alive=process)
 
 
-class CaddyNode(Node):
+class CaddyNode(OwnScriptNode):
     """Caddy has no cache: a Varnish in front of it has one, and forgets it when its node has flipped."""
 
     def agent_configuration(self, fleet, text):
@@ -125,6 +135,7 @@ class CaddyNode(Node):
     def write_nginx_configuration(self):
         self.folder = self.root / "etc" / "caddy"
         self.folder.mkdir()
+        self.write_script(self.folder)
         for name in ["sluice.caddy", "Caddyfile"]:
             (self.folder / name).write_text(self.placed((REPOSITORY / "agents" / "caddy" / name).read_text()))
         (self.folder / "routes.caddy").write_text("""@preview {

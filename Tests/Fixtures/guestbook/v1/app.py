@@ -20,6 +20,8 @@ PAGE_CACHE_SECONDS = "120"
 HERE = pathlib.Path(__file__).resolve().parent
 ASSETS = json.loads((HERE / "static" / "assets.json").read_text())
 MODE_FILE = os.environ.get("GUESTBOOK_MODE_FILE", "")
+# Behind a proxy that puts nothing into pages: the options of the browser script, which they carry themselves.
+SCRIPT = os.environ.get("GUESTBOOK_SCRIPT", "")
 FAULTS = pathlib.Path(os.environ.get("GUESTBOOK_FAULTS", "/nonexistent"))
 
 database = Database(os.environ["GUESTBOOK_DSN"])
@@ -28,7 +30,7 @@ application = flask.Flask(__name__, static_folder=None)
 
 @application.context_processor
 def common():
-    return {"release": RELEASE, "assets": ASSETS}
+    return {"release": RELEASE, "assets": ASSETS, "script": SCRIPT}
 
 
 @application.after_request
