@@ -15,24 +15,38 @@ const fs = require("node:fs");
 const requests = new AsyncLocalStorage();
 const usualMessage = "Read-only for the moment. Please try again shortly.";
 const usualRetryAfter = 5;
+// A day: what is longer is no time to come again.
+const longestRetryAfter = 86400;
 
 /** What one request or one look at the file is to know. `refused`: whether the database has refused a write of this request. */
 const state = (readOnly, retryAfter, message) => ({ readOnly, retryAfter: retryAfter || usualRetryAfter, message: message || usualMessage, refused: false });
 
 /** No file: normal. One that cannot be understood: read-only, as the agent takes it. */
 function ofFile() {
-  let text;
-  try {
-    text = fs.readFileSync(process.env.SLUICE_MODE_FILE || "/run/sluice/mode.json", "utf8");
-  } catch {
-    return state(false);
-  }
+  const text = textOfFile();
+  if (text === null) return state(false);
   try {
     const mode = JSON.parse(text);
     if (mode.readOnly === undefined) return state(true);
-    return state(Boolean(mode.readOnly), Math.max(0, Math.trunc(Number(mode.retryAfterSeconds) || 0)), String(mode.message || ""));
+    const after = Math.trunc(Number(mode.retryAfterSeconds) || 0);
+    return state(Boolean(mode.readOnly), Math.min(Math.max(0, after), longestRetryAfter), String(mode.message || ""));
   } catch {
     return state(true);
+  }
+}
+
+/** Null where none can be read. Waits for nobody: a pipe or a directory in its place is no file of the agent's. */
+function textOfFile() {
+  let file;
+  try {
+    file = fs.openSync(process.env.SLUICE_MODE_FILE || "/run/sluice/mode.json", fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+    if (!fs.fstatSync(file).isFile()) return null;
+    const bytes = Buffer.alloc(65536);
+    return bytes.toString("utf8", 0, fs.readSync(file, bytes, 0, bytes.length, 0));
+  } catch {
+    return null;
+  } finally {
+    if (file !== undefined) fs.closeSync(file);
   }
 }
 

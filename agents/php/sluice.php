@@ -17,6 +17,9 @@ namespace Sluice;
 /** What one request is to know. */
 final class State
 {
+    /** A day: what is longer is no time to come again. */
+    private const LONGEST_RETRY_AFTER = 86400;
+
     public bool $readOnly = false;
     /** Seconds. */
     public int $retryAfter = 5;
@@ -49,15 +52,20 @@ final class State
         $state = new self();
         $path = getenv('SLUICE_MODE_FILE') ?: '/run/sluice/mode.json';
         clearstatcache(true, $path);
-        $text = is_readable($path) ? @file_get_contents($path, false, null, 0, 65536) : false;
+        // Waits for nobody: a pipe or a directory in its place is no file of the agent's.
+        $text = @is_file($path) && is_readable($path) ? @file_get_contents($path, false, null, 0, 65536) : false;
         if ($text === false) {
             return $state;
         }
         $mode = json_decode($text, true);
         $state->readOnly = is_array($mode) && isset($mode['readOnly']) ? (bool) $mode['readOnly'] : true;
-        if (is_array($mode)) {
-            $state->retryAfter = max(0, (int) ($mode['retryAfterSeconds'] ?? 0)) ?: $state->retryAfter;
-            $state->message = (string) ($mode['message'] ?? '') ?: $state->message;
+        $after = is_array($mode) ? $mode['retryAfterSeconds'] ?? null : null;
+        if (is_numeric($after) && $after >= 1) {
+            $state->retryAfter = (int) min($after, self::LONGEST_RETRY_AFTER);
+        }
+        $message = is_array($mode) ? $mode['message'] ?? null : null;
+        if (is_string($message) && $message !== '') {
+            $state->message = $message;
         }
         return $state;
     }

@@ -28,37 +28,72 @@ foreach ([
     run_sql($statement);
 }
 
-$probe = stream_socket_server('tcp://127.0.0.1:0');
-$address = stream_socket_get_name($probe, false);
-fclose($probe);
-$server = proc_open(
-    [PHP_BINARY, '-d', 'auto_prepend_file=' . dirname(__DIR__) . '/sluice.php', '-d', 'display_errors=0', '-d', "error_log=$folder/errors", '-S', $address,
-        '-t', __DIR__ . '/site'],
-    [0 => ['file', '/dev/null', 'r'], 1 => ['file', "$folder/server", 'w'], 2 => ['file', "$folder/server", 'a']], $pipes);
-register_shutdown_function(function () use ($server, $folder): void {
-    proc_terminate($server, 9);
-    proc_close($server);
+/** Serves a directory; returns where. */
+function serve(string $site, array $options): string
+{
+    global $folder;
+    $probe = stream_socket_server('tcp://127.0.0.1:0');
+    $address = stream_socket_get_name($probe, false);
+    fclose($probe);
+    $log = "$folder/server-" . count(glob("$folder/server-*"));
+    $command = [PHP_BINARY, '-d', 'display_errors=0', '-d', "error_log=$folder/errors"];
+    foreach ($options as $option) {
+        array_push($command, '-d', $option);
+    }
+    $server = proc_open(
+        [...$command, '-S', $address, '-t', $site], [0 => ['file', '/dev/null', 'r'], 1 => ['file', $log, 'w'], 2 => ['file', $log, 'a']], $pipes);
+    register_shutdown_function(function () use ($server): void {
+        proc_terminate($server, 9);
+        proc_close($server);
+    });
+    for ($tries = 0; @stream_socket_client("tcp://$address") === false; $tries++) {
+        $tries < 200 || exit("PHP's server does not answer: " . file_get_contents($log));
+        usleep(50000);
+    }
+    return $address;
+}
+
+$adapter = 'auto_prepend_file=' . dirname(__DIR__) . '/sluice.php';
+$address = serve(__DIR__ . '/site', [$adapter]);
+// As php.ini has it; the adapter keeps as much back by itself.
+$plain = array_map(fn ($more) => serve(__DIR__ . '/plain', ['output_buffering=4096', "session.save_path=$folder", ...$more]), [[], [$adapter]]);
+register_shutdown_function(function () use ($folder): void {
+    mode(null);
     array_map('unlink', glob("$folder/*"));
     rmdir($folder);
 });
-for ($tries = 0; @stream_socket_client("tcp://$address") === false; $tries++) {
-    $tries < 200 || exit("PHP's server does not answer: " . file_get_contents("$folder/server"));
-    usleep(50000);
-}
 
 /** Status, headers by their lower case, body. */
-function ask(string $path, array $headers = []): array
+function ask(string $path, array $headers = [], ?string $at = null, string $method = 'GET'): array
 {
-    global $address;
+    $at ??= $GLOBALS['address'];
     $lines = array_map(fn ($name, $value) => "$name: $value", array_keys($headers), $headers);
-    $context = stream_context_create(['http' => ['ignore_errors' => true, 'header' => implode("\r\n", $lines), 'method' => 'GET']]);
-    $body = file_get_contents("http://$address$path", false, $context);
+    $context = stream_context_create(['http' => [
+        'ignore_errors' => true, 'header' => implode("\r\n", $lines), 'method' => $method, 'follow_location' => 0, 'timeout' => 20]]);
+    $body = file_get_contents("http://$at$path", false, $context);
     $found = [];
     foreach (array_slice($http_response_header, 1) as $line) {
         [$name, $value] = explode(':', $line, 2);
         $found[strtolower($name)] = trim($value);
     }
     return [(int) explode(' ', $http_response_header[0])[1], $found, $body];
+}
+
+/** The same of all requests: what is the server's own, or new with each, left out. */
+function seen(string $at, ?string $mode): array
+{
+    $found = [];
+    foreach (['/', '/bad', '/moved', '/long', '/pieces', '/replaced', '/late', '/handled', '/fatal', '/session', '/file', '/missing'] as $path) {
+        foreach (['GET', 'HEAD', 'POST'] as $method) {
+            $answer = ask($path, $mode === null ? [] : ['X-Sluice-Mode' => $mode], $at, $method);
+            unset($answer[1]['date'], $answer[1]['host']);
+            if ($path === '/session') {
+                $answer[1]['set-cookie'] = explode('=', $answer[1]['set-cookie'])[0];
+            }
+            $found["$method $path"] = $answer;
+        }
+    }
+    return $found;
 }
 
 function fence(callable $inside): void
@@ -74,7 +109,8 @@ function fence(callable $inside): void
 function mode(?string $text): void
 {
     $path = getenv('SLUICE_MODE_FILE');
-    $text === null ? @unlink($path) : file_put_contents($path, $text);
+    @unlink($path) || @rmdir($path);
+    $text === null || file_put_contents($path, $text);
 }
 
 function is(mixed $expected, mixed $seen, string $where = ''): void
@@ -128,6 +164,34 @@ $tests = [
         });
         is($before, run_sql('SELECT id, saved FROM session'));
         is('ada', ask('/who', $cookie)[2]);
+    },
+    'where nobody says a mode a site is as without the adapter' => function () use ($plain): void {
+        $without = seen($plain[0], null);
+        is(true, count(array_unique(array_column($without, 0))) > 3);
+        foreach ([
+            'no file' => fn ($path) => true, 'a directory' => 'mkdir', 'a link to itself' => fn ($path) => symlink($path, $path),
+            'a pipe into which nobody writes' => fn ($path) => posix_mkfifo($path, 0600), 'a device' => fn ($path) => symlink('/dev/zero', $path),
+        ] as $kind => $make) {
+            mode(null);
+            is(true, $make(getenv('SLUICE_MODE_FILE')), $kind);
+            foreach ([null, '', 'garbage', 'normal, read-only', 'READ-ONLY', str_repeat("\xff", 2000)] as $header) {
+                foreach (seen($plain[1], $header) as $request => $answer) {
+                    is($without[$request], $answer, "$kind, $header, $request");
+                }
+            }
+        }
+    },
+    'a file that cannot be understood changes nothing for whoever reads' => function () use ($plain): void {
+        $without = seen($plain[0], null);
+        foreach ([
+            '', '{', 'null', '3', str_repeat('[', 60000), str_repeat("\0", 100000), '{"readOnly": true, "retryAfterSeconds": 1e999}',
+            '{"readOnly": true, "retryAfterSeconds": [1], "message": ["x"]}', '{"readOnly": true, "message": "\\ud800"}',
+        ] as $text) {
+            mode($text);
+            foreach (seen($plain[1], null) as $request => $answer) {
+                is($without[$request], $answer, substr($text, 0, 20) . " $request");
+            }
+        }
     },
     'other errors stay what they are and a long answer comes whole' => function (): void {
         is(500, ask('/wrong')[0]);

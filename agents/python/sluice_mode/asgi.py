@@ -18,7 +18,8 @@ class Middleware:
             return await self.app(scope, receive, send)
         headers = dict(scope["headers"])
         state = of_request(headers.get(KEY, b"").decode("latin-1"))
-        scope = {**scope, "state": {**scope.get("state", {}), "read_only": state.read_only}}
+        # In place: what is around this one reads what the application leaves there (Starlette's `endpoint` and `path_params`).
+        scope["state"] = {**scope.get("state", {}), "read_only": state.read_only}
         exchange = _Exchange(state, scope, headers.get(b"accept", b"").decode("latin-1"), send)
         token = current.set(state)
         try:

@@ -5,10 +5,13 @@ import contextvars
 import dataclasses
 import json
 import os
+import stat
 
 HEADER = "X-Sluice-Mode"
 USUAL_MESSAGE = "Read-only for the moment. Please try again shortly."
 USUAL_RETRY_AFTER = 5
+# A day: what is longer is no time to come again.
+LONGEST_RETRY_AFTER = 86_400
 
 
 @dataclasses.dataclass
@@ -37,18 +40,31 @@ def path():
 
 def of_file():
     """The agent's `mode.json`. No file: normal. A file that is there and cannot be understood: read-only, as the agent takes it."""
-    try:
-        with open(path(), "rb") as file:
-            text = file.read(65536)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    text = _text()
+    if text is None:
         return State()
     try:
         mode = json.loads(text)
+        after = max(1, int(mode.get("retryAfterSeconds") or USUAL_RETRY_AFTER))
         return State(
-            read_only=bool(mode["readOnly"]), retry_after=max(1, int(mode.get("retryAfterSeconds") or USUAL_RETRY_AFTER)),
+            read_only=bool(mode["readOnly"]), retry_after=min(after, LONGEST_RETRY_AFTER),
             message=str(mode.get("message") or USUAL_MESSAGE))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return State(read_only=True)
+
+
+def _text():
+    """What the file says, or None where none can be read. Waits for nobody: a pipe or a directory in its place is no file of the agent's."""
+    try:
+        descriptor = os.open(path(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        return os.read(descriptor, 65536) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def of_request(header):

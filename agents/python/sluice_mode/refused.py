@@ -71,7 +71,8 @@ def answer(state, accept):
         body = json.dumps({"error": "read-only", "message": state.message, "retryAfter": state.retry_after}) + "\n"
     else:
         kind, body = "text/plain; charset=utf-8", state.message + "\n"
-    body = body.encode()
+    # Half a character, which JSON may have, is no reason to fail.
+    body = body.encode("utf-8", "replace")
     headers = [
         ("Content-Type", kind), ("Content-Length", str(len(body))), ("Retry-After", str(state.retry_after)),
         ("Cache-Control", "no-store"), ("Vary", "Accept"), ("X-Sluice-Refused", "database")]

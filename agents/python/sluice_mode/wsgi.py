@@ -20,6 +20,7 @@ class Middleware:
         environ["sluice.read_only"] = state.read_only
         current.set(state)
         exchange = _Exchange(state, environ, start_response)
+        exchange.watch_files()
         try:
             result = self.application(environ, exchange.start)
         except Exception as error:
@@ -34,7 +35,8 @@ class Middleware:
                 result.close()
             current.set(None)
             return [exchange.replacement]
-        if isinstance(result, (list, tuple)) or isinstance(result, environ.get("wsgi.file_wrapper") or ()):
+        # Servers look at the length of what has one, and hand files on in their own way.
+        if exchange.is_started and (hasattr(result, "__len__") or exchange.is_file(result)):
             current.set(None)
             return result
         return _Body(result, exchange)
@@ -43,11 +45,27 @@ class Middleware:
 class _Exchange:
     def __init__(self, state, environ, start_response):
         self.state, self.environ, self.start_response = state, environ, start_response
-        self.is_begun = False
+        self.is_started = self.is_begun = False
         # The body of the answer that stands in for the application's.
         self.replacement = None
 
+    def watch_files(self):
+        """A server's `wsgi.file_wrapper` is a type, or, uWSGI's, a function whose very result has to come back to it."""
+        self._file, self._file_type = None, self.environ.get("wsgi.file_wrapper")
+        if self._file_type is None or isinstance(self._file_type, type):
+            return
+        wrap, self._file_type = self._file_type, None
+
+        def noted(*values):
+            self._file = wrap(*values)
+            return self._file
+        self.environ["wsgi.file_wrapper"] = noted
+
+    def is_file(self, result):
+        return result is self._file if self._file_type is None else isinstance(result, self._file_type)
+
     def start(self, status, headers, exc_info=None):
+        self.is_started = True
         has_retry_after = any(name.lower() == "retry-after" for name, _ in headers)
         if not self.is_begun and is_ours_to_answer(self.state, int(status[:3]), has_retry_after):
             self.replacement = self.refuse(exc_info)

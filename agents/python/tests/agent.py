@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for the agent: its mode.json."""
 
+import contextlib
 import os
+import signal
 import tempfile
 
 
@@ -26,4 +28,61 @@ class ModeFile:
             os.unlink(self.path)
 
 
+    def remove(self):
+        if os.path.isdir(self.path) and not os.path.islink(self.path):
+            os.rmdir(self.path)
+        elif os.path.lexists(self.path):
+            os.unlink(self.path)
+
+
 mode_file = ModeFile()
+
+# Where nobody says a mode: what is in the place of mode.json, each with what makes it.
+NO_FILE = {
+    "no file": lambda path: None,
+    "a directory, as a container engine makes one for a file that it misses": os.mkdir,
+    "a link to nowhere": lambda path: os.symlink(path + ".none", path),
+    "a link to itself": lambda path: os.symlink(path, path),
+    "a pipe into which nobody writes": os.mkfifo,
+    "a device": lambda path: os.symlink("/dev/zero", path),
+}
+# What is there and cannot be understood: read-only, and whoever only reads is served as ever.
+GARBAGE = ["", "{", "null", "3", "[" * 60_000, "\x00" * 100_000, '{"readOnly": true, "retryAfterSeconds": 1e999}',
+           '{"readOnly": true, "retryAfterSeconds": [1], "message": ["x"]}', '{"readOnly": true, "message": "\\ud800"}']
+# What comes with a request of a proxy that is not, or not rightly, configured.
+NO_HEADER = [None, "", "garbage", "normal, read-only", "READ-ONLY", "\xff" * 2000]
+
+
+@contextlib.contextmanager
+def without_mode(kind):
+    """With it: nobody says a mode. Whoever waits for one all the same is interrupted."""
+    mode_file.remove()
+    NO_FILE[kind](mode_file.path)
+    with in_time(60):
+        try:
+            yield
+        finally:
+            mode_file.remove()
+
+
+@contextlib.contextmanager
+def garbage(text):
+    mode_file.write(text)
+    with in_time(60):
+        try:
+            yield
+        finally:
+            mode_file.remove()
+
+
+@contextlib.contextmanager
+def in_time(seconds):
+    def late(*_):
+        raise TimeoutError("still under way after %d s" % seconds)
+    was = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, was)

@@ -195,20 +195,41 @@ class DjangoTests(unittest.TestCase):
         with database.Fence(), self.assertNoLogs("django.request", "ERROR"):
             self.assertEqual(self.client.post("/add").status_code, 503)
 
+    def seen(self, mode=None):
+        """What a stranger gets who looks around, logs in and out, and fails; and the rows of sessions that are left of that."""
+        client, found, before = Client(raise_request_exception=False), [], rows()[0][0]
+        header = {} if mode is None else {"HTTP_X_SLUICE_MODE": mode}
+        for place in ("/add", "/caught", "/counted", "/put", "/enter", "/leave", "/wrong", "/nowhere"):
+            answer = client.get(place, **header)
+            found.append((place, answer.status_code, answer.content, sorted(answer.headers.items()), sorted(client.cookies)))
+        return found, rows()[0][0] - before
+
+    def bare(self):
+        return override_settings(
+            MIDDLEWARE=[name for name in settings.MIDDLEWARE if not name.startswith("sluice_mode")],
+            TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+            SESSION_ENGINE="django.contrib.sessions.backends.db")
+
     def test_where_nobody_says_a_mode_the_site_is_as_without_the_adapter(self):
+        with self.bare():
+            without = self.seen()
+        for kind in agent.NO_FILE:
+            with agent.without_mode(kind):
+                for mode in agent.NO_HEADER:
+                    self.assertEqual(self.seen(mode), without, (kind, mode))
+
+    def test_a_file_that_cannot_be_understood_changes_nothing_for_whoever_reads(self):
+        places = ("/caught", "/counted", "/wrong", "/nowhere")
+
         def seen():
-            client, found = Client(raise_request_exception=False), []
-            for place in ("/add", "/caught", "/counted", "/put", "/enter", "/leave", "/wrong", "/nowhere"):
-                answer = client.get(place)
-                found.append((place, answer.status_code, answer.content, sorted(answer.headers.items()), sorted(client.cookies)))
-            return found, rows()[0][0] - before
-        before = rows()[0][0]
-        with_it = seen()
-        before = rows()[0][0]
-        templates = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
-        with override_settings(MIDDLEWARE=[name for name in settings.MIDDLEWARE if not name.startswith("sluice_mode")], TEMPLATES=templates,
-                               SESSION_ENGINE="django.contrib.sessions.backends.db"):
-            self.assertEqual(seen(), with_it)
+            client = Client(raise_request_exception=False)
+            return [(answer.status_code, sorted(answer.headers.items())) for answer in map(client.get, places)]
+        with self.bare():
+            without = seen()
+        for text in agent.GARBAGE:
+            with agent.garbage(text):
+                self.assertEqual(seen(), without, text[:20])
+                self.assertEqual(self.client.get("/").content, b" read-only True True")
 
     def test_other_errors_stay_what_they_are(self):
         self.assertEqual(self.client.get("/wrong").status_code, 500)

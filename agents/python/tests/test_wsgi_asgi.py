@@ -126,9 +126,13 @@ def starlette():
 
 
 async def call(app, path, **headers):
-    sent = []
+    sent, received = [], []
 
     async def receive():
+        if received:
+            # The client stays.
+            await asyncio.Event().wait()
+        received.append("request")
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message):

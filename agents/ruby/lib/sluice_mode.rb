@@ -11,6 +11,8 @@ module SluiceMode
   USUAL_MESSAGE = "Read-only for the moment. Please try again shortly."
   # Seconds.
   USUAL_RETRY_AFTER = 5
+  # A day: what is longer is no time to come again.
+  LONGEST_RETRY_AFTER = 86_400
 
   # What one request or one look at the file is to know. refused: whether the database has refused a write of this request.
   State = Struct.new(:read_only, :retry_after, :message, :refused)
@@ -41,15 +43,14 @@ module SluiceMode
 
     # The agent's mode.json. No file: normal. One that cannot be understood: read-only, as the agent takes it.
     def of_file
-      mode = JSON.parse(File.read(path, 65_536) || "")
+      text = text_of_file or return State.new(false, USUAL_RETRY_AFTER, USUAL_MESSAGE, false)
+      mode = JSON.parse(text)
       after = mode["retryAfterSeconds"].to_i
-      message = mode["message"].to_s
+      message = mode["message"].to_s.scrub
       State.new(
-        mode.fetch("readOnly") ? true : false, after.positive? ? after : USUAL_RETRY_AFTER,
+        mode.fetch("readOnly") ? true : false, after.positive? ? [after, LONGEST_RETRY_AFTER].min : USUAL_RETRY_AFTER,
         message.empty? ? USUAL_MESSAGE : message, false)
-    rescue Errno::ENOENT, Errno::ENOTDIR, Errno::EACCES
-      State.new(false, USUAL_RETRY_AFTER, USUAL_MESSAGE, false)
-    rescue JSON::ParserError, KeyError, TypeError, NoMethodError
+    rescue JSON::JSONError, KeyError, TypeError, NoMethodError, RangeError, EncodingError
       State.new(true, USUAL_RETRY_AFTER, USUAL_MESSAGE, false)
     end
 
@@ -95,6 +96,16 @@ module SluiceMode
     end
 
     private
+
+    # Nothing where none can be read. Waits for nobody: a pipe or a directory in its place is no file of the agent's. It is UTF-8, whatever
+    # the locale of this process.
+    def text_of_file
+      File.open(path, File::RDONLY | File::NONBLOCK | File::BINARY) do |file|
+        file.read(65_536).to_s.dup.force_encoding(Encoding::UTF_8) if file.stat.file?
+      end
+    rescue SystemCallError, IOError, ArgumentError
+      nil
+    end
 
     # The SQLSTATE of an error of the pg gem.
     def code(error)

@@ -29,6 +29,11 @@ module SluiceMode
         SluiceMode.current = nil
         return answer(state, env)
       end
+      if body.is_a?(Array)
+        # It is there already, and servers give it a length.
+        SluiceMode.current = nil
+        return [status, headers, body]
+      end
       # A body that is made bit by bit sees the mode too.
       [status, headers, ::Rack::BodyProxy.new(body) { SluiceMode.current = nil }]
     end

@@ -5,6 +5,14 @@ require "rails/railtie"
 require "sluice_mode/rack"
 
 module SluiceMode
+  # A refusal is no error of the application: it is not logged as one. The middleware has the words. What the application itself rescues,
+  # it rescues as ever, also an error that lies behind another.
+  module Rescue
+    def rescue_with_handler(error)
+      super || (SluiceMode.note(error) && head(:service_unavailable) && error)
+    end
+  end
+
   # For Rails 6.1 and later: gem "sluice_mode", require: "sluice_mode/rails". Nothing else.
   class Railtie < ::Rails::Railtie
     initializer "sluice_mode.middleware" do |app|
@@ -25,11 +33,7 @@ module SluiceMode
 
     initializer "sluice_mode.action_controller" do
       ActiveSupport.on_load(:action_controller) do
-        # A refusal is no error of the application: it is not logged as one. The middleware has the words.
-        rescue_from(StandardError) do |error|
-          raise error unless SluiceMode.note(error)
-          head :service_unavailable
-        end
+        prepend SluiceMode::Rescue
         if respond_to?(:helper_method)
           helper_method :read_only_mode
         end
