@@ -28,9 +28,16 @@ class StreamNode(Node):
     streams = 0
 
     def nginx_configuration(self):
+        """Two workers, which share the pages: each page takes two open files of a worker, and a process may have 20,000 here."""
+        room = self.streams + 2000
         text = super().nginx_configuration()
-        room = 2 * self.streams + 2000
-        return "worker_rlimit_nofile %d;\n" % room + text.replace("worker_connections 1024", "worker_connections %d" % room)
+        for old, new in (("worker_processes 1;", "worker_processes 2;\nworker_rlimit_nofile %d;" % room),
+                         ("worker_connections 1024", "worker_connections %d" % room),
+                         ("listen %s:%d;" % (self.address, self.port), "listen %s:%d reuseport;" % (self.address, self.port))):
+            if old not in text:
+                raise ValueError("the configuration of a node has no %r" % old)
+            text = text.replace(old, new)
+        return text
 
 
 class StreamFleet(SluiceFleet):
@@ -107,14 +114,17 @@ def main():
         node = fleet.nodes[0]
         agent = fleet.processes[fleet.agent_name(node)].pid
         master = fleet.processes["nginx %s" % node.name].pid
-        nginx = int(pathlib.Path("/proc/%d/task/%d/children" % (master, master)).read_text().split()[0])
+        nginx = [int(pid) for pid in pathlib.Path("/proc/%d/task/%d/children" % (master, master)).read_text().split()]
+
+        def processors():
+            return processor_seconds(agent), sum(map(processor_seconds, nginx))
 
         def say(what, seconds):
-            before = [processor_seconds(pid) for pid in (agent, nginx)]
+            before = processors()
             time.sleep(seconds)
-            used = [(processor_seconds(pid) - share) / seconds * 100 for pid, share in zip((agent, nginx), before)]
+            used = [(now - then) / seconds * 100 for now, then in zip(processors(), before)]
             print("%s: agent %.1f MB of its own, %.2f %% of a core; nginx %.1f MB, %.2f %%" % (
-                what, memory_megabytes(agent)[0], used[0], memory_megabytes(nginx)[0], used[1]), flush=True)
+                what, memory_megabytes(agent)[0], used[0], sum(memory_megabytes(pid)[0] for pid in nginx), used[1]), flush=True)
 
         say("nobody listens", arguments.seconds / 4)
         pages = Pages((node.address, node.port), arguments.streams)
