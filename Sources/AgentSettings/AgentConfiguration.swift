@@ -20,6 +20,10 @@ public struct AgentConfiguration: Sendable {
     public var probes: [ProbeTarget]?
     /// The main file of nginx's configuration, read for the limits that held requests meet.
     public var nginx = "/etc/nginx/nginx.conf"
+    /// HAProxy's, a file or a directory of them.
+    public var haproxy = "/etc/haproxy/haproxy.cfg"
+    /// The Caddyfile.
+    public var caddy = "/etc/caddy/Caddyfile"
     /// How long reads that were let through before reads were held are waited for at most.
     public var readsSettleWithin: Span
     public var actions: [ActionName: Action]

@@ -60,6 +60,8 @@ enum AgentKeys {
             .list(of: .form(.probe), .init("list of http:// or https:// URLs", maximum: 100)),
             .optional),
         DocumentKey("nginx", .absolutePath, .fallback("/etc/nginx/nginx.conf")),
+        DocumentKey("haproxy", .absolutePath, .fallback("/etc/haproxy/haproxy.cfg")),
+        DocumentKey("caddy", .absolutePath, .fallback("/etc/caddy/Caddyfile")),
         DocumentKey("probe_at", .text(maximum: 255), .fallback("127.0.0.1")),
         DocumentKey("longest_hold", .span(.seconds(1) ... .minutes(10)), .fallback("110s")),
         DocumentKey("in_flight_at_most", .span(.seconds(1) ... .minutes(60)), .fallback("10m")),

@@ -51,6 +51,8 @@ struct ConfigurationBuilder {
             shared: shared, release: release,
             gate: gate, probes: probes(),
             nginx: values.text("gate.nginx") ?? "/etc/nginx/nginx.conf",
+            haproxy: values.text("gate.haproxy") ?? "/etc/haproxy/haproxy.cfg",
+            caddy: values.text("gate.caddy") ?? "/etc/caddy/Caddyfile",
             readsSettleWithin: settle, actions: actions, health: health,
             caches: caches)
     }

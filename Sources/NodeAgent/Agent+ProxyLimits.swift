@@ -15,13 +15,14 @@ extension Agent {
         let release = engine.host.current?.release
         let found = await limits(at: release.map { store.socketPath(of: $0) })
         proof.limits = found.proxy
+        proof.bounds = found.bounds
         proof.room = found.room
     }
 
     /// Off the agent's queue: a site may have hundreds of files.
     @concurrent private nonisolated func limits(
         at socket: String?
-    ) async -> (proxy: ProxyLimits?, room: HoldingRoom) {
+    ) async -> (proxy: ProxyLimits?, bounds: [ProxyBound]?, room: HoldingRoom) {
         let proxy = ProxyConfiguration(file: configuration.nginx).flatMap {
             // Another nginx of the machine says nothing of this one.
             $0.mentions(configuration.gate.admissionSocket) ? $0 : nil
@@ -33,7 +34,41 @@ extension Agent {
             openFiles: min(gate.openFiles, Bounds.requests),
             queues: queues(at: socket, proxy?.backends ?? []),
             longestQueue: min(ListenQueues.longest ?? Bounds.requests, Bounds.requests))
-        return (proxy.map(limits), room)
+        return (proxy.map(limits), bounds, room)
+    }
+
+    /// What HAProxy or Caddy does to held requests; `nil` where neither asks this gate.
+    private nonisolated var bounds: [ProxyBound]? {
+        let socket = configuration.gate.admissionSocket
+        // As its backend has it, below a variable for the directory.
+        let listening = String(
+            configuration.gate.streamSocket.dropFirst(configuration.gate.runtimeDirectory.count))
+        let haproxy = HAProxyConfiguration(path: configuration.haproxy).flatMap {
+            // It names the directory; the sockets are its Lua's.
+            $0.mentions(configuration.gate.runtimeDirectory) ? $0 : nil
+        }
+        let caddy = CaddyConfiguration(file: configuration.caddy).flatMap {
+            $0.mentions(socket) ? $0 : nil
+        }
+        guard haproxy != nil || caddy != nil else { return nil }
+        let isListening = haproxy?.mentions(listening) ?? false
+        let ofHAProxy = haproxy?.bounds(fromDefaults: "sluice") ?? []
+        let ofCaddy = caddy?.bounds(asking: socket) ?? []
+        return ofHAProxy.prefix(16).map { bound($0, isListening: isListening) }
+            + ofCaddy.prefix(16).map { bound($0, isListening: false) }
+    }
+
+    private nonisolated func bound(_ found: HeldBound, isListening: Bool) -> ProxyBound {
+        var bound = ProxyBound(
+            name: String(found.name.prefix(100)), position: String(found.position.suffix(300)))
+        switch found.kind {
+        case .requests(let most):
+            bound.requests = max(0, min(most, Bounds.requests))
+            bound.listeners = isListening ? min(gate.streamsAtMost, Bounds.requests) : nil
+        case .passing(let most): bound.passing = max(0, min(most, Bounds.requests))
+        case .milliseconds(let most): bound.span = min(Span(milliseconds: most), .minutes(24 * 60))
+        }
+        return bound
     }
 
     private nonisolated func limits(_ found: ProxyConfiguration) -> ProxyLimits {

@@ -44,15 +44,22 @@ extension Run {
     /// Which limits of a node the plan's held requests would meet, and where its gate was not tried; `nil` for none.
     func warnings(_ status: NodeStatus) -> [String]? {
         var held = 0
-        if case .hold(let count, _) = plan.writes.admission { held += count }
-        if let readHold { held += readHold.atMost }
-        if let sessionHold { held += sessionHold.atMost }
+        var longest = Span.zero
+        if case .hold(let count, let duration) = plan.writes.admission {
+            held += count
+            longest = duration
+        }
+        for hold in [readHold, sessionHold].compactMap({ $0 }) {
+            held += hold.atMost
+            longest = max(longest, hold.duration)
+        }
         let proof = status.gate.proof
         let unknown = status.gate.unknownWay.map {
             "whether writes through its proxy meet the gate is not known: \($0)"
         }
         let warnings =
             (proof?.limits?.warnings(holding: held) ?? [])
+            + (proof?.bounds ?? []).flatMap { $0.warnings(holding: held, for: longest) }
             + (proof?.room?.warnings(holding: held) ?? []) + [unknown].compactMap { $0 }
         return warnings.isEmpty ? nil : warnings
     }

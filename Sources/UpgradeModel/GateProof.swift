@@ -18,15 +18,20 @@ public struct GateProof: Hashable, Codable, Sendable {
     public var detail: String
     /// What the proxy's configuration says of how much it holds; `nil`: nobody could read it.
     public var limits: ProxyLimits?
+    /// The same of HAProxy's or Caddy's; `nil`: nobody could read them, or an older agent does not.
+    public var bounds: [ProxyBound]?
     /// How many held requests the agent and the application have room for; `nil`: an older agent does not say.
     public var room: HoldingRoom?
 
     public init(
-        _ state: State, _ detail: String = "", limits: ProxyLimits? = nil, room: HoldingRoom? = nil
+        _ state: State, _ detail: String = "", limits: ProxyLimits? = nil,
+        bounds: [ProxyBound]? = nil,
+        room: HoldingRoom? = nil
     ) {
         self.state = state
         self.detail = detail
         self.limits = limits
+        self.bounds = bounds
         self.room = room
     }
 }

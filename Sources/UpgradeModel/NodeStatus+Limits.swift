@@ -65,6 +65,15 @@ extension GateObservation {
             check.text("gate.shares", share.position)
             check.number("gate.shares", share.atMost, Bounds.requests)
         }
+        check.entries("bounds of the proxy", proof?.bounds?.count ?? 0)
+        for bound in proof?.bounds ?? [] {
+            check.text("gate.bounds", bound.name, Bounds.word)
+            check.text("gate.bounds", bound.position)
+            check.number("gate.bounds", bound.requests, Bounds.requests)
+            check.number("gate.bounds", bound.listeners, Bounds.requests)
+            check.number("gate.bounds", bound.passing, Bounds.requests)
+            check.span("gate.bounds", bound.span)
+        }
         check.number("gate.room", proof?.room?.requests, Bounds.requests)
         check.number("gate.room", proof?.room?.openFiles, Bounds.requests)
         check.number("gate.room", proof?.room?.longestQueue, Bounds.requests)

@@ -77,7 +77,7 @@ public final class PrivateNginx: Sendable {
 }
 
 /// `agents` of this package.
-let agents: String = {
+public let agents: String = {
     let parts = #filePath.split(separator: "/").dropLast(3).map(String.init) + ["agents"]
     return "/" + parts.joined(separator: "/")
 }()

@@ -13,6 +13,8 @@ public final class PrivateProxy: Sendable {
 
     public let address: String
     private let process: ChildProcess
+    private let files: ShippedFiles
+    private let output: String
 
     public static let port = PrivateNginx.port
 
@@ -28,10 +30,10 @@ public final class PrivateProxy: Sendable {
         edit: @escaping @Sendable (String) -> String = { $0 }
     ) async throws {
         address = privateLoopbackAddress()
-        let files = ShippedFiles(
+        files = ShippedFiles(
             kind: kind, path: path, runtime: runtime, application: application, address: address,
             edit: edit)
-        let output = path + "/\(kind).log"
+        output = path + "/\(kind).log"
         process = try ChildProcess(try files.install(), output: output)
         let isUp = await eventually { [address] in
             guard let descriptor = try? connectTCP(address, Self.port) else { return false }
@@ -44,7 +46,18 @@ public final class PrivateProxy: Sendable {
         }
     }
 
-    public func signal(_ number: Int32) { process.signal(number) }
+    /// As an operator does, with the files as they are.
+    public func reload() throws {
+        switch files.kind {
+        case .haproxy: process.signal(SIGUSR2)
+        case .caddy:
+            let command = try ChildProcess(files.reload, output: output)
+            guard command.wait() == 0 else {
+                let said = (try? String(contentsOfFile: output, encoding: .utf8)) ?? ""
+                throw TestSupportFailure("caddy reload failed: \(said.suffix(2000))")
+            }
+        }
+    }
 
     deinit { process.end(SIGTERM) }
 
@@ -54,7 +67,7 @@ public final class PrivateProxy: Sendable {
 }
 
 /// What `agents/` has for a proxy, with the paths of a test.
-private struct ShippedFiles {
+private struct ShippedFiles: Sendable {
     var kind: PrivateProxy.Kind
     var path: String
     var runtime: String
@@ -82,12 +95,19 @@ private struct ShippedFiles {
             for name in ["sluice.caddy", "routes.caddy", "Caddyfile"] {
                 try write(shipped(name), to: name)
             }
-            return [
-                "/usr/bin/env", "XDG_CONFIG_HOME=\(folder)", "XDG_DATA_HOME=\(folder)",
-                "/usr/bin/caddy", "run", "--config", folder + "/Caddyfile", "--adapter",
-                "caddyfile",
-            ]
+            return caddy("run")
         }
+    }
+
+    var reload: [String] {
+        caddy("reload") + ["--force", "--address", "unix/\(folder)/admin.sock"]
+    }
+
+    private func caddy(_ verb: String) -> [String] {
+        [
+            "/usr/bin/env", "XDG_CONFIG_HOME=\(folder)", "XDG_DATA_HOME=\(folder)",
+            "/usr/bin/caddy", verb, "--config", folder + "/Caddyfile", "--adapter", "caddyfile",
+        ]
     }
 
     private static let ownOfHAProxy = """

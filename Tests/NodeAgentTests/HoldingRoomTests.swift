@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
+import NginxTestSupport
 import NodeEngine
 import Releases
 import TestSupport
@@ -49,5 +51,58 @@ import UpgradeModel
             """, to: node.root + "/nginx.conf", mode: 0o644)
         let room = try await room(node)
         #expect(room.queues == [.init(place: "127.0.0.1:\(application.port)", length: 6)])
+    }
+
+    private func bounds(_ node: TestNode) async throws -> [ProxyBound]? {
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) { $0.run = RunIdentifier(unchecked: "run-1") })
+            let status = try await coordinator.status { $0.gate.proof?.room != nil }
+            return status.gate.proof?.bounds
+        }
+    }
+
+    /// The shipped file, and the site's own above it.
+    @Test func whatHAProxyDoesToHeldRequestsIsRead() async throws {
+        let node = try TestNode(coordinator, extra: "  haproxy: ROOT/haproxy.cfg\n")
+        let shipped =
+            try String(contentsOfFile: agents + "/haproxy/sluice.cfg", encoding: .utf8)
+            + String(contentsOfFile: agents + "/haproxy/site.cfg", encoding: .utf8)
+        try write(
+            "global\n  maxconn 900\ndefaults site\n  mode http\n"
+                + shipped.replacing("/run/sluice", with: node.runtime),
+            to: node.root + "/haproxy.cfg", mode: 0o644)
+        let found = try #require(try await bounds(node))
+        #expect(
+            found == [
+                ProxyBound(
+                    name: "global maxconn", position: node.root + "/haproxy.cfg:2", requests: 900,
+                    listeners: 250)
+            ])
+        #expect(found[0].warnings(holding: 600, for: .seconds(15)) == [])
+        #expect(found[0].warnings(holding: 1000, for: .seconds(15)).count == 1)
+    }
+
+    @Test func whatCaddyDoesToHeldRequestsIsRead() async throws {
+        let node = try TestNode(coordinator, extra: "  caddy: ROOT/Caddyfile\n")
+        let shipped = try String(contentsOfFile: agents + "/caddy/sluice.caddy", encoding: .utf8)
+        try write(
+            "{\n servers {\n  timeouts {\n   write 30s\n  }\n }\n}\n"
+                + shipped.replacing("/run/sluice", with: node.runtime)
+                .replacing("import /etc/caddy/sluice/routes.caddy", with: ""),
+            to: node.root + "/Caddyfile", mode: 0o644)
+        let found = try #require(try await bounds(node))
+        #expect(found.map(\.span) == [.seconds(30), .seconds(120)])
+        #expect(found.flatMap { $0.warnings(holding: 1000, for: .seconds(15)) } == [])
+        #expect(found.flatMap { $0.warnings(holding: 1000, for: .seconds(60)) }.count == 1)
+    }
+
+    /// Another HAProxy of the machine says nothing of this gate.
+    @Test func aProxyThatDoesNotAskThisGateIsNotLookedAt() async throws {
+        let node = try TestNode(coordinator, extra: "  haproxy: ROOT/haproxy.cfg\n")
+        try write(
+            "global\n  maxconn 9\ndefaults sluice\nfrontend a from sluice\n",
+            to: node.root + "/haproxy.cfg", mode: 0o644)
+        #expect(try await bounds(node) == nil)
     }
 }

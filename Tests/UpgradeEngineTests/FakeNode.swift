@@ -25,6 +25,7 @@ struct FakeNode {
     var lacksAbilities = false
     /// What its proxy's configuration says.
     var limits: ProxyLimits?
+    var bounds: [ProxyBound]?
     var room: HoldingRoom?
     /// Where its agent could not try its gate.
     var unknownWay: String?
@@ -205,8 +206,8 @@ struct FakeNode {
     private func proof(_ directive: Directive) -> GateProof? {
         guard let disproof, !isDisprovedWhenClosed || !directive.writes.isOpen else {
             if let unknownWay { return GateProof(.untried, unknownWay) }
-            return limits == nil && room == nil
-                ? nil : GateProof(.proved, limits: limits, room: room)
+            return limits == nil && bounds == nil && room == nil
+                ? nil : GateProof(.proved, limits: limits, bounds: bounds, room: room)
         }
         return GateProof(.failed, disproof)
     }

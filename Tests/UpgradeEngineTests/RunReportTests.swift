@@ -47,6 +47,23 @@ import UpgradeModel
         #expect(report.nodes[1].warnings?.first?.contains("2000 held requests take 4000") == true)
     }
 
+    /// The plan holds 1000 writes for 15 s, and 1000 reads.
+    @Test func whatAnotherProxyWouldDoToHeldRequestsIsKept() throws {
+        let world = world { world in
+            world.nodes[NodeName(unchecked: "web-2")]?.bounds = [
+                ProxyBound(name: "global maxconn", position: "/etc/h:2", requests: 2000),
+                ProxyBound(name: "the server's timeout write", position: "/etc/c:4", span: .zero),
+                ProxyBound(
+                    name: "the server's timeout write", position: "/etc/c:5", span: .minutes(60)),
+            ]
+        }
+        let report = try #require(RunReport(world.journal))
+        let warnings = try #require(report.nodes[1].warnings)
+        #expect(warnings.count == 2)
+        #expect(warnings[0].hasPrefix("global maxconn is 2000 (/etc/h:2), and 2000 held requests"))
+        #expect(warnings[1].hasPrefix("the server's timeout write is 0s (/etc/c:4)"))
+    }
+
     @Test func aNodeWhoseWayToTheGateIsNotKnownIsNamed() throws {
         let world = world { world in
             world.nodes[NodeName(unchecked: "web-2")]?.unknownWay = "no write has come"

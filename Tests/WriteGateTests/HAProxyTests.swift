@@ -66,22 +66,6 @@ struct HAProxyTests {
         }
     }
 
-    @Test func aReloadDoesNotLetGoOfAHeldWrite() async throws {
-        let node = try await ProxyNode(.haproxy)
-        let gate = try node.gate(.hold())
-        let held = try node.client.start("POST", "/entries/1", body: "x")
-        #expect(await eventually { gate.observe().writesHeld == 1 })
-        node.proxy.signal(SIGUSR2)
-        let later = try node.client.start("POST", "/entries/2", body: "x")
-        #expect(await eventually { gate.observe().writesHeld == 2 })
-        #expect(node.application.requests.isEmpty)
-        try gate.set(.open)
-        #expect(try held.response().status == 200)
-        #expect(try later.response().status == 200)
-        #expect(await eventually { gate.observe().totals.completed == 2 })
-        #expect(gate.observe().writesInFlight == 0)
-    }
-
     /// Also where a rule of the site would have let the request pass: those of `sluice` are met first.
     @Test func noRuleOfTheSiteTakesAWritePastTheGate() async throws {
         let node = try await ProxyNode(

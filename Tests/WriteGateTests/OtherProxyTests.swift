@@ -29,6 +29,26 @@ struct OtherProxyTests {
         #expect(isWhole)
     }
 
+    /// HAProxy has a new process then, Caddy a new server in the same one.
+    @Test(arguments: PrivateProxy.Kind.allCases)
+    func aReloadDoesNotLetGoOfAHeldWrite(proxy: PrivateProxy.Kind) async throws {
+        let node = try await ProxyNode(proxy)
+        let gate = try node.gate(.hold())
+        let held = try node.client.start("POST", "/entries/1", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 1 })
+        try node.proxy.reload()
+        let later = try node.client.start("POST", "/entries/2", body: "x")
+        #expect(await eventually { gate.observe().writesHeld == 2 })
+        #expect(node.application.requests.isEmpty)
+        try gate.set(.open)
+        #expect(try held.response().status == 200)
+        #expect(try later.response().status == 200)
+        #expect(node.application.writes.count == 2)
+        guard proxy == .haproxy else { return }
+        #expect(await eventually { gate.observe().totals.completed == 2 })
+        #expect(gate.observe().writesInFlight == 0)
+    }
+
     @Test(arguments: PrivateProxy.Kind.allCases)
     func aRefusalIsInTheClientsOwnWords(proxy: PrivateProxy.Kind) async throws {
         let node = try await ProxyNode(proxy)

@@ -37,7 +37,7 @@ class HAProxyNode(OwnScriptNode):
     """HAProxy serves no files: an nginx that knows nothing of Sluice has the assets, on a socket."""
 
     def agent_configuration(self, fleet, text):
-        return text
+        return changed(text, ("gate:\n", "gate:\n  haproxy: %s/haproxy.cfg\n" % (self.root / "etc" / "haproxy")))
 
     def write_nginx_configuration(self):
         shipped = REPOSITORY / "agents" / "haproxy"
@@ -128,7 +128,7 @@ class CaddyNode(OwnScriptNode):
 
     def agent_configuration(self, fleet, text):
         return changed(
-            text, ("gate:\n", 'gate:\n  probe: ["%s"]\n  probe_at: %s\n' % (self.url("/_sluice/probe"), self.address)),
+            text, ("gate:\n", 'gate:\n  caddy: %s/etc/caddy/Caddyfile\n  probe: ["%s"]\n  probe_at: %s\n' % (self.root, self.url("/_sluice/probe"), self.address)),
             ("    generation: true\n", "    purge: {address: %s:%d, method: BAN, host: \"%s:%d\"}\n" % (
                 self.address, self.port, fleet.balancer.address, fleet.balancer.port)))
 
