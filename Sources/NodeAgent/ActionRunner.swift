@@ -165,6 +165,9 @@ struct ActionRunner: Sendable {
         values["SLUICE_TASK"] = context.identity.rawValue
         values["SLUICE_RUN"] = context.run?.rawValue ?? ""
         if let release = context.release { values["SLUICE_RELEASE"] = release.name.rawValue }
+        if let database = context.release?.database {
+            values["SLUICE_DATABASE"] = database.rawValue
+        }
         if let directory = context.releaseDirectory { values["SLUICE_RELEASE_DIR"] = directory }
         if let socket = context.socket { values["SLUICE_SOCKET"] = socket }
         if let version = context.version { values["SLUICE_VERSION"] = version }

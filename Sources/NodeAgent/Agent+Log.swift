@@ -12,18 +12,18 @@ extension Agent {
         if goal.state == .ended, before?.state == .silent, !result.running.isEmpty {
             let examples = result.running.prefix(LateProcesses.mostExamples)
             logger.warning(
-                "something of the old release \(goal.release.name) ran after the lift, and was ended: \(examples.joined(separator: ", ")); stop what starts it"
+                "something of the old release \(goal.release.title) ran after the lift, and was ended: \(examples.joined(separator: ", ")); stop what starts it"
             )
         }
         if let problem = result.problem {
-            logger.error("\(goal.release.name) is not \(goal.state.rawValue): \(problem)")
+            logger.error("\(goal.release.title) is not \(goal.state.rawValue): \(problem)")
         } else if before?.state != .silent {
             logger.notice(
-                "the old release \(goal.release.name) is \(goal.state.rawValue): \(result.frozen) processes frozen, \(result.cut) requests cut"
+                "the old release \(goal.release.title) is \(goal.state.rawValue): \(result.frozen) processes frozen, \(result.cut) requests cut"
             )
         } else if goal.state == .frozen, let before, result.frozen > before.frozen {
             logger.warning(
-                "something has started \(goal.release.name) again; \(result.frozen) processes of it are frozen now"
+                "something has started \(goal.release.title) again; \(result.frozen) processes of it are frozen now"
             )
         }
     }
@@ -50,15 +50,15 @@ extension NodeWork {
     /// For the log.
     fileprivate var phrase: String {
         switch self {
-        case .stage(let release): "stage \(release.name)"
+        case .stage(let release): "stage \(release.title)"
         case .activate(let plan):
-            "activate \(plan.release.name) as generation \(plan.generation.rawValue)"
+            "activate \(plan.release.title) as generation \(plan.generation.rawValue)"
         case .run(let task): "\(task.kind.rawValue) \(task.name) (\(task.identity))"
         case .resolve(let task):
             "find out about \(task.kind.rawValue) \(task.name) (\(task.identity))"
         case .probe(let goal): "health \(goal.check)"
-        case .silence(let goal): "\(goal.release.name) \(goal.state.rawValue)"
-        case .unstage(let release): "unstage \(release.name)"
+        case .silence(let goal): "\(goal.release.title) \(goal.state.rawValue)"
+        case .unstage(let release): "unstage \(release.title)"
         case .prune(let keep): "prune to \(keep) releases"
         }
     }

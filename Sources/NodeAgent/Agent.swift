@@ -59,6 +59,8 @@ actor Agent {
     let silences = AsyncStream<NodeWork>.makeStream()
     /// Only the newest counts.
     let proofs = AsyncStream<ProofGoal>.makeStream(bufferingPolicy: .bufferingNewest(1))
+    let vacancies = AsyncStream<ReleaseReference>.makeStream(
+        bufferingPolicy: .bufferingNewest(1))
     let staging = Mutex<StagingState>(StagingState())
     let connectionAges: ConnectionAges
 
@@ -93,9 +95,7 @@ actor Agent {
             service: parts.gate.service,
             identity: NodeEngine.AgentIdentity(
                 boot: parts.boot, version: programVersion,
-                abilities: AgentAbility.allCases.filter {
-                    $0 != .switchesVersions || parts.configuration.release.areForVersions
-                },
+                abilities: parts.configuration.abilities,
                 cachesByGeneration: Set(
                     parts.configuration.caches.filter { $0.value == .generation }.keys
                         .map(\.rawValue))), at: now)
@@ -121,6 +121,7 @@ actor Agent {
             group.addTask { await self.settleUncounted() }
             group.addTask { await self.watchApplication() }
             group.addTask { await self.proveGate() }
+            group.addTask { await self.watchVacancy() }
             var reason: SystemFailure?
             for await end in ending.stream {
                 reason = end
@@ -175,6 +176,7 @@ actor Agent {
         case .setService(let service): return [set(service)]
         case .prove(let goal): proofs.continuation.yield(goal)
         case .makePass(let goal): return [.passMade(goal, performer.offer(goal))]
+        case .watch(let release): vacancies.continuation.yield(release)
         case .begin(let work): begin(work)
         case .endWork:
             isWorkCancelled = true

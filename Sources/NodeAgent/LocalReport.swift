@@ -57,13 +57,13 @@ struct LocalReport: Codable, Sendable {
             (
                 "release",
                 status.active.map {
-                    "\($0.release.name), generation \($0.cacheGeneration.rawValue)"
+                    "\($0.release.title), generation \($0.cacheGeneration.rawValue)"
                 } ?? "none"
             ))
         lines.append(("staged", LocalReport.names(status.staged)))
         lines.append(("service", status.service.rawValue))
         if let silence = status.silenced, let release = silence.release {
-            lines.append(("silenced", "\(release.name): \(silence.phrase)"))
+            lines.append(("silenced", "\(release.title): \(silence.phrase)"))
             if let late = silence.late {
                 lines.append(
                     ("RAN LATE", "\(late.description); ended; stop what starts \(release.name)"))
@@ -90,8 +90,10 @@ extension LocalReport {
     /// With the beginning of their digests where two have one name.
     private static func names(_ releases: [ReleaseReference]) -> String {
         releases.map { release in
-            let isAlone = releases.count { $0.name == release.name } == 1
-            return isAlone ? release.name.rawValue : "\(release.name) (\(release.manifest.short))"
+            let isAlone = releases.allSatisfy {
+                $0.name != release.name || $0.isSameApplication(as: release)
+            }
+            return isAlone ? release.title : "\(release.title) (\(release.manifest.short))"
         }.joined(separator: ", ")
     }
 }

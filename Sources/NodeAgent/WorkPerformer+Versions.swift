@@ -136,7 +136,9 @@ extension WorkPerformer {
 extension HostFacts {
     /// The generation that a release is served under, or that is prepared for it.
     func generation(of release: ReleaseReference) -> CacheGeneration? {
-        if current?.release == release { return current?.generation }
+        if let current, current.release.isSameApplication(as: release) {
+            return current.generation
+        }
         return latest?.release == release ? latest?.generation : nil
     }
 }

@@ -121,6 +121,30 @@ struct WorkPerformer: Sendable {
     private func stage(
         _ release: ReleaseReference, _ surroundings: Surroundings
     ) async throws(ReleaseFailure) {
+        if release.database == nil {
+            try await fetch(release, surroundings)
+        } else {
+            try await stageBeside(release)
+        }
+        // So that the flip in the write window is one rename.
+        try await store.prepareActivation(
+            release, generation: store.generation(toPrepare: release))
+    }
+
+    /// The release that is here already, for another database.
+    private func stageBeside(_ release: ReleaseReference) async throws(ReleaseFailure) {
+        guard configuration.applicationSocket != nil else {
+            throw ReleaseFailure(
+                .unfinished,
+                "\(configuration.file) has no `application.socket`, so \(release.name) cannot run twice beside itself; give each release a "
+                    + "socket of its own there, with {release} in it")
+        }
+        try await store.stageBeside(release)
+    }
+
+    private func fetch(
+        _ release: ReleaseReference, _ surroundings: Surroundings
+    ) async throws(ReleaseFailure) {
         let manifest: [UInt8]
         do throws(CoordinatorClient.Failure) {
             manifest = try await coordinator.blob(
@@ -135,8 +159,6 @@ struct WorkPerformer: Sendable {
         ) { directory async throws(ReleaseFailure) in
             try await finish(release, in: directory, surroundings.run)
         }
-        // So that the flip in the write window is one rename.
-        try await store.prepareActivation(release, generation: store.nextGeneration())
     }
 
     // MARK: Tasks

@@ -11,6 +11,8 @@ public enum NodeEffect: Hashable, Sendable {
     /// Send a marked write through the proxy.
     case prove(ProofGoal)
     case makePass(PassGoal)
+    /// Watch the last requests of a release.
+    case watch(ReleaseReference)
     case begin(NodeWork)
     /// End the current work as soon as possible; a freeze goes on.
     case endWork
@@ -27,6 +29,7 @@ extension NodeReady {
             + (service.map { [.setService($0)] } ?? [])
             + (proof.map { [.prove($0)] } ?? [])
             + (pass.map { [.makePass($0)] } ?? [])
+            + (vacancy.map { [.watch($0)] } ?? [])
             + works.map { .begin($0) }
             + (cancelsWork ? [.endWork] : [])
             + (report ? [.report] : [])

@@ -38,6 +38,7 @@ extension NodeEngine {
             record(.breakGlassEnded(at: now), &ready)
         case .application(let release, let trouble): look(at: release, trouble)
         case .proved(let goal, let proof): noteProof(proof, of: goal)
+        case .vacated(let found): noteVacancy(found)
         case .time:
             break
         }

@@ -22,7 +22,8 @@ extension NodeEngine {
             failures: failures.values.sorted { $0.goal.rawValue < $1.goal.rawValue },
             diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt,
             silenced: observeSilence(), abilities: identity.abilities.map(\.rawValue),
-            pass: memory.directive?.pass == passAsked ? pass : nil)
+            pass: memory.directive?.pass == passAsked ? pass : nil,
+            vacated: observeVacancy())
     }
 
     private func observeTasks(_ directive: Directive) -> [TaskOutcome] {
@@ -54,7 +55,8 @@ extension NodeEngine {
         guard let acceptedAt, now < acceptedAt + NodeEngine.gatheringInterval else { return false }
         let isAtWork = works.contains { if case .silence = $0 { false } else { true } }
         let isBeingProved = proofGoal?.isClosed == true && proof?.state == .waiting
-        return isAtWork || isBeingProved || (gate.readsHeld && !gate.readsSettled)
+        return isAtWork || isBeingProved || isBeingVacated
+            || (gate.readsHeld && !gate.readsSettled)
             || (gate.sessionsHeld == true && gate.sessionsSettled != true)
     }
 
@@ -120,6 +122,11 @@ extension NodeStatus {
         mine.diskFree = other.diskFree
         mine.staging = other.staging
         mine.health?.detail = other.health?.detail ?? ""
+        if let now = vacated, let before = other.vacated, now.release == before.release,
+            now.isVacant == before.isVacant
+        {
+            mine.vacated = before
+        }
         let isDrained = gate.writesInFlight == 0
         let wasDrained = other.gate.writesInFlight == 0
         mine.gate = other.gate

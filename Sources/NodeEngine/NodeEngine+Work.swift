@@ -127,8 +127,12 @@ extension NodeEngine {
                 generation: generation(for: goal.release)))
     }
 
-    /// The generation that was prepared for this release and never served, or one higher than any before.
+    /// The present one for the release that is served, on another database: its pages are the same. Otherwise the generation that was
+    /// prepared for this release and never served, or one higher than any before.
     func generation(for release: ReleaseReference) -> CacheGeneration {
+        if let current = host.current, current.release.isOnAnotherDatabase(than: release) {
+            return current.generation
+        }
         let used = max(host.current?.generation ?? .zero, memory.activation?.generation ?? .zero)
         if let latest = host.latest, latest.release == release, latest.generation > used {
             return latest.generation

@@ -34,6 +34,9 @@ public struct NodeEngine: Sendable {
     /// The pass that was made last, and what was asked for then.
     var pass: PassOffer?
     var passAsked: PassGoal?
+    /// What is left of the requests of the release that was asked for last.
+    var vacancy: Vacancy?
+    var vacancyAsked: ReleaseReference?
     var lastReport: NodeStatus?
     var lastReportAt: Instant
     /// A status has been asked for and not been taken yet.
@@ -130,6 +133,7 @@ public struct NodeEngine: Sendable {
         setService(&ready)
         proveGate(&ready)
         askForPass(&ready)
+        askForVacancy(&ready)
         begin(at: now, &ready)
         announceAlarms(&ready)
         ready.cancelsWork = works.contains { !isWanted($0) }

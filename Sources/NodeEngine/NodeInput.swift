@@ -25,6 +25,8 @@ public enum NodeInput: Hashable, Sendable {
     case application(ReleaseReference, trouble: String?)
     /// What a marked write through the proxy has said.
     case proved(ProofGoal, GateProof)
+    /// What is left of a release's requests.
+    case vacated(Vacancy)
     case time
 }
 
@@ -123,6 +125,9 @@ public struct NodeReady: Hashable, Sendable {
     public var service: Service?
     /// A pass to make, at once.
     public var pass: PassGoal?
+    /// A release whose last requests are to be watched until they have ended, or it is asked for no more
+    /// (``NodeEngine/vacancyGoal``).
+    public var vacancy: ReleaseReference?
     public var works: [NodeWork] = []
     /// The first of them.
     public var work: NodeWork? { works.first }

@@ -157,6 +157,19 @@ struct FileSystem: Sendable {
         guard chmod(path, mode) == 0 else { throw failure("set the mode of", path) }
     }
 
+    /// Gives a path the user and the group of another one.
+    func setOwner(of path: String, as other: String) throws(ReleaseFailure) {
+        var wanted = stat()
+        var found = stat()
+        guard lstat(other, &wanted) == 0 else { throw failure("inspect", other) }
+        guard lstat(path, &found) == 0 else { throw failure("inspect", path) }
+        guard wanted.st_uid != found.st_uid || wanted.st_gid != found.st_gid else { return }
+        try beforeChange?("chown \(path)")
+        guard lchown(path, wanted.st_uid, wanted.st_gid) == 0 else {
+            throw failure("set the owner of", path)
+        }
+    }
+
     /// - Returns: false when this file cannot have another link: too many already, or another file system.
     func link(_ source: String, to path: String) throws(ReleaseFailure) -> Bool {
         try beforeChange?("link \(path)")

@@ -45,3 +45,25 @@ extension ReleaseReference {
         "\(generation.rawValue)-\(identifier)"
     }
 }
+
+/// The parts of a release's identifier: `v1.3f786850e387` and `v1.3f786850e387.standby`. A name may have dots in it.
+struct ReleaseIdentifier {
+    var name: ReleaseName
+    var database: ReleaseDatabase?
+
+    /// - Returns: `nil` for what is no identifier. Whether the digits are those of the release's digest is the caller's to see.
+    init?(_ identifier: String) {
+        var rest = identifier[...]
+        // No word for a database has twelve letters, as the digits of a digest are twelve.
+        if let dot = rest.lastIndex(of: "."),
+            let database = ReleaseDatabase(rawValue: String(rest[rest.index(after: dot)...]))
+        {
+            self.database = database
+            rest = rest[..<dot]
+        }
+        guard let dot = rest.lastIndex(of: "."), let name = ReleaseName(String(rest[..<dot])) else {
+            return nil
+        }
+        self.name = name
+    }
+}

@@ -44,6 +44,8 @@ extension ReleaseStore {
         guard let current = try current(), current.release != release,
             let last = all.last(where: { $0.release == release })
         else { return false }
+        // Both under one generation: the one on the standby came after the other, and was left again if that is served.
+        if current.generation == last.generation { return current.release.database == nil }
         return all.contains {
             $0.release == current.release && $0.generation < last.generation
         }
@@ -52,6 +54,17 @@ extension ReleaseStore {
     /// The next generation that nobody has used on this node.
     public func nextGeneration() throws(ReleaseFailure) -> CacheGeneration {
         (try latestActivation()?.generation ?? .zero).next
+    }
+
+    /// The generation to prepare a release under: the current one for the release that is served, on another database, since its pages
+    /// are the same; otherwise the next.
+    public func generation(
+        toPrepare release: ReleaseReference
+    ) throws(ReleaseFailure) -> CacheGeneration {
+        if let current = try current(), current.release.isOnAnotherDatabase(than: release) {
+            return current.generation
+        }
+        return try nextGeneration()
     }
 
     /// The activation of the highest generation on disk, whether `current` points to it, it is prepared, or a flip was undone.
@@ -94,19 +107,31 @@ extension ReleaseStore {
             release: release, generation: generation,
             directory: "\(layout.activations)/\(generation.rawValue)-\(release.identifier)")
         let highest = all.map(\.generation).max() ?? .zero
-        guard generation > .zero, generation >= highest else {
+        let isKept = try isKept(generation, by: release)
+        guard generation > .zero, generation >= highest || isKept else {
             throw ReleaseFailure(
                 .staleGeneration,
                 "generation \(generation.rawValue) of \(release.identifier) is refused: this node has had "
                     + "\(highest.rawValue)")
         }
-        if let other = all.first(where: { $0.generation == generation && $0.release != release }) {
+        let isOther = { (other: Activation) in
+            other.generation == generation && !other.release.isSameApplication(as: release)
+        }
+        if let other = all.first(where: isOther) {
             throw ReleaseFailure(
                 .staleGeneration,
                 "generation \(generation.rawValue) is that of \(other.release.identifier) already")
         }
         if !all.contains(activation) { try makeActivation(activation) }
         return activation
+    }
+
+    /// Whether what is served now is the same release under this generation, on this database or another one.
+    private func isKept(
+        _ generation: CacheGeneration, by release: ReleaseReference
+    ) throws(ReleaseFailure) -> Bool {
+        guard let current = try current() else { return false }
+        return current.generation == generation && current.release.isSameApplication(as: release)
     }
 
     private func makeActivation(_ activation: Activation) throws(ReleaseFailure) {
@@ -150,30 +175,32 @@ extension Activation {
     /// The name of its directory.
     var name: String { release.activationName(generation) }
 
-    /// The `release` file: four lines, for people and for the store.
+    /// The `release` file: four lines, or five with a database, for people and for the store.
     var record: [UInt8] {
-        Array(
-            """
+        let text = """
             sluice-activation 1
             generation \(generation.rawValue)
             release \(release.name)
             manifest \(release.manifest)
 
-            """.utf8)
+            """
+        return Array((text + (release.database.map { "database \($0.rawValue)\n" } ?? "")).utf8)
     }
 
     init?(record: [UInt8], directory: String) {
         let lines = String(decoding: record, as: UTF8.self).split(separator: "\n").map {
             $0.split(separator: " ", maxSplits: 1).map(String.init)
         }
-        guard lines.count == 4, lines.allSatisfy({ $0.count == 2 }),
+        guard lines.count == 4 || lines.count == 5, lines.allSatisfy({ $0.count == 2 }),
             lines[0] == ["sluice-activation", "1"],
             lines[1][0] == "generation", let number = Int64(lines[1][1]), lines[2][0] == "release",
             let name = ReleaseName(lines[2][1]), lines[3][0] == "manifest",
             let digest = Digest(lines[3][1])
         else { return nil }
+        // What it does not know of a fifth line is not in the record that is compared below.
+        let database = lines.count == 5 ? ReleaseDatabase(rawValue: lines[4][1]) : nil
         self.init(
-            release: ReleaseReference(name: name, manifest: digest),
+            release: ReleaseReference(name: name, manifest: digest, database: database),
             generation: CacheGeneration(rawValue: number), directory: directory)
         guard self.record == record else { return nil }
     }

@@ -40,11 +40,13 @@ extension ReleaseStore {
     /// Brings a release to the disk, and puts it in its place with one rename.
     ///
     /// Its assets are in the pool by then: whoever finds a release in its place may activate it.
+    ///
+    /// - Parameter release: what it is; the manifest's release on its usual database when it is `nil`.
     func seal(
         _ manifest: BundleManifest, _ encoded: [UInt8], _ copies: [Digest: [String]],
-        in top: String, hasMore: Bool
+        in top: String, hasMore: Bool, as release: ReleaseReference? = nil
     ) throws(ReleaseFailure) {
-        let identifier = manifest.reference.identifier
+        let identifier = (release ?? manifest.reference).identifier
         let directories = try directories(in: "\(top)/files")
         let fresh = manifest.entries.filter { entry in
             !isShared(entry.path)

@@ -21,7 +21,8 @@ extension ReleaseStore {
     /// Removes releases that are not needed any more, and with each the assets that no other release has.
     ///
     /// Kept are the active release, the protected ones, and of the others those that were activated last. Before the first
-    /// activation no release is removed. A kill in the middle leaves rubbish in `staging` at worst; the next call removes it.
+    /// activation no release is removed. One on the standby stays when it is active or protected and takes no place of its own; the same
+    /// release on its usual database stays with it. A kill in the middle leaves rubbish in `staging` at worst; the next call removes it.
     ///
     /// - Parameters:
     ///   - count: how many releases stay in all, the active one included; at least 1.
@@ -33,14 +34,14 @@ extension ReleaseStore {
         var pruning = Pruning()
         if let active = try current() {
             let all = try activations()
-            var kept: Set<ReleaseReference> = [active.release]
+            var places: Set<ReleaseReference> = [active.release.on(nil)]
             let staged = try staged()
             // A release that was prepared and then taken away again keeps no place.
             for activation in all.reversed()
-            where kept.count < max(1, count) && staged.contains(activation.release) {
-                kept.insert(activation.release)
+            where places.count < max(1, count) && staged.contains(activation.release) {
+                places.insert(activation.release.on(nil))
             }
-            kept.formUnion(protected)
+            let kept = places.union(protected).union([active.release])
             for release in staged where !kept.contains(release) {
                 try takeAway(release)
                 pruning.releases.append(release)

@@ -60,6 +60,9 @@ extension ReleaseStore {
         try removeBlobs(of: manifest)
     }
 
+    /// The most bytes of a socket's path (unix(7)).
+    static let longestSocket = 107
+
     /// Everything that can refuse a release without touching the disk.
     private func check(
         _ bytes: [UInt8], _ release: ReleaseReference
@@ -72,10 +75,10 @@ extension ReleaseStore {
             )
         }
         let socket = socketPath(of: release)
-        guard socket.utf8.count <= 107 else {
+        guard socket.utf8.count <= ReleaseStore.longestSocket else {
             throw ReleaseFailure(
                 .invalidManifest,
-                "the socket path \(socket) has more than 107 bytes; shorten the release's name or the template"
+                "the socket path \(socket) has more than \(ReleaseStore.longestSocket) bytes; shorten the release's name or the template"
             )
         }
         try checkShared()

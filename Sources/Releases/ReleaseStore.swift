@@ -101,7 +101,8 @@ public actor ReleaseStore {
 
     /// The manifest of a staged release.
     public func manifest(of release: ReleaseReference) throws(ReleaseFailure) -> BundleManifest {
-        guard let manifest = try manifest(named: release.identifier), manifest.reference == release
+        guard let manifest = try manifest(named: release.identifier),
+            manifest.reference == release.on(nil)
         else {
             throw notStaged(release)
         }
@@ -116,11 +117,10 @@ public actor ReleaseStore {
     /// `nil` for a directory that is no release, or one of whose manifest is not what its name says.
     func reference(of identifier: String) throws(ReleaseFailure) -> ReleaseReference? {
         let path = layout.manifest(identifier)
-        guard let dot = identifier.lastIndex(of: "."),
-            let name = ReleaseName(String(identifier[..<dot])),
-            try files.status(path)?.kind == .file
+        guard let parts = ReleaseIdentifier(identifier), try files.status(path)?.kind == .file
         else { return nil }
-        let reference = ReleaseReference(name: name, manifest: try files.digest(path).digest)
+        let reference = ReleaseReference(
+            name: parts.name, manifest: try files.digest(path).digest, database: parts.database)
         return reference.identifier == identifier ? reference : nil
     }
 
@@ -131,7 +131,8 @@ public actor ReleaseStore {
         let bytes = try files.read(path, limit: configuration.limits.encodedSize)
         do throws(ReleaseFailure) {
             let manifest = try BundleManifest(parsing: bytes, limits: configuration.limits)
-            return manifest.reference.identifier == identifier ? manifest : nil
+            let database = ReleaseIdentifier(identifier)?.database
+            return manifest.reference.on(database).identifier == identifier ? manifest : nil
         } catch { return nil }
     }
 

@@ -11,6 +11,9 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     case switchesVersions = "switches-versions"
     /// It runs a migration tool without a pass, and has it say what it would do.
     case runsToolsUnfenced = "runs-tools-unfenced"
+    /// It stages a release once more for the standby (``ReleaseReference/database``), and says when a release is vacated
+    /// (``Directive/vacated``). Only where releases listen on sockets of their own.
+    case servesFromStandby = "serves-from-standby"
 
     /// What it can do, for people: `its agent cannot …`.
     public var phrase: String {
@@ -18,6 +21,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
         case .asksOwnSocket: "ask the new release at its own socket"
         case .switchesVersions: "switch to a version"
         case .runsToolsUnfenced: "run a migration tool outside the write window"
+        case .servesFromStandby: "start the old release once more on the standby"
         }
     }
 
@@ -26,6 +30,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
         switch self {
         case .asksOwnSocket, .runsToolsUnfenced:
             "install the sluice-agent of the coordinator's version"
+        case .servesFromStandby:
+            "install the sluice-agent of the coordinator's version, and give its agent.yaml an `application.socket` with {release}"
         case .switchesVersions:
             "name the actions under `release.switch` and `release.report` of its agent.yaml"
         }

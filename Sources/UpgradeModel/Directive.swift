@@ -41,6 +41,9 @@ public struct Directive: Hashable, Codable, Sendable {
     public var pass: PassGoal?
     /// When the gates are to close, by the coordinator's clock, for the pages that people have open. `nil`: nothing is announced.
     public var announced: Instant?
+    /// A release that is not served any more, and whose last requests are to be seen to end before the run goes on: the node says in
+    /// ``NodeStatus/vacated`` how many there are. Nothing is done to it. `nil`: nothing is looked at.
+    public var vacated: ReleaseReference?
 
     public init(
         epoch: Epoch, revision: Int64, run: RunIdentifier? = nil, writes: WriteAdmission = .open,
@@ -49,7 +52,8 @@ public struct Directive: Hashable, Codable, Sendable {
         tasks: [NodeTask] = [], health: HealthGoal? = nil, keepReleases: Int? = nil,
         silenced: ReleaseReference? = nil, replaced: ReleaseReference? = nil,
         sessions: HoldLimits? = nil,
-        pace: Int? = nil, pass: PassGoal? = nil, announced: Instant? = nil
+        pace: Int? = nil, pass: PassGoal? = nil, announced: Instant? = nil,
+        vacated: ReleaseReference? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -70,6 +74,7 @@ public struct Directive: Hashable, Codable, Sendable {
         self.pace = pace
         self.pass = pass
         self.announced = announced
+        self.vacated = vacated
     }
 
     /// Whether both ask the same of a node, whoever says so and whenever.

@@ -41,6 +41,8 @@ extension NodeStatus {
         for ability in abilities ?? [] { check.word("ability", ability) }
         check.word("pass.task", pass?.task.rawValue)
         check.text("pass.problem", pass?.problem)
+        check.number("vacated.requests", vacated?.requests, Bounds.requests)
+        check.number("vacated.streams", vacated?.streams, Bounds.requests)
         return check.problem
     }
 }

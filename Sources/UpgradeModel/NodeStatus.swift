@@ -35,6 +35,9 @@ public struct NodeStatus: Hashable, Codable, Sendable {
     public var abilities: [String]?
     /// What the directive asks under `pass`. `nil` although it is asked: an older agent, which makes none.
     public var pass: PassOffer?
+    /// What has become of the requests that the directive asks for under `vacated`. `nil`: nothing is asked, or an older agent, which
+    /// does not look.
+    public var vacated: Vacancy?
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
@@ -43,7 +46,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
         failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil,
         startedAt: Instant? = nil, silenced: Silence? = nil, abilities: [String]? = nil,
-        pass: PassOffer? = nil
+        pass: PassOffer? = nil, vacated: Vacancy? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -65,6 +68,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         self.silenced = silenced
         self.abilities = abilities
         self.pass = pass
+        self.vacated = vacated
     }
 }
 

@@ -19,6 +19,17 @@ public struct ReleaseReference: Hashable, Codable, Sendable {
     public func on(_ database: ReleaseDatabase?) -> ReleaseReference {
         ReleaseReference(name: name, manifest: manifest, database: database)
     }
+
+    /// For people: `v1`, `v1 on the standby`.
+    public var title: String { name.rawValue + (database.map { " on the \($0.rawValue)" } ?? "") }
+
+    /// Whether both are the same files, on whatever database.
+    public func isSameApplication(as other: ReleaseReference) -> Bool { on(nil) == other.on(nil) }
+
+    /// Whether both are the same files and work on two databases.
+    public func isOnAnotherDatabase(than other: ReleaseReference) -> Bool {
+        isSameApplication(as: other) && database != other.database
+    }
 }
 
 /// A database that a release works on instead of its usual one.

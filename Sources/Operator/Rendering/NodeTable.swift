@@ -105,7 +105,7 @@ enum NodeTable {
 
     /// The release that may write no more.
     private static func silence(_ silence: Silence) -> String {
-        let name = silence.release?.name.rawValue ?? "the old release"
+        let name = silence.release?.title ?? "the old release"
         switch silence.state {
         case .idle, .failed: return ""
         case .waiting: return "silences \(name)"
@@ -132,7 +132,7 @@ struct ReleaseNames {
 
     func text(_ release: ReleaseReference) -> String {
         ambiguous.contains(release.name)
-            ? "\(release.name) \(release.manifest.hexadecimal.prefix(8))" : release.name.rawValue
+            ? "\(release.title) \(release.manifest.hexadecimal.prefix(8))" : release.title
     }
 
     /// The release that a node serves.

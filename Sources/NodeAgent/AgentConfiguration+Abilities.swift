@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import AgentSettings
+import UpgradeModel
+
+extension AgentConfiguration {
+    /// What this agent can do, with what its configuration says.
+    var abilities: [AgentAbility] {
+        AgentAbility.allCases.filter { ability in
+            switch ability {
+            case .asksOwnSocket, .runsToolsUnfenced: true
+            case .switchesVersions: release.areForVersions
+            case .servesFromStandby: applicationSocket?.contains("{release}") == true
+            }
+        }
+    }
+}
