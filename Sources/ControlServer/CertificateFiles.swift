@@ -25,6 +25,8 @@ final class CertificateFiles: Sendable {
     private struct Pair {
         var chain: [NIOSSLCertificateSource]
         var key: NIOSSLPrivateKeySource
+        /// The last second in which it is accepted, since 1970.
+        var end: Int
 
         var override: NIOSSLContextConfigurationOverride {
             var override = NIOSSLContextConfigurationOverride()
@@ -72,6 +74,11 @@ final class CertificateFiles: Sendable {
         return configuration
     }
 
+    /// What the certificate that is shown now ends with.
+    var end: CertificateEnd {
+        CertificateEnd(file: files.certificate, seconds: present.end)
+    }
+
     /// The present pair, as long as the files are those that were looked at last.
     private var unchanged: Pair? {
         let stamps = Self.stamps(files)
@@ -100,10 +107,12 @@ final class CertificateFiles: Sendable {
         if let problem = try secrecyProblem(with: files.key) {
             throw ControlServer.CannotStart(description: problem)
         }
+        let chain = try NIOSSLCertificate.fromPEMFile(files.certificate)
         let pair = Pair(
-            chain: try NIOSSLCertificate.fromPEMFile(files.certificate).map {
-                NIOSSLCertificateSource.certificate($0)
-            }, key: .privateKey(try NIOSSLPrivateKey(file: files.key, format: .pem)))
+            chain: chain.map { NIOSSLCertificateSource.certificate($0) },
+            key: .privateKey(try NIOSSLPrivateKey(file: files.key, format: .pem)),
+            // The first is the server's own; others may be there for clients of long ago.
+            end: chain.first.map { Int($0.notValidAfter) } ?? 0)
         // It is refused where the two do not belong together.
         _ = try NIOSSLContext(configuration: pair.configuration)
         return pair

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import ControlAPI
+import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
@@ -25,6 +26,8 @@ public struct ControlServer: Service {
         /// Connections open at once; fewer than the process may have files open.
         public var connections: Int
         var patience = Patience()
+        /// Seconds since 1970, for the end of the certificate.
+        var now: @Sendable () -> Int = { time(nil) }
 
         public init(
             listen: ListenAddress, tls: (certificate: String, key: String)? = nil,
@@ -64,11 +67,14 @@ public struct ControlServer: Service {
         let listen = configuration.listen
         try configuration.check()
         connections = Connections(limit: configuration.connections, log: log)
+        let certificate = try Self.certificate(configuration, log)
         let responder = ControlResponder(
             control: control, blobs: blobs, authenticator: Authenticator(registry: registry),
-            metrics: metrics, log: log, connections: connections)
+            metrics: metrics, log: log, connections: connections,
+            certificate: certificate.map { Self.end(of: $0, configuration.now) })
         application = Application(
-            responder: responder, server: try Self.builder(configuration, connections, log),
+            responder: responder,
+            server: try Self.builder(configuration, certificate, connections, log),
             configuration: ApplicationConfiguration(
                 address: .hostname(listen.host, port: listen.port), serverName: "sluice",
                 backlog: 1024,
@@ -85,8 +91,28 @@ public struct ControlServer: Service {
         try await application.run()
     }
 
+    private static func end(
+        of files: CertificateFiles, _ now: @escaping @Sendable () -> Int
+    ) -> @Sendable () -> (end: CertificateEnd, now: Int) {
+        { (end: files.end, now: now()) }
+    }
+
+    private static func certificate(
+        _ configuration: Configuration, _ log: Logger
+    ) throws(CannotStart) -> CertificateFiles? {
+        guard let tls = configuration.tls else { return nil }
+        do {
+            let files = try CertificateFiles(tls, log: log)
+            if let reason = files.end.reason(now: configuration.now()) {
+                log.warning("\(reason)")
+            }
+            return files
+        } catch { throw cannotStart(tls, error) }
+    }
+
     private static func builder(
-        _ configuration: Configuration, _ connections: Connections, _ log: Logger
+        _ configuration: Configuration, _ certificate: CertificateFiles?,
+        _ connections: Connections, _ log: Logger
     ) throws(CannotStart) -> HTTPServerBuilder {
         let patience = configuration.patience
         let http = HTTPServerBuilder.http1(
@@ -96,16 +122,19 @@ public struct ControlServer: Service {
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: 8 * 1024, maxHeaderListSize: 32 * 1024,
                     maxHeaderFieldCount: 64)))
-        guard let tls = configuration.tls else { return http }
+        guard let tls = configuration.tls, let certificate else { return http }
         do {
-            let files = try CertificateFiles(tls, log: log)
-            return try .tls(http, tlsConfiguration: files.configuration)
-        } catch {
-            throw CannotStart(
-                description: """
-                    TLS cannot be set up from \(tls.certificate) and \(tls.key): \(error); both must be PEM, readable by this \
-                    user, and belong together
-                    """)
-        }
+            return try .tls(http, tlsConfiguration: certificate.configuration)
+        } catch { throw cannotStart(tls, error) }
+    }
+
+    private static func cannotStart(
+        _ tls: (certificate: String, key: String), _ error: any Error
+    ) -> CannotStart {
+        CannotStart(
+            description: """
+                TLS cannot be set up from \(tls.certificate) and \(tls.key): \(error); both must be PEM, readable by this \
+                user, and belong together
+                """)
     }
 }

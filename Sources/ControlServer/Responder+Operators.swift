@@ -12,6 +12,7 @@ import UpgradeModel
 
 extension ControlResponder {
     func start(_ request: Request, by name: OperatorName) async throws(APIError) -> Response {
+        if let (end, now) = certificate?() { try end.check(now: now) }
         let start = try await request.body.decode(
             StartRun.self, limit: Limits.start, announced: request.announcedLength)
         return .json(try await control.start(start, by: name), status: .created)

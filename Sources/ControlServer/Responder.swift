@@ -34,6 +34,8 @@ struct ControlResponder: HTTPResponder {
     let metrics: PrometheusMetrics
     let log: Logger
     let connections: Connections
+    /// What is shown to whoever connects, and the time (seconds since 1970); `nil` without TLS.
+    let certificate: (@Sendable () -> (end: CertificateEnd, now: Int))?
     let meters = RequestMeters()
     /// Event streams open at once.
     let streams = ConcurrencyLimit(Limits.streams, perOperator: Limits.streams / 4)
@@ -107,7 +109,10 @@ struct ControlResponder: HTTPResponder {
         }
         switch (route, identity) {
         case (.health, _):
-            let health = await control.health
+            var health = await control.health
+            if let (end, now) = certificate?(), let reason = end.reason(now: now) {
+                health.reason = (health.reason.map { "\($0); " } ?? "") + reason
+            }
             return .json(health, status: health.ok ? .ok : .serviceUnavailable)
         case (.metrics, _):
             return .text(metrics.text, type: "text/plain; version=0.0.4; charset=utf-8")

@@ -5,6 +5,7 @@ import CurlClient
 import FoundationEssentials
 import Glibc
 import Logging
+import Synchronization
 import TestSupport
 import Testing
 
@@ -75,6 +76,40 @@ import Testing
         }
     }
 
+    /// Two weeks before, whoever looks after the coordinator hears of it; in the last hour no run begins that would lose its agents.
+    @Test
+    func aCertificateThatEndsIsSaidAndNoRunBeginsBeforeARenewedOneIsThere() async throws {
+        let (present, next) = (try Certificate(days: 2).files, try Certificate(days: 30).files)
+        let authority = present.certificate + ".first"
+        try #require(link(present.certificate, authority) == 0)
+        let clock = Mutex(time(nil))
+        try await RunningServer.run(tls: present, now: { clock.withLock { $0 } }) { server in
+            func health() async throws -> Health {
+                let answer = try await server.send(.get, Path.health, as: .nobody)
+                return try answer.decode(Health.self)
+            }
+            let said = try await health()
+            #expect(said.ok)
+            #expect(
+                said.reason?.contains("the certificate in \(present.certificate) ends at") == true)
+            clock.withLock { $0 += 2 * 86400 - 1800 }
+            let refused = try await server.send(
+                .post, Path.runs, as: .person, body: .bytes(Array("{}".utf8)))
+            #expect(refused.status == 422)
+            let error = try refused.error
+            #expect(error.message.contains("too soon for a run"))
+            #expect(error.advice?.contains("without a restart") == true)
+            // The advice, followed.
+            try #require(rename(next.certificate, present.certificate) == 0)
+            try #require(rename(next.key, present.key) == 0)
+            var renewed = server
+            renewed.trust(present.certificate)
+            let answer = try await renewed.send(
+                .post, Path.runs, as: .person, body: .bytes(Array("{}".utf8)))
+            #expect(answer.status == 400)
+        }
+    }
+
     @Test
     func withACertificateThatCannotBeReadIsRefused() throws {
         let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
@@ -99,12 +134,13 @@ struct Certificate {
         ("\(directory)/cert.pem", "\(directory)/key.pem")
     }
 
-    init() throws {
+    init(days: Int = 2) throws {
         directory = try TemporaryDirectory().path
         let arguments = [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes",
-            "-keyout", files.key, "-out", files.certificate, "-days", "2", "-subj", "/CN=127.0.0.1",
+            "-keyout", files.key, "-out", files.certificate, "-days", "\(days)", "-subj",
+            "/CN=127.0.0.1",
             "-addext", "subjectAltName=IP:127.0.0.1",
         ]
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]

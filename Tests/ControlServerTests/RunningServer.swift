@@ -4,6 +4,7 @@ import ContentDigest
 import ControlAPI
 import CurlClient
 import FoundationEssentials
+import Glibc
 import Logging
 import RunStore
 import StoreTestSupport
@@ -28,7 +29,7 @@ struct RunningServer: Sendable {
     /// Starts it, runs the test, ends it.
     static func run(
         tls files: (certificate: String, key: String)? = nil, patience: Patience? = nil,
-        connections: Int = 1000,
+        connections: Int = 1000, now: @escaping @Sendable () -> Int = { time(nil) },
         _ test: @escaping @Sendable (RunningServer) async throws -> Void
     ) async throws {
         var running = RunningServer()
@@ -43,6 +44,7 @@ struct RunningServer: Sendable {
         let listen = try #require(ListenAddress(argument: "127.0.0.1:0"))
         var configuration = ControlServer.Configuration(
             listen: listen, tls: files, connections: connections)
+        configuration.now = now
         if let patience { configuration.patience = patience }
         let server = try ControlServer(
             configuration, control: running.control, registry: running.store,
@@ -76,6 +78,8 @@ struct RunningServer: Sendable {
                 timeouts: HTTPTimeouts(total: .seconds(20)), tls: tls, range: range,
                 maximumBody: 8 << 20))
     }
+
+    mutating func trust(_ authority: String) { tls = TLSFiles(authorities: authority) }
 
     func token(of sender: Sender) -> HTTPSecret? {
         switch sender {
