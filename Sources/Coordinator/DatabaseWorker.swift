@@ -16,8 +16,14 @@ public protocol DatabaseWorker: Sendable {
     /// Whom the task under way and the run's migration tool wait for at this moment, a line each, for people. May be asked beside a
     /// task; ends soon.
     func waits(of run: RunIdentifier) async -> [String]
+    /// How far the task under way has come, for people; `nil` where that is not known. May be asked beside a task; ends soon.
+    func progress() async -> String?
     /// The run has ended: lets connections go.
     func close() async
+}
+
+extension DatabaseWorker {
+    public func progress() async -> String? { nil }
 }
 
 /// What a run's worker is made from.

@@ -217,6 +217,9 @@ extension RunCoordinator {
     func view(of run: Run, at now: Instant) -> RunView {
         var view = run.view(statuses: published.statuses, at: now)
         view.waits = waits[run.identifier]
+        if let progress = progress[run.identifier] {
+            view.database = (view.database.map { "\($0), " } ?? "") + progress
+        }
         for index in view.nodes.indices {
             view.nodes[index].warning = warning(of: view.nodes[index].name, at: now)
         }

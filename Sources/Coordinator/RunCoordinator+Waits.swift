@@ -4,23 +4,26 @@ import UpgradeEngine
 import UpgradeModel
 
 extension RunCoordinator {
-    /// Looks now and then whom a run's migration or its migration tool waits for, as long as one of them is at work, and tells
-    /// those who watch the run. Nothing of it is stored: what a report needs, the tasks say when they have ended.
+    /// Looks now and then how far a run's migration has come, and whom it or its migration tool waits for, as long as one of them is at
+    /// work, and tells those who watch the run. Nothing of it is stored: what a report needs, the tasks say when they have ended.
     func watchWaits(of identifier: RunIdentifier) async {
         while (try? await Task.sleep(for: ports.waitInterval)) != nil,
             let run = published.run(identifier), run.mayWaitForLocks
         {
-            let found = await worker(thatLooksFor: run)?.waits(of: identifier) ?? []
+            let worker = await worker(thatLooksFor: run)
+            let found = await worker?.waits(of: identifier) ?? []
+            let done = await worker?.progress()
             let isAtWork = published.run(identifier)?.mayWaitForLocks == true
-            note(isAtWork ? found : [], of: identifier)
+            note(isAtWork ? found : [], isAtWork ? done : nil, of: identifier)
         }
         watchedForWaits.remove(identifier)
-        note([], of: identifier)
+        note([], nil, of: identifier)
     }
 
-    private func note(_ found: [String], of run: RunIdentifier) {
-        guard waits[run, default: []] != found else { return }
+    private func note(_ found: [String], _ done: String?, of run: RunIdentifier) {
+        guard waits[run, default: []] != found || progress[run] != done else { return }
         waits[run] = found.isEmpty ? nil : found
+        progress[run] = done
         watchers.signal(run)
     }
 

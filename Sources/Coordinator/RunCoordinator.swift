@@ -77,6 +77,8 @@ public actor RunCoordinator {
     var slots: [RunIdentifier: DatabaseSlot] = [:]
     /// Whom the migrations of a run wait for, for people; nothing where nobody waits.
     var waits: [RunIdentifier: [String]] = [:]
+    /// How far the task of a run's database has come, for people.
+    var progress: [RunIdentifier: String] = [:]
     /// Runs of which that is looked at.
     var watchedForWaits: Set<RunIdentifier> = []
     /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.

@@ -90,6 +90,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     public func look() async -> DatabaseOutcome { await upgrade.look() }
     public func cancel(_ task: DatabaseTask) async { await upgrade.cancel(task) }
     public func waits(of run: RunIdentifier) async -> [String] { await upgrade.waits(of: run) }
+    public func progress() async -> String? { await upgrade.progress() }
     public func close() async {
         await upgrade.endWatch()
         await upgrade.close()

@@ -85,9 +85,16 @@ struct DirectoryReader {
                 advice: "name it \(up.version)_\(up.name).down.sql")
         }
         let header = readHeader(up.file)
-        let script = readScript(up.file, header, phase: header.phase)
-        let down = downs.first.flatMap {
-            readScript($0.file, readHeader($0.file), phase: header.phase)
+        let phase = header.phase
+        let script = readScript(up.file, header, phase: phase)
+        let down = downs.first.flatMap { down -> Script? in
+            let header = readHeader(down.file)
+            if header.batches != nil {
+                refuse(
+                    down.file.name, "migration-batches", "a way back has no batches",
+                    advice: "write -- sluice: transaction=none, and a DO block that commits")
+            }
+            return readScript(down.file, header, phase: phase)
         }
         guard let script else { return nil }
         return Migration(
@@ -120,8 +127,9 @@ struct DirectoryReader {
         }
         let script = Script(
             file: file.name, statements: statements.map(\.statement),
-            refusesTransaction: header.refusesTransaction)
+            refusesTransaction: header.refusesTransaction, batches: header.batches)
         check(script, phase: phase)
+        if script.batches != nil { checkBatches(script) }
         checkBlocks(statements, script)
         return script
     }
@@ -157,6 +165,26 @@ struct DirectoryReader {
         }
     }
 
+    /// What is repeated until it changes nothing has to come to an end.
+    private mutating func checkBatches(_ script: Script) {
+        let repeated = script.statements.filter(\.changesRows)
+        if repeated.isEmpty {
+            refuse(
+                script.file, "migration-batches", "it has no statement that changes rows",
+                advice: "write UPDATE, DELETE or INSERT … SELECT, or leave repeat out")
+        }
+        for statement in repeated
+        where !SQLText.words(statement.text).contains(where: { ["WHERE", "LIMIT"].contains($0) }) {
+            findings.append(
+                Diagnostic(
+                    .error, code: "migration-batches", at: statement.position,
+                    "it would be repeated for ever: it changes the same rows each time",
+                    advice:
+                        "let it take the next rows that are left: WHERE id IN (SELECT id FROM … WHERE … LIMIT 1000)"
+                ))
+        }
+    }
+
     /// `DO` with `COMMIT` needs a file without a transaction around it.
     private mutating func checkBlocks(_ statements: [StatementReader.Read], _ script: Script) {
         guard !script.refusesTransaction else { return }
@@ -169,7 +197,8 @@ struct DirectoryReader {
                     .error, code: "migration-transaction", at: read.statement.position,
                     "this block ends transactions by itself, and the file runs in one",
                     advice:
-                        "let the file begin with -- sluice: expand transaction=none (or contract); let the block be safe to repeat"
+                        "let the file begin with -- sluice: expand transaction=none (or contract); let the block be safe to repeat. "
+                        + "For batches it may say repeat=100ms instead, and have the UPDATE alone"
                 ))
         }
     }

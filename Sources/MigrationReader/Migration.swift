@@ -31,6 +31,8 @@ public struct Script: Hashable, Sendable {
     public let statements: [Statement]
     /// The file says `transaction=none`.
     public let refusesTransaction: Bool
+    /// The file says `repeat=…`.
+    public let batches: MigrationHeader.Batches?
 
     /// Whether all statements run in one transaction; otherwise one by one.
     public var isTransactional: Bool {
@@ -115,6 +117,13 @@ public struct QualifiedName: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Statement {
+    /// Whether it changes rows and says how many, so that a file with `repeat` repeats it.
+    public var changesRows: Bool {
+        kind == .transactional
+            && ["INSERT", "UPDATE", "DELETE", "MERGE", "WITH"].contains(
+                SQLText.words(text).first ?? "")
+    }
+
     /// The position of a character of the statement, counted from 1 as the server counts.
     public func position(ofCharacter character: Int) -> Diagnostic.Position {
         var position = position

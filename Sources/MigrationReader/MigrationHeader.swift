@@ -9,12 +9,27 @@ public struct MigrationHeader: Hashable, Sendable {
     public var refusesTransaction = false
     /// `trial=none`: what the file does cannot be tried and taken back, as where it reaches other servers.
     public var refusesTrial = false
+    /// `repeat=100ms lag=64MB`: rows are changed in batches.
+    public var batches: Batches?
     /// `replaces=0001-0041`: this file does what those did. It is not run where they have been applied.
     public var replaces: ClosedRange<Int>?
     /// `requires=0041`: everything up to that version has been applied; its files may be gone.
     public var requires: Int?
     /// `private=note_old`: what the file creates for no application role, on purpose.
     public var privateRelations: Set<String> = []
+
+    /// Each INSERT, UPDATE, DELETE and MERGE of the file is run again, each time in a transaction of its own, until it changes no row.
+    public struct Batches: Hashable, Sendable {
+        /// Between two of them.
+        public var pause: Span
+        /// How many bytes of the log those who stream it may be behind before the next one; `nil` where nobody asks.
+        public var lag: Int64?
+
+        public init(pause: Span, lag: Int64? = nil) {
+            self.pause = pause
+            self.lag = lag
+        }
+    }
 
     /// Something that a header cannot say.
     struct Wrong: Error {
@@ -24,7 +39,7 @@ public struct MigrationHeader: Hashable, Sendable {
 
     static let advice =
         "write one of: -- sluice: expand, -- sluice: switch, -- sluice: contract; "
-        + "after it may stand transaction=none, trial=none, replaces=0001-0041, requires=0041, private=TABLE"
+        + "after it may stand transaction=none, repeat=100ms, lag=64MB, trial=none, replaces=0001-0041, requires=0041, private=TABLE"
 
     /// Whether versions of `number` and before may be in the ledger without a file.
     public func covers(_ number: Int) -> Bool {
@@ -35,6 +50,7 @@ public struct MigrationHeader: Hashable, Sendable {
     static func read(_ sql: String, _ wrong: inout [Wrong]) -> MigrationHeader {
         var header = MigrationHeader()
         var hasPhase = false
+        var lag: (bytes: Int64, line: Int)?
         var rest = sql[...]
         var index = -1
         while !rest.isEmpty {
@@ -61,10 +77,21 @@ public struct MigrationHeader: Hashable, Sendable {
                     }
                     hasPhase = true
                     header.phase = phase
+                } else if word.hasPrefix("lag=") {
+                    let bytes = Self.bytes(word.dropFirst("lag=".count))
+                    lag = (bytes ?? 0, index + 1)
+                    if bytes == nil {
+                        wrong.append(
+                            Wrong(line: index + 1, message: "\(word) is no size, such as lag=64MB"))
+                    }
                 } else if let message = header.readWord(word) {
                     wrong.append(Wrong(line: index + 1, message: message))
                 }
             }
+        }
+        header.batches?.lag = lag?.bytes
+        if let lag, header.batches == nil {
+            wrong.append(Wrong(line: lag.line, message: "lag is said of batches: repeat=100ms"))
         }
         return header
     }
@@ -91,6 +118,12 @@ public struct MigrationHeader: Hashable, Sendable {
         case "trial":
             guard parts[1] == "none" else { return "trial is none, or not said" }
             refusesTrial = true
+        case "repeat":
+            guard let pause = Span(text: String(parts[1])) else {
+                return "\(word) has no pause, such as repeat=100ms"
+            }
+            batches = Batches(pause: pause)
+            refusesTransaction = true
         case "replaces":
             let ends = parts[1].split(separator: "-", omittingEmptySubsequences: false).map {
                 Self.version($0)
@@ -108,6 +141,15 @@ public struct MigrationHeader: Hashable, Sendable {
         default: return "there is no word \(parts[0])"
         }
         return nil
+    }
+
+    private static func bytes(_ text: Substring) -> Int64? {
+        let digits = text.prefix(while: { $0.isASCII && $0.isNumber })
+        let units: [Substring: Int64] = ["kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30]
+        guard (1...6).contains(digits.count), let count = Int64(digits),
+            let unit = units[text.dropFirst(digits.count)]
+        else { return nil }
+        return count * unit
     }
 
     private static func version(_ text: Substring) -> Int? {

@@ -13,7 +13,7 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `pooler`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `migration-claim`, `object-differs`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
+/// `migration-claim`, `object-differs`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `batches`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
@@ -38,6 +38,10 @@ public actor SchemaUpgrade {
     var waitedFor: [String] = []
     /// Whom the last attempt waited for that was looked at, while they are tried again.
     var waitsFor: [String] = []
+    /// How far the batches of the statement in hand have come.
+    var batch: Batch?
+    /// What came of batches that have ended, for the report.
+    var batches: [String] = []
     /// The server process of the session; `nil` while there is none.
     var process: Int32?
     /// Looks beside the session at who waits for whom.

@@ -59,6 +59,23 @@ import UpgradeModel
     }
 
     @Test
+    func showsHowFarAMigrationHasComeWhileItIsAtWork() async throws {
+        let world = try await World()
+        world.worker.hang(.expand)
+        world.worker.come(so: "0001_a.up.sql:2: 12 rows in 3 batches")
+        let view = try await world.withCoordinator { coordinator in
+            let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
+            _ = try await coordinator.wait(for: run) {
+                $0.database?.hasSuffix(", 0001_a.up.sql:2: 12 rows in 3 batches") == true
+            }
+            world.worker.end(.expand)
+            return try await coordinator.waitForEnd(of: run)
+        }
+        #expect(view.summary.state == .done)
+        #expect(view.database?.contains("batches") != true)
+    }
+
+    @Test
     func hasNotBegunATaskThatWasCancelledBeforeItsSessionWasThere() async throws {
         var world = try await World()
         // A worker is made when the migrations have been read.

@@ -12,6 +12,7 @@ final class FakeDatabaseWorker: DatabaseWorker {
         var failing: Set<DatabaseTask.Kind> = []
         var hanging: Set<DatabaseTask.Kind> = []
         var waits: [String] = []
+        var progress: String?
         var isClosed = false
         var isDeaf = false
         var isHolding = false
@@ -73,6 +74,10 @@ final class FakeDatabaseWorker: DatabaseWorker {
     /// What keeps whatever is at work waiting.
     func wait(for holders: [String]) { change { $0.waits = holders } }
     func waits(of run: RunIdentifier) async -> [String] { state.withLock { $0.waits } }
+
+    /// How far whatever is at work has come.
+    func come(so far: String) { change { $0.progress = far } }
+    func progress() async -> String? { state.withLock { $0.progress } }
 
     func cancel(_ task: DatabaseTask) async {
         change { $0.cancelled.append(task) }

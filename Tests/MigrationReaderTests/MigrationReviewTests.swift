@@ -170,6 +170,32 @@ func aHeaderSaysPhaseTransactionWhatIsReplacedRequiredAndPrivate() throws {
 }
 
 @Test
+func aHeaderSaysHowRowsAreChangedInBatchesAndWhatWouldNeverEndIsRefused() throws {
+    let left = "UPDATE t SET a = b WHERE id IN (SELECT id FROM t WHERE a IS NULL LIMIT 9)"
+    let script = try MigrationSet.read([
+        .init(
+            name: "0001_a.up.sql",
+            text: "-- sluice: expand repeat=100ms lag=64MB\nALTER TABLE t ADD a int;\n\(left)")
+    ]).migrations[0].up
+    #expect(script.batches == .init(pause: .milliseconds(100), lag: 64 << 20))
+    #expect(!script.isTransactional)
+    #expect(script.statements.map(\.changesRows) == [false, true])
+    #expect(codes(left, phase: "expand repeat=1s").isEmpty)
+    for wrong in ["repeat=often", "repeat=1s lag=much", "lag=1MB"] {
+        #expect(codes(left, phase: "expand " + wrong).contains("migration-phase"), "\(wrong)")
+    }
+    for endless in ["UPDATE t SET a = 1", "INSERT INTO t VALUES (1)", "CREATE TABLE x (a int)"] {
+        #expect(codes(endless, phase: "expand repeat=1s") == ["migration-batches"], "\(endless)")
+    }
+    #expect(codes(left, phase: "repeat=1s").contains("migration-transaction"))
+    let down = review([
+        ("0001_a.up.sql", "-- sluice: expand repeat=1s\n\(left)"),
+        ("0001_a.down.sql", "-- sluice: repeat=1s\n\(left)"),
+    ])
+    #expect(down.map(\.code) == ["migration-batches"])
+}
+
+@Test
 func fiftyThousandStatementsAreReadEachAtItsPlace() throws {
     let count = 50_000
     let text = (1...count).map { "INSERT INTO zip (code, town) VALUES ('\($0)', 'Town \($0)');\n" }

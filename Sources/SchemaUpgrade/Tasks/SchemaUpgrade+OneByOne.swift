@@ -15,6 +15,8 @@ extension SchemaUpgrade {
         var progress = try await progress(of: step, task)
         let first = progress.done
         var heard = Heard(step)
+        batches = []
+        defer { batch = nil }
         while progress.done < step.script.statements.count {
             try checkCancellation()
             let statement = step.script.statements[progress.done]
@@ -31,7 +33,7 @@ extension SchemaUpgrade {
             return try environment.record(step, milliseconds, session)
         }
         return [first == 0 ? line : "\(line); \(first) of its statements had taken effect before"]
-            + heard.lines
+            + batches + heard.lines
     }
 
     private func progress(of step: Step, _ task: DatabaseTask) async throws -> Progress {
@@ -58,6 +60,8 @@ extension SchemaUpgrade {
         while true {
             do {
                 switch statement.kind {
+                case .transactional where statement.changesRows && step.script.batches != nil:
+                    return try await runInBatches(statement, step, &progress, task, until: deadline)
                 case .transactional, .unknown:
                     return try await runInTransaction(statement, step, &progress, task)
                 case .block, .createIndex, .dropIndex, .detachPartition, .repeatable:
