@@ -31,7 +31,7 @@ GRANT EXECUTE ON FUNCTION pgbouncer.user_lookup(text) TO pgbouncer;
 """
 
 # In a plan.
-RENEWED = "\nhooks:\n  - {after: migrate, run: renew-pool, undo: renew-pool, until: verify, where: one-node}\n"
+RENEWED = "\nhooks:\n  - {after: preflight, run: pool-room, where: one-node}\n  - {after: migrate, run: renew-pool, undo: renew-pool, until: verify, where: one-node}\n"
 
 
 class Pooler:
@@ -95,11 +95,12 @@ max_client_conn = 500
 
     def action(self):
         """Of a node's agent: what a plan's hook runs."""
-        return """  renew-pool:
-    command: ["/usr/bin/env", "PGBOUNCER=%s", "%s", renew, "%s"]
+        return "".join("""  %s:
+    command: ["/usr/bin/env", "PGBOUNCER=%s", "%s", %s]
     timeout: 30s
     repeatable: true
-""" % (self.console(), REPOSITORY / "agents" / "pgbouncer" / "pgbouncer", self.postgres.database)
+""" % (name, self.console(), REPOSITORY / "agents" / "pgbouncer" / "pgbouncer", arguments) for name, arguments in [
+            ("renew-pool", 'renew, "%s"' % self.postgres.database), ("pool-room", 'room, "%s", "192"' % self.postgres.database)])
 
     def claims(self, journal):
         """Of a run that is done."""
