@@ -22,7 +22,9 @@ struct AgentCommand: AsyncParsableCommand {
         commandName: "sluice-agent",
         abstract: "Keeps a web node as the coordinator says it should be.",
         version: programVersion,
-        subcommands: [Run.self, Check.self, Status.self, BreakGlass.self, Adopt.self])
+        subcommands: [
+            Run.self, Check.self, Status.self, BreakGlass.self, Adopt.self, Prune.self,
+        ])
 
     /// What every command knows.
     struct Options: ParsableArguments {

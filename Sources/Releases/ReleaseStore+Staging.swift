@@ -207,6 +207,9 @@ extension ReleaseStore {
         } catch { return .failure(error) }
     }
 
+    private static let makingRoom =
+        "make room on this file system, or stop the agent there, `sluice-agent prune --keep 2`, and start it"
+
     private func checkSpace(
         bytes: Int64, files count: Int, _ manifest: BundleManifest
     ) throws(ReleaseFailure) {
@@ -216,13 +219,14 @@ extension ReleaseStore {
             throw ReleaseFailure(
                 .noSpace,
                 "\(layout.root) has \(free.bytes) bytes free; the release \(manifest.reference.identifier) needs "
-                    + "\(bytes) and \(configuration.reservedBytes) must be left: make room, or prune old releases"
+                    + "\(bytes) and \(configuration.reservedBytes) must be left; \(ReleaseStore.makingRoom)"
             )
         }
         if let inodes = free.inodes, inodes < Int64(count + directories + 100) {
             throw ReleaseFailure(
                 .noSpace,
-                "\(layout.root) has \(inodes) inodes free; \(count + directories + 100) are needed")
+                "\(layout.root) has \(inodes) inodes free; \(count + directories + 100) are needed; \(ReleaseStore.makingRoom)"
+            )
         }
     }
 

@@ -162,6 +162,7 @@ import UpgradeModel
         let error = await failure { try await full.stage(release) }
         #expect(error?.code == .noSpace)
         #expect(error?.message.contains(root) == true)
+        #expect(error?.message.contains("`sluice-agent prune --keep 2`") == true)
         #expect(try listing(directory.path) == before)
     }
 
