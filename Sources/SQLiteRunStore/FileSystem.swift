@@ -37,6 +37,13 @@ func hasNoDescriptorLeft() -> Bool {
     return false
 }
 
+/// Whether this user may write next to nothing more where a file is.
+func hasNoRoom(beside path: String) -> Bool {
+    var result = statvfs()
+    guard statvfs(parentDirectory(of: path), &result) == 0 else { return false }
+    return UInt64(result.f_bavail) * UInt64(result.f_frsize) < 256 << 10
+}
+
 extension StoreFailure {
     init(_ failure: FileFailure) {
         self =

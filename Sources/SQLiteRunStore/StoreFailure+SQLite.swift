@@ -28,6 +28,11 @@ extension StoreFailure {
         case .SQLITE_FULL:
             self = .full(
                 "\(path): \(what); free space on its disk, then start the coordinator again")
+        // The index of the write-ahead log cannot be made: SQLite says of it what it says of a broken disk.
+        case .SQLITE_IOERR where hasNoRoom(beside: path):
+            self = .full(
+                "\(path): its disk has no room left; free space there, then start the coordinator again"
+            )
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             self = .damaged(path, what)
         case .SQLITE_CANTOPEN where hasNoDescriptorLeft():

@@ -25,6 +25,25 @@ import UpgradeModel
         #expect(answers == ["wal", "2"])
     }
 
+    /// A coordinator that was started on a full disk was told to look at the disk, and not why.
+    @Test
+    func saysThatTheDiskIsFullWhereSQLiteCallsItAnErrorOfTheDisk() throws {
+        let error = DatabaseError(resultCode: .SQLITE_IOERR_SHMSIZE)
+        // Nobody may write a byte there.
+        let full = StoreFailure(error, path: "/proc/sluice.db")
+        guard case .full(let message) = full else {
+            Issue.record("\(full)")
+            return
+        }
+        #expect(message.contains("free space there, then start the coordinator again"))
+        let directory = try TemporaryDirectory()
+        let other = StoreFailure(error, path: directory.path + "/sluice.db")
+        guard case .io = other else {
+            Issue.record("\(other)")
+            return
+        }
+    }
+
     @Test
     func commitsNothingWhileAnotherProcessWritesAndReadsMeanwhile() async throws {
         let directory = try TemporaryDirectory()
