@@ -92,6 +92,7 @@ public struct APIError: Error, Hashable, Codable, Sendable, CustomStringConverti
         case nothingToResolve = "nothing-to-resolve"
         case noSuchMigration = "no-such-migration"
         case goingForward = "going-forward"
+        case promoted
         case tooManyQuarantined = "too-many-quarantined"
         case nodeIsHeard = "node-is-heard"
         case lastNode = "last-node"

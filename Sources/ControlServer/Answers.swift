@@ -55,7 +55,7 @@ extension APIError {
         case .requestUsed, .fleetHeld, .nodeHeld, .quarantinedLeftOut, .allQuarantined, .runEnded,
             .alreadyTurningBack, .pastPointOfNoReturn, .notPaused, .alreadyPaused, .notRunning,
             .nothingToApprove, .nothingToRetry, .nothingToResolve,
-            .goingForward, .tooManyQuarantined, .nodeIsHeard, .lastNode:
+            .goingForward, .promoted, .tooManyQuarantined, .nodeIsHeard, .lastNode:
             .conflict
         case nil: .internalServerError
         }

@@ -66,6 +66,7 @@ extension APIError.Code {
         case .nothingToResolve: self = .nothingToResolve
         case .noSuchMigration: self = .noSuchMigration
         case .goingForward: self = .goingForward
+        case .promoted: self = .promoted
         case .tooManyQuarantined: self = .tooManyQuarantined
         case .nodeIsHeard: self = .nodeIsHeard
         case .lastNode: self = .lastNode

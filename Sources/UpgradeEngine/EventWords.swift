@@ -191,7 +191,7 @@ extension Run {
                 separator: "; ")
         }
         if state == .paused { return "go on with `sluice resume \(identifier)`" }
-        return advice
+        return promotionAdvice ?? advice
     }
 
     /// What whoever approves has to know.

@@ -10,6 +10,7 @@ public enum Itinerary {
         (.preflight, PresentStep.self),
         (.preflight, PreflightTaskStep.self),
         (.stage, StageStep.self),
+        (.stage, ReaderStep.self),
         (.stage, PreviewToolStep.self),
         (.stage, ReadPreviewStep.self),
         (.stage, ExpandStep.self),
@@ -22,6 +23,9 @@ public enum Itinerary {
         (.drain, HoldSessionsStep.self),
         (.drain, RaiseFenceStep.self),
         (.drain, CensusStep.self),
+        // Reads move once the standby has everything: nobody misses what they have written.
+        (.drain, FreezeStep.self),
+        (.drain, ReadFromStandbyStep.self),
         (.migrate, BraceStep.self),
         (.migrate, MigrateStep.self),
         (.migrate, OpenPassStep.self),
@@ -36,6 +40,9 @@ public enum Itinerary {
         // Before it what a hook has done until the fence is down is undone.
         (.lift, OpenStep.self),
         (.lift, HookUndoStep.self),
+        (.finish, DrainReaderStep.self),
+        (.finish, EndReaderStep.self),
+        (.finish, FeedStep.self),
         (.finish, ContractStep.self),
         (.finish, ContractWithStep.self),
         (.finish, JudgeContractStep.self),
@@ -48,7 +55,7 @@ public enum Itinerary {
         CloseRevertPassStep.self, RevertMigrationStep.self, ReactivateStep.self,
         HaltStep.self, SettleExpandStep.self, RevertExpandWithStep.self, JudgeRevertExpandStep.self,
         RevertExpansionStep.self, UnstageStep.self, CompareSchemaStep.self, BakeStep.self,
-        HookStep.self,
+        HookStep.self, PromoteStep.self, EndOldStep.self,
     ]
 
     /// All steps from preflight to finish.
@@ -67,16 +74,27 @@ public enum Itinerary {
 
     /// The steps that undo what may have begun, in reverse order.
     ///
+    /// - Parameter steps: all steps of the way forward.
+    static func back(
+        _ steps: [any StepDefinition], undoing: Undoing
+    ) -> [any StepDefinition] {
+        steps.reversed().filter { undoing.begun.contains($0.step) }.flatMap { $0.undo(undoing) }
+    }
+
+    /// What would be undone of a plan when something fails after some steps, for whoever shows it before.
+    ///
     /// - Parameters:
-    ///   - steps: all steps of the way forward.
     ///   - begun: every forward step that has begun, whether it ended or not.
     ///   - schemas: the databases of which preflight has said what the schema was before the run.
     public static func back(
         _ plan: Plan, from steps: [any StepDefinition], begun: Set<Step>,
         schemas: Set<DatabaseName?> = []
     ) -> [any StepDefinition] {
-        let undoing = Undoing(plan: plan, begun: begun, schemas: schemas)
-        return steps.reversed().filter { begun.contains($0.step) }.flatMap { $0.undo(undoing) }
+        let isMigrated = begun.contains { $0.word == MigrateStep.word }
+        return back(
+            steps,
+            undoing: Undoing(
+                plan: plan, begun: begun, schemas: schemas, isSchemaInDoubt: isMigrated))
     }
 
     private static func approval(of phase: Phase, in plan: Plan) -> [any StepDefinition] {

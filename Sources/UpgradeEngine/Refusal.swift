@@ -33,6 +33,8 @@ public enum Refusal: Error, Hashable, Sendable {
     /// The files are not down files of this run's migrations.
     case noSuchMigration(String)
     case goingForward
+    /// The standby has taken the primary's place, or may have.
+    case promoted
     /// Going forward would leave more nodes behind than the plan allows.
     case tooManyQuarantined(Int, allowed: Int)
     /// A node that is said to be off speaks.
@@ -62,6 +64,7 @@ public enum Refusal: Error, Hashable, Sendable {
         case .nothingToResolve: "nothing-to-resolve"
         case .noSuchMigration: "no-such-migration"
         case .goingForward: "going-forward"
+        case .promoted: "promoted"
         case .tooManyQuarantined: "too-many-quarantined"
         case .nodeIsHeard: "node-is-heard"
         case .lastNode: "last-node"
@@ -92,6 +95,8 @@ public enum Refusal: Error, Hashable, Sendable {
         case .nothingToResolve: "the run does not wait for a migration"
         case .noSuchMigration(let name): "\(name) is of no migration of this run"
         case .goingForward: "the run is not going back"
+        case .promoted:
+            "the standby is the primary now, or may be: what the migration has done on the first one is of no use any more"
         case .tooManyQuarantined(let count, let allowed):
             "\(count) nodes are in quarantine, and the plan's failure_budget is \(allowed)"
         case .nodeIsHeard(let node): "the node \(node) is not off: it was heard just now"
@@ -126,6 +131,7 @@ public enum Refusal: Error, Hashable, Sendable {
         case .noSuchMigration:
             "a down file is named as the migration that it undoes: NNNN_name.down.sql, and a version is the digits before"
         case .goingForward: "`sluice retry` tries the step again at which it waits"
+        case .promoted: "go on back with `sluice retry`"
         case .tooManyQuarantined:
             "put right what keeps them from taking part, as `sluice nodes` says, or go on back with `sluice retry`"
         case .nodeIsHeard: "stop its agent and its application first, or let it take part"

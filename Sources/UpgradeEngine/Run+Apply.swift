@@ -46,6 +46,7 @@ extension Run {
             database.isAbandoned = false
             database.attempts[fact.kind, default: [:]][fact.database] = fact.attempt
             database.wasPastPointOfNoReturn = isPastPointOfNoReturn
+            if fact.kind == .promoteStandby { database.promotion = .unknown }
             if direction == .forward, let definition = current?.definition,
                 type(of: definition).endsWayBack
             {
@@ -135,6 +136,7 @@ extension Run {
             Run.note(definition, in: &asking)
         } else {
             begunBack.insert(began.step)
+            isPromotionDecided = isPromotionDecided ?? isSchemaOther
             Run.note(definition, in: &askingBack)
         }
         noteTool(definition)
@@ -220,6 +222,9 @@ extension Run {
         case .lost:
             break
         }
+        notePromotion(ended)
+        // The way back waits for the last task of the way forward, which may have taken no effect.
+        if direction == .back, current == nil { planWayBack() }
     }
 
     private mutating func note(_ report: DatabaseReport?, of label: DatabaseName?) {
@@ -238,12 +243,16 @@ extension Run {
         standing = .active
         reason = turned.reason
         advice = turned.advice
-        itinerary = Itinerary.back(
-            plan, from: itinerary, begun: begun, schemas: Set(database.schema.keys))
+        planWayBack()
         current = nil
         quarantinedAtTurn = quarantined.count
         database.isAbandoned = database.inFlight != nil
         if let stamp = turned.stamp { requests.insert(stamp.request) }
+    }
+
+    private mutating func planWayBack() {
+        itinerary = Itinerary.back(
+            Itinerary.forward(plan, batches: batches.count), undoing: undoing)
     }
 
     /// The write window: from the first word to close a gate until every gate is open.

@@ -59,12 +59,16 @@ extension Run {
         var task = DatabaseTask(
             kind: fact.kind, run: identifier, epoch: epoch, attempt: fact.attempt)
         if !claims.isEmpty { task.claims = claims }
+        if database.promotion == .done { task.isPromoted = true }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
         case .expand, .revertExpand, .compareSchema:
             task.schema = database.schema[fact.database]
         case .lowerFence where direction == .forward:
             task.proof = database.census[fact.database]
+        case .freezeStandby:
+            task.proof = database.census[fact.database]
+            task.budget = plan.deadline(of: .readOnly)
         case .openPass: task.pass = pass(for: toolTask)?.digest
         case .readPreview: task.preview = tool.preview
         case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest

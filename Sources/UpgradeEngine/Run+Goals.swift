@@ -11,6 +11,9 @@ extension Run {
     var backActivation: ActivationIdentity {
         ActivationIdentity(unchecked: "\(identifier).back\(turn)")
     }
+    var readingActivation: ActivationIdentity {
+        ActivationIdentity(unchecked: "\(identifier).standby\(turn)")
+    }
     /// A run that goes forward again flips anew.
     private var turn: String { turns == 0 ? "" : "\(turns + 1)" }
 
@@ -94,6 +97,38 @@ extension Run {
     func retireTasks(of node: NodeName) -> [NodeTask] {
         guard let old = oldRelease(of: node), old != created.release else { return [] }
         return actions(plan.rollout.retire, at: .retired, .afterActivation, release: old)
+    }
+
+    /// What starts the old release of a node on the standby.
+    func readerTasks(of node: NodeName) -> [NodeTask] {
+        actions(plan.rollout.warm, at: .reader, .beforeActivation, release: reader(of: node))
+    }
+
+    /// What it has to answer there before anybody is sent to it.
+    func readerHealth(of reader: ReleaseReference) -> HealthGoal {
+        var goal = health("reader", at: .reader)
+        goal.release = reader.name
+        goal.others = plan.rollout.startChecks.isEmpty ? nil : plan.rollout.startChecks
+        goal.place = .ownSocket
+        return goal
+    }
+
+    /// What a node has to answer once it serves that, with writers waiting: it was asked thoroughly before.
+    func standbyHealth(of reader: ReleaseReference) -> HealthGoal {
+        var goal = health("standby", at: .standbyServed)
+        goal.release = reader.name
+        goal.consecutive = 1
+        return goal
+    }
+
+    /// Stops the old release of a node on the standby.
+    func endReaderTasks(of node: NodeName) -> [NodeTask] {
+        actions(plan.rollout.retire, at: .readerEnded, .afterActivation, release: reader(of: node))
+    }
+
+    /// Stops the old release of a node on a primary that is none any more.
+    func endOldTasks(of node: NodeName) -> [NodeTask] {
+        actions(plan.rollout.retire, at: .oldEnded, .afterActivation, release: oldRelease(of: node))
     }
 
     /// Stops the new application on the way back.

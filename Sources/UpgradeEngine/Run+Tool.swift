@@ -167,7 +167,10 @@ extension Run {
 
     /// Whether the tool has changed what nothing changes back: turning back by itself would end nowhere.
     var isWayBackBlocked: Bool {
-        guard let wanted = plan.tool, wanted.revert == nil else { return false }
+        // A frozen standby is the way back whatever a tool has done.
+        guard plan.frozenStandby == nil, let wanted = plan.tool, wanted.revert == nil else {
+            return false
+        }
         return tool[.switch].change.map { !$0.isNone } ?? false
     }
 

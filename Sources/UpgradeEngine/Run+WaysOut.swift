@@ -43,6 +43,7 @@ extension Run {
         case .goForward:
             guard direction == .back else { throw .goingForward }
             guard isStopped else { throw .nothingToRetry }
+            guard database.promotion == .none else { throw .promoted }
             guard mayGoForward else {
                 throw .tooManyQuarantined(
                     quarantined.count, allowed: plan.rollout.failureBudget)
@@ -140,7 +141,8 @@ extension Run {
 
     /// Whether the plan allows to leave those behind that were lost on the way back.
     var mayGoForward: Bool {
-        quarantined.count <= max(plan.rollout.failureBudget, quarantinedAtTurn)
+        database.promotion == .none
+            && quarantined.count <= max(plan.rollout.failureBudget, quarantinedAtTurn)
     }
 
     private func goForward(_ stamp: RequestStamp) -> [RunEvent] {
@@ -158,7 +160,7 @@ extension Run {
     ///
     /// What every node has to say before the migration, it says anew.
     private func firstUndone(_ steps: [any StepDefinition]) -> Int {
-        let undoing = Undoing(plan: plan, begun: begun, schemas: Set(database.schema.keys))
+        let undoing = undoing
         let undone = steps.firstIndex { step in
             begun.contains(step.step)
                 && step.undo(undoing).contains {
@@ -193,6 +195,7 @@ extension Run {
         acceptedSchemas = []
         database.schemaChanges = [:]
         direction = .forward
+        isPromotionDecided = nil
         standing = .active
         itinerary = steps
         current = nil

@@ -50,6 +50,8 @@ public struct Run: Sendable {
     var claims: [MigrationClaim] = []
     /// The labels of the databases of which a person has said that a schema that is another than before may stay so.
     var acceptedSchemas: Set<DatabaseName?> = []
+    /// Whether the way back that has begun is the standby's promotion; `nil` while none of its steps has begun.
+    var isPromotionDecided: Bool?
     /// How often the run has gone forward again after it had turned back.
     public internal(set) var turns = 0
     /// How many nodes were in quarantine when the run turned back.
@@ -151,6 +153,11 @@ public struct Run: Sendable {
         public var isAbandoned = false
         /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.
         public var migrated: Set<DatabaseName?> = []
+        /// Whether the standby has taken the primary's place, and what the task that did it has said.
+        public var promotion = Promotion.none
+        public var promotionLines: [String] = []
+        /// Whether an attempt at it has ended and nobody knows how.
+        var wasPromotionUnknown = false
         /// Whether the run was past the point of no return before the task in flight was started.
         var wasPastPointOfNoReturn = false
     }

@@ -47,13 +47,13 @@ extension Run {
     }
 
     func isReactivated(_ node: NodeName, _ status: NodeStatus) -> Bool {
-        guard let old = oldRelease(of: node) else { return true }
+        guard let old = releaseServedAgain(on: node) else { return true }
         return status.active?.release == old && status.active?.identity == backActivation
     }
 
     /// Whether what it serves again has answered.
     func isAnswering(_ node: NodeName, _ status: NodeStatus) -> Bool {
-        guard let old = oldRelease(of: node) else { return true }
+        guard let old = releaseServedAgain(on: node) else { return true }
         return status.health?.identity == backHealth(of: old).identity
             && status.health?.state == .healthy
     }
@@ -61,7 +61,7 @@ extension Run {
     /// Whether a quarantined node may take part again: it serves what the run says, and it answers.
     func meetsRunTarget(_ node: NodeName, _ status: NodeStatus) -> Bool {
         if direction == .back {
-            guard isEnded, let old = oldRelease(of: node) else { return false }
+            guard isEnded, let old = releaseServedAgain(on: node) else { return false }
             return status.active?.release == old
                 && (!begunBack.contains(.reactivated)
                     || isReactivated(node, status) && isAnswering(node, status))

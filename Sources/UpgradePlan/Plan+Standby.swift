@@ -21,6 +21,9 @@ extension Plan.Database {
             self.lag = lag
             self.wal = wal
         }
+
+        /// For people, as a plan has it: `10GB`.
+        public var walText: String { ByteCount.text(wal) }
     }
 }
 

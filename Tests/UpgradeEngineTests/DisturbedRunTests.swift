@@ -83,6 +83,42 @@ import UpgradeModel
         }
     }
 
+    /// The same with reads from a standby: nobody reads a schema that its code does not know, and never do two servers take writes.
+    @Test(arguments: 0..<10) func aDisturbedRunWithAStandbyViolatesNothingAndComesToAnEnd(
+        group: UInt64
+    ) {
+        for seed in group * 50..<group * 50 + 50 {
+            var world = ScenarioWorld(isReal: true)
+            world.database.standby = FakeStandby()
+            world.start(
+                ScenarioTests.plan(
+                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
+                    reads: "standby", start: seed % 4 == 0 ? "after-migration" : "warm"))
+            world.database.older = seed % 2 == 0 ? 0 : nil
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            world.endDisturbance()
+            for _ in 0..<8 where !world.theRun.isEnded {
+                switch world.theRun.state {
+                case .paused: world.request(.resume)
+                case .waiting:
+                    let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
+                    if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
+                        world.demand(.goForward)
+                    } else {
+                        world.request(.retry)
+                    }
+                case .awaitingApproval: world.request(.approve)
+                case .running, .rollingBack, .done, .rolledBack, .refused: break
+                }
+                world.settle()
+            }
+            let isEnded = world.theRun.isEnded
+            #expect(isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
+            #expect(world.violations == [], "seed \(seed)")
+        }
+    }
+
     private static let outside =
         ", expand_with: migrate-early, contract_with: migrate-late, preview_with: migrate-preview"
 

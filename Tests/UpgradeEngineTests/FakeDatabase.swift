@@ -22,6 +22,10 @@ struct FakeDatabase {
     private(set) var isExpanded = false
     private(set) var isContracted = false
     private(set) var migrations = 0
+    /// Its standby; `nil`: it has none.
+    var standby: FakeStandby?
+    /// Nobody is let in any more, since the standby has taken its place.
+    private(set) var isShut = false
     /// The application's own tool.
     var tool = FakeToolState()
 
@@ -50,6 +54,7 @@ struct FakeDatabase {
                     code: "sql", "0003_split_name.up.sql: relation does not exist",
                     advice: advice, effect: effect, findings: findings))
         }
+        if task.isPromoted == true { return performOnStandby(task) }
         switch task.kind {
         case .preflight:
             return .done(
@@ -88,9 +93,51 @@ struct FakeDatabase {
         case .revertExpand:
             isExpanded = false
             return .done(report { $0.schemaChanges = schemaChanges })
-        case .freezeStandby, .feedStandby, .promoteStandby:
-            return .failed(DatabaseFailure(code: "standby", "it has no standby"))
+        case .freezeStandby:
+            if standby != nil {
+                standby = FakeStandby(
+                    isFrozen: true, isMigrated: isMigratedAnyhow, isExpanded: isExpanded)
+            }
+        case .feedStandby: standby?.isFrozen = false
+        case .promoteStandby:
+            isShut = true
+            standby?.isPrimary = true
+            return .done(DatabaseReport(lines: ["pg_rewind makes the first server a standby"]))
         }
         return .done(DatabaseReport())
     }
+
+    /// By files or by the application's own tool.
+    var isMigratedAnyhow: Bool { isMigrated || tool.level > 0 }
+
+    /// Whether whoever reads from the standby finds the new schema there.
+    var isStandbyMigrated: Bool {
+        guard let standby, standby.isFrozen || standby.isPrimary else { return isMigratedAnyhow }
+        return standby.isMigrated
+    }
+}
+
+extension FakeDatabase {
+    /// What a task does once the standby is the primary.
+    private mutating func performOnStandby(_ task: DatabaseTask) -> DatabaseOutcome {
+        var report = DatabaseReport()
+        switch task.kind {
+        case .revertExpand:
+            standby?.isExpanded = false
+            report.schemaChanges = schemaChanges
+        case .compareSchema: report.schemaChanges = schemaChanges
+        case .promoteStandby: break
+        default: return .failed(DatabaseFailure(code: "test", "not for a standby"))
+        }
+        return .done(report)
+    }
+}
+
+/// A standby that follows, is cut off, or is the primary.
+struct FakeStandby {
+    var isFrozen = false
+    var isPrimary = false
+    /// What it shows while it is cut off.
+    var isMigrated = false
+    var isExpanded = false
 }

@@ -14,6 +14,8 @@ struct FakeNode {
     var isOldDead = false
     /// Write requests that never end.
     var stuckWrites = 0
+    /// Read requests in the hands of what it served before that never end.
+    var stuckReads = 0
     var failingTask: String?
     var failingGoal: NodeFailure.Goal?
     /// Its agent does not know how to silence a release, or cannot.
@@ -162,7 +164,12 @@ struct FakeNode {
             failures: failures(directive), diskFree: 1 << 30, breakGlass: breakGlass,
             silenced: isOld ? nil : silence(directive),
             abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue),
-            pass: isOld || makesNoPass ? nil : directive.pass.map(offer))
+            pass: isOld || makesNoPass ? nil : directive.pass.map(offer),
+            vacated: directive.vacated.map(vacancy))
+    }
+
+    private func vacancy(_ release: ReleaseReference) -> Vacancy {
+        Vacancy(release: release, requests: active.release == release ? nil : stuckReads)
     }
 
     private func isGood(_ goal: HealthGoal) -> Bool {

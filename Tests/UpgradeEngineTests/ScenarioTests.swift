@@ -17,8 +17,8 @@ import UpgradeModel
         nodes:
           labels: {role: web}
         release: {name: v2, expected: v1, bundle: ../v2}
-        database: {url: env:URL, migrations: ../migrations\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases))
-        reads: {while_migrating: \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
+        database: {url: env:URL, migrations: ../migrations\(reads == "standby" ? ", standby: {url: env:STANDBY_URL}" : "")\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases))
+        reads: {\(reads == "standby" ? "from" : "while_migrating"): \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:
           warm: [start-app]

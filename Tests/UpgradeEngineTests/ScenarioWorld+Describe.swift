@@ -57,19 +57,28 @@ extension ScenarioWorld {
         }
         if directive.sessions != nil { words.append("sessions hold") }
         if directive.lease.onExpiry == .keep { words.append("keep") }
-        if let stage = directive.stage { words.append("stage \(stage.name)") }
-        if let unstage = directive.unstage { words.append("unstage \(unstage.name)") }
+        if let stage = directive.stage { words.append("stage \(name(stage))") }
+        if let unstage = directive.unstage { words.append("unstage \(name(unstage))") }
         if let active = directive.active {
-            words.append("active \(active.release.name) as \(active.identity)")
+            words.append("active \(name(active.release)) as \(active.identity)")
         }
         if directive.service == .out { words.append("out of service") }
-        for task in directive.tasks { words.append("\(task.kind.rawValue) \(task.name)") }
+        for task in directive.tasks {
+            let isForReader = task.release?.database != nil
+            words.append(
+                "\(task.kind.rawValue) \(task.name)\(isForReader ? " on the standby" : "")")
+        }
         if let pass = directive.pass { words.append("pass for \(pass.task)") }
         if directive.announced != nil { words.append("announced") }
         if let health = directive.health { words.append("health \(health.identity)") }
         if let silenced = directive.silenced { words.append("silence \(silenced.name)") }
         if let replaced = directive.replaced { words.append("in place of \(replaced.name)") }
+        if let vacated = directive.vacated { words.append("vacate \(name(vacated))") }
         if let keep = directive.keepReleases { words.append("keep \(keep) releases") }
         return words.joined(separator: ", ")
+    }
+
+    private static func name(_ release: ReleaseReference) -> String {
+        release.name.rawValue + (release.database.map { " on the \($0.rawValue)" } ?? "")
     }
 }

@@ -167,6 +167,10 @@ struct ScenarioWorld {
 
     mutating func pass(_ span: Span) { now = now + span }
 
+    mutating func note(violation: String) {
+        if violations.last != violation { violations.append(violation) }
+    }
+
     mutating func note(_ line: String) { write("+ \(line)") }
 
     // MARK: Running
@@ -362,7 +366,7 @@ struct ScenarioWorld {
         for (name, directive) in directives.sorted(by: { $0.key < $1.key }) {
             write("    \(name): \(ScenarioWorld.describe(directive))")
             if directive.writes.isOpen, isFenced, nodes[name]?.isLost == false,
-                directive.run != nil
+                directive.run != nil, database.standby?.isPrimary != true
             {
                 violations.append("\(name) opens while the fence is up")
             }
@@ -525,6 +529,7 @@ struct ScenarioWorld {
 
     /// Nobody writes with the old release on the new schema, heard or not.
     private mutating func checkWriters() {
+        checkStandby()
         let isOpen = databases.contains { database in
             (database.isMigrated || database.tool.level > 0) && !database.isFenced
         }
@@ -545,19 +550,27 @@ struct ScenarioWorld {
         let run = theRun
         guard run.isEnded else { return }
         let isDone = run.state == .done
-        for database in databases { checkEnd(of: database, isDone) }
-        if hasTool, database.tool.level != (isDone ? 2 : 0) {
+        if database.standby?.isPrimary == true {
+            checkEndOfPromotion()
+        } else {
+            for database in databases { checkEnd(of: database, isDone) }
+        }
+        if hasTool, database.standby?.isPrimary != true, database.tool.level != (isDone ? 2 : 0) {
             violations.append("ended with the tool's work at \(database.tool.level)")
         }
-        if database.tool.pass != nil { violations.append("ended with a pass open") }
-        checkEndOfTool(isDone)
+        if database.standby?.isPrimary != true {
+            if database.tool.pass != nil { violations.append("ended with a pass open") }
+            checkEndOfTool(isDone)
+        }
         for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
             let member = run.members[name]
             guard let directive = core.directives[name], member?.quarantine == nil else { continue }
             if !directive.writes.isOpen { violations.append("\(name) ended closed") }
             if directive.reads != .pass { violations.append("\(name) ended with reads held") }
             if directive.service != .in { violations.append("\(name) ended out of service") }
-            let wanted = isDone ? ScenarioWorld.new : ScenarioWorld.old
+            let isPromoted = database.standby?.isPrimary == true
+            let wanted =
+                isDone ? ScenarioWorld.new : ScenarioWorld.old.on(isPromoted ? .standby : nil)
             if node.active.release != wanted {
                 violations.append("\(name) serves \(node.active.release.name)")
             }
@@ -569,6 +582,7 @@ struct ScenarioWorld {
         if database.isFenced { violations.append("ended with the fence up") }
         if database.isMigrated != isDone { violations.append("ended with the wrong schema") }
         if database.isExpanded != isDone { violations.append("ended with the wrong expansion") }
+        if database.standby?.isFrozen == true { violations.append("ended with a frozen standby") }
         if isDone, database.migrations != 1 {
             violations.append("migrated \(database.migrations) times")
         }

@@ -84,9 +84,9 @@ struct SimulatedNode {
             self.service = service
             return [.effected(.service, failure: nil)]
         case .prove(let goal): return [.proved(goal, GateProof(.proved))]
+        case .watch(let release): return [.vacated(Vacancy(release: release, requests: 0))]
         case .makePass(let goal): return [.passMade(goal, PassOffer(test: goal))]
         // Requests of a simulated node end at once.
-        case .watch(let release): return [.vacated(Vacancy(release: release, requests: 0))]
         case .begin(let work): return begin(work)
         case .endWork:
             guard let work = hanging, case .run(let task) = work else { return [] }

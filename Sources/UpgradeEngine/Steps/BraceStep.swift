@@ -80,6 +80,8 @@ extension StepPreview {
             [
                 "reads are held for \(span) at most, \(count) a node, until the release that fits the schema answers there"
             ]
+        } else if plan.frozenStandby != nil {
+            ["reads are served throughout, by the old release on the standby"]
         } else {
             ["reads are served throughout"]
         }

@@ -73,7 +73,8 @@ extension Run {
     /// What leads on where a part of the tool's work is done.
     var partlyAdvice: String {
         let back =
-            plan.tool?.revert.map { "undoes the run, with the action \($0)" }
+            plan.frozenStandby.map { _ in "makes the standby the primary" }
+            ?? plan.tool?.revert.map { "undoes the run, with the action \($0)" }
             ?? "waits until the database has been put back by hand"
         return
             "`sluice retry \(identifier)` runs the tool again, which has to go on where it was; `sluice rollback \(identifier)` \(back)"

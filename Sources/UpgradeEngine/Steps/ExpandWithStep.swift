@@ -40,6 +40,8 @@ struct ExpandWithStep: ToolRunStep {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        // It stays as it is on the standby that is the primary now; the tool of the new release knows only the first one.
+        if undoing.isPromoting { return [] }
         let settle = SettleExpandStep(phase, index: nil)
         guard undoing.plan.tool?.revert != nil else { return [settle] }
         return [

@@ -38,6 +38,9 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        if undoing.isPromoting {
+            return [PromoteStep(.migrate, index: nil), ReactivateStep(.migrate, index: nil)]
+        }
         let revert = RevertMigrationStep(.migrate, index: index)
         guard case .hold = undoing.plan.reads else { return [revert] }
         // Reads are held already where a tool's work, or a later database, is undone first.

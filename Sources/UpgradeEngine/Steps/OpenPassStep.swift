@@ -47,6 +47,7 @@ struct OpenPassStep: BracedTask {
 
     /// Whatever the tool has come to: its pass ends, and what it has changed is undone.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        if undoing.isPromoting { return [] }
         var steps: [any StepDefinition] = [SettlePassStep(phase, index: nil)]
         if undoing.plan.tool?.revert != nil {
             steps += [

@@ -27,6 +27,7 @@ struct OpenStep: StepDefinition {
         directive.reads = .pass
         directive.lease.onExpiry = .open
         directive.health = nil
+        directive.vacated = nil
         directive.tasks.removeAll { $0.timing == .beforeActivation }
     }
 

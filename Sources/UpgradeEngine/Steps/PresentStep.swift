@@ -39,6 +39,7 @@ struct PresentStep: StepDefinition {
         }
         if let reason = SilenceStep.refusal(status, in: run) { return .unfit(reason) }
         if let reason = run.missingAbility(of: status) { return .unfit(reason) }
+        if let reason = run.standbyRefusal(status) { return .unfit(reason) }
         // A proxy that passes the gate by does so in the window as well.
         if let failure = status.gate.disproof { return .unfit(failure) }
         guard status.gate.writes == .open && status.gate.isProved else { return .notYet }
@@ -69,6 +70,7 @@ extension Run {
     func missingAbility(of status: NodeStatus) -> String? {
         let needed: [AgentAbility] =
             (plan.startsAfterMigration ? [.asksOwnSocket] : [])
+            + (plan.frozenStandby != nil ? [.asksOwnSocket, .servesFromStandby] : [])
             + (plan.release.version != nil ? [.switchesVersions] : [])
             + (plan.tool?.runsUnfenced == true ? [.runsToolsUnfenced] : [])
         return needed.first { !status.has($0) }.map {

@@ -36,6 +36,7 @@ struct RaiseFenceStep: EachDatabaseStep {
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         // Once the last of them is down.
         let hooks = isFirst ? HookStep.undoBehindFence(undoing) : []
-        return [LowerFenceStep(.drain, index: index)] + hooks
+        // A primary that is shut for good keeps it; the one that has taken its place has none any more.
+        return (undoing.isPromoting ? [] : [LowerFenceStep(.drain, index: index)]) + hooks
     }
 }

@@ -16,7 +16,12 @@ struct ReactivateStep: StepDefinition {
     var title: String { "reactivate the old release" }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard let old = run.oldRelease(of: seat.node) else { return }
+        guard let old = run.releaseServedAgain(on: seat.node) else { return }
+        // Whoever has not read from the standby, because it was not there, starts on it now.
+        if run.isPromoting {
+            directive.stage = old
+            directive.tasks += run.readerTasks(of: seat.node)
+        }
         directive.active = ActivationGoal(release: old, identity: run.backActivation)
         if let hold = run.readHold {
             directive.reads = ReadAdmission(hold: hold, until: run.backActivation)

@@ -44,6 +44,7 @@ struct StartStep: StepDefinition {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        if undoing.plan.frozenStandby != nil { return [] }
         // Where reads are held for the migration, the schema and the old release come back first.
         if case .hold = undoing.plan.reads { return [] }
         return HaltStep.undoOfStart(undoing)

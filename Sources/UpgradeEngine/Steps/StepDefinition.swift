@@ -141,6 +141,14 @@ public struct Undoing: Sendable {
     public let begun: Set<Step>
     /// The databases of which preflight has said what the schema was before the run.
     public let schemas: Set<DatabaseName?>
+    /// Whether the schema of a database may be another one than before the run.
+    public let isSchemaInDoubt: Bool
+
+    /// Whether the frozen standby takes the primary's place, so that nothing is undone there: with the schema as it was, going back to
+    /// the primary costs nobody anything.
+    var isPromoting: Bool {
+        plan.frozenStandby != nil && isSchemaInDoubt && hasBegun(FreezeStep.self)
+    }
 
     /// Whether a step of a kind has begun, of whichever database.
     func hasBegun(_ kind: any StepDefinition.Type) -> Bool {

@@ -27,7 +27,10 @@ struct ToolStep: ToolRunStep {
     func details(_ preview: StepPreview) -> [String] {
         guard let tool = preview.plan.tool else { return [] }
         let back =
-            tool.revert.map { "undone by the action \($0)" }
+            preview.plan.frozenStandby.map { _ in
+                "whatever it does, the frozen standby is the way back"
+            }
+            ?? tool.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it: once it has changed the database, the run turns back no more by itself"
         let partly = preview.ifPartly(orElse: "the run turns back")
         return ["on \(preview.toolNode), once", "if it fails halfway, \(partly)", back]

@@ -75,6 +75,8 @@ struct UpgradeStep: StepDefinition {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        // Where the old release reads from a standby, what it is served on next decides when.
+        if undoing.plan.frozenStandby != nil { return [] }
         // Where neither release survives the other's schema, the schema goes back first.
         if case .hold = undoing.plan.reads, undoing.hasBegun(MigrateStep.self) { return [] }
         return batch == 0 ? UpgradeStep.undoOfRollout(undoing) : []

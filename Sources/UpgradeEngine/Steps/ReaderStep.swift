@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+/// The old release once more, on the standby: beside itself, warm, and asked at its own socket on pages that read.
+///
+/// The standby still follows then. What the release cannot do there it shows now, where it costs nothing.
+struct ReaderStep: StepDefinition {
+    static let word = "nodes:reader"
+    static let asksWhileCurrent = true
+    let phase: Phase
+
+    init(_ phase: Phase, index: Int?) { self.phase = phase }
+
+    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
+        plan.frozenStandby == nil ? [] : [ReaderStep(phase, index: nil)]
+    }
+
+    var title: String { "start the old release on the standby" }
+
+    func details(_ preview: StepPreview) -> [String] {
+        let rollout = preview.plan.rollout
+        let checks = [rollout.health.check] + rollout.startChecks
+        return Listed.line("start with SLUICE_DATABASE=standby", rollout.warm) + [
+            "asked at its own socket: \(checks.map(\.rawValue).joined(separator: ", ")), "
+                + "\(rollout.health.consecutive) in a row"
+        ]
+    }
+
+    /// No longer than it is current: from then on what is staged is the new release.
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        guard run.current?.step == step, !run.isEnded, !seat.isQuarantined,
+            let reader = run.reader(of: seat.node)
+        else { return }
+        directive.stage = reader
+        directive.tasks += run.readerTasks(of: seat.node)
+        directive.health = run.readerHealth(of: reader)
+    }
+
+    func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
+        guard let reader = run.reader(of: seat.node) else {
+            return .failed("nobody knows which release it served before the run")
+        }
+        if let failure = status.failure(of: .stage) { return .failed(failure) }
+        let isHealthy =
+            status.health?.identity == run.readerHealth(of: reader).identity
+            && status.health?.state == .healthy
+        return Verdict.on(
+            run.readerTasks(of: seat.node), in: status,
+            and: status.staged.contains(reader) && isHealthy)
+    }
+
+    /// Where the standby has taken the primary's place, it is what is served. Otherwise nobody reads there any more before it
+    /// follows again: what waits for what readers still look at would be cut off.
+    func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        if undoing.isPromoting { return [EndOldStep(phase, index: nil)] }
+        let isFrozen = undoing.hasBegun(FreezeStep.self)
+        let drain: [any StepDefinition] =
+            undoing.hasBegun(ReadFromStandbyStep.self) ? [DrainReaderStep(phase, index: nil)] : []
+        return drain + [EndReaderStep(phase, index: nil)]
+            + (isFrozen ? [FeedStep(phase, index: nil)] : [])
+    }
+}
+
+extension Step {
+    public static let reader = ReaderStep.step
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import UpgradeModel
+import UpgradePlan
+
+@testable import UpgradeEngine
+
+/// What has to be so of a database with a standby, all the time: each node that takes part serves code on a schema that it knows, and one
+/// server at most takes writes.
+extension ScenarioWorld {
+    mutating func checkStandby() {
+        guard let standby = database.standby, let run = core.run(ScenarioWorld.run) else { return }
+        if standby.isPrimary, !database.isShut { note(violation: "two primaries take writes") }
+        for name in run.participants {
+            guard let node = nodes[name] else { continue }
+            let release = node.active.release
+            let isRead = run.members[name]?.isOff != true
+            switch (release.name == ScenarioWorld.old.name, release.database) {
+            case (true, nil) where isRead && database.isMigratedAnyhow:
+                note(violation: "\(name) reads the new schema with the old release")
+            case (true, .standby) where database.isStandbyMigrated:
+                note(violation: "\(name) reads the new schema of the standby with the old release")
+            case (false, .standby):
+                note(violation: "\(name) reads the standby with the new release")
+            case (false, nil) where !database.isMigratedAnyhow && run.plan.tool == nil:
+                note(violation: "\(name) reads the old schema with the new release")
+            default: break
+            }
+            guard node.isGateOpen, !node.isLost, !run.isEnded else { continue }
+            if release.database != nil, !standby.isPrimary {
+                note(violation: "\(name) lets writes through to the standby")
+            }
+            if release.database == nil, database.isShut {
+                note(violation: "\(name) lets writes through to a primary that is shut")
+            }
+        }
+    }
+
+    /// Rolled back onto the standby: it has the schema of before, and the first primary lets nobody in.
+    mutating func checkEndOfPromotion() {
+        guard let standby = database.standby else { return }
+        if theRun.state == .done { note(violation: "done with the standby as the primary") }
+        if !database.isFenced { note(violation: "the first primary ended without its fence") }
+        if standby.isMigrated { note(violation: "the standby ended with the new schema") }
+        if standby.isExpanded { note(violation: "the standby ended with the expansion") }
+    }
+}
