@@ -2,23 +2,21 @@
 """scripts/demo: upgrades a real fleet under load, proves the figures, and fails when one of them is not met."""
 
 import argparse
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import time
 
 import cached
 import checker
 import databases
+import ending
 import faults
 import proxies
 import owner_level
 import state
 import tools
 from checker import Claim
-from fleet import interrupt_on_signals
 from processes import wait_until
 from sluice import SluiceFleet
 from versions import VersionFleet
@@ -31,12 +29,10 @@ IDLE_TARGET_PERCENT = 1.0
 
 
 class Demo:
-    def __init__(self, arguments):
-        self.arguments = arguments
+    def __init__(self, arguments, say):
+        """`say` prints a line."""
+        self.arguments, self.say = arguments, say
         self.binaries = arguments.binaries
-        # With --json the one object at the end is all that stands on the standard output.
-        self.say = (lambda text="": print(text, file=sys.stderr, flush=True)) if arguments.json else (
-            lambda text="": print(text, flush=True))
 
     def fleet(self):
         started = time.monotonic()
@@ -334,34 +330,23 @@ def arguments():
     return chosen
 
 
+def chosen_claims(demo, chosen):
+    if chosen.fail:
+        return demo.fail(faults.failing(chosen.fail, chosen.start))
+    if chosen.kill:
+        return demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
+    if chosen.tool:
+        return demo.fail(tools.CASES[chosen.tool]())
+    if chosen.databases:
+        return demo.fail(databases.CASES[chosen.databases]())
+    if chosen.runs:
+        return demo.windows(chosen.runs)
+    return demo.upgrade("refuse" if chosen.refuse else "hold")
+
+
 def main():
     chosen = arguments()
-    interrupt_on_signals()
-    demo = Demo(chosen)
-    try:
-        if chosen.fail:
-            claims = demo.fail(faults.failing(chosen.fail, chosen.start))
-        elif chosen.kill:
-            claims = demo.fail(faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
-        elif chosen.tool:
-            claims = demo.fail(tools.CASES[chosen.tool]())
-        elif chosen.databases:
-            claims = demo.fail(databases.CASES[chosen.databases]())
-        elif chosen.runs:
-            claims = demo.windows(chosen.runs)
-        else:
-            claims = demo.upgrade("refuse" if chosen.refuse else "hold")
-    except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:
-        print("demo: %s" % error, file=sys.stderr)
-        return 1
-    demo.say()
-    good = checker.print_table(claims, demo.say)
-    if chosen.json:
-        checker.print_json(claims, good)
-    demo.say("\n%s" % ("Everything is as it should be." if good else "NOT everything is as it should be."))
-    return 0 if good else 1
+    return ending.tell("demo", chosen.json, lambda say: chosen_claims(Demo(chosen, say), chosen))
 
 
 if __name__ == "__main__":

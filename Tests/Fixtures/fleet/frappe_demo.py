@@ -14,10 +14,10 @@ import tempfile
 import time
 
 import checker
+import ending
 import state
 from checker import Claim, notes_of
 from faults import DONE, PHASES, WAITING, Fault
-from fleet import interrupt_on_signals
 from frappe_faults import failing, killing
 from frappe_fleet import FIXTURES, FrappeFleet
 from processes import wait_until
@@ -166,13 +166,7 @@ def benches(chosen, directory):
     return found
 
 
-def main():
-    chosen = arguments()
-    interrupt_on_signals()
-
-    def say(text=""):
-        print(text, file=sys.stderr if chosen.json else sys.stdout, flush=True)
-
+def upgraded_benches(chosen, say):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="sluice-benches."))
     directory.chmod(0o755)
     try:
@@ -180,19 +174,14 @@ def main():
         with FrappeFleet(chosen.binaries, benches(chosen, directory)) as fleet:
             say("%d nodes on %s at %s (%.1f s)" % (len(fleet.nodes), fleet.old, fleet.balancer.url(), time.monotonic() - began))
             faults = [failing(phase) for phase in chosen.fail] + ([killing(chosen.kill, chosen.phase)] if chosen.kill else [])
-            claims = everything(fleet, faults, say)
-    except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:
-        print("demo-frappe: %s" % error, file=sys.stderr)
-        return 1
+            return everything(fleet, faults, say)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    say()
-    good = checker.print_table(claims, say)
-    if chosen.json:
-        checker.print_json(claims, good)
-    return 0 if good else 1
+
+
+def main():
+    chosen = arguments()
+    return ending.tell("demo-frappe", chosen.json, lambda say: upgraded_benches(chosen, say))
 
 
 if __name__ == "__main__":

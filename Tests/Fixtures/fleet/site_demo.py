@@ -4,11 +4,11 @@
 import argparse
 import pathlib
 import shutil
-import subprocess
 import sys
 import time
 
 import checker
+import ending
 import owner_level
 import pooler
 import site_checker
@@ -110,17 +110,8 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
-    chosen = arguments()
-    interrupt_on_signals()
-
-    def say(text=""):
-        print(text, file=sys.stderr if chosen.json else sys.stdout, flush=True)
-
-    known = FAULTS.get((chosen.site, chosen.tool or not SITES[chosen.site].has_files), {})
-    if chosen.fail not in (None, "all", *known):
-        print("demo-django: --fail knows %s" % ", ".join([*known, "all"]), file=sys.stderr)
-        return 2
+def upgraded_site(chosen, known, say):
+    """A fleet with the site, from the bundles on."""
     site, bundles = SITES[chosen.site], None
     try:
         began = time.monotonic()
@@ -137,20 +128,19 @@ def main():
                 faults = [owner_level.NothingAccepted, *faults]
             if chosen.pooler:
                 faults = [pooler.AddressOfThePooler, *faults]
-            claims = everything(fleet, [fault() for fault in faults], mishap(), say, chosen.figures)
-    except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, TimeoutError, OSError, subprocess.SubprocessError) as error:
-        print("demo-django: %s" % error, file=sys.stderr)
-        return 1
+            return everything(fleet, [fault() for fault in faults], mishap(), say, chosen.figures)
     finally:
         if bundles is not None:
             shutil.rmtree(bundles, ignore_errors=True)
-    say()
-    good = checker.print_table(claims, say)
-    if chosen.json:
-        checker.print_json(claims, good)
-    return 0 if good else 1
+
+
+def main():
+    chosen = arguments()
+    known = FAULTS.get((chosen.site, chosen.tool or not SITES[chosen.site].has_files), {})
+    if chosen.fail not in (None, "all", *known):
+        print("demo-django: --fail knows %s" % ", ".join([*known, "all"]), file=sys.stderr)
+        return 2
+    return ending.tell("demo-django", chosen.json, lambda say: upgraded_site(chosen, known, say))
 
 
 if __name__ == "__main__":
