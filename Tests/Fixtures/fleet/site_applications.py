@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The applications of `Tests/Fixtures/django`, `alembic` and `rails`, and their bundles."""
+"""The applications of `Tests/Fixtures/django`, `wagtail`, `alembic` and `rails`, and their bundles."""
 
 import dataclasses
 import hashlib
@@ -39,6 +39,14 @@ class Site:
     workers: tuple = ("web-1", "web-2", "web-3")
     has_cron: bool = False
     has_admin: bool = False
+    # Whether editors log in at `/cms/` and upload images.
+    has_editors: bool = False
+    # Whose plan it has, and whose script of `agents/migrate`; nothing: one of its own name.
+    framework: str | None = None
+    # Whether its pages have `X-Read-Only`, by its code, and a line, by its template.
+    shows_mode: bool = False
+    # Lines of `sluice-routes.conf`.
+    routes: tuple = ()
     # Columns of a book that have no default in the database.
     more_columns: dict = dataclasses.field(default_factory=dict)
     # What all releases of a node have in common, and lines of `.env`.
@@ -51,7 +59,11 @@ class Site:
 
     @property
     def plan(self):
-        return REPOSITORY / "plans" / ("%s.yaml" % self.name)
+        return REPOSITORY / "plans" / ("%s.yaml" % self.kind)
+
+    @property
+    def kind(self):
+        return self.framework or self.name
 
 
 PYTHON = "venv/bin/python"
@@ -63,7 +75,13 @@ DJANGO = Site(
                   site_clients.READER, site_clients.PASSWORD)]],
     ledger="SELECT name FROM django_migrations WHERE app = 'shelf' ORDER BY id", before=["0001_initial"],
     after=["0001_initial", "0002_slug_and_loans", "0003_fill_slugs"], tool_says="Applying shelf.0002_slug_and_loans",
-    queue="shelf_job", has_cron=True, has_admin=True, more_columns={"added": "now()"})
+    queue="shelf_job", has_cron=True, has_admin=True, shows_mode=True, more_columns={"added": "now()"})
+WAGTAIL = dataclasses.replace(
+    DJANGO, name="wagtail", framework="django", has_files=False, has_editors=True, routes=('"~^(GET|HEAD) /cms/" write;',),
+    ledger="SELECT app || '.' || name FROM django_migrations WHERE app = 'wagtailcore' AND name >= '0095'"
+           " OR app = 'wagtailusers' AND name >= '0015' ORDER BY 1",
+    before=[], after=["wagtailcore.0095_groupsitepermission", "wagtailusers.0015_userprofile_keyboard_shortcuts"],
+    tool_says="Applying wagtailcore.0095_groupsitepermission")
 ALEMBIC = Site(
     name="alembic", server=["gunicorn", "wsgi:application"], assets=None, table="book",
     install=[[PYTHON, "-m", "alembic", "upgrade", "head"]],
@@ -73,9 +91,9 @@ RAILS = Site(
     name="rails", server=["puma"], assets="public/assets", table="books", install=[["bin/rails", "db:migrate"]],
     ledger="SELECT version FROM schema_migrations ORDER BY version", before=["20260101000000"],
     after=["20260101000000", "20260201000000", "20260202000000"], tool_says="WrittenByAndLoans: migrating", has_files=False,
-    queue="jobs", workers=("web-1",), more_columns={"created_at": "now()", "updated_at": "now()"}, shared=(".env", "media", "log"),
+    queue="jobs", workers=("web-1",), shows_mode=True, more_columns={"created_at": "now()", "updated_at": "now()"}, shared=(".env", "media", "log"),
     environment="SECRET_KEY_BASE=%s\n" % ("a secret for the test " * 3))
-SITES = {site.name: site for site in [DJANGO, ALEMBIC, RAILS]}
+SITES = {site.name: site for site in [DJANGO, WAGTAIL, ALEMBIC, RAILS]}
 
 
 def make_bundles(site):

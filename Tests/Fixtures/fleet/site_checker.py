@@ -17,6 +17,28 @@ def sessions(directory):
                  not failed and bool(notes), [json.dumps(note) for note in failed[:10]])
 
 
+def mode(directory, seen):
+    """What code and templates were told. `seen`: an answer behind the fence, of somebody who is logged in; nothing where none was asked for."""
+    flags = [note["flags"] for note in notes_of(directory, "reader") if "flags" in note]
+    apart = [pair for pair in flags if pair[0] != pair[1]]
+    claims = [Claim("pages on which code and template are told another mode", "%d of %d, %d of them read-only" % (
+        len(apart), len(flags), sum(code and template for code, template in flags)), "0", not apart and bool(flags))]
+    if seen is not None:
+        wanted = ["HTTP/1.1 200", "X-Read-Only: true", "read-only for a moment", "Logged in as"]
+        missing = [text for text in wanted if text not in seen]
+        claims.append(Claim("behind the fence, of a page of somebody who is logged in, the flag in its code and template: missing",
+                            ", ".join(missing) or "nothing", "nothing", not missing, [seen]))
+    return claims
+
+
+def errors(directory):
+    """Whatever was asked for, besides what is refused politely: 503 with Retry-After."""
+    notes = notes_of(directory, "reader") + notes_of(directory, "writer")
+    wrong = [note for note in notes if note["status"] >= 400 and not (note["status"] == 503 and note.get("retry_after"))]
+    return Claim("answers of 4xx and 5xx, to whomever", "%d of %d" % (len(wrong), len(notes)), "0", not wrong and bool(notes),
+                 [json.dumps(note) for note in wrong[:10]])
+
+
 def writes(directory, postgres, media, table):
     """The ledger against the database and the uploads: nothing lost, nothing twice, author and file as they were sent."""
     ledger = acknowledged(directory)[table]
@@ -33,6 +55,18 @@ def writes(directory, postgres, media, table):
               [json.dumps(note, ensure_ascii=False) for note in lost[:10]]),
         Claim("writes stored twice", str(len(twice)), "0", not twice, twice[:10]),
         Claim("uploads lost or changed", str(len(uploads)), "0", not uploads, uploads[:10])]
+
+
+def images(directory, postgres, media):
+    """What editors have uploaded: each once, with its file, and nothing lost."""
+    ledger = acknowledged(directory)["wagtailimages_image"]
+    rows = postgres.query("SELECT title, file FROM wagtailimages_image")
+    stored = collections.Counter(title for title, _ in rows)
+    files = {title for title, file in rows if holds(media, file, title)}
+    wrong = [key for key in ledger if stored[key] != 1 or key not in files]
+    twice = [title for title, number in stored.items() if number > 1]
+    return Claim("acknowledged images of editors lost, doubled or without their file", "%d of %d" % (len(wrong) + len(twice), len(ledger)),
+                 "0", not wrong and not twice and bool(ledger), [*wrong, *twice][:10])
 
 
 def holds(media, cover, key):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The clients of a site: readers with a session and without, people who fill in its form and upload a file, and cron.
 
-    site_clients.py reader|anonymous|writer|cron --out DIRECTORY --url URL [--rate PER_SECOND] [--threads N] [--seed N]
+    site_clients.py reader|anonymous|writer|editor|cron --out DIRECTORY --url URL [--rate PER_SECOND] [--threads N] [--seed N]
 
 What they see is written down as `clients.py` does it.
 """
@@ -48,13 +48,13 @@ class Visitor(Browser):
                 self.cookies[name] = morsel.value
         return status, received, text
 
-    def upload(self, path, form, name, content):
+    def upload(self, path, form, name, content, field="cover"):
         """A form with a file, as a browser sends one."""
         boundary = uuid.uuid4().hex
         parts = ["--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n" % (boundary, *pair)
                  for pair in form.items()]
-        parts.append("--%s\r\nContent-Disposition: form-data; name=\"cover\"; filename=\"%s\"\r\n"
-                     "Content-Type: image/svg+xml\r\n\r\n%s\r\n--%s--\r\n" % (boundary, name, content, boundary))
+        parts.append("--%s\r\nContent-Disposition: form-data; name=\"%s\"; filename=\"%s\"\r\n"
+                     "Content-Type: image/svg+xml\r\n\r\n%s\r\n--%s--\r\n" % (boundary, field, name, content, boundary))
         return self.request("POST", path, headers={"Content-Type": "multipart/form-data; boundary=" + boundary},
                             body="".join(parts).encode())
 
@@ -90,6 +90,8 @@ def read(visitor, notes, path, kind="page", logged_in=False, **more):
             note["problem"] = "the header says release %s, the page %s" % (note["release"], _META.findall(text))
         elif logged_in and ("Logged in as " + READER) not in text:
             note["problem"] = "the session was forgotten"
+        if "X-Read-Only" in headers:
+            note["flags"] = [headers["X-Read-Only"] == "true", "read-only for a moment" in text]
     notes.add(**note)
     return text
 
@@ -170,6 +172,42 @@ def send(visitor, notes, key, author, form):
     return False
 
 
+IMAGES, IMAGE = "wagtailimages_image", '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><!-- %s --></svg>'
+
+
+def editor(arguments, notes, chance):
+    """Looks around in Wagtail's own pages and uploads images there; an image has no key, so nothing is sent twice."""
+    visitor = Visitor(arguments.url, IMAGES)
+    visitor.log_in()
+    # The checker takes all of a writer's notes for writes.
+    reads = Notes(arguments.out / "reader-editor.ndjson")
+    for _ in paced(arguments.rate, chance):
+        choice = chance.random()
+        if choice < 0.6:
+            read(visitor, reads, "/cms/" if choice < 0.2 else "/cms/images/" if choice < 0.4 else "/pages/", kind="admin", logged_in=True)
+            continue
+        page = read(visitor, reads, "/cms/images/add/", kind="admin", logged_in=True)
+        if page is not None:
+            key = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+            add_image(visitor, notes, key, {"title": key, "tags": "", **token_of(page)})
+
+
+def add_image(visitor, notes, key, form):
+    note = {"kind": "write", "table": IMAGES, "key": key, "author": key, "attempt": 1, "began": time.time()}
+    try:
+        status, headers, text = visitor.upload("/cms/images/add/", form, key + ".svg", IMAGE % key, field="file")
+    except FAILURES as error:
+        notes.add(**note, ended=time.time(), status=0, outcome="unknown", problem="%s: %s" % (type(error).__name__, error))
+        return
+    note.update(ended=time.time(), status=status, node=headers.get("X-Node"), release=headers.get("X-Release"))
+    if status == 302 and headers.get("Location", "").startswith("/cms/images/"):
+        notes.add(**note, outcome="acknowledged")
+    elif status == 503 and headers.get("Retry-After"):
+        notes.add(**note, outcome="refused", retry_after=headers["Retry-After"], by="gate")
+    else:
+        notes.add(**note, outcome="unknown" if status >= 500 else "rejected", problem="status %d: %s" % (status, text[:300]))
+
+
 def cron(arguments, notes, chance):
     for _ in paced(arguments.rate, chance):
         began = time.time()
@@ -177,7 +215,7 @@ def cron(arguments, notes, chance):
         notes.add(kind="cron", began=began, ended=time.time(), status=job.returncode, output=job.stdout[-300:])
 
 
-CLIENTS = {"reader": reader, "writer": writer, "cron": cron,
+CLIENTS = {"reader": reader, "writer": writer, "editor": editor, "cron": cron,
            "anonymous": lambda arguments, notes, chance: reader(arguments, notes, chance, logged_in=False)}
 
 
@@ -198,7 +236,7 @@ def main():
     threads = []
     for number in range(arguments.threads):
         # The checker of the guestbook reads `reader-*` and `writer-*`.
-        prefix = "reader" if arguments.kind == "anonymous" else arguments.kind
+        prefix = {"anonymous": "reader", "editor": "writer"}.get(arguments.kind, arguments.kind)
         notes = Notes(arguments.out / ("%s-%s-%d.ndjson" % (prefix, arguments.kind, number)))
         chance = random.Random("%d %s %d" % (arguments.seed, arguments.kind, number))
         threads.append(threading.Thread(target=client, args=(arguments, notes, chance)))

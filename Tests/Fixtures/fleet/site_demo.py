@@ -16,10 +16,10 @@ import site_figures
 import state
 from checker import Claim
 from faults import Fault
-from fleet import interrupt_on_signals
 from site_applications import SITES, make_bundles
 from site_faults import FAULTS, MISHAPS
 from sites import SiteFleet
+
 
 def everything(fleet, faults, mishap, say, figures=False):
     """Each failure and then the upgrade, which begins where the failures left the site. Visitors and jobs go on all the time."""
@@ -27,14 +27,19 @@ def everything(fleet, faults, mishap, say, figures=False):
     fleet.start_clients()
     time.sleep(3)
     claims = []
+    if faults and fleet.site.shows_mode and not fleet.holds_sessions:
+        fleet.look_behind_the_fence()
     for fault in faults:
         claims += fail(fleet, fault, say)
     upgraded, lift_ended_at = upgrade(fleet, mishap, say, figures)
     time.sleep(3)
     fleet.stop_clients()
     return [*claims, *upgraded, checker.reads(fleet.notes), site_checker.sessions(fleet.notes),
+            site_checker.errors(fleet.notes),
+            *(site_checker.mode(fleet.notes, fleet.seen_page()) if fleet.site.shows_mode else []),
             *site_checker.writes(fleet.notes, fleet.postgres, fleet.directory / "media", fleet.site.table),
             checker.refused(fleet.notes, "hold"),
+            *([site_checker.images(fleet.notes, fleet.postgres, fleet.directory / "media")] if fleet.site.has_editors else []),
             *([site_checker.cron(fleet.notes)] if fleet.site.has_cron else []),
             *(site_checker.jobs(fleet.postgres, fleet.site.queue, lift_ended_at) if fleet.site.queue else [])]
 
@@ -63,6 +68,7 @@ def upgrade(fleet, mishap, say, figures):
     rights, said = state.rights(fleet.postgres), set(fleet.outputs_of_tool())
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     plan = mishap.prepare(fleet)
+    own = site_figures.own_start(fleet) if figures and fleet.tool else None
     code, run = fleet.apply(plan, say=say)
     mishap.remove(fleet)
     for line in fleet.operator("report", run)[1]:
@@ -91,7 +97,7 @@ def upgrade(fleet, mishap, say, figures):
             journal.write_window() * 1000, journal.migration_time() * 1000))
         for step, seconds in journal.window_parts():
             say("  %-28s %6.0f ms" % (step, seconds * 1000))
-        for line in site_figures.lines(fleet, journal) if figures else []:
+        for line in site_figures.lines(fleet, journal, own) if figures else []:
             say(line)
     return claims, journal.write_window_ends()
 

@@ -9,7 +9,6 @@ import threading
 
 from checker import Claim
 from faults import DONE, ROLLED_BACK, WAITING, Fault
-from site_clients import Visitor
 from site_applications import DJANGO
 
 WSGI = "bookshelf/wsgi.py"
@@ -76,36 +75,24 @@ class UnhealthyRelease(Fault):
     codes = (ROLLED_BACK,)
     # The file with its health page, and the words there that are replaced.
     page, right, wrong = VIEWS, "count(written_by)", "count(author)"
-    hooks = ""
 
     def prepare(self, fleet):
         text = (fleet.bundle("v2") / self.page).read_text().replace(self.right, self.wrong)
         bundle = fleet.changed_bundle("unhealthy", {self.page: text})
-        return fleet.variant("unhealthy", replace=[bundle, ("deadline: 1m", "deadline: 3s")], append=self.hooks)
+        return fleet.variant("unhealthy", replace=[bundle, ("deadline: 1m", "deadline: 3s")])
+
+
+class UnhealthyWagtail(UnhealthyRelease):
+    right = "count(author) FROM shelf_book"
+    wrong = "1 / (to_regclass('wagtailcore_groupsitepermission') IS NULL)::integer"
 
 
 class UnhealthyRails(UnhealthyRelease):
-    """Behind the fence somebody who is logged in looks at a page, by an action of the run, so that it is certain when."""
-
     page, right, wrong = "app/controllers/health_controller.rb", "#{Book::AUTHOR}", "author"
-    hooks = "\nhooks:\n  - {after: drain, run: look, where: one-node}\n"
-
-    def prepare(self, fleet):
-        visitor = Visitor(fleet.balancer.url(), fleet.site.table)
-        visitor.log_in()
-        fleet.cookie.write_text("Cookie: %s\n" % visitor.cookie())
-        return super().prepare(fleet)
-
-    def claims(self, fleet, journal):
-        seen = fleet.seen.read_text() if fleet.seen.exists() else "nothing"
-        wanted = ["HTTP/1.1 200", "X-Read-Only: true", "read-only for a moment", "Logged in as"]
-        missing = [text for text in wanted if text not in seen]
-        return [Claim("behind the fence, of a page with a session, its code's and its template's flag: missing",
-                      ", ".join(missing) or "nothing", "nothing", not missing, [seen])]
 
 
 class KilledTool(Fault):
-    """The first time, 0003 says which process it is and waits; 0002 has been committed."""
+    """The first time, the last migration says which process it is and waits; the one before has been committed."""
 
     text = "manage.py migrate is killed between two migrations"
     codes = (DONE,)
@@ -113,11 +100,18 @@ class KilledTool(Fault):
 
     def prepare(self, fleet):
         self.mark = fleet.directory / "migrating"
-        text = (fleet.bundle("v2") / LAST_MIGRATION).read_text().replace("def fill(apps, _):\n", WAIT % str(self.mark))
+        path, changes = self.migration(fleet)
+        text = (fleet.bundle("v2") / path).read_text()
+        for old, new in changes:
+            text = text.replace(old, new)
         self.stop = threading.Event()
         self.killer = threading.Thread(target=self.kill)
         self.killer.start()
-        return fleet.variant("killed", replace=[fleet.changed_bundle("killed", {LAST_MIGRATION: text})])
+        return fleet.variant("killed", replace=[fleet.changed_bundle("killed", {path: text})])
+
+    def migration(self, fleet):
+        """The last one, and what is replaced in it."""
+        return LAST_MIGRATION, [("def fill(apps, _):\n", WAIT % str(self.mark))]
 
     def kill(self):
         while not self.stop.wait(0.02):
@@ -128,6 +122,17 @@ class KilledTool(Fault):
     def remove(self, fleet):
         self.stop.set()
         self.killer.join()
+
+
+class KilledWagtailTool(KilledTool):
+    """In a migration of the package's own."""
+
+    def migration(self, fleet):
+        [path] = fleet.bundle("v2").glob("venv/lib/python*/site-packages/wagtail/users/migrations/0015_*.py")
+        step = "    operations = [\n"
+        return str(path.relative_to(fleet.bundle("v2"))), [
+            ("class Migration(", WAIT % str(self.mark) + "\n\nclass Migration("),
+            (step, step + "        migrations.RunPython(fill, migrations.RunPython.noop),\n")]
 
 
 WAIT = """def fill(apps, _):
@@ -144,7 +149,8 @@ FAULTS = {
     ("django", False): {"down-file": FailingDownFile, "dead-application": DeadApplication,
                         "migrating-start": StartScriptThatMigrates},
     ("django", True): {"unhealthy": UnhealthyRelease},
+    ("wagtail", True): {"unhealthy": UnhealthyWagtail},
     ("rails", True): {"unhealthy": UnhealthyRails},
 }
 # What happens in the upgrade itself, where failures are asked for.
-MISHAPS = {("django", True): KilledTool}
+MISHAPS = {("django", True): KilledTool, ("wagtail", True): KilledWagtailTool}

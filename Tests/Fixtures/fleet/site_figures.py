@@ -8,14 +8,14 @@ import time
 from node import REPOSITORY
 
 
-def lines(fleet, journal):
+def lines(fleet, journal, own):
+    """`own`: what `own_start` has said before the run; nothing where SQL files migrate."""
     window, migration = journal.write_window(), journal.migration_time()
     if window is None:
         return []
     starts = {node.name: node.start_took("v2") for node in fleet.nodes}
     known = [seconds for seconds in starts.values() if seconds is not None]
     slowest = max(known, default=0.0) if journal.step("nodes:started") else 0.0
-    own = own_start(fleet) if fleet.tool else None
     said = ["The write window: %d ms, of them" % ms(window),
             "  %6d ms  migration%s" % (ms(migration), "" if own is None else ", by the site's own tool on %s's clock" % fleet.nodes[0].name)]
     if own is not None:
@@ -28,13 +28,13 @@ def lines(fleet, journal):
 
 
 def own_start(fleet):
-    """Seconds that the tool takes once more, after the upgrade, beside the same clients: it finds nothing to do."""
+    """Seconds that the old release's tool takes before the upgrade, beside the same clients: it finds nothing to do."""
     node = fleet.nodes[0]
     lines_of_environment = [line.partition("=") for line in (node.app / "shared" / ".env").read_text().splitlines()]
     environment = {**os.environ, **{name: value for name, _, value in lines_of_environment}, "RAILS_ENV": "production"}
     began = time.monotonic()
     subprocess.run(
-        [REPOSITORY / "agents" / "migrate" / fleet.site.name, "forward", (node.app / "current" / "files").resolve()],
+        [REPOSITORY / "agents" / "migrate" / fleet.site.kind, "forward", (node.app / "current" / "files").resolve()],
         env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.monotonic() - began
 

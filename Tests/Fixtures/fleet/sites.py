@@ -8,6 +8,7 @@ import subprocess
 
 from node import REPOSITORY, Node
 from site_applications import DJANGO
+from site_clients import Visitor
 from sluice import SluiceFleet
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -25,6 +26,8 @@ MIGRATE_WITH = """  migrate_with:
 # In `reads`.
 SESSIONS = """  sessions: {cookie: sessionid, while_fenced: hold, hold_for: 30s}
 """
+# Behind the fence somebody who is logged in looks at a page, by an action of the run, so that it is certain when.
+LOOK = "\nhooks:\n  - {after: drain, run: look, where: one-node}\n"
 
 
 class SiteNode(Node):
@@ -85,6 +88,12 @@ class SiteNode(Node):
             add_header X-Node {self.name} always;
         }}"""
 
+    def write_nginx_configuration(self):
+        super().write_nginx_configuration()
+        routes = self.root / "etc" / "nginx" / "sluice-routes.conf"
+        for line in self.fleet.site.routes:
+            routes.write_text(routes.read_text().rstrip().removesuffix("}") + "    %s\n}\n" % line)
+
     def locations(self):
         return f"""{self.static_files()}
         location /media/ {{
@@ -116,8 +125,8 @@ class SiteFleet(SluiceFleet):
         # Lines of `.env` besides the usual. Sessions are left alone by the application, or else their reads are held.
         self.more_environment = site.environment + (
             "SESSION_ENGINE=django.contrib.sessions.backends.db\n" if self.holds_sessions else "")
-        # What the action `look` asks for a page with, and what it got.
-        self.cookie, self.seen = self.directory / "cookie", self.directory / "seen"
+        # What the action `look` asks for a page with, and what it got; whether plans have it.
+        self.cookie, self.seen, self.looks = self.directory / "cookie", self.directory / "seen", False
         for node in self.nodes:
             node.fleet = self
 
@@ -134,16 +143,35 @@ class SiteFleet(SluiceFleet):
                 if self.site.tool_says and self.site.tool_says in path.read_text(errors="replace")]
 
     def example(self):
-        fixture = "../Tests/Fixtures/%s" % self.site.name
+        fixture = "../Tests/Fixtures/%s" % self.site.kind
         text = self.site.plan.read_text().replace(fixture + "/bundle/v2", str(self.bundle("v2")))
         if self.tool:
             # What is proved is that nobody is refused meanwhile, however slow this machine is.
             text = text.replace("hold_for: 30s", "hold_for: 40s")
-        if self.tool and self.site.has_files:
-            text = text.replace("  migrations: %s/migrations\n" % fixture, MIGRATE_WITH % self.site.name)
+        if self.tool:
+            text = text.replace("  migrations: %s/migrations\n" % fixture, MIGRATE_WITH % self.site.kind)
         if self.holds_sessions:
             text = text.replace("  while_migrating: hold\n", "  while_migrating: hold\n" + SESSIONS)
+        if self.site.has_editors:
+            # Its worker takes half a minute to start and to end on a busy machine.
+            text += "\ndeadlines: {read-only: 2m}\n"
         return text.replace(fixture, str(self.site.fixture))
+
+    def look_behind_the_fence(self):
+        """Has each plan from now on look at a page, as somebody who is logged in."""
+        visitor = Visitor(self.balancer.url(), self.site.table)
+        visitor.log_in()
+        self.cookie.write_text("Cookie: %s\n" % visitor.cookie())
+        self.looks = True
+
+    def seen_page(self):
+        """What the last look has got, with its header, where there was to be one."""
+        if not self.looks:
+            return None
+        return self.seen.read_text() if self.seen.exists() else "nothing"
+
+    def variant(self, name, replace=(), append=""):
+        return super().variant(name, replace, LOOK + append.removeprefix("\nhooks:\n") if self.looks else append)
 
     def changed_bundle(self, name, changes):
         """A copy of v2 in which these files have other contents; and the example's line of it, for `variant`."""
@@ -218,9 +246,12 @@ class SiteFleet(SluiceFleet):
         self.start_site_client("reader", rate=5)
         self.start_site_client("anonymous", rate=5)
         self.start_site_client("writer", rate=4)
+        if self.site.has_editors:
+            self.start_site_client("editor", rate=3, threads=1)
         if self.site.has_cron:
             job = self.nodes[0].command("cron-job")
-            self.start_site_client("cron", rate=1, threads=1, more=["--job", *job])
+            # Wagtail takes seconds of the processor before it does anything.
+            self.start_site_client("cron", rate=0.2 if self.site.has_editors else 1, threads=1, more=["--job", *job])
 
     def agent_configuration(self, node):
         actions = self.actions(node, ["start-app", "stop-app"] + (
@@ -228,7 +259,7 @@ class SiteFleet(SluiceFleet):
         actions += self.pooler.action() if self.pooler else ""
         if self.tool:
             # Not repeatable: an agent that died while one ran asks the probe, or says that nobody knows. Never through a pooler.
-            script = '"/usr/bin/env", "DATABASE_URL=%s", "%s"' % (self.direct, REPOSITORY / "agents" / "migrate" / self.site.name)
+            script = '"/usr/bin/env", "DATABASE_URL=%s", "%s"' % (self.direct, REPOSITORY / "agents" / "migrate" / self.site.kind)
             actions += f"""  migrate:
     command: [{script}, forward, "{{release_dir}}"]
     timeout: 120s
@@ -237,10 +268,11 @@ class SiteFleet(SluiceFleet):
     command: [{script}, back, "{{release_dir}}"]
     timeout: 120s
 """
-            actions += f"""  look:
-    command: [/usr/bin/curl, --silent, --show-error, --include, --max-time, "10", --header, "@{self.cookie}", --output, "{self.seen}",
-      "{node.url()}"]
-    timeout: 20s
+        # A name that the site answers to, whichever node it is.
+        actions += f"""  look:
+    command: [/usr/bin/curl, --silent, --show-error, --include, --max-time, "20", --header, "@{self.cookie}", --header,
+      "Host: bookshelf.example", --output, "{self.seen}", "{node.url()}"]
+    timeout: 30s
 """
         return f"""{self.agent_places(node)}  shared: [{", ".join(self.site.shared)}]
 gate: {{}}
