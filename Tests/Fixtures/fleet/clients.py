@@ -92,6 +92,8 @@ def fetch(browser, notes, kind, path, form=None, **more):
     note.update(
         ended=time.time(), status=status, node=headers.get("X-Node"), cache=headers.get("X-Cache"),
         release=headers.get("X-Release"))
+    if headers.get("X-Database"):
+        note["database"] = headers["X-Database"]
     if status != 200:
         notes.add(**note, problem="status %d" % status)
         return None
@@ -195,7 +197,8 @@ def write_until_known(browser, notes, key, author, form):
                       problem="%s: %s" % (type(error).__name__, error))
             pause(0.2)
             continue
-        note.update(ended=time.time(), status=status, node=headers.get("X-Node"), release=headers.get("X-Release"))
+        note.update(ended=time.time(), status=status, node=headers.get("X-Node"), release=headers.get("X-Release"),
+                    database=headers.get("X-Database"))
         if status == 303:
             notes.add(**note, outcome="acknowledged")
             return headers.get("X-Release")

@@ -12,6 +12,8 @@ import checker
 import databases
 import ending
 import faults
+import frozen_demo
+import frozen_faults
 import proxies
 import owner_level
 import state
@@ -42,10 +44,15 @@ class Demo:
         fleet = proxies.behind(kind, self.arguments.proxy)(self.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
                             strict=self.arguments.start == "after-migration", script=self.has_open_tabs(),
                             fence=self.arguments.fence, pooler=self.arguments.pooler)
-        fleet.__enter__()
+        closing = self.closing(fleet)
         self.say("%d nodes on v1 at %s, coordinator at %s, everything below %s (%.1f s)" % (
             len(fleet.nodes), fleet.balancer.url(), fleet.coordinator_url, fleet.directory,
             time.monotonic() - started))
+        return closing
+
+    def closing(self, fleet):
+        """Starts a fleet, and ends it with the `with` that this is for."""
+        fleet.__enter__()
         return Closing(fleet)
 
     def has_open_tabs(self):
@@ -294,13 +301,19 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--fail", choices=faults.PHASES, metavar="PHASE", help="inject a failure there and show the way back")
-    what.add_argument("--kill", choices=faults.VICTIMS, help="kill -9 it, in the phase of --in")
+    what.add_argument("--kill", choices=faults.VICTIMS + frozen_faults.SERVERS,
+                      help="kill -9 it, in the phase of --in; the servers with --frozen")
     what.add_argument("--tool", choices=sorted(tools.CASES), metavar="CASE",
                       help="the application's own tool migrates: %s" % ", ".join(sorted(tools.CASES)))
     what.add_argument("--databases", choices=sorted(databases.CASES), metavar="CASE",
                       help="two databases in one plan: %s" % ", ".join(sorted(databases.CASES)))
     what.add_argument("--runs", type=int, metavar="N", help="measure the write window N times")
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
+    parser.add_argument("--frozen", action="store_true",
+                        help="a standby, from which the old release reads while the primary is migrated")
+    what.add_argument("--compare", action="store_true", help="with --frozen: the same plan with reads held beside it")
+    parser.add_argument("--before", type=float, metavar="SECONDS", default=4.0,
+                        help="with --frozen: how long reads are measured before the run (default: 4)")
     parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")
     parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
@@ -325,12 +338,16 @@ def arguments():
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
+    if not chosen.frozen and (chosen.compare or chosen.kill in frozen_faults.SERVERS):
+        parser.error("only a fleet with --frozen has a standby")
     if (chosen.proxy != "nginx") + chosen.caches + (chosen.by == "actions") > 1 or chosen.caches and chosen.browser:
         parser.error("--proxy, --caches and --by actions exclude one another, and so do --caches and --browser")
     return chosen
 
 
 def chosen_claims(demo, chosen):
+    if chosen.frozen:
+        return frozen_claims(demo, chosen)
     if chosen.fail:
         return demo.fail(faults.failing(chosen.fail, chosen.start))
     if chosen.kill:
@@ -342,6 +359,15 @@ def chosen_claims(demo, chosen):
     if chosen.runs:
         return demo.windows(chosen.runs)
     return demo.upgrade("refuse" if chosen.refuse else "hold")
+
+
+def frozen_claims(demo, chosen):
+    fleet = frozen_demo.FrozenDemo(demo)
+    if chosen.fail:
+        return fleet.fail(faults.failing(chosen.fail, chosen.start))
+    if chosen.kill:
+        return fleet.fail(frozen_faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
+    return fleet.compare() if chosen.compare else fleet.upgrade()
 
 
 def main():

@@ -36,8 +36,8 @@ def manifest(bundle, release):
 
 
 def name_of(identifier):
-    """The release's name: `v1` of `v1.3f786850e387`, `15.8.1` of `15.8.1.3f786850e387`."""
-    return identifier.rpartition(".")[0]
+    """The release's name: `v1` of `v1.3f786850e387` and `v1.3f786850e387.standby`, `15.8.1` of `15.8.1.3f786850e387`."""
+    return identifier.removesuffix(".standby").rpartition(".")[0]
 
 
 class Node:

@@ -49,6 +49,9 @@ def binaries():
 
 
 class Postgres:
+    # Of the process.
+    name = "postgres"
+
     def __init__(self, directory, port, processes, fence="complete"):
         self.fence = fence
         self.directory = pathlib.Path(directory)
@@ -93,7 +96,7 @@ class Postgres:
             self.log.touch()
         # SIGQUIT: at once, without a checkpoint. Whoever stops it throws it away.
         process = self.processes.start(
-            "postgres", command, self.log, user=ACCOUNT, directory="/", end_with=signal.SIGQUIT)
+            self.name, command, self.log, user=ACCOUNT, directory="/", end_with=signal.SIGQUIT)
         wait_until("PostgreSQL accepts connections (log: %s)" % self.log, self._accepts, alive=process)
 
     def connect(self, user="postgres", autocommit=False, database=None, options=""):

@@ -68,19 +68,22 @@ class SluiceFleet(Fleet):
         return lines
 
     def start_coordinator(self):
-        # The coordinator has the databases' URLs; operators and nodes never see them.
+        process = self.processes.start(
+            "coordinator",
+            [self.binaries / "sluice", "coordinator", "--data", self.data, "--listen",
+             "%s:%d" % (COORDINATOR, self.coordinator_port)],
+            self.directory / "coordinator.log", self.coordinator_environment())
+        wait_until("the coordinator answers (log: %s)" % (self.directory / "coordinator.log"), self.coordinator_answers,
+                   alive=process)
+
+    def coordinator_environment(self):
+        """The coordinator has the databases' URLs; operators and nodes never see them."""
         environment = {**os.environ, "SLUICE_DATABASE_URL": self.postgres.url(MIGRATOR),
                        "SLUICE_VISITS_URL": self.postgres.url(MIGRATOR, VISITS)}
         if self.pooler:
             # For a plan that is wrong.
             environment["SLUICE_POOLER_URL"] = self.pooler.url(self.postgres.url(MIGRATOR))
-        process = self.processes.start(
-            "coordinator",
-            [self.binaries / "sluice", "coordinator", "--data", self.data, "--listen",
-             "%s:%d" % (COORDINATOR, self.coordinator_port)],
-            self.directory / "coordinator.log", environment)
-        wait_until("the coordinator answers (log: %s)" % (self.directory / "coordinator.log"), self.coordinator_answers,
-                   alive=process)
+        return environment
 
     def coordinator_answers(self):
         try:

@@ -22,6 +22,7 @@ ASSETS = json.loads((HERE / "static" / "assets.json").read_text())
 MODE_FILE = os.environ.get("GUESTBOOK_MODE_FILE", "")
 # Behind a proxy that puts nothing into pages: the options of the browser script, which they carry themselves.
 SCRIPT = os.environ.get("GUESTBOOK_SCRIPT", "")
+STAMPED = "GUESTBOOK_STAMPED" in os.environ
 FAULTS = pathlib.Path(os.environ.get("GUESTBOOK_FAULTS", "/nonexistent"))
 
 database = Database(os.environ["GUESTBOOK_DSN"])
@@ -38,6 +39,14 @@ def say_release(response):
     response.headers["X-Release"] = RELEASE
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@application.after_request
+def say_database(response):
+    """For whoever checks that an answer is of one release, one server and one schema: which of them this one is of."""
+    if STAMPED and flask.request.endpoint not in ("livez", "healthz", "mode", "stream"):
+        response.headers["X-Database"] = database.stamp()
     return response
 
 

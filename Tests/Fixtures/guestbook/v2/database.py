@@ -25,6 +25,16 @@ class Database:
             self._close()
             return self._run(statement, values)
 
+    def stamp(self):
+        """Which server this thread is connected to, by its port, and whether names are split on it."""
+        try:
+            rows = self.run(
+                "SELECT inet_server_port(), EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.entry')"
+                " AND attname = 'given_name' AND NOT attisdropped)")
+        except psycopg2.Error:
+            return "unknown"
+        return "%d %s" % (rows[0][0], "new" if rows[0][1] else "old")
+
     def _run(self, statement, values):
         connection = self._connection()
         with connection.cursor() as cursor:

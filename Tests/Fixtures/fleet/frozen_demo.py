@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""scripts/demo --frozen: the old release reads from a frozen standby while the primary is migrated; nobody who reads notices."""
+
+import time
+
+import checker
+import faults
+import frozen_checker as frozen
+import state
+from checker import Claim
+from frozen import Asking, FrozenFleet
+from processes import wait_until
+
+
+class FrozenDemo:
+    """What `scripts/demo` does, with a standby. `demo` gives the words, the report and the claims that both have."""
+
+    def __init__(self, demo):
+        self.demo = demo
+        self.say = demo.say
+        self.arguments = demo.arguments
+
+    def fleet(self, is_frozen=True):
+        fleet = FrozenFleet(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep)
+        fleet.is_frozen = is_frozen
+        closing = self.demo.closing(fleet)
+        self.say("%d nodes on v1, a primary and a streaming standby with %d entries, everything below %s" % (
+            len(fleet.nodes), self.arguments.entries, fleet.directory))
+        return closing
+
+    # Done
+
+    def upgrade(self):
+        claims, _ = self.measured(is_frozen=True)
+        return claims
+
+    def compare(self):
+        """The same plan with reads held beside it: one figure of each in a line."""
+        claims, frozen_figures = self.measured(is_frozen=True)
+        held, held_figures = self.measured(is_frozen=False)
+        self.say("\n  %-52s %14s %14s" % ("", "from standby", "held"))
+        for name, value in frozen_figures.items():
+            self.say("  %-52s %14s %14s" % (name, value, held_figures.get(name, "-")))
+        return claims + [Claim("held: " + claim.text, claim.measured, claim.target, claim.holds, claim.details, claim.is_speed)
+                         for claim in held if not claim.is_speed]
+
+    def measured(self, is_frozen):
+        with self.fleet(is_frozen) as fleet:
+            before = {**state.snapshot(fleet), **frozen.replication(fleet)}
+            fleet.start_readers()
+            time.sleep(self.arguments.before)
+            plan = fleet.plan()
+            self.say("\nsluice apply %s" % plan)
+            code, run = fleet.apply(plan, say=self.say, patience=600.0)
+            time.sleep(2)
+            fleet.stop_clients()
+            journal = fleet.journal(run)
+            self.demo.report(fleet, run)
+            claims = [Claim("the run is done", "exit code %d, %s" % (code, journal.outcome()), "0, done",
+                            code == 0 and journal.outcome() == "done", journal.reasons())]
+            claims += self.demo.claims_of_clients(fleet)
+            if journal.write_window() is None:
+                return claims + [Claim("a write window", "none", "one", False)], {}
+            gap, longest = frozen.longest_gap(fleet.notes)
+            slow, added = frozen.latency(fleet.notes, journal.step("nodes:closed")[0], journal.write_window_ends())
+            beyond, rest = frozen.window(journal)
+            if not is_frozen:
+                gap.is_speed = slow.is_speed = True
+            claims += [gap, slow, beyond, frozen.mixed(fleet.notes, fleet)]
+            if is_frozen:
+                claims.append(frozen.read_from(fleet.notes, fleet, "P S"))
+            if code == 0:
+                claims += self.demo.claims_of_new_state(fleet, before) + self.claims_of_replication(fleet, before)
+            self.demo.window_parts(journal)
+            reads = claims[1]
+            return claims, {
+                "reads failed": reads.measured.split(" (")[0], "longest time without an answer": "%.0f ms" % (longest * 1000),
+                "99.9th percentile of a read, added": "%.0f ms" % added, "write window": "%.0f ms" % (
+                    journal.write_window() * 1000), "write window minus migration": "%.0f ms" % rest}
+
+    def claims_of_replication(self, fleet, before):
+        """The standby follows again, and everything that was set for it is as it was."""
+        wait_until("the standby has caught up", fleet.standby.has_caught_up)
+        after = frozen.replication(fleet)
+        changed = state.differences({part: before[part] for part in after}, after)
+        claims = [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0", part not in changed,
+                        changed.get(part, [])) for part in after]
+        same = state.schema(fleet.standby) == state.schema(fleet.postgres)
+        return claims + [Claim("the standby has the new schema", str(same), "True", same)]
+
+    # Back
+
+    def fail(self, fault):
+        with self.fleet() as fleet:
+            self.say("Injected: %s" % fault.text)
+            before = {**state.snapshot(fleet), **frozen.replication(fleet)}
+            plan = fault.prepare(fleet)
+            fleet.start_readers()
+            asking = Asking(fleet)
+            asking.start()
+            time.sleep(2)
+            self.say("\nsluice apply %s" % plan)
+            code, run = fleet.apply(
+                plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say, patience=600.0)
+            time.sleep(2)
+            fleet.stop_clients()
+            asking.stop()
+            fault.remove(fleet)
+            journal = fleet.journal(run)
+            claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s" % (code, journal.outcome()),
+                            "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons())]
+            claims += [checker.reads(fleet.notes), frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
+                       frozen.one_primary(asking)]
+            if code == faults.WAITING:
+                return claims + [Claim("it says what to do", " ".join(journal.reasons())[:200], "a sentence", bool(journal.reasons()))]
+            if fleet.standby.is_primary():
+                return claims + self.claims_of_promotion(fleet, journal, before, asking)
+            claims += [*checker.writes(fleet.notes, fleet.postgres), checker.refused(fleet.notes, fault.writes),
+                       frozen.asked_writes_kept(asking, fleet.postgres)]
+            if code == faults.DONE:
+                claims += self.demo.claims_of_new_state(fleet, before)
+            else:
+                claims += self.claims_of_state(before, state.snapshot(fleet), ("schema", "rights", "nodes"))
+            return claims + self.claims_of_replication(fleet, before)
+
+    def claims_of_state(self, before, after, parts):
+        changed = state.differences({part: before[part] for part in parts}, after)
+        return [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0", part not in changed,
+                      changed.get(part, [])) for part in parts]
+
+    def claims_of_promotion(self, fleet, journal, before, asking):
+        """The standby is the primary, as the primary was before; the nodes serve the old release from it."""
+        served = [node.served() for node in fleet.nodes]
+        on_standby = [name for name in served if name.startswith("v1.") and name.endswith(".standby")]
+        after = {"schema": state.schema(fleet.standby), "rights": state.rights(fleet.standby)}
+        # The index of `expand` may stay: both releases live with it.
+        before = {**before, "schema": without_index(before["schema"])}
+        after["schema"] = without_index(after["schema"])
+        return [
+            frozen.decision_to_write(fleet.notes, journal, fleet),
+            *checker.writes(fleet.notes, fleet.standby), checker.refused(fleet.notes, "hold"),
+            frozen.asked_writes_kept(asking, fleet.standby),
+            Claim("nodes that serve v1 on the standby", "%d of %d" % (len(on_standby), len(served)), "all",
+                  len(on_standby) == len(served), served),
+            Claim("gates that are open", str(sum(node.gate_is_open() for node in fleet.nodes)), str(len(fleet.nodes)),
+                  all(node.gate_is_open() for node in fleet.nodes)),
+            *self.claims_of_state(before, after, ("schema", "rights"))]
+
+
+def without_index(schema):
+    """A dump without the index of `0002_recent_entries` and its comment."""
+    return "\n".join(line for line in schema.splitlines() if "entry_created_at" not in line and line.strip("- "))
