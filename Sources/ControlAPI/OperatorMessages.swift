@@ -151,6 +151,8 @@ public struct RunView: Hashable, Codable, Sendable {
     public var waits: [String]?
     /// What hooks have done and nothing has undone yet, for people. `nil` from an older coordinator.
     public var stillPaused: [String]?
+    /// Who may be of the old release and was connected to a database after the lift, for people.
+    public var lateSessions: [String]?
     /// All of them, or some with `totals` beside them.
     public var nodes: [NodeRow]
     /// Of all nodes together; `nil` when `nodes` has all.
@@ -160,7 +162,8 @@ public struct RunView: Hashable, Codable, Sendable {
         summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?,
         advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
-        stillPaused: [String]? = nil, nodes: [NodeRow], totals: FleetTotals? = nil
+        stillPaused: [String]? = nil, lateSessions: [String]? = nil, nodes: [NodeRow],
+        totals: FleetTotals? = nil
     ) {
         self.summary = summary
         self.version = version
@@ -174,6 +177,7 @@ public struct RunView: Hashable, Codable, Sendable {
         self.windowClosed = windowClosed
         self.database = database
         self.stillPaused = stillPaused
+        self.lateSessions = lateSessions
         self.nodes = nodes
         self.totals = totals
     }

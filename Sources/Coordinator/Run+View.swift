@@ -22,6 +22,7 @@ extension Run {
             windowOpened: windowOpened,
             windowClosed: windowClosed, database: databaseTitle,
             stillPaused: stillPaused.isEmpty ? nil : stillPaused,
+            lateSessions: lateSessions.isEmpty ? nil : lateSessions,
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
     }
 

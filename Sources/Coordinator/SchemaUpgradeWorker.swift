@@ -48,7 +48,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 mayBeInClear: assignment.database.tls == .optional,
                 sparesReaders: plan.drain.readers == .leave,
                 readers: Set(assignment.database.readers),
-                endsOldSessions: plan.drain.sessions == .end,
+                endsOldSessions: plan.drain.sessions == .end, sessionWatch: .seconds(1),
                 tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) },
                 level: assignment.database.fence, accepted: Set(assignment.database.accepted),
                 schemas: shelf.schemas))

@@ -98,7 +98,7 @@ actor Agent {
                 abilities: parts.configuration.abilities,
                 cachesByGeneration: Set(
                     parts.configuration.caches.filter { $0.value == .generation }.keys
-                        .map(\.rawValue))), at: now)
+                        .map(\.rawValue)), addresses: HostAddresses.now()), at: now)
         journal = parts.journal
     }
 

@@ -23,7 +23,8 @@ extension NodeEngine {
             diskFree: host.diskFree, breakGlass: memory.brokenGlass, startedAt: startedAt,
             silenced: observeSilence(), abilities: identity.abilities.map(\.rawValue),
             pass: memory.directive?.pass == passAsked ? pass : nil,
-            vacated: observeVacancy())
+            vacated: observeVacancy(),
+            addresses: identity.addresses.isEmpty ? nil : identity.addresses)
     }
 
     private func observeTasks(_ directive: Directive) -> [TaskOutcome] {

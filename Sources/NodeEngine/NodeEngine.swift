@@ -67,11 +67,14 @@ public struct NodeEngine: Sendable {
         public var abilities: [AgentAbility]
         /// The caches of this node whose keys contain the generation: the flip is their flush.
         public var cachesByGeneration: Set<String>
+        /// The node's own addresses, as others see them.
+        public var addresses: [String]
 
         public init(
             boot: String, version: String, abilities: [AgentAbility] = AgentAbility.allCases,
-            cachesByGeneration: Set<String> = []
+            cachesByGeneration: Set<String> = [], addresses: [String] = []
         ) {
+            self.addresses = addresses
             self.boot = boot
             self.version = version
             self.abilities = abilities

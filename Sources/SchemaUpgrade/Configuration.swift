@@ -54,6 +54,8 @@ extension SchemaUpgrade {
         public var readers: Set<String>
         /// Whether sessions that are older than the window are ended before the lift; otherwise they are named.
         public var endsOldSessions: Bool
+        /// How long, after the lift, it is looked who of the old release may still be connected, or comes again.
+        public var sessionWatch: Span
         /// The application's own migration tool, if one migrates.
         public var tool: ToolAccess?
         /// What the fence has to hold. A migrator who is a superuser always holds everything.
@@ -96,7 +98,7 @@ extension SchemaUpgrade {
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
-            endsOldSessions: Bool = false, tool: ToolAccess? = nil,
+            endsOldSessions: Bool = false, sessionWatch: Span = .zero, tool: ToolAccess? = nil,
             level: FenceLevel = .complete, accepted: Set<FenceGap> = [],
             schemas: SchemaMemory = SchemaMemory()
         ) {
@@ -118,6 +120,7 @@ extension SchemaUpgrade {
             self.sparesReaders = sparesReaders
             self.readers = readers
             self.endsOldSessions = endsOldSessions
+            self.sessionWatch = sessionWatch
             self.tool = tool
             self.level = level
             self.accepted = accepted

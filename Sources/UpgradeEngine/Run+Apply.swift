@@ -14,6 +14,7 @@ extension Run {
             begin(began, at: recorded.at)
         case .nodeSurveyed(let survey):
             members[survey.node]?.surveyed = survey.active
+            members[survey.node]?.addresses = survey.addresses ?? []
         case .nodeReached(let fact):
             reach(fact.node)
         case .nodeFailed(let trouble):
@@ -210,6 +211,10 @@ extension Run {
             if ended.kind == .raiseFence {
                 database.older[ended.database] = ended.report?.older
             }
+            if ended.kind == .contract {
+                database.lateSessions[ended.database] = (ended.report?.warnings ?? [])
+                    .filter { $0.code == LateSessions.code }.map(\.message)
+            }
             noteTool(ended)
             if isCurrent(ended.kind, of: ended.database) { current?.isDatabaseDone = true }
             claims = []
@@ -232,6 +237,9 @@ extension Run {
         if let proof = report.census { database.census[label] = proof }
         if let schema = report.schema { database.schema[label] = schema }
         if let place = report.place { database.places[label] = place }
+        if let seen = report.sessions {
+            database.sessions[label] = database.sessions[label]?.merged(with: seen) ?? seen
+        }
         // Of a run that goes forward again nobody says that it is not as before.
         if direction == .back, let changes = report.schemaChanges {
             database.schemaChanges[label] = changes

@@ -54,6 +54,15 @@ extension Run {
         }
     }
 
+    /// Who may be of the old release and was connected after the lift, for people.
+    public var lateSessions: [String] {
+        plan.databases.map { plan.label(of: $0) }.flatMap { label in
+            (database.lateSessions[label] ?? []).map { found in
+                label.map { "\($0): \(found)" } ?? found
+            }
+        }
+    }
+
     /// A task with all that whoever performs it has to know.
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(
@@ -69,6 +78,11 @@ extension Run {
         case .freezeStandby:
             task.proof = database.census[fact.database]
             task.budget = plan.deadline(of: .readOnly)
+        case .contract:
+            task.sessions = database.sessions[fact.database]
+            // Where one node does not say where it is, its sessions could be taken for another machine's.
+            let addresses = members.values.map(\.addresses)
+            if !addresses.contains([]) { task.addresses = Set(addresses.joined()).sorted() }
         case .openPass: task.pass = pass(for: toolTask)?.digest
         case .readPreview: task.preview = tool.preview
         case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest

@@ -125,6 +125,8 @@ public struct Run: Sendable {
         public var hasJoined: Bool
         /// It has been upgraded by itself; its batch, should it still come, finds that done.
         public var isUpgradedExtra = false
+        /// Its own addresses, as it said in preflight.
+        public var addresses: [String] = []
         /// A person has said that it is off: nothing of it serves, and it is not waited for until it is heard again.
         public var isOff = false
     }
@@ -149,6 +151,10 @@ public struct Run: Sendable {
         public var schemaChanges: [DatabaseName?: [String]] = [:]
         /// Which database of which server each of them is.
         public var places: [DatabaseName?: String] = [:]
+        /// Who could write to each before and in the window.
+        public var sessions: [DatabaseName?: WindowSessions] = [:]
+        /// Who may be of the old release and was connected after the lift, for people.
+        public var lateSessions: [DatabaseName?: [String]] = [:]
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
         /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.

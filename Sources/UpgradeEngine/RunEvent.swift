@@ -135,6 +135,8 @@ public struct NodeSurveyed: Hashable, Codable, Sendable {
     public var agentVersion: String
     /// What on the node would stand in the way of what the plan asks, with figures; findings that do not stop the run.
     public var warnings: [String]?
+    /// The node's own addresses, as a database sees them.
+    public var addresses: [String]? = nil
 }
 
 public struct NodeFact: Hashable, Codable, Sendable {

@@ -14,7 +14,7 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var duration: Span
     /// For `census`: the proof.
     public var census: CensusProof?
-    /// For `preflight`: findings that do not stop the run.
+    /// Findings that do not stop the run: of `preflight`, and of `contract`, which looks at who is still connected.
     public var warnings: [Diagnostic]
     /// For `migrate` and `expand`: versions applied by this run (also those that an earlier attempt had applied).
     public var versions: [String]
@@ -30,6 +30,8 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var older: Int? = nil
     /// For `preflight`: which database of which server it is, so that two names for one are noticed.
     public var place: String? = nil
+    /// For `preflight` and `lowerFence`: who could write then, so that what is left of it is known after the lift.
+    public var sessions: WindowSessions? = nil
 
     public init(
         lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,

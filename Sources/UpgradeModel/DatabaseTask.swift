@@ -75,6 +75,9 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var schema: Digest?
     /// For `readPreview`: what the tool has said.
     public var preview: String?
+    /// For `contract`: who could write before and in the window, and the addresses of all nodes.
+    public var sessions: WindowSessions?
+    public var addresses: [String]?
     /// Set once the standby has taken the place of the primary: the task is for the database there.
     public var isPromoted: Bool?
 

@@ -43,6 +43,8 @@ extension NodeStatus {
         check.text("pass.problem", pass?.problem)
         check.number("vacated.requests", vacated?.requests, Bounds.requests)
         check.number("vacated.streams", vacated?.streams, Bounds.requests)
+        check.entries("addresses", addresses?.count ?? 0)
+        for address in addresses ?? [] { check.word("addresses", address) }
         return check.problem
     }
 }

@@ -38,6 +38,8 @@ public struct NodeStatus: Hashable, Codable, Sendable {
     /// What has become of the requests that the directive asks for under `vacated`. `nil`: nothing is asked, or an older agent, which
     /// does not look.
     public var vacated: Vacancy?
+    /// The node's own addresses in digits, as a server sees it that the node connects to. `nil`: an older agent, or none known.
+    public var addresses: [String]?
 
     public init(
         epoch: Epoch, revision: Int64, boot: String, sequence: Int64, agentVersion: String,
@@ -46,7 +48,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         active: ActiveRelease?, service: Service, tasks: [TaskOutcome], health: HealthObservation?,
         failures: [NodeFailure], diskFree: Int64, breakGlass: String? = nil,
         startedAt: Instant? = nil, silenced: Silence? = nil, abilities: [String]? = nil,
-        pass: PassOffer? = nil, vacated: Vacancy? = nil
+        pass: PassOffer? = nil, vacated: Vacancy? = nil, addresses: [String]? = nil
     ) {
         self.epoch = epoch
         self.revision = revision
@@ -69,6 +71,7 @@ public struct NodeStatus: Hashable, Codable, Sendable {
         self.abilities = abilities
         self.pass = pass
         self.vacated = vacated
+        self.addresses = addresses
     }
 }
 

@@ -183,6 +183,14 @@ struct RunScreenTests {
                 "still paused            pause-jobs on web-1, until resume-jobs undoes it"))
     }
 
+    @Test func whoMayBeOfTheOldReleaseIsShownAfterTheRunAsWell() {
+        var view = SampleRun.view(.done)
+        view.lateSessions = ["older than the window: 1 session of role shop"]
+        #expect(
+            text(view, width: 100).contains(
+                "session   older than the window: 1 session of role shop"))
+    }
+
     @Test func whomAMigrationWaitsForIsShownWhileItWaits() async {
         var view = SampleRun.view()
         #expect(!text(view, width: 100).contains("waits"))

@@ -24,8 +24,11 @@ final class CutProxy: Sendable {
     private let state = Mutex(State())
     /// The first digits of the version that the server is said to have.
     private let version: String?
+    /// The last part of the address on 127.0.0.0/8 that it connects from.
+    private let host: UInt8
 
-    init(server: Int, version: String? = nil) throws {
+    init(server: Int, version: String? = nil, from host: UInt8 = 1) throws {
+        self.host = host
         listener = try ListeningSocket()
         self.version = version
         self.server = UInt16(server)
@@ -62,7 +65,7 @@ final class CutProxy: Sendable {
             return
         }
         if state.withLock({ $0.isCut && $0.refusesAfterCut }) { return }
-        let upstream = connect(to: server)
+        let upstream = connect(to: server, from: host)
         guard upstream >= 0 else { return }
         defer { close(upstream) }
         var requests = Frames(hasUntypedStart: true)
@@ -157,8 +160,13 @@ private func withAddress(
     }
 }
 
-private func connect(to port: UInt16) -> Int32 {
+private func connect(to port: UInt16, from host: UInt8) -> Int32 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    if host != 1 {
+        var own = loopback(0)
+        own.sin_addr.s_addr = (UInt32(0x7f00_0000) | UInt32(host)).bigEndian
+        _ = withAddress(&own, { Glibc.bind(descriptor, $0, $1) })
+    }
     var address = loopback(port)
     if withAddress(&address, { Glibc.connect(descriptor, $0, $1) }) == 0 { return descriptor }
     close(descriptor)

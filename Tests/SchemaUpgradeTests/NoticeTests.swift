@@ -51,7 +51,7 @@ func whatTheServerSaysOfAMigrationStandsInTheReportALineEach() async throws {
     try await upgrade.done(.lowerFence)
     #expect(
         said(try await upgrade.done(.contract)) == [
-            "0004_d.up.sql:1:1: NOTICE: type \"never_type\" does not exist, skipping"
+            "0004_d.up.sql:2:1: NOTICE: type \"never_type\" does not exist, skipping"
         ])
     await upgrade.close()
 }

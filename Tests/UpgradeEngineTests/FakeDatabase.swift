@@ -32,6 +32,10 @@ struct FakeDatabase {
     static let proof = CensusProof(
         transaction: "7", fenceLSN: "0/7", stored: ScenarioWorld.new.manifest, ended: [])
 
+    /// Who could write before the window and in it, and what is found of them after the lift.
+    var sessions: WindowSessions?
+    var lateSessions: [Diagnostic] = []
+
     /// Which database of which server it is.
     var place: String?
 
@@ -61,6 +65,7 @@ struct FakeDatabase {
                 report {
                     $0.schema = ScenarioWorld.old.manifest
                     $0.place = place
+                    $0.sessions = sessions.map { WindowSessions(holders: $0.holders) }
                 })
         case .census:
             var proof = Self.proof
@@ -75,10 +80,14 @@ struct FakeDatabase {
         case .migrate:
             if !isMigrated { migrations += 1 }
             isMigrated = true
-        case .lowerFence: isFenced = false
+        case .lowerFence:
+            isFenced = false
+            return .done(report { $0.sessions = sessions })
         case .contract:
             isContracted = true
-            return .done(tool.late.keep())
+            var report = tool.late.keep()
+            report.warnings = lateSessions
+            return .done(report)
         case .readPreview:
             return .done(DatabaseReport(lines: ["1 statement", task.preview ?? "nothing"]))
         case .judgeExpand, .settleExpand, .judgeRevertExpand: return .done(tool.early.judge())

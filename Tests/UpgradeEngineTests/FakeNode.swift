@@ -23,6 +23,8 @@ struct FakeNode {
     var failsToFreeze = false
     /// What of the old release runs there once writes are open again.
     var late: LateProcesses?
+    /// What its agent says of its addresses.
+    var addresses: [String]?
     /// Its agent knows how to silence a release and nothing that came later.
     var lacksAbilities = false
     /// What its proxy's configuration says.
@@ -165,7 +167,7 @@ struct FakeNode {
             silenced: isOld ? nil : silence(directive),
             abilities: isOld || lacksAbilities ? nil : AgentAbility.allCases.map(\.rawValue),
             pass: isOld || makesNoPass ? nil : directive.pass.map(offer),
-            vacated: directive.vacated.map(vacancy))
+            vacated: directive.vacated.map(vacancy), addresses: addresses)
     }
 
     private func vacancy(_ release: ReleaseReference) -> Vacancy {

@@ -39,6 +39,9 @@ struct RunScreen: Sendable {
         for paused in view.stillPaused ?? [] {
             lines += labelled("paused", paused, .warning, width, most)
         }
+        for session in view.lateSessions ?? [] {
+            lines += labelled("session", session, .warning, width, most)
+        }
         if let reason = view.reason {
             lines += labelled("because", reason, isAtFault ? .bad : .warning, width, most)
         }

@@ -11,6 +11,8 @@ struct FenceState: Sendable {
     var since: String
     /// The transaction of its census.
     var census: String?
+    /// When it went up, for the server.
+    var raisedAt: String?
 
     func isHeld(against task: DatabaseTask) -> Bool {
         run != task.run.rawValue && state != "lifting"
@@ -31,9 +33,11 @@ extension SchemaUpgrade {
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
         return try await open().query(
-            "SELECT state, run, \(FenceSchema.utcText("raised_at")), census_transaction FROM sluice.fence"
+            "SELECT state, run, \(FenceSchema.utcText("raised_at")), census_transaction, raised_at FROM sluice.fence"
         ).first.map {
-            FenceState(state: $0.text(0), run: $0.text(1), since: $0.text(2), census: $0[3])
+            FenceState(
+                state: $0.text(0), run: $0.text(1), since: $0.text(2), census: $0[3],
+                raisedAt: $0[4])
         }
     }
 
@@ -213,7 +217,11 @@ extension SchemaUpgrade {
                 "\(left) tables keep their trigger until the gates have opened; it lets everything through"
             )
         }
-        return DatabaseReport(lines: lines)
+        var report = DatabaseReport(lines: lines)
+        if task.proof != nil {
+            report.sessions = try? await windowSessions(since: found.raisedAt)
+        }
+        return report
     }
 
     /// With few tables one transaction does it all; nobody is waited for, and locks are held for a moment only.

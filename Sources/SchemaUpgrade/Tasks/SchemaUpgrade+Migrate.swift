@@ -79,6 +79,7 @@ extension SchemaUpgrade {
         let left = try await tidyFence(task)
         var report = try await apply(.contract, task)
         report.lines += left
+        await nameLateSessions(task, &report)
         return report
     }
 

@@ -44,6 +44,8 @@ extension SchemaUpgrade {
             lines: ["the database is ready; \(pending) migrations in the release"] + levelLines(),
             warnings: all.filter { $0.severity != .error })
         report.place = try await place()
+        report.sessions = try await windowSessions(
+            hasPooler: all.contains { $0.code == "pooler-behind" })
         return report
     }
 

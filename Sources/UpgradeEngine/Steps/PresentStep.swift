@@ -54,7 +54,7 @@ struct PresentStep: StepDefinition {
             .nodeSurveyed(
                 NodeSurveyed(
                     node: seat.node, active: status.active, agentVersion: status.agentVersion,
-                    warnings: run.warnings(status)))
+                    warnings: run.warnings(status), addresses: status.addresses))
         ] + run.offered(status, of: seat)
     }
 
