@@ -74,6 +74,47 @@ private let readsThenWrites = """
     }
 
     @Test
+    func aStatementThatWasUnderWayWhenTheFenceCameDownDefinesNothing() async throws {
+        let site = try await Site.make(
+            """
+            ;GRANT CREATE ON SCHEMA public TO $app; CREATE FUNCTION report() RETURNS void LANGUAGE plpgsql AS
+                'BEGIN PERFORM pg_advisory_xact_lock(7); CREATE TABLE late (a int); END'
+            """)
+        let upgrade = site.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.expand, .raiseFence] { try await upgrade.done(kind) }
+        let proof = try #require(try await upgrade.done(.census).census)
+        try await upgrade.done(.migrate)
+        try await site.asSuperuser("SELECT pg_advisory_lock(7)")
+        let old = try await application(of: site)
+        async let report = old.execute("SELECT report()")
+        try await waitForReport(site)
+        guard case .done = await upgrade.perform(lowering(proof)) else {
+            Issue.record("the fence could not be lowered")
+            return
+        }
+        // Others define what they like at once.
+        let new = try await application(of: site)
+        try await new.execute("CREATE TABLE fresh (a int)")
+        try await site.asSuperuser("SELECT pg_advisory_unlock(7)")
+        var refused: (any Error)?
+        do { _ = try await report } catch { refused = error }
+        #expect((refused as? PostgresError)?.sqlState == "25006")
+        #expect(try await site.asSuperuser("SELECT to_regclass('late')")[0][0] == nil)
+        // The next statement of the same session is free, and nothing is left.
+        try await old.execute("CREATE TABLE late (a int)")
+        try await upgrade.done(.contract)
+        for left in [
+            "SELECT FROM pg_event_trigger WHERE evtname LIKE '%sluice%'",
+            "SELECT FROM pg_trigger WHERE tgname LIKE '%sluice%'",
+            "SELECT FROM pg_proc WHERE proname = 'refuse_change'",
+        ] {
+            #expect(try await site.asSuperuser(left).isEmpty)
+        }
+        for session in [old, new] { await session.close() }
+        await upgrade.close()
+    }
+
+    @Test
     func aJobThatTheRunTurnedBackForWritesOn() async throws {
         let site = try await Site.make(readsThenWrites)
         let upgrade = site.upgrade()

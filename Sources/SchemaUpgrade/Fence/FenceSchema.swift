@@ -6,7 +6,7 @@
 /// called with `search_path = pg_catalog`, so nothing that an application owns can stand in for an operator or a function.
 enum FenceSchema {
     /// Kept in the schema's comment; a lower one there means that the schema has to be brought up to date.
-    static let version = 7
+    static let version = 8
     /// How the comment of every version begins.
     static let family = "Sluice: epoch, ledger and fence, "
     /// How it ends where a migrator has made the schema who is no superuser: some functions differ.
@@ -262,6 +262,8 @@ enum FenceSchema {
             IF left_over = 0 THEN
                 -- A table that was given away while the fence was up keeps its trigger, which lets everything through.
                 IF of_strangers = 0 THEN DROP FUNCTION IF EXISTS sluice.refuse_write(); END IF;
+                -- It stays as long as a statement of the window does.
+                DROP EVENT TRIGGER IF EXISTS \(eventTrigger);
                 DROP FUNCTION IF EXISTS sluice.refuse_change();
                 DELETE FROM sluice.stored;
                 DELETE FROM sluice.fence;

@@ -52,10 +52,20 @@ enum FenceStatements {
     ///
     /// - Parameter underWay: statements that may write nothing to their end, as ``statementsUnderWay`` has them.
     static func letThrough(isComplete: Bool, except underWay: [String] = []) -> String {
-        let unwatch =
-            isComplete
-            ? "DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger); DROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);\n"
-            : ""
+        var unwatch = ""
+        if isComplete {
+            // While such a statement lasts, it may define nothing either.
+            let definitions =
+                underWay.isEmpty
+                ? "DROP EVENT TRIGGER IF EXISTS \(FenceSchema.eventTrigger);"
+                : """
+                CREATE OR REPLACE FUNCTION sluice.refuse_change() RETURNS event_trigger LANGUAGE plpgsql AS $pass$
+                BEGIN
+                    \(refusal(of: underWay))
+                END $pass$;
+                """
+            unwatch = definitions + "\nDROP EVENT TRIGGER IF EXISTS \(FencePass.eventTrigger);\n"
+        }
         return FenceSchema.quietly + unwatch + """
             CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql AS $pass$
             BEGIN
