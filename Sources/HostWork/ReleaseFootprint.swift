@@ -36,6 +36,7 @@ enum ProcessMark: String {
     case program = "runs a program of it"
     case mapping = "has a file of it in memory"
     case script = "runs a script of it"
+    case searchPath = "looks for its code in it"
     case directory = "works in its directory"
     case openFile = "writes a file of it"
     case descendant = "is a child of such a process"
@@ -57,6 +58,7 @@ extension ReleaseFootprint {
     {
         if let program = own.program, contains(program) { return .program }
         if isScript(of: process, own) { return .script }
+        if looksForCode(process, own) { return .searchPath }
         // A person's shell or editor that stands in the directory writes nothing; a worker in tmux does.
         if !process.hasTerminal || own.program.map(Interpreter.runsCode) == true,
             let working = own.link("cwd"), contains(working)
@@ -98,6 +100,20 @@ final class ProcessDetails {
     }
 
     private lazy var variables: [Substring: String] = readVariables()
+
+    /// What variables of interpreters say of where code lies: `PYTHONPATH=/srv/shop/current/files:/opt/lib`.
+    func codePaths() -> [String] {
+        guard let bytes = try? readFile("/proc/\(number)/environ", atMost: 4 << 20) else {
+            return []
+        }
+        return bytes.split(separator: 0).flatMap { entry -> [String] in
+            let text = String(decoding: entry, as: UTF8.self)
+            guard let sign = text.firstIndex(of: "="),
+                Interpreter.codeVariables.contains(String(text[..<sign]))
+            else { return [] }
+            return text[text.index(after: sign)...].split(separator: ":").map(String.init)
+        }
+    }
 
     private func readVariables() -> [Substring: String] {
         let wanted = ["SLUICE_RELEASE_DIR=", "SLUICE_SOCKET=", "SLUICE_RELEASE="]

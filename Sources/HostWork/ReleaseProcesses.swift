@@ -18,11 +18,22 @@ public struct ReleaseProcesses: Sendable {
         self.others = others
     }
 
-    /// Programs that pass requests on and are never of a release, whatever they have open.
-    static let proxies: Set<String> = [
-        "nginx", "haproxy", "caddy", "traefik", "envoy", "varnishd", "cache-main", "pgbouncer",
-        "postgres",
+    /// Programs that pass requests on and are never of a release, whatever they have open: by the name that a process has, the
+    /// name of its program's file.
+    static let proxies = [
+        "nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "traefik": "traefik",
+        "envoy": "envoy", "varnishd": "varnishd", "cache-main": "varnishd",
+        "pgbouncer": "pgbouncer", "postgres": "postgres",
     ]
+
+    /// A process may give itself any name (prctl(2)), and not the file that it runs: `nginx`, and `nginx.old` and `haproxy-2.8` as well.
+    ///
+    /// - Parameter program: the target of `/proc/PID/exe`; where it cannot be read, the name has to do.
+    static func isProxy(named name: String, program: String?) -> Bool {
+        guard let wanted = proxies[name] else { return false }
+        guard let file = program?.split(separator: "/").last else { return true }
+        return file.hasPrefix(wanted) && file.dropFirst(wanted.count).first?.isLetter != true
+    }
 
     /// What a look has found.
     struct Found {
@@ -146,10 +157,14 @@ public struct ReleaseProcesses: Sendable {
         var spared: Set<Int32> = [0, 1]
         var next = getpid()
         while spared.insert(next).inserted { next = parents[next] ?? 1 }
-        for process in processes where ReleaseProcesses.proxies.contains(process.name) {
-            // A release may bring its own (an application that is a Caddy), with itself in it.
+        for process in processes where ReleaseProcesses.proxies[process.name] != nil {
             let program = ProcessDetails(number: process.number).link("exe")
-            if program.map(release.contains) != true { spared.insert(process.number) }
+            // A release may bring its own (an application that is a Caddy), with itself in it.
+            if ReleaseProcesses.isProxy(named: process.name, program: program),
+                program.map(release.contains) != true
+            {
+                spared.insert(process.number)
+            }
         }
         return spared
     }

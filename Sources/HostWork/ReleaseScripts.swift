@@ -48,6 +48,13 @@ enum Interpreter {
         "uwsgi",
     ]
 
+    /// Variables that say where an interpreter looks for code: `python3 -m shop.worker` names no file of it.
+    static let codeVariables: Set<String> = [
+        "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "RUBYLIB", "GEM_HOME", "GEM_PATH",
+        "BUNDLE_GEMFILE", "BUNDLE_PATH", "NODE_PATH", "PERL5LIB", "CLASSPATH", "LUA_PATH",
+        "PHP_INI_SCAN_DIR",
+    ]
+
     /// - Parameter program: the target of `/proc/PID/exe`.
     static func isShell(_ program: String) -> Bool { shells.contains(name(program)) }
 
@@ -72,10 +79,23 @@ extension ReleaseFootprint {
         guard let program = own.program else { return false }
         let isShell = Interpreter.isShell(program)
         guard isShell || Interpreter.runsCode(program) else { return false }
-        var arguments = own.arguments.dropFirst()
+        // What it is called by counts: a venv's interpreter is a link in the release to one that is not.
+        var arguments = own.arguments[...]
+        if isShell || arguments.first?.contains("/") != true { arguments = arguments.dropFirst() }
         // A shell has one script; what comes after it may be a file that the script only reads.
         if isShell { arguments = arguments.drop { $0.hasPrefix("-") }.prefix(1) }
         return arguments.contains { names($0, process, own) }
+    }
+
+    /// Whether it is an interpreter that is told by its variables to look for code in the release, wherever it works.
+    func looksForCode(_ process: ProcessStatus, _ own: ProcessDetails) -> Bool {
+        guard let program = own.program, Interpreter.runsCode(program) else { return false }
+        return own.codePaths().contains { path in
+            if let link = servedLink, path == link.path || path.hasPrefix(link.path + "/") {
+                return link.leadsToTheRelease(for: process)
+            }
+            return contains(path)
+        }
     }
 
     /// `-cp a.jar:b.jar` and `--config=file` name files as well.

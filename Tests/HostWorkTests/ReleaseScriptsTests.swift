@@ -71,6 +71,64 @@ import Testing
         _ = await ReleaseProcesses(of: new.footprint, others: []).end()
     }
 
+    @Test func aModuleThatIsFoundByAVariableIsOfTheReleaseWhereverItWorks() async throws {
+        let app = try TestApplication("v1", mode: "workers")
+        app.isModule = true
+        app.environment = ["PYTHONPATH": "/opt/lib:" + app.footprint.directory + "/files"]
+        try await app.start()
+        await expectToFreezeAndEnd(app, hidden(app))
+    }
+
+    @Test func aVariableThatNamesTheLinkMeansTheReleaseThatItLedToThen() async throws {
+        let app = try TestApplication("v1", mode: "workers")
+        let link = app.directory.path + "/current"
+        try FileManager.default.createSymbolicLink(
+            atPath: link, withDestinationPath: app.footprint.directory)
+        app.isModule = true
+        app.environment = ["PYTHONPATH": link + "/files"]
+        try await app.start()
+        var footprint = hidden(app)
+        // What has begun after the link was made, as the application has, is of what is served now.
+        footprint.servedLink = ServedLink(replacedAt: link)
+        #expect(ReleaseProcesses(of: footprint, others: []).census().processes == 0)
+        try await Task.sleep(for: .milliseconds(30))
+        try FileManager.default.removeItem(atPath: link)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "/nowhere")
+        footprint.servedLink = ServedLink(replacedAt: link)
+        await expectToFreezeAndEnd(app, footprint)
+    }
+
+    @Test func theInterpreterOfAVirtualEnvironmentInTheReleaseIsOfIt() async throws {
+        let app = try TestApplication("v1", mode: "workers")
+        let programs = app.footprint.directory + "/files/venv/bin"
+        try FileManager.default.createDirectory(
+            atPath: programs, withIntermediateDirectories: true)
+        app.interpreter = programs + "/python"
+        try FileManager.default.createSymbolicLink(
+            atPath: app.interpreter, withDestinationPath: "/usr/bin/python3")
+        try await app.start()
+        await expectToFreezeAndEnd(app, hidden(app))
+    }
+
+    @Test func aProcessThatCallsItselfAProxyIsKnownByItsProgram() async throws {
+        let app = try TestApplication("v1", mode: "workers nginx")
+        app.script = app.footprint.directory + "/files/app.py"
+        try await app.start()
+        await expectToFreezeAndEnd(app, hidden(app))
+    }
+
+    @Test(
+        arguments: [
+            ("nginx", "/usr/sbin/nginx", true), ("nginx", "/usr/sbin/nginx.old (deleted)", true),
+            ("haproxy", "/opt/haproxy-2.8", true), ("cache-main", "/usr/sbin/varnishd", true),
+            ("nginx", nil, true), ("nginx", "/usr/bin/python3.11", false),
+            ("cache-main", "/srv/shop/cache-main", false), ("caddy", "/usr/bin/caddyshack", false),
+            ("python3", "/usr/sbin/nginx", false),
+        ] as [(String, String?, Bool)])
+    func aProxyHasTheNameOfOneAndRunsItsProgram(name: String, program: String?, isProxy: Bool) {
+        #expect(ReleaseProcesses.isProxy(named: name, program: program) == isProxy)
+    }
+
     @Test func whatIsGivenADirectoryOrReadsAFileIsNotOfTheRelease() async throws {
         let app = try TestApplication("v1", mode: "")
         let files = app.footprint.directory + "/files"

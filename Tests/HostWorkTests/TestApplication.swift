@@ -17,10 +17,14 @@ final class TestApplication {
     var place = "/"
     /// By which path its program is started; a copy of it lies in the release.
     var script = TestApplication.program
+    /// The path that the interpreter is called by.
+    var interpreter = "/usr/bin/python3"
+    /// Started by the name of its module, which its environment has to lead to.
+    var isModule = false
     /// As in tmux: the release's directory, and a terminal.
     var hasTerminal = false
 
-    /// - Parameter mode: any of `workers`, `threads`, `forks`.
+    /// - Parameter mode: any of `workers`, `threads`, `forks`, `nginx` (what it calls itself).
     init(_ name: String, mode: String) throws {
         self.mode = mode
         directory = try TemporaryDirectory()
@@ -37,7 +41,8 @@ final class TestApplication {
         .appendingPathComponent("release_application.py").path
 
     func start() async throws {
-        var words = ["/usr/bin/python3", script, footprint.socket, directory.path, mode]
+        var words = [interpreter] + (isModule ? ["-m", "app"] : [script])
+        words += [footprint.socket, directory.path, mode]
         if hasTerminal {
             let command = words.map { "'\($0)'" }.joined(separator: " ")
             words = [

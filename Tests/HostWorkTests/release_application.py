@@ -9,6 +9,9 @@ path, directory, mode = sys.argv[1:4]
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 # As servers do, which take it for "read your configuration again".
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+if "nginx" in mode:
+    with open("/proc/self/comm", "w") as name:
+        name.write("nginx")
 out = os.open(directory + "/written", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
 
