@@ -112,6 +112,27 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
         await upgrade.close()
     }
 
+    /// A migrator that is no superuser has them as well: what looks on whom a migration waits, for one.
+    @Test(arguments: [true, false])
+    func otherSessionsOfTheMigratorAreNoneOfTheOldRelease(ends: Bool) async throws {
+        let site = try await Site.make(level: .owner)
+        let upgrade = site.upgrade(try .guestbook()) { $0.endsOldSessions = ends }
+        try await upgrade.done(.expand)
+        let own = try await site.connect(as: "$migrator")
+        try await upgrade.done(.raiseFence)
+        let proof = try #require(try await upgrade.done(.census).census)
+        try await upgrade.done(.migrate)
+        guard case .done(let report) = await upgrade.perform(lowering(proof)) else {
+            Issue.record("the fence could not be lowered")
+            return
+        }
+        let named = report.lines.filter { $0.contains(site.named("$migrator")) }
+        #expect(named == [], "\(report.lines)")
+        try await own.execute("SELECT 1")
+        await own.close()
+        await upgrade.close()
+    }
+
     @Test
     func preflightNamesWhatASecondReleaseAndReadersWithASessionWouldMeet() async throws {
         let site = try await Site.make(

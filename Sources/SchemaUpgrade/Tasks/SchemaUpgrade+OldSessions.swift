@@ -62,12 +62,12 @@ extension SchemaUpgrade {
 
     private static let isUnderWay = "a.state IN ('active', 'fastpath function call')"
 
-    /// Sessions that began before this run's fence went up, apart from superusers'.
+    /// Sessions that began before this run's fence went up, apart from superusers' and the migrator's own.
     func oldSessions() async throws -> [Straggler] {
         try await stragglers(
             """
             a.backend_type = 'client backend' AND a.backend_start < (SELECT raised_at FROM sluice.fence)
-                AND a.usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)
+                AND a.usename <> session_user AND a.usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)
             """)
     }
 
