@@ -26,8 +26,29 @@ public struct CaddyConfiguration: Sendable {
         directives.contains { $0.words.contains { $0.contains(text) } }
     }
 
-    /// Those that requests meet for which a socket is asked.
-    public func bounds(asking socket: String) -> [HeldBound] {
+    /// Those that requests meet for which a socket is asked, and what keeps connections to sockets below a directory.
+    public func bounds(asking socket: String, flipping directory: String) -> [HeldBound] {
+        held(asking: socket) + kept(below: directory)
+    }
+
+    private func kept(below directory: String) -> [HeldBound] {
+        directives.indices.compactMap { index in
+            let directive = directives[index]
+            guard directive.words.first == "reverse_proxy",
+                let place = directive.words.first(where: { $0.contains(directory) })
+            else { return nil }
+            let inner = directives[(index + 1)...].prefix {
+                $0.blocks.count > directive.blocks.count
+            }
+            let isOff = inner.contains {
+                $0.words == ["keepalive", "off"] && $0.blocks.last?.first == "transport"
+            }
+            return isOff
+                ? nil : HeldBound("reverse_proxy to \(place)", at: directive.position, .kept)
+        }
+    }
+
+    private func held(asking socket: String) -> [HeldBound] {
         directives.compactMap { (directive: Directive) -> HeldBound? in
             let words = directive.words
             guard words.count > 1, let block = directive.blocks.last?.first else { return nil }

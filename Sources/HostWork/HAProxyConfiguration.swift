@@ -16,6 +16,10 @@ public struct HAProxyConfiguration: Sendable {
         var maxconn: (count: Int, position: String)?
         var binds: [(count: Int, position: String)] = []
         var servers: [(name: String, count: Int, position: String)] = []
+        /// Those whose socket a flip moves.
+        var flipped: [(name: String, position: String)] = []
+        /// Whether a connection to a server ends with its answer.
+        var closes = false
         /// Where a frontend sends requests on to.
         var backends: [String] = []
     }
@@ -62,6 +66,11 @@ public struct HAProxyConfiguration: Sendable {
                             "maxconn of the server \(server) of \(backend.name)", at: position,
                             .passing(count)))
                 }
+                if isSo(\.closes, backend) || isSo(\.closes, section) { continue }
+                for (server, position) in backend.flipped {
+                    bounds.append(
+                        HeldBound("the server \(server) of \(backend.name)", at: position, .kept))
+                }
             }
         }
         var seen: Set<HeldBound> = []
@@ -70,6 +79,16 @@ public struct HAProxyConfiguration: Sendable {
 
     private func isBackend(_ section: Section, of frontend: Section) -> Bool {
         section.kind == "backend" && frontend.backends.contains(section.name)
+    }
+
+    /// Whether something is so of a section or of one of its `defaults`.
+    private func isSo(_ trait: KeyPath<Section, Bool>, _ section: Section) -> Bool {
+        var next: Section? = section
+        while let one = next {
+            if one[keyPath: trait] { return true }
+            next = one.parent.map { sections[$0] }
+        }
+        return false
     }
 
     /// Of a frontend itself, or of its nearest `defaults` that has one.
@@ -147,9 +166,15 @@ extension HAProxyConfiguration {
         case "bind":
             if let count { sections[last].binds.append((count, position)) }
         case "server":
+            guard let name = words.first else { break }
+            if words.count > 1, words[1].contains("/current/") {
+                sections[last].flipped.append((name, position))
+            }
             // 0 is no bound.
-            guard let count, count > 0, let name = words.first else { break }
-            sections[last].servers.append((name, count, position))
+            if let count, count > 0 { sections[last].servers.append((name, count, position)) }
+        case "option":
+            let ends = ["http-server-close", "httpclose"].contains(words.first)
+            sections[last].closes = sections[last].closes || ends
         case "default_backend", "use_backend":
             if let name = words.first { sections[last].backends.append(name) }
         default: break

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A bound in a proxy's configuration that held requests meet.
+/// What in a proxy's configuration stands in the way of an upgrade: a bound that held requests meet, or connections that outlast a flip.
 public struct HeldBound: Hashable, Sendable {
     /// As people call it: `maxconn of the frontend site`.
     public var name: String
@@ -15,6 +15,8 @@ public struct HeldBound: Hashable, Sendable {
         case passing(Int)
         /// A request is cut off that is held for longer.
         case milliseconds(Int64)
+        /// Connections to the application's socket are kept, and lead to the release before after a flip.
+        case kept
     }
 
     public init(_ name: String, at position: String, _ kind: Kind) {

@@ -25,6 +25,16 @@ public struct ProxyConfiguration: Sendable {
         public var position: String
     }
 
+    /// Each upstream with `keepalive`, with the sockets that are its servers.
+    public private(set) var keeping: [KeepingUpstream] = []
+
+    public struct KeepingUpstream: Hashable, Sendable {
+        public var name: String
+        public var servers: [String]
+        public var position: String
+    }
+
+    private var upstream: (name: String, servers: [String])?
     private var speaksHTTP2 = false
     private var streams: Int?
     private var keys: [String: String] = [:]
@@ -65,7 +75,14 @@ public struct ProxyConfiguration: Sendable {
                 guard let most = Int(words[2]), shares.count < 16 else { break }
                 shares.append(
                     ConnectionLimit(zone: words[1], key: "", atMost: most, position: position))
+            case "upstream": upstream = (words[1], [])
+            case "keepalive":
+                guard let upstream, keeping.count < 16 else { break }
+                keeping.append(
+                    KeepingUpstream(
+                        name: upstream.name, servers: upstream.servers, position: position))
             case "server", "proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass":
+                if name == "server" { upstream?.servers.append(words[1]) }
                 note(backend: words[1])
             case "include" where depth < 10:
                 for path in expanded(words[1]) where filesLeft > 0 {

@@ -34,11 +34,12 @@ extension Agent {
             openFiles: min(gate.openFiles, Bounds.requests),
             queues: queues(at: socket, proxy?.backends ?? []),
             longestQueue: min(ListenQueues.longest ?? Bounds.requests, Bounds.requests))
-        return (proxy.map(limits), bounds, room)
+        return (proxy.map(limits), bounds(proxy), room)
     }
 
-    /// What HAProxy or Caddy does to held requests; `nil` where neither asks this gate.
-    private nonisolated var bounds: [ProxyBound]? {
+    /// What HAProxy or Caddy does to held requests, and what any proxy does to a flip; `nil` where none asks this gate.
+    private nonisolated func bounds(_ nginx: ProxyConfiguration?) -> [ProxyBound]? {
+        let flipping = configuration.directories.app + "/current/"
         let socket = configuration.gate.admissionSocket
         // As its backend has it, below a variable for the directory.
         let listening = String(
@@ -50,21 +51,28 @@ extension Agent {
         let caddy = CaddyConfiguration(file: configuration.caddy).flatMap {
             $0.mentions(socket) ? $0 : nil
         }
-        guard haproxy != nil || caddy != nil else { return nil }
+        guard nginx != nil || haproxy != nil || caddy != nil else { return nil }
+        let ofNginx = (nginx?.keeping ?? []).filter { upstream in
+            upstream.servers.contains { $0.contains(flipping) }
+        }.map { HeldBound("the upstream \($0.name)", at: $0.position, .kept) }
         let isListening = haproxy?.mentions(listening) ?? false
         let ofHAProxy = haproxy?.bounds(fromDefaults: "sluice") ?? []
-        let ofCaddy = caddy?.bounds(asking: socket) ?? []
-        return ofHAProxy.prefix(16).map { bound($0, isListening: isListening) }
-            + ofCaddy.prefix(16).map { bound($0, isListening: false) }
+        let ofCaddy = caddy?.bounds(asking: socket, flipping: flipping) ?? []
+        return ofNginx.prefix(16).map { bound($0, .nginx, isListening: false) }
+            + ofHAProxy.prefix(16).map { bound($0, .haproxy, isListening: isListening) }
+            + ofCaddy.prefix(16).map { bound($0, .caddy, isListening: false) }
     }
 
-    private nonisolated func bound(_ found: HeldBound, isListening: Bool) -> ProxyBound {
+    private nonisolated func bound(
+        _ found: HeldBound, _ proxy: ProxyBound.Kept, isListening: Bool
+    ) -> ProxyBound {
         var bound = ProxyBound(
             name: String(found.name.prefix(100)), position: String(found.position.suffix(300)))
         switch found.kind {
         case .requests(let most):
             bound.requests = max(0, min(most, Bounds.requests))
             bound.listeners = isListening ? min(gate.streamsAtMost, Bounds.requests) : nil
+        case .kept: bound.kept = proxy
         case .passing(let most): bound.passing = max(0, min(most, Bounds.requests))
         case .milliseconds(let most): bound.span = min(Span(milliseconds: most), .minutes(24 * 60))
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What the configuration of a node's HAProxy or Caddy does to requests that are held; nginx has `ProxyLimits`.
+/// What the configuration of a node's proxy does to requests that are held (nginx has `ProxyLimits` for that), or to a flip.
 public struct ProxyBound: Hashable, Codable, Sendable {
     /// As its configuration calls it: `maxconn of the frontend site`.
     public var name: String
@@ -14,15 +14,22 @@ public struct ProxyBound: Hashable, Codable, Sendable {
     public var passing: Int?
     /// A request that is held for longer is not answered.
     public var span: Span?
+    /// It keeps connections to the application's socket.
+    public var kept: Kept?
+
+    /// Which proxy keeps them, and so what is to be written.
+    public enum Kept: String, Codable, Sendable {
+        case nginx, haproxy, caddy
+    }
 
     private enum CodingKeys: String, CodingKey {
-        case name, requests, listeners, passing, span
+        case name, requests, listeners, passing, span, kept
         case position = "place"
     }
 
     public init(
         name: String, position: String, requests: Int? = nil, listeners: Int? = nil,
-        passing: Int? = nil, span: Span? = nil
+        passing: Int? = nil, span: Span? = nil, kept: Kept? = nil
     ) {
         self.name = name
         self.position = position
@@ -30,16 +37,30 @@ public struct ProxyBound: Hashable, Codable, Sendable {
         self.listeners = listeners
         self.passing = passing
         self.span = span
+        self.kept = kept
     }
 
-    /// What of it stands in the way of so many requests that are held for so long, each with the figure that would not.
+    /// What of it stands in the way of so many requests that are held for so long, or of the flip, each with what would not.
     public func warnings(holding held: Int, for longest: Span) -> [String] {
+        if let kept { return [outlasting(kept)] }
         guard held > 0 else { return [] }
         let warnings = [
             requests.flatMap { tooFew($0, holding: held) }, passing.flatMap(tooFewAtOnce),
             span.flatMap { tooShort($0, for: longest) },
         ]
         return warnings.compactMap { $0 }
+    }
+
+    private func outlasting(_ proxy: Kept) -> String {
+        let mend =
+            switch proxy {
+            case .nginx: "take `keepalive` out of that upstream"
+            case .haproxy:
+                "write `option http-server-close` and `http-reuse never` into that backend"
+            case .caddy: "write `transport http { keepalive off }` into it"
+            }
+        return
+            "\(name) keeps its connections (\(position)): after the flip they lead on to the release before, which is served, or answers nobody any more; \(mend)"
     }
 
     private func tooFew(_ most: Int, holding held: Int) -> String? {

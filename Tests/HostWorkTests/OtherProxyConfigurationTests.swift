@@ -72,6 +72,29 @@ import Testing
         #expect(try bounds(haproxy: "maxconn 10\nfrontend") == [])
     }
 
+    /// A connection that is kept leads to the release before after a flip.
+    @Test(arguments: [
+        ("", "", true), ("option http-server-close", "", false), ("", "option httpclose", false),
+        ("http-reuse never", "", true),
+    ])
+    func connectionsToTheSocketThatAFlipMovesAreFound(
+        backend: String, defaults: String, isKept: Bool
+    ) throws {
+        let found = try bounds(
+            haproxy: """
+                defaults site
+                    \(defaults)
+                defaults sluice from site
+                frontend web from sluice
+                    default_backend app
+                backend app from site
+                    \(backend)
+                    server one unix@${SLUICE_APP}/current/app.sock
+                    server two unix@/run/other.sock
+                """)
+        #expect(found == (isKept ? ["the server one of app kept 8"] : []))
+    }
+
     @Test func aDirectoryIsReadInTheOrderOfItsFiles() throws {
         let directory = try TemporaryDirectory()
         try directory.write("defaults site\n maxconn 7", to: "1.cfg")
@@ -99,7 +122,12 @@ import Testing
             import gate/*.caddy
             http://:80 {
                 respond "} # no end" 200
-                reverse_proxy unix//run/app.sock {
+                reverse_proxy unix//srv/app/current/app.sock {
+                    transport http {
+                        keepalive off
+                    }
+                }
+                reverse_proxy /api/* unix//srv/app/current/app.sock {
                     transport http {
                         response_header_timeout 1s
                         max_conns_per_host 5
@@ -120,16 +148,17 @@ import Testing
             """, to: "gate/ask.caddy")
         let found = try #require(CaddyConfiguration(file: directory.path + "/Caddyfile"))
         #expect(found.mentions("/run/sluice/gate.sock") && !found.mentions("/run/other/gate.sock"))
+        let bounds = found.bounds(asking: "/run/sluice/gate.sock", flipping: "/srv/app/current/")
         #expect(
-            found.bounds(asking: "/run/sluice/gate.sock").map { "\($0.name) \($0.kind)" } == [
+            bounds.map { "\($0.name) \($0.kind)" } == [
                 "the server's timeout read_body milliseconds(90000)",
                 "the server's timeout write milliseconds(20000)",
                 "response_header_timeout of the question to the agent milliseconds(120000)",
                 "max_conns_per_host of the question to the agent requests(100)",
+                "reverse_proxy to unix//srv/app/current/app.sock kept",
             ])
-        #expect(
-            found.bounds(asking: "/run/sluice/gate.sock")[2].position
-                == "\(directory.path)/gate/ask.caddy:4")
+        #expect(bounds[2].position == "\(directory.path)/gate/ask.caddy:4")
+        #expect(bounds[4].position == "\(directory.path)/Caddyfile:18")
         #expect(CaddyConfiguration(file: directory.path + "/absent") == nil)
         try directory.write("import loop\n}\n}", to: "loop")
         #expect(CaddyConfiguration(file: directory.path + "/loop") != nil)

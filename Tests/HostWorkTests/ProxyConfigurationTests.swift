@@ -56,6 +56,26 @@ import Testing
         #expect(loop.workers == nil && loop.shares.isEmpty)
     }
 
+    @Test func upstreamsThatKeepConnectionsAreReadWithTheirServers() throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(
+            """
+            http {
+                upstream gate { server unix:/run/sluice/gate.sock max_fails=0; keepalive 16; }
+                upstream plain { server unix:/srv/app/current/app.sock; }
+                upstream app {
+                    server unix:/srv/app/current/app.sock;
+                    keepalive 8;
+                }
+                server { keepalive_timeout 1; location / { proxy_pass http://app; } }
+            }
+            """, to: "nginx.conf")
+        let found = try #require(ProxyConfiguration(file: directory.path + "/nginx.conf"))
+        #expect(found.keeping.map(\.name) == ["gate", "app"])
+        #expect(found.keeping[1].servers == ["unix:/srv/app/current/app.sock"])
+        #expect(found.keeping[1].position == "\(directory.path)/nginx.conf:6")
+    }
+
     static let speakers: [(String, Int?)] = [
         ("listen 443 ssl http2; server_name http2;", 128), ("listen 80; server_name http2;", nil),
         ("listen 443 ssl; http2 on; http2_max_concurrent_streams 512;", 512),

@@ -97,6 +97,20 @@ import UpgradeModel
         #expect(found.flatMap { $0.warnings(holding: 1000, for: .seconds(60)) }.count == 1)
     }
 
+    @Test func anUpstreamThatKeepsConnectionsToTheApplicationsSocketIsFound() async throws {
+        let node = try TestNode(coordinator, extra: "  nginx: ROOT/nginx.conf\n")
+        try write(
+            """
+            upstream gate { server unix:\(node.runtime)/gate.sock; keepalive 16; }
+            upstream app { server unix:\(node.root)/app/current/app.sock; keepalive 8; }
+            """, to: node.root + "/nginx.conf", mode: 0o644)
+        #expect(
+            try await bounds(node) == [
+                ProxyBound(
+                    name: "the upstream app", position: node.root + "/nginx.conf:2", kept: .nginx)
+            ])
+    }
+
     /// Another HAProxy of the machine says nothing of this gate.
     @Test func aProxyThatDoesNotAskThisGateIsNotLookedAt() async throws {
         let node = try TestNode(coordinator, extra: "  haproxy: ROOT/haproxy.cfg\n")

@@ -50,6 +50,21 @@ import UpgradeModel
         #expect(bound.warnings(holding: 10, for: .seconds(15)) == [])
     }
 
+    /// Whatever the plan does with writes.
+    @Test(arguments: [
+        (ProxyBound.Kept.nginx, "take `keepalive` out"), (.haproxy, "`option http-server-close`"),
+        (.caddy, "`transport http { keepalive off }`"),
+    ])
+    func connectionsThatOutlastAFlipAreSaidWithWhatToWrite(proxy: ProxyBound.Kept, mend: String)
+        throws
+    {
+        let bound = ProxyBound(name: "the upstream app", position: "/etc/x:6", kept: proxy)
+        let warning = try #require(bound.warnings(holding: 0, for: .zero).first)
+        #expect(
+            warning.hasPrefix("the upstream app keeps its connections (/etc/x:6): after the flip"))
+        #expect(warning.contains(mend))
+    }
+
     /// Whatever numbers a node says, the coordinator goes on.
     @Test func numbersThatAreTooLargeAreNoEnd() {
         let bound = ProxyBound(name: "n", position: "p", requests: .max, listeners: .max)
