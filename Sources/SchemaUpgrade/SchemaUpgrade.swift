@@ -207,7 +207,7 @@ public actor SchemaUpgrade {
                     advice:
                         "check that the server runs, that the coordinator may connect to it directly, "
                         + "and the user, password and database of its address; for another address, as after a new password, "
-                        + "restart the coordinator with it: the run goes on"
+                        + "restart the coordinator with it"
                 )
             }
             if case .addressUnreadable = error {
