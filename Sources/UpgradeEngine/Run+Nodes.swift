@@ -19,8 +19,9 @@ extension Run {
             return []
         case .reached:
             let figures = current.step == .opened ? status.gate.figures : nil
+            let cut = current.step == .silenced ? status.silenced?.cut : nil
             return current.definition.facts(status, of: seat, in: self) + [
-                .nodeReached(NodeFact(node: node, gate: figures))
+                .nodeReached(NodeFact(node: node, gate: figures, cut: cut == 0 ? nil : cut))
             ]
         case .failed(let reason):
             return failure(of: node, reason, isFit: true, observations, at: now)

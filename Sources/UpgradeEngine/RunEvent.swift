@@ -143,6 +143,8 @@ public struct NodeFact: Hashable, Codable, Sendable {
     public var node: NodeName
     /// What its gate has done since it closed, of a node whose gate is open again. `nil` otherwise, and in older journals.
     public var gate: GateFigures?
+    /// Connections of the old release that were open still when it was silenced; `nil` for none, and in older journals.
+    public var cut: Int?
 }
 
 public struct NodeTrouble: Hashable, Codable, Sendable {

@@ -61,6 +61,7 @@ extension RunReport {
                 lastFact = instant
                 milestone(fact.node, .reached, at: instant)
                 if let figures = fact.gate { update(fact.node) { $0.gate = figures } }
+                if let cut = fact.cut { update(fact.node) { $0.cut = cut } }
             case .nodeFailed(let fact): milestone(fact.node, .failed, at: instant, fact.reason)
             case .nodeQuarantined(let fact):
                 lastFact = instant

@@ -65,6 +65,9 @@ public struct RunReport: Hashable, Codable, Sendable {
         public var quarantine: String?
         /// What its gate did with requests; `nil` while it is closed, and of an older agent.
         public var gate: GateFigures?
+        /// Connections of the old release that were open still when it was silenced: streams, sockets, and reads that took too long.
+        /// `nil` for none, and in older reports.
+        public var cut: Int?
         /// Which limits of its proxy held requests would meet, as preflight found.
         public var warnings: [String]?
     }

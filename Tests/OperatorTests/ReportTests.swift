@@ -34,6 +34,11 @@ struct ReportTests {
         #expect(
             page.contains("Held and refused") && page.contains("web-2, web-3: 768 connections &lt;")
         )
+        #expect(!text.contains("cut off"))
+        report.nodes[0].cut = 3
+        report.nodes[2].cut = 1
+        let cut = ReportText(report).lines(width: 120).map(\.plain).joined(separator: "\n")
+        #expect(cut.contains("4 connections to the old release on 2 nodes"))
         report.nodes[0].gate?.unasked = 4
         let more = ReportText(report).lines(width: 120).map(\.plain).joined(separator: "\n")
         #expect(more.contains("PAST THE GATE"))

@@ -185,6 +185,9 @@ struct FakeNode {
             task: goal.task, digest: nil, problem: "`\(missing)` is not among the actions")
     }
 
+    /// Connections that are open still when its old release is silenced.
+    var cut = 0
+
     private func silence(_ directive: Directive) -> Silence {
         let isServing =
             directive.active.map { $0.identity == active.identity } ?? false
@@ -193,7 +196,7 @@ struct FakeNode {
             return Silence()
         }
         return Silence(
-            release: release, frozen: failsToFreeze ? 0 : 4,
+            release: release, frozen: failsToFreeze ? 0 : 4, cut: cut,
             state: failsToFreeze ? .failed("4 processes do not stop") : .silent,
             late: directive.writes.isOpen ? late : nil)
     }

@@ -47,6 +47,13 @@ import UpgradeModel
         #expect(report.nodes[1].warnings?.first?.contains("2000 held requests take 4000") == true)
     }
 
+    @Test func howManyConnectionsEndedWithTheOldReleaseIsKept() throws {
+        let world = world { $0.nodes[NodeName(unchecked: "web-2")]?.cut = 3 }
+        let report = try #require(RunReport(world.journal))
+        #expect(report.state == .done)
+        #expect(report.nodes.map(\.cut) == [nil, 3, nil])
+    }
+
     /// The plan holds 1000 writes for 15 s, and 1000 reads.
     @Test func whatAnotherProxyWouldDoToHeldRequestsIsKept() throws {
         let world = world { world in

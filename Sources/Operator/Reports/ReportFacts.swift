@@ -35,6 +35,7 @@ struct ReportFacts {
         if let paused = report.stillPaused, !paused.isEmpty {
             rows.append(Row(label: "still paused", value: paused.joined(separator: "\n")))
         }
+        if let cutOff { rows.append(Row(label: "cut off", value: cutOff)) }
         if let changes = report.schemaChanges {
             rows.append(
                 Row(label: "schema", value: "not as before: " + changes.joined(separator: "\n")))
@@ -92,6 +93,14 @@ struct ReportFacts {
             ] + (counts + (isBypassed ? [gate.unasked] : [])).map { "\($0)" }
         }
         return (titles, rows)
+    }
+
+    /// What was cut off with the old release: people whose page, stream or socket ended in the middle.
+    private var cutOff: String? {
+        let counts = report.nodes.compactMap(\.cut)
+        guard !counts.isEmpty else { return nil }
+        return
+            "\(counted(counts.reduce(0, +), "connection")) to the old release on \(counted(counts.count, "node")): streams, sockets, slow reads"
     }
 
     /// What preflight warned of on nodes, each once, with those that it holds for.
