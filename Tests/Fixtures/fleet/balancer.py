@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The load balancer in front of the nodes: a plain nginx that knows nothing of Sluice, with `agents/nginx/load-balancer.conf`."""
 
-import os
 import pathlib
 import urllib.request
 
-from node import REPOSITORY
+from node import REPOSITORY, nginx_file
 from processes import wait_until
 
 
@@ -37,21 +36,7 @@ class Balancer:
             return False
 
     def configuration(self):
-        account = "user root;\n" if os.geteuid() == 0 else ""
-        return f"""{account}daemon off;
-worker_processes 1;
-pid {self.root}/nginx.pid;
-error_log {self.root}/error.log warn;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {self.root}/temporary/body;
-    proxy_temp_path {self.root}/temporary/proxy;
-    fastcgi_temp_path {self.root}/temporary/fastcgi;
-    uwsgi_temp_path {self.root}/temporary/uwsgi;
-    scgi_temp_path {self.root}/temporary/scgi;
-{self.site()}}}
-"""
+        return nginx_file(self.root, "    access_log off;\n" + self.site())
 
     def site(self):
         """The example as it is but for addresses, the guestbook's route that only reads, and connections that are kept."""

@@ -35,6 +35,24 @@ def manifest(bundle, release):
     return "".join(line + "\n" for line in lines)
 
 
+def nginx_file(prefix, http):
+    """A main file of nginx with one worker, everything of it below `prefix`, which has a directory `temporary`."""
+    account = "user root;\n" if os.geteuid() == 0 else ""
+    return f"""{account}daemon off;
+worker_processes 1;
+pid {prefix}/nginx.pid;
+error_log {prefix}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+    client_body_temp_path {prefix}/temporary/body;
+    proxy_temp_path {prefix}/temporary/proxy;
+    fastcgi_temp_path {prefix}/temporary/fastcgi;
+    uwsgi_temp_path {prefix}/temporary/uwsgi;
+    scgi_temp_path {prefix}/temporary/scgi;
+{http}}}
+"""
+
+
 def name_of(identifier):
     """The release's name: `v1` of `v1.3f786850e387` and `v1.3f786850e387.standby`, `15.8.1` of `15.8.1.3f786850e387`."""
     return identifier.removesuffix(".standby").rpartition(".")[0]
@@ -231,21 +249,8 @@ class Node:
         (self.root / "etc" / "nginx.conf").write_text(self.nginx_configuration())
 
     def nginx_configuration(self):
-        account = "user root;\n" if os.geteuid() == 0 else ""
-        temporary = self.root / "nginx" / "temporary"
-        return f"""{account}daemon off;
-worker_processes 1;
-pid {self.root}/nginx/nginx.pid;
-error_log {self.root}/nginx/error.log warn;
-events {{ worker_connections 1024; }}
-http {{
-    types {{ text/css css; text/javascript js; }}
+        return nginx_file(self.root / "nginx", f"""    types {{ text/css css; text/javascript js; }}
     default_type application/octet-stream;
-    client_body_temp_path {temporary}/body;
-    proxy_temp_path {temporary}/proxy;
-    fastcgi_temp_path {temporary}/fastcgi;
-    uwsgi_temp_path {temporary}/uwsgi;
-    scgi_temp_path {temporary}/scgi;
     proxy_cache_path {self.root}/nginx/cache keys_zone=pages:2m max_size=64m;
     include {self.root}/etc/nginx/sluice-http.conf;
     server {{
@@ -256,8 +261,7 @@ http {{
 
 {self.locations()}
     }}
-}}
-"""
+""")
 
     def locations(self):
         return f"""

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes whose proxy is not nginx: HAProxy and Caddy with the files of `agents/`, as they are but for their paths."""
 
-import os
-
-from node import REPOSITORY, Node
+from node import REPOSITORY, Node, nginx_file
 from processes import wait_until
 
 
@@ -87,29 +85,15 @@ defaults site
         ) + "\nbackend assets from site\n    server files unix@%s\n" % (self.run / "assets.sock")
 
     def files_of_assets(self):
-        account = "user root;\n" if os.geteuid() == 0 else ""
-        temporary = self.root / "nginx" / "temporary"
-        return f"""{account}daemon off;
-worker_processes 1;
-pid {self.root}/nginx/nginx.pid;
-error_log {self.root}/nginx/error.log warn;
-events {{ worker_connections 1024; }}
-http {{
-    types {{ text/css css; text/javascript js; }}
+        return nginx_file(self.root / "nginx", f"""    types {{ text/css css; text/javascript js; }}
     access_log off;
-    client_body_temp_path {temporary}/body;
-    proxy_temp_path {temporary}/proxy;
-    fastcgi_temp_path {temporary}/fastcgi;
-    uwsgi_temp_path {temporary}/uwsgi;
-    scgi_temp_path {temporary}/scgi;
     server {{
         listen unix:{self.run}/assets.sock;
         root {self.app};
         add_header Cache-Control "public, max-age=31536000, immutable";
         add_header X-Node {self.name} always;
     }}
-}}
-"""
+""")
 
     def start_nginx(self):
         self.processes.start(
@@ -185,7 +169,7 @@ sub vcl_deliver {{
         process = self.processes.start(
             "varnish %s" % self.name,
             ["/usr/sbin/varnishd", "-F", "-j", "none", "-n", self.root / "varnish", "-a", "%s:%d" % (self.address, self.port),
-             "-f", self.folder / "site.vcl", "-s", "malloc,16m", "-T", "none"], self.root / "varnish.log")
+             "-f", self.folder / "site.vcl", "-s", "malloc,16m", "-T", "none", "-p", "pipe_timeout=90"], self.root / "varnish.log")
         wait_until("Caddy of %s answers behind Varnish (log: %s)" % (self.name, log),
                    lambda: self._listens() and self.get("/livez")[0] == 200, alive=process)
 
