@@ -16,14 +16,16 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     public init(
         _ assignment: DatabaseAssignment, environment: [String: String], shelf: MigrationShelf
     ) throws(DatabaseFailure) {
-        let name = assignment.database.url.name
-        guard let address = environment[name], !address.isEmpty else {
-            throw DatabaseFailure(
-                code: "no-address",
-                "the coordinator's environment has no \(name), which the plan names",
-                advice:
-                    "set \(name) for the coordinator's process to the database's direct URL, and start it again"
-            )
+        let address = try SchemaUpgradeWorker.address(
+            assignment.database.url.name, "the database's", environment)
+        let standby: SchemaUpgrade.Configuration.StandbyAccess?
+        if let frozen = assignment.plan.frozenStandby {
+            standby = SchemaUpgrade.Configuration.StandbyAccess(
+                address: try SchemaUpgradeWorker.address(
+                    frozen.url.name, "the standby's", environment), lag: frozen.lag,
+                budget: frozen.wal)
+        } else {
+            standby = nil
         }
         let migrations: MigrationSet
         do throws(MigrationSet.Invalid) {
@@ -51,7 +53,19 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 endsOldSessions: plan.drain.sessions == .end, sessionWatch: .seconds(1),
                 tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) },
                 level: assignment.database.fence, accepted: Set(assignment.database.accepted),
-                schemas: shelf.schemas))
+                schemas: shelf.schemas, standby: standby))
+    }
+
+    private static func address(
+        _ name: String, _ whose: String, _ environment: [String: String]
+    ) throws(DatabaseFailure) -> String {
+        if let address = environment[name], !address.isEmpty { return address }
+        throw DatabaseFailure(
+            code: "no-address",
+            "the coordinator's environment has no \(name), which the plan names",
+            advice:
+                "set \(name) for the coordinator's process to \(whose) direct URL, and start it again"
+        )
     }
 
     private static func tool(

@@ -88,6 +88,8 @@ extension SchemaUpgrade {
 
         /// What sessions of this process have found schemas to be.
         public var schemas: SchemaMemory
+        /// The standby that is frozen for the window, where the plan names one.
+        public var standby: StandbyAccess?
 
         public init(
             address: String, migrations: MigrationSet, stragglers: StragglerPolicy = .terminate,
@@ -100,7 +102,7 @@ extension SchemaUpgrade {
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
             endsOldSessions: Bool = false, sessionWatch: Span = .zero, tool: ToolAccess? = nil,
             level: FenceLevel = .complete, accepted: Set<FenceGap> = [],
-            schemas: SchemaMemory = SchemaMemory()
+            schemas: SchemaMemory = SchemaMemory(), standby: StandbyAccess? = nil
         ) {
             self.address = address
             self.migrations = migrations
@@ -125,6 +127,7 @@ extension SchemaUpgrade {
             self.level = level
             self.accepted = accepted
             self.schemas = schemas
+            self.standby = standby
         }
     }
 }

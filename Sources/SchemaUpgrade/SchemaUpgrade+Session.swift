@@ -53,7 +53,7 @@ extension SchemaUpgrade {
     /// - Parameter takeLocks: takes those that say whose session it is, before anything else.
     func connect(_ takeLocks: () async throws -> Void) async throws {
         let opened = try await PostgresConnection.connect(
-            ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
+            ConnectionOptions(address: address, applicationName: SchemaUpgrade.name))
         // Before anything that an old server does not know.
         let (version, backend) = try await opened.perform { session in
             (session.serverVersion, session.processIdentifier)

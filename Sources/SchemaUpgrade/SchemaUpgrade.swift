@@ -46,6 +46,12 @@ public actor SchemaUpgrade {
     var process: Int32?
     /// Looks beside the session at who waits for whom.
     var watcher: PostgresConnection?
+    /// With the standby, beside the session.
+    var standby: PostgresConnection?
+    /// Whether the session is with the standby, which has taken the primary's place.
+    var isAtStandby = false
+    /// Set once the log that the primary keeps for a frozen standby has cost what it may.
+    var logSpent: DatabaseFailure?
     private var current: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
@@ -116,14 +122,20 @@ public actor SchemaUpgrade {
         connection = nil
         process = nil
         knownSurroundings = nil
+        await closeStandby()
     }
 
     private func outcome(of task: DatabaseTask) async -> DatabaseOutcome {
         let clock = ContinuousClock()
         for attempt in 1... {
             do {
+                try await turn(task)
+                if task.kind == .promoteStandby, configuration.standby != nil {
+                    return .done(try await promoteStandby(task))
+                }
                 try await prepareSession(for: task)
                 try await bringUpToDate(task)
+                try await refuseShutServer(task)
                 let began = clock.now
                 let believed = try await believe(task)
                 try await compareBefore(task)
@@ -162,7 +174,7 @@ public actor SchemaUpgrade {
         case .expand: try await apply(.expand, task)
         case .raiseFence: try await raiseFence(task)
         case .census: try await census(task)
-        case .migrate: try await migrate(task)
+        case .migrate: try await guardingStandby(task) { try await migrate(task) }
         case .lowerFence: try await lowerFence(task)
         case .contract: try await contract(task)
         case .revertMigrate: try await revert(.switch, task)
@@ -173,9 +185,9 @@ public actor SchemaUpgrade {
         case .readPreview: readPreview(task)
         case .judgeExpand, .settleExpand, .judgeRevertExpand: try await judge(.expand, task)
         case .judgeContract: try await judge(.contract, task)
-        case .freezeStandby, .feedStandby, .promoteStandby:
-            throw DatabaseFailure(
-                code: "standby", "this coordinator knows no standby of the database")
+        case .freezeStandby: try await freezeStandby(task)
+        case .feedStandby: try await feedStandby(task)
+        case .promoteStandby: try await promoteStandby(task)
         }
     }
 

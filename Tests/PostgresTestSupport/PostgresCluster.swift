@@ -22,7 +22,11 @@ public final class PostgresCluster: Sendable {
     /// The superuser made by initdb.
     public static let superuser = "postgres"
 
-    public init() throws {
+    private let options: String
+
+    /// - Parameter settings: beside the usual ones, which they come before. Those of a server that gets a standby leave
+    ///   `synchronous_standby_names` to `ALTER SYSTEM`, which the command line would overrule.
+    public init(settings: [String] = PostgresCluster.usual) throws {
         programs = try PostgresCluster.findPrograms()
         version = try PostgresCluster.version(of: programs)
         var template = Array("/tmp/sluice-postgres-XXXXXX".utf8CString)
@@ -40,23 +44,53 @@ public final class PostgresCluster: Sendable {
                 "-A", "trust",
                 "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
             ]))
-        let options = [
+        let own = [
             "port=\(port)", "listen_addresses=127.0.0.1", "unix_socket_directories=\(directory)",
-            "fsync=off",
-            "max_connections=300", "max_prepared_transactions=50", "shared_buffers=64MB",
-            "wal_level=logical",
-            "autovacuum=off", "logging_collector=off", "max_wal_senders=10",
-            // A transaction that asks for more than a local commit waits for ever: a way to lose a session in its COMMIT.
-            "synchronous_standby_names=nobody", "synchronous_commit=local",
-        ].map { "-c \($0)" }.joined(separator: " ")
+            "fsync=off", "logging_collector=off", "autovacuum=off",
+        ]
+        options = (own + settings).map { "-c \($0)" }.joined(separator: " ")
+        // It may be another process by then, after a restart.
         let script = """
-            "\(programs)/postgres" -D "\(directory)/data" \(options) </dev/null & server=$!
+            "\(programs)/postgres" -D "\(directory)/data" \(options) </dev/null &
             cat >/dev/null
-            kill -INT $server; wait $server; rm -rf "\(directory)"
+            "\(programs)/pg_ctl" -D "\(directory)/data" -w -t 30 -m fast stop; rm -rf "\(directory)"
             """
         _ = try spawnWithLeash(
             PostgresCluster.asServer(["sh", "-c", script]), output: "\(directory)/log")
         try waitUntilReady()
+    }
+
+    /// What the cluster of most tests is set to.
+    public static let usual = [
+        "max_connections=300", "max_prepared_transactions=50", "shared_buffers=64MB",
+        "wal_level=logical", "max_wal_senders=10",
+        // A transaction that asks for more than a local commit waits for ever: a way to lose a session in its COMMIT.
+        "synchronous_standby_names=nobody", "synchronous_commit=local",
+    ]
+
+    /// Stops the server as a crash would, or waits for its sessions' end first. ``start()`` has it back.
+    public func stop(crash: Bool) throws {
+        try PostgresCluster.stop("\(directory)/data", programs, crash: crash)
+    }
+
+    public func start() throws {
+        try PostgresCluster.start("\(directory)/data", programs, options, log: "\(directory)/log")
+    }
+
+    static func stop(_ data: String, _ programs: String, crash: Bool) throws {
+        try run(
+            asServer([
+                "\(programs)/pg_ctl", "-D", data, "-w", "-t", "30", "-m",
+                crash ? "immediate" : "fast", "stop",
+            ]))
+    }
+
+    static func start(_ data: String, _ programs: String, _ options: String, log: String) throws {
+        try run(
+            asServer([
+                "\(programs)/pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options,
+                "start",
+            ]))
     }
 
     /// An empty database of its own, whose name starts with the given word.
@@ -101,7 +135,7 @@ public final class PostgresCluster: Sendable {
         throw SpawnError(description: "PostgreSQL did not start; see \(directory)/log")
     }
 
-    private static func asServer(_ arguments: [String]) -> [String] {
+    static func asServer(_ arguments: [String]) -> [String] {
         getuid() == 0 ? ["runuser", "-u", "postgres", "--"] + arguments : arguments
     }
 
@@ -132,7 +166,7 @@ public final class PostgresCluster: Sendable {
         return major
     }
 
-    private static func freePort() throws -> Int {
+    static func freePort() throws -> Int {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
         guard descriptor >= 0 else { throw SpawnError(description: "no socket") }
         defer { close(descriptor) }

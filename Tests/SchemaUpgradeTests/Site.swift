@@ -22,8 +22,10 @@ struct Site {
     var address: String { cluster.address(database, user: migrator) }
 
     /// Roles, a table with rows, a sequence and a view; more by `schema`, in which `$app` and `$owner` stand for the roles.
-    static func make(_ schema: String = "", level: FenceLevel = .complete) async throws -> Site {
-        let cluster = try PostgresCluster.shared.get()
+    static func make(
+        _ schema: String = "", level: FenceLevel = .complete, on server: PostgresCluster? = nil
+    ) async throws -> Site {
+        let cluster = try server ?? PostgresCluster.shared.get()
         let database = try cluster.makeDatabase("site")
         let observer = try await PostgresConnection.connect(
             ConnectionOptions(address: cluster.address(database), applicationName: "observer"))

@@ -287,7 +287,7 @@ enum FenceSchema {
         """
 
     /// Default privileges may open new schemas, tables and functions to everybody; these stay the owner's alone.
-    private static let privacy = """
+    static let privacy = """
         DO $privacy$
         DECLARE r record;
         BEGIN

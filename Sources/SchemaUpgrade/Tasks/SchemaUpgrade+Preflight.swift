@@ -31,6 +31,7 @@ extension SchemaUpgrade {
         let others =
             superusers + ledger + (try await migrationFindings()) + withoutWayBack()
             + (try await longTransactionWarnings()) + (try await toolFindings())
+            + (try await standbyFindings(task))
         let all = (findings + toolGaps()).map(judged) + others
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {

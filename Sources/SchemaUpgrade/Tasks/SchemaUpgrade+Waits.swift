@@ -54,10 +54,10 @@ extension SchemaUpgrade {
         """
     }
 
-    private func openedWatcher() async throws -> PostgresConnection {
+    func openedWatcher() async throws -> PostgresConnection {
         if let watcher { return watcher }
         let opened = try await PostgresConnection.connect(
-            ConnectionOptions(address: configuration.address, applicationName: SchemaUpgrade.name))
+            ConnectionOptions(address: address, applicationName: SchemaUpgrade.name))
         do {
             _ = try await opened.execute(
                 SchemaUpgrade.lookLockStatements

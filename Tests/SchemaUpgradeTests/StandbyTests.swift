@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import MigrationReader
+import PostgresClient
+import PostgresTestSupport
+import SchemaUpgrade
+import Testing
+import UpgradeModel
+
+/// Freezing a standby and feeding it again, on real servers; one test at a time, for each has two of its own.
+@Suite(.serialized) struct StandbyTests {
+    @Test(arguments: DatabaseTask.Kind.ofStandby)
+    func withoutAStandbyItsTasksFailAndChangeNothing(kind: DatabaseTask.Kind) async throws {
+        let site = try await Site.make()
+        let upgrade = site.upgrade()
+        for kind in [DatabaseTask.Kind.raiseFence, .census] { try await upgrade.done(kind) }
+        let before = try await site.catalog()
+        let failure = try await upgrade.failure(kind)
+        #expect(failure.code == "standby")
+        #expect(failure.effect == .none)
+        #expect(try await site.catalog() == before)
+        await upgrade.close()
+    }
+
+    /// Once it is frozen it shows the old schema, whatever the primary does and however often it is started again; fed again, it
+    /// follows, and every setting stands where it stood.
+    @Test(arguments: [false, true])
+    func aFrozenStandbyShowsTheOldSchemaUntilItIsFed(setsInFile: Bool) async throws {
+        let frozen = try await FrozenSite.make(setsInFile: setsInFile)
+        let before = try await frozen.settings()
+        let upgrade = frozen.upgrade(try .guestbook())
+        try await frozen.freeze(upgrade)
+        let again = try await upgrade.done(.freezeStandby, attempt: 2)
+        #expect(again.lines.first?.hasPrefix("the standby was frozen already") == true)
+        try await upgrade.done(.migrate)
+        for crash in [false, true] {
+            #expect(try await frozen.onStandby("SELECT to_regclass('person')")[0][0] == nil)
+            #expect(try await frozen.onStandby("SELECT FROM pg_stat_wal_receiver").isEmpty)
+            try frozen.standby.stop(crash: crash)
+            try frozen.standby.start()
+        }
+        let reader = try await frozen.reader()
+        #expect(try await reader.query("SELECT count(*) FROM entry")[0].text(0) == "10")
+        await reader.close()
+        try await upgrade.done(.lowerFence)
+        let fed = try await upgrade.done(.feedStandby)
+        #expect(fed.lines.first?.hasPrefix("the standby follows again") == true)
+        #expect(try await frozen.onStandby("SELECT to_regclass('person')")[0][0] != nil)
+        #expect(try await frozen.settings() == before)
+        #expect(
+            try await upgrade.done(.feedStandby, attempt: 2).lines == ["the standby was not frozen"]
+        )
+        try await upgrade.done(.contract)
+        await upgrade.close()
+    }
+
+    /// Commits must not wait for a standby that hears nothing, and its archive must not feed it.
+    @Test func aSynchronousStandbyLeavesTheListAndComesBack() async throws {
+        let frozen = try await FrozenSite.make()
+        for command in [
+            "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (other, \"s1\")'",
+            "SELECT pg_reload_conf()",
+        ] { try await frozen.site.asSuperuser(command) }
+        for command in [
+            "ALTER SYSTEM SET restore_command = 'cp /nowhere/%f \"%p\"'", "SELECT pg_reload_conf()",
+        ] { _ = try await frozen.onStandby(command) }
+        try await poll {
+            try await !frozen.site.asSuperuser(
+                "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"
+            ).isEmpty
+        }
+        let before = try await frozen.settings()
+        let upgrade = frozen.upgrade(try .guestbook())
+        let findings = try await upgrade.done(.preflight).warnings.map(\.code)
+        #expect(findings.contains("standby-synchronous"))
+        try await frozen.freeze(upgrade)
+        let meanwhile = try await frozen.settings()
+        #expect(
+            meanwhile.contains {
+                $0.hasSuffix("synchronous_standby_names FIRST 1 (other)")
+            })
+        #expect(meanwhile.contains { $0.contains("restore_command exit 1 # sluice: cp") })
+        try await upgrade.done(.feedStandby)
+        #expect(try await frozen.settings() == before)
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    /// A budget of the log that the primary keeps for the standby is not exceeded: the migration fails in time, whole.
+    @Test func aMigrationThatWritesMoreLogThanThePlanAllowsIsUndone() async throws {
+        let frozen = try await FrozenSite.make()
+        let files = try MigrationSet.read([
+            .init(
+                name: "0001_fill.up.sql",
+                text: """
+                    CREATE TABLE filler (text text);
+                    INSERT INTO filler SELECT repeat(md5(n::text), 60) FROM generate_series(1, 20000) AS n;
+                    SELECT pg_sleep(60);
+                    """)
+        ])
+        let upgrade = frozen.upgrade(files) { $0.standby?.budget = 20 << 20 }
+        try await frozen.freeze(upgrade)
+        let failure = try await upgrade.failure(.migrate)
+        #expect(failure.code == "wal-budget")
+        #expect(failure.effect == .none)
+        #expect(try await frozen.site.asSuperuser("SELECT to_regclass('filler')")[0][0] == nil)
+        try await upgrade.done(.feedStandby)
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    /// Somebody lets the standby follow before the migration: the run turns back, for there is no way back by promotion any more.
+    @Test func aStandbyThatFollowsByOtherHandsStopsTheMigration() async throws {
+        let frozen = try await FrozenSite.make()
+        let upgrade = frozen.upgrade(try .guestbook())
+        try await frozen.freeze(upgrade)
+        let conninfo =
+            "host=127.0.0.1 port=\(frozen.primary.port) user=postgres application_name=s1"
+        _ = try await frozen.onStandby("ALTER SYSTEM SET primary_conninfo = '\(conninfo)'")
+        _ = try await frozen.onStandby("SELECT pg_reload_conf()")
+        try await poll { try await frozen.follows() }
+        let failure = try await upgrade.failure(.migrate)
+        #expect(failure.code == "standby-thawed")
+        #expect(failure.effect == .none)
+        #expect(try await upgrade.failure(.promoteStandby).code == "standby-thawed")
+        try await upgrade.done(.feedStandby)
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    @Test func aStandbyThatIsDownStopsTheRunBeforeItBegins() async throws {
+        let frozen = try await FrozenSite.make()
+        let upgrade = frozen.upgrade(try .guestbook())
+        try frozen.standby.stop(crash: true)
+        let failure = try await upgrade.failure(.preflight)
+        #expect(failure.findings.map(\.code).contains("standby-unreachable"))
+        for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] {
+            try await upgrade.done(kind)
+        }
+        #expect(try await upgrade.failure(.freezeStandby).code == "standby-unreachable")
+        try frozen.standby.start()
+        try await upgrade.done(.freezeStandby, attempt: 2)
+        try await upgrade.done(.feedStandby)
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    /// Each cut of the session with the primary, and each death of the coordinator, ends in the same state.
+    @Test(arguments: [DatabaseTask.Kind.freezeStandby, .feedStandby])
+    func aTaskOfTheStandbyThatIsCutAnywhereEndsInTheSameState(kind: DatabaseTask.Kind) async throws
+    {
+        let frozen = try await FrozenSite.make()
+        let proxy = try CutProxy(server: frozen.primary.port)
+        defer { proxy.stop() }
+        let before = try await frozen.settings()
+        var epoch: Int64 = 1
+        let first = frozen.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] { try await first.done(kind) }
+        await first.close()
+        var cuts = 0
+        for answered in 0..<60 {
+            epoch += 1
+            let other: DatabaseTask.Kind = kind == .feedStandby ? .freezeStandby : .feedStandby
+            let prepare = frozen.upgrade(try .guestbook())
+            try await prepare.done(other, epoch: epoch)
+            await prepare.close()
+            let upgrade = frozen.upgrade(try .guestbook()) {
+                $0.address =
+                    "host=127.0.0.1 port=\(proxy.port) user=\(frozen.site.migrator) dbname=\(frozen.site.database) "
+                    + "sslmode=disable gssencmode=disable"
+            }
+            proxy.cut(afterAnswers: answered, thenRefuse: true)
+            let outcome = await upgrade.perform(kind, epoch: epoch)
+            let isCut = proxy.mend()
+            if case .failed(let failure) = outcome {
+                #expect(isCut, "\(failure)")
+                #expect(["connection-lost", "unreachable"].contains(failure.code), "\(failure)")
+            }
+            await upgrade.close()
+            epoch += 1
+            let next = frozen.upgrade(try .guestbook())
+            try await next.done(kind, epoch: epoch)
+            await next.close()
+            let isFrozen = try await frozen.onStandby("SELECT FROM pg_stat_wal_receiver").isEmpty
+            #expect(isFrozen == (kind == .freezeStandby), "after \(answered) answers")
+            if kind == .feedStandby { #expect(try await frozen.settings() == before) }
+            if !isCut { break }
+            cuts += 1
+        }
+        print("\(kind): \(cuts) cuts")
+        #expect(cuts > 3)
+    }
+}
