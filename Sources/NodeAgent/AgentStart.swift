@@ -200,13 +200,16 @@ func readToken(_ reference: SecretReference) throws(SystemFailure) -> HTTPSecret
     switch reference {
     case .environment(let name):
         guard let value = getenv(name) else {
-            throw SystemFailure("the token's environment variable \(name) is not set")
+            throw SystemFailure(
+                "the token's environment variable \(name) is not set; it is \(whereTokensComeFrom)")
         }
         text = String(cString: value)
     case .file(let path):
         var status = stat()
         guard stat(path, &status) == 0 else {
-            throw SystemFailure(errno: "find the token's file \(path)")
+            throw SystemFailure(
+                "the token's file \(path) cannot be found (\(String(cString: strerror(errno)))); it has \(whereTokensComeFrom), and mode 0600"
+            )
         }
         guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
             throw SystemFailure("others may read the token in \(path); chmod 600 \(path)")
@@ -215,7 +218,11 @@ func readToken(_ reference: SecretReference) throws(SystemFailure) -> HTTPSecret
     }
     let token = text.split(whereSeparator: \.isWhitespace).joined()
     guard !token.isEmpty, token.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
-        throw SystemFailure("the token is empty or has characters that no token has")
+        throw SystemFailure(
+            "the token is empty or has characters that no token has; it is \(whereTokensComeFrom)")
     }
     return HTTPSecret(token)
 }
+
+private let whereTokensComeFrom =
+    "what `sluice token create --node NAME` prints on the coordinator's machine"

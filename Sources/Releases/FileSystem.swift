@@ -143,7 +143,11 @@ struct FileSystem: Sendable {
     func makeDirectory(_ path: String, mode: UInt32) throws(ReleaseFailure) {
         try beforeChange?("mkdir \(path)")
         guard mkdir(path, mode) == 0 || errno == EEXIST else {
-            throw failure("make the directory", path)
+            guard errno == ENOENT else { throw failure("make the directory", path) }
+            throw ReleaseFailure(
+                .fileSystem,
+                "\(path) cannot be made, because the directory above it is not there; mkdir -p \(parentDirectory(of: path))"
+            )
         }
         guard try status(path)?.kind == .directory else {
             throw ReleaseFailure(
