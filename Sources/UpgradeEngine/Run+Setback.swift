@@ -65,6 +65,9 @@ extension Run {
                 (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
             guard !willRetry else { return [ended] }
             let reason = "\(task.title) failed: \(failure.message)"
+            if task.kind == .promoteStandby {
+                return [ended] + setbackOfPromotion(reason, failure)
+            }
             let mayGoBack = failure.effect == .none && !database.wasPastPointOfNoReturn
             if let ways = waysOut(of: task.kind, failure, mayGoBack: mayGoBack) {
                 return [ended] + setback(reason, advice: ways.cause, waysOut: ways.ways)

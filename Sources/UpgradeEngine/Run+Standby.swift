@@ -78,13 +78,26 @@ extension Run {
 }
 
 extension Run {
+    /// Whether the run may go forward instead depends on what the attempt that has failed may have done.
+    func setbackOfPromotion(_ reason: String, _ failure: DatabaseFailure) -> [RunEvent] {
+        var after = self
+        after.notePromotion(.failed, failure, nil)
+        return after.setback(reason, advice: failure.adviceForPeople)
+    }
+
     mutating func notePromotion(_ ended: DatabaseTaskEnded) {
         guard ended.kind == .promoteStandby else { return }
-        switch ended.result {
+        notePromotion(ended.result, ended.failure, ended.report)
+    }
+
+    private mutating func notePromotion(
+        _ result: DatabaseTaskEnded.Result, _ failure: DatabaseFailure?, _ report: DatabaseReport?
+    ) {
+        switch result {
         case .done:
             database.promotion = .done
-            database.promotionLines = ended.report?.lines ?? []
-        case .failed where ended.failure?.effect == DatabaseFailure.PossibleEffect.none:
+            database.promotionLines = report?.lines ?? []
+        case .failed where failure?.effect == DatabaseFailure.PossibleEffect.none:
             // An earlier attempt may have taken effect all the same.
             if !database.wasPromotionUnknown { database.promotion = .none }
         case .failed, .lost:

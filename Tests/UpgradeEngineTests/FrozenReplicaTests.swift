@@ -152,6 +152,7 @@ import UpgradeModel
         world.database.failing = [.promoteStandby: 5]
         world.settle()
         #expect(world.theRun.state == .waiting)
+        #expect(world.theRun.next?.contains("`sluice retry r1 --forward`") == true)
         world.nodes[Self.node]?.failingTask = nil
         world.demand(.goForward)
         world.settle()
@@ -172,7 +173,8 @@ import UpgradeModel
             }
         #expect(world.theRun.state == expected)
         #expect(
-            kinds(world).contains(.promoteStandby) == [.rollout, .verify].contains(phase),
+            kinds(world).contains(.promoteStandby)
+                == [.migrate, .rollout, .verify].contains(phase),
             "\(phase)")
         #expect(world.violations == [])
     }
@@ -236,9 +238,9 @@ import UpgradeModel
         #expect(world.theRun.quarantined.isEmpty)
     }
 
-    @Test(arguments: Phase.allCases) func aNodeThatJoinsInAnyPhaseIsUpgradedAsAnExtraBatch(
-        phase: Phase
-    ) {
+    /// In finish, writes are open on the new schema, and a node that appears with the old release is told so late as it speaks first.
+    @Test(arguments: Phase.allCases.filter { $0 < .finish })
+    func aNodeThatJoinsInAnyPhaseIsUpgradedAsAnExtraBatch(phase: Phase) {
         var world = world(plan())
         world.on(phase) { $0.join("web-9") }
         world.settle()
