@@ -44,6 +44,8 @@ struct OpenPageTests {
         let said = try page.receive(until: "\"readOnly\":true")
         #expect(said.hasPrefix("HTTP/1.1 200"))
         #expect(said.lowercased().contains("\r\ncontent-type: text/event-stream\r\n"))
+        // An nginx in front would wait for more.
+        #expect(said.lowercased().contains("\r\nx-accel-buffering: no\r\n"))
         try gate.set(.open)
         _ = try page.receive(until: "\"readOnly\":false")
         try gate.set(.refuse)

@@ -58,7 +58,7 @@ class HAProxyNode(OwnScriptNode):
     def own(self):
         """What a site has in its haproxy.cfg."""
         return """global
-    maxconn 2000
+    maxconn 5000
 
 defaults site
     mode http
