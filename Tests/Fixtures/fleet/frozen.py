@@ -47,6 +47,8 @@ class Standby(Postgres):
             "%s?application_name=%s" % (self.primary.url(REPLICATOR, "postgres"), self.name)])
         self.start()
         wait_until("the standby streams (log: %s)" % self.log, self.streams)
+        # What the files have beside the command line is pending from the first reload on.
+        self.query("SELECT pg_reload_conf()")
 
     def streams(self):
         rows = self.primary.query("SELECT state FROM pg_stat_replication WHERE application_name = %s", (self.name,))

@@ -83,15 +83,16 @@ _REPLICATION = {
 
 
 def replication(fleet):
-    """Everything about replication on both servers, with the settings' files byte for byte."""
+    """Everything about replication on both servers, with each line of the settings' files."""
     parts = {}
     for server in (fleet.postgres, fleet.standby):
         lines = ["%s: %s" % (name, " | ".join(map(str, row)))
                  for name, rows in server.query_all(_REPLICATION).items() for row in rows]
         for name in ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "standby.signal", "recovery.signal"):
             path = pathlib.Path(server.data) / name
-            lines += ["%s: %s" % (name, line) for line in path.read_text().splitlines()] if path.exists() else [
-                "%s is not there" % name]
+            found = path.read_text().splitlines() if path.exists() else ["not there"]
+            # ALTER SYSTEM writes what it changes at the end of its file: the order there says nothing.
+            lines += ["%s: %s" % (name, line) for line in (sorted(found) if name == "postgresql.auto.conf" else found)]
         parts["replication on %s" % server.name] = "\n".join(lines) + "\n"
     return parts
 

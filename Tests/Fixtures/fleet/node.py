@@ -113,6 +113,9 @@ class Node:
         self._installed[release] = ("%s.%s" % (release, digest[:12]), digest)
         target = self.app / "releases" / self.identifier(release)
         shutil.copytree(bundle, target / "files")
+        for path in (target / "files").rglob("*"):
+            if path.is_file():
+                path.chmod(0o555 if path.stat().st_mode & 0o100 else 0o444)
         (target / "manifest").write_text(text)
         for asset in sorted((target / "files" / ASSETS).iterdir()):
             shutil.copy2(asset, self.app / "assets" / asset.name)

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import Testing
+
+/// A fleet whose primary has a standby: the old release reads there while the primary is migrated, and goes on there when that fails.
+extension FleetTests {
+    private static let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
+
+    /// No read fails, none sees a mixed pair, and replication is byte for byte what it was.
+    @Test func readersNoticeNothingWhileTheyReadFromAFrozenStandby() async throws {
+        let run = try await runFleet("--frozen", "--entries", "20000", "--before", "3")
+        #expect(run.fallen.isEmpty)
+    }
+
+    /// The standby becomes the primary, with everything that was acknowledged, and the first one takes no write again.
+    @Test(.enabled(if: isWhole), arguments: ["rollout", "verify"])
+    func aMigrationThatHasHappenedIsLeftBehindByPromotion(phase: String) async throws {
+        let run = try await runFleet("--frozen", "--entries", "20000", "--fail", phase)
+        #expect(run.fallen.isEmpty)
+    }
+
+    /// Whoever is killed: done, or back, or a person is told what to do; never two servers that take writes.
+    @Test(
+        .enabled(if: isWhole), arguments: ["coordinator", "agent", "standby", "primary"],
+        ["stage", "drain", "migrate", "rollout", "finish"])
+    func aKillWithAStandbyLosesNothing(victim: String, phase: String) async throws {
+        let run = try await runFleet(
+            "--frozen", "--entries", "20000", "--kill", victim, "--in", phase)
+        #expect(run.fallen.isEmpty)
+    }
+}
