@@ -50,6 +50,8 @@ struct EasyOptions {
         }
         if let path = request.tls.authorities {
             set(CURLOPT_CAINFO, text: path)
+            // libcurl would keep for a day what it has read, and trust nobody whose authority has been renewed since.
+            set(CURLOPT_CA_CACHE_TIMEOUT, 0)
             check(CURLOPT_CAPATH, sluice_curl_set_text(easy, CURLOPT_CAPATH, nil))
         }
         if let path = request.tls.certificate { set(CURLOPT_SSLCERT, text: path) }

@@ -99,7 +99,7 @@ import Testing
             let error = try refused.error
             #expect(error.message.contains("too soon for a run"))
             #expect(error.advice?.contains("without a restart") == true)
-            // The advice, followed.
+            // The advice, followed; whoever trusts the file reads it anew, too.
             try #require(rename(next.certificate, present.certificate) == 0)
             try #require(rename(next.key, present.key) == 0)
             var renewed = server
