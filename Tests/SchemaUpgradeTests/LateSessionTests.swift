@@ -45,7 +45,8 @@ import UpgradeModel
     @Test
     func whatWasThereBeforeTheWindowAndLivesOrComesAgainAfterTheLiftIsNamed() async throws {
         let site = try await Site.make(
-            ";CREATE ROLE report_$db LOGIN; GRANT SELECT ON entry TO report_$db")
+            ";CREATE ROLE report_$db LOGIN; GRANT SELECT ON entry TO report_$db;"
+                + "ALTER DEFAULT PRIVILEGES FOR ROLE $owner GRANT SELECT ON TABLES TO report_$db")
         let file = try await site.asSuperuser("SHOW hba_file")[0].text(0)
         let handle = try #require(FileHandle(forWritingAtPath: file))
         try handle.seekToEnd()

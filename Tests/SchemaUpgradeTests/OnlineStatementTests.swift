@@ -180,6 +180,33 @@ func aFileWithoutATransactionGoesOnWhereItStoppedAndDoesNothingTwice() async thr
 }
 
 @Test
+func whatTheOwnersRoleIsGivenReachesAStatementOutsideATransactionAndASetOfTheFileDoesNot()
+    async throws
+{
+    let site = try await Site.make(
+        """
+        ;ALTER ROLE $owner SET maintenance_work_mem = '77MB';
+        CREATE FUNCTION told(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+            'BEGIN RAISE NOTICE ''% %'', current_setting(''maintenance_work_mem''), current_setting(''work_mem''); RETURN $1; END'
+        """)
+    let upgrade = site.upgrade(
+        try migrations(
+            (
+                "0001_a.up.sql",
+                """
+                -- sluice: expand transaction=none
+                SET work_mem = '33MB';
+                CREATE INDEX CONCURRENTLY entry_told ON entry (told(name));
+                """
+            )))
+    let lines = try await upgrade.done(.expand).lines.filter { $0.contains("NOTICE") }
+    #expect(!lines.isEmpty)
+    #expect(lines.allSatisfy { $0.hasPrefix("0001_a.up.sql:3:1: NOTICE: 77MB ") }, "\(lines)")
+    #expect(!lines.contains { $0.contains("33MB") })
+    await upgrade.close()
+}
+
+@Test
 func aWayBackFromTheMiddleOfAFileUndoesWhatHasTakenEffectAndNoMoreIsNeeded() async throws {
     let site = try await Site.make()
     let upgrade = site.upgrade(
