@@ -74,7 +74,7 @@ public final class PostgresCluster: Sendable {
     }
 
     public func start() throws {
-        try PostgresCluster.start("\(directory)/data", programs, options, log: "\(directory)/log")
+        try PostgresCluster.start("\(directory)/data", programs, options, log: "\(directory)/restart.log")
     }
 
     static func stop(_ data: String, _ programs: String, crash: Bool) throws {

@@ -77,7 +77,7 @@ import UpgradeModel
         let meanwhile = try await frozen.settings()
         #expect(
             meanwhile.contains {
-                $0.hasSuffix("synchronous_standby_names FIRST 1 (other)")
+                $0.hasSuffix("synchronous_standby_names ")
             })
         #expect(meanwhile.contains { $0.contains("restore_command exit 1 # sluice: cp") })
         try await upgrade.done(.feedStandby)

@@ -38,7 +38,8 @@ extension SchemaUpgrade {
         } catch var failure as DatabaseFailure where isPromoted {
             failure.effect = .unknown
             throw failure
-        } catch let error as PostgresError where error.isUnanswered {
+        } catch let error as PostgresError {
+            if !error.isUnanswered, await answers() { throw error }
             guard isPromoted else {
                 // One that was lost in the middle may be had again.
                 if error.isConnectionLost { throw error }
@@ -70,6 +71,18 @@ extension SchemaUpgrade {
         }
         lines += try await nextForOldPrimary()
         return DatabaseReport(lines: lines, duration: Span(began.duration(to: clock.now)))
+    }
+
+    /// Whether the primary answers a session of its own.
+    private func answers() async -> Bool {
+        guard
+            let probe = try? await PostgresConnection.connect(
+                ConnectionOptions(
+                    address: configuration.address, applicationName: SchemaUpgrade.name))
+        else { return false }
+        let answer = try? await probe.query("SELECT")
+        await probe.close()
+        return answer != nil
     }
 
     /// A standby that does not answer may be the primary already, unless the primary says that it was never shut.

@@ -54,7 +54,8 @@ struct SynchronousNames {
         .joined(separator: "\"").lowercased()
     }
 
-    /// The same without this standby; commits wait for no more of the others than there are.
+    /// The same without this standby. Commits wait for no more of the others than are connected, or they would wait for ever; for none
+    /// where none is.
     ///
     /// - Parameter others: the names of the standbys that are connected besides.
     func without(_ name: String, others: [String]) -> String {
@@ -62,10 +63,13 @@ struct SynchronousNames {
             names.contains("*")
             ? others.map(SynchronousNames.quoted)
             : names.filter { SynchronousNames.plain($0) != name.lowercased() }
-        if left.isEmpty { return "" }
+        let connected = left.filter { entry in
+            others.contains { $0.lowercased() == SynchronousNames.plain(entry) }
+        }
+        if connected.isEmpty { return "" }
         let list = left.joined(separator: ", ")
         guard let method else { return list }
-        return "\(method) \(min(number, left.count)) (\(list))"
+        return "\(method) \(min(number, connected.count)) (\(list))"
     }
 
     private static func quoted(_ name: String) -> String { quotedIdentifier(name) }
