@@ -27,6 +27,7 @@ import UpgradeModel
         try await frozen.freeze(upgrade)
         try await upgrade.done(.migrate)
         let report = try await upgrade.done(.promoteStandby)
+        print("standby: promoted in \(report.duration)")
         #expect(report.lines.contains { $0.hasPrefix("the old primary is shut") })
         #expect(report.lines.contains { $0.contains("pg_rewind") })
         await #expect(throws: PostgresError.self) { try await idle.query("SELECT 1") }

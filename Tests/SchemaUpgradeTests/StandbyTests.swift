@@ -128,6 +128,28 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// Prints what the standby adds to the write window, and what comes after it; asserts nothing about it.
+    @Test func theStandbysPartIsMeasured() async throws {
+        let frozen = try await FrozenSite.make()
+        let upgrade = frozen.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] { try await upgrade.done(kind) }
+        let clock = ContinuousClock()
+        var taken: [DatabaseTask.Kind: [Duration]] = [:]
+        for attempt in 1...10 {
+            for kind in [DatabaseTask.Kind.freezeStandby, .feedStandby] {
+                let began = clock.now
+                try await upgrade.done(kind, attempt: attempt)
+                taken[kind, default: []].append(began.duration(to: clock.now))
+            }
+        }
+        for (kind, durations) in taken.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            let sorted = durations.sorted()
+            print("standby: \(kind) least \(sorted[0]), median \(sorted[5]), most \(sorted[9])")
+        }
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
     @Test func aStandbyThatIsDownStopsTheRunBeforeItBegins() async throws {
         let frozen = try await FrozenSite.make()
         let upgrade = frozen.upgrade(try .guestbook())
