@@ -285,7 +285,7 @@ import UpgradeModel
         let back = Itinerary.back(run.plan, from: forward, begun: begun).map(\.step)
         #expect(
             back == [
-                .promoteStandby, .reactivated, .opened, .database(.revertExpand), .oldEnded,
+                .reactivated, .promoteStandby, .opened, .database(.revertExpand), .oldEnded,
                 .unstaged,
             ])
         let before = Set(forward.prefix { $0.phase != .migrate }.map(\.step))

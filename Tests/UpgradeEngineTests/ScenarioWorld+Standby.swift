@@ -36,6 +36,13 @@ extension ScenarioWorld {
         }
     }
 
+    /// Whoever still read from the primary would be cut off when it is shut.
+    mutating func checkReadersAreOnStandby() {
+        for name in theRun.participants where nodes[name]?.active.release.database == nil {
+            note(violation: "\(name) is cut off with the primary")
+        }
+    }
+
     /// Rolled back onto the standby: it has the schema of before, and the first primary lets nobody in.
     mutating func checkEndOfPromotion() {
         guard let standby = database.standby else { return }

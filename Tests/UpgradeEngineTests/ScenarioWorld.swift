@@ -467,6 +467,7 @@ struct ScenarioWorld {
         {
             violations.append("lowers a fence with a database migrated")
         }
+        if task.kind == .promoteStandby { checkReadersAreOnStandby() }
         if task.kind == .migrate {
             checkClosed(before: "migrates")
             if !databases.allSatisfy({ $0.performed.contains { $0.kind == .census } }) {

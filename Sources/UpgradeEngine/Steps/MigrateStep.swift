@@ -38,8 +38,9 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        // Readers first: whoever reads with the new release would be cut off when its primary is shut.
         if undoing.isPromoting {
-            return [PromoteStep(.migrate, index: nil), ReactivateStep(.migrate, index: nil)]
+            return [ReactivateStep(.migrate, index: nil), PromoteStep(.migrate, index: nil)]
         }
         let revert = RevertMigrationStep(.migrate, index: index)
         guard case .hold = undoing.plan.reads else { return [revert] }

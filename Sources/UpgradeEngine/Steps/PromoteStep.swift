@@ -18,7 +18,7 @@ struct PromoteStep: DatabaseStep {
     func details(_ preview: StepPreview) -> [String] {
         [
             "the primary is shut for good, with all that the migration has done; no down-migration runs",
-            "the nodes serve the old release on the standby; then the first server is made a standby of it by hand, as the report says",
+            "the nodes serve the old release there; afterwards the first server is made a standby of it by hand, as the report says",
         ]
     }
 
