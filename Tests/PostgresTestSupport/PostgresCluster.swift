@@ -74,7 +74,8 @@ public final class PostgresCluster: Sendable {
     }
 
     public func start() throws {
-        try PostgresCluster.start("\(directory)/data", programs, options, log: "\(directory)/restart.log")
+        try PostgresCluster.start(
+            "\(directory)/data", programs, options, log: "\(directory)/restart.log")
     }
 
     static func stop(_ data: String, _ programs: String, crash: Bool) throws {

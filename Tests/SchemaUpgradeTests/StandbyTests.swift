@@ -132,7 +132,9 @@ import UpgradeModel
     @Test func theStandbysPartIsMeasured() async throws {
         let frozen = try await FrozenSite.make()
         let upgrade = frozen.upgrade(try .guestbook())
-        for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] { try await upgrade.done(kind) }
+        for kind in [DatabaseTask.Kind.expand, .raiseFence, .census] {
+            try await upgrade.done(kind)
+        }
         let clock = ContinuousClock()
         var taken: [DatabaseTask.Kind: [Duration]] = [:]
         for attempt in 1...10 {
