@@ -296,6 +296,30 @@ import UpgradeModel
             ])
     }
 
+    @Test func thePlanSaysWhenTheStandbyIsNotTheWayBack() {
+        let plan = world(plan()).theRun.plan
+        let preview = StepPreview(plan: plan, batches: [], migrations: [])
+        let promotion = PromoteStep(.migrate, index: nil).details(preview).joined()
+        #expect(promotion.contains("otherwise the old release is served on the primary again"))
+        let reactivation = ReactivateStep(.migrate, index: nil)
+        #expect(reactivation.details(preview).joined().contains("otherwise on the primary"))
+    }
+
+    /// The disturbed runs are none that all end in one way.
+    @Test func disturbedRunsAreDoneRolledBackAndPromoted() {
+        var ends: [String: Int] = [:]
+        for seed in UInt64(0)..<60 {
+            var world = world(plan(), isReal: true)
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            let isPromoted = world.theRun.database.promotion == .done
+            ends[isPromoted ? "promoted" : world.theRun.state.rawValue, default: 0] += 1
+        }
+        #expect(ends["promoted", default: 0] > 0, "\(ends)")
+        #expect(ends["done", default: 0] > 0, "\(ends)")
+        #expect(ends["rolled-back", default: 0] > 0, "\(ends)")
+    }
+
     @Test func aPlanThatReadsFromThePrimaryHasNoStepMore() throws {
         let run = {
             var world = ScenarioWorld()

@@ -15,6 +15,14 @@ struct ReactivateStep: StepDefinition {
 
     var title: String { "reactivate the old release" }
 
+    func details(_ preview: StepPreview) -> [String] {
+        preview.plan.frozenStandby == nil
+            ? []
+            : [
+                "on the standby where the schema may be another than before, otherwise on the primary"
+            ]
+    }
+
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard let old = run.releaseServedAgain(on: seat.node) else { return }
         // Whoever has not read from the standby, because it was not there, starts on it now.
