@@ -110,13 +110,45 @@ class MigrateTests(unittest.TestCase):
         self.parts("django", ledger, [["expand"], ["switch"], ["forward"]], ["shelf.0001_book"],
                    [["id", "author"], ["id", "author", "slug", "shelf"], ["id", "author", "slug", "shelf", "late", "last"]])
         # By app: the whole app early, or left for later.
-        everything = "\n".join("shelf.000%d" % number for number in range(1, 6))
+        everything = "\n".join(self.psql("SELECT app || '.' || name FROM django_migrations WHERE app = 'shelf' ORDER BY id"))
         self.assertEqual(self.run_action("django", "back", added=everything), 0, self.output)
         self.assertEqual(self.run_action("django", "switch", "shelf"), 0, self.output)
         self.assertEqual(self.columns(), [])
         self.assertEqual(self.run_action("django", "expand", "shelf"), 0, self.output)
         self.assertEqual(self.run_action("django", "done"), 0, self.output)
         self.assertNotIn("ALTER TABLE", self.preview("django"))
+
+    def test_django_goes_back_over_what_was_added_only(self):
+        """Wagtail squashes, and so do many: such a migration is noted once all that it replaces are there, after the last of them."""
+        self.write({
+            "manage.py": "import os, sys\nos.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
+                         "from django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n",
+            "settings.py": "import os\nSECRET_KEY = 'x'\nINSTALLED_APPS = ['shelf']\nDEFAULT_AUTO_FIELD = 'django.db.models.AutoField'\n"
+                           "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'NAME': os.environ['PGDATABASE']}}\n",
+            "shelf/__init__.py": "", "shelf/migrations/__init__.py": "", "shelf/models.py": "",
+            "shelf/migrations/0001_book.py": DJANGO % ("[]", "migrations.CreateModel('Book', [('id', models.AutoField(primary_key=True)),"
+                                                       " ('author', models.TextField())], options={'db_table': 'book'})"),
+            "shelf/migrations/0002_slug.py": DJANGO % ("[('shelf', '0001_book')]", DJANGO_FIELD % "slug"),
+            "shelf/migrations/0003_shelf.py": DJANGO % ("[('shelf', '0002_slug')]", DJANGO_FIELD % "shelf")})
+        ledger = "SELECT app || '.' || name FROM django_migrations WHERE app = 'shelf' ORDER BY id"
+        self.assertEqual(self.run_action("django", "forward"), 0, self.output)
+        old = self.columns()
+        squashed = DJANGO % ("[]", "migrations.CreateModel('Book', [('id', models.AutoField(primary_key=True)), ('author', models.TextField()),"
+                                   " ('slug', models.TextField(default=''))], options={'db_table': 'book'})")
+        self.write({
+            "shelf/migrations/0001_squashed.py": squashed + "    replaces = [('shelf', '0001_book'), ('shelf', '0002_slug')]\n",
+            "shelf/migrations/0004_late.py": DJANGO % ("[('shelf', '0003_shelf')]", DJANGO_FIELD % "late")})
+        # As it was noted before the upgrade, or with it.
+        for is_known in (True, False):
+            if is_known:
+                self.psql("INSERT INTO django_migrations (app, name, applied) VALUES ('shelf', '0001_squashed', now())")
+            before = self.psql(ledger)
+            self.assertEqual(self.run_action("django", "forward"), 0, self.output)
+            added = [entry for entry in self.psql(ledger) if entry not in before]
+            self.assertIn("shelf.0004_late", added)
+            self.assertEqual(self.run_action("django", "back", before=before[-1], added="\n".join(added)), 0, self.output)
+            self.assertEqual((self.columns(), self.psql(ledger)), (old, before), self.output)
+            self.psql("DELETE FROM django_migrations WHERE name = '0001_squashed'")
 
     def test_alembic(self):
         self.write({
