@@ -25,6 +25,11 @@ extension Run {
         isPromoting ? reader(of: node) : oldRelease(of: node)
     }
 
+    /// Whether a node has served the old release on the standby, and has not been left behind since.
+    func hasReadFromStandby(_ seat: Seat) -> Bool {
+        !seat.isQuarantined && proved[.standbyServed]?.contains(seat.node) == true
+    }
+
     /// Whether the way back is the standby's taking the primary's place.
     public var isPromoting: Bool { direction == .back && undoing.isPromoting }
 

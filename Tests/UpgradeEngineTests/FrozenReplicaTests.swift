@@ -114,6 +114,22 @@ import UpgradeModel
         try Transcript.compare(world, "standby/canary-unhealthy-\(start)")
     }
 
+    /// Nobody waits for an action on the way back: the reader runs. A node that was not there starts it.
+    @Test func whoeverHasReadFromTheStandbyOnlyFlipsToIt() throws {
+        var world = world(plan())
+        world.on(.rollout) { $0.join("web-9") }
+        world.nodes[Self.node]?.isUnhealthy = true
+        world.settle(untilBegun: .upgraded(batch: 1))
+        world.nodes[NodeName(unchecked: "web-9")]?.isUnhealthy = true
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.violations == [])
+        let told = world.text.split(separator: "\n").filter { $0.contains("as r1.back") }
+        #expect(told.contains { $0.contains("web-2:") })
+        #expect(!told.contains { $0.contains("web-2:") && $0.contains("start-app") })
+        #expect(told.contains { $0.contains("web-9:") && $0.contains("start-app on the standby") })
+    }
+
     @Test func aPromotionThatFailsAsksAPersonAndIsTriedAgain() throws {
         var world = world(plan())
         world.nodes[Self.node]?.isUnhealthy = true

@@ -25,10 +25,12 @@ struct ReactivateStep: StepDefinition {
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard let old = run.releaseServedAgain(on: seat.node) else { return }
-        // Whoever has not read from the standby, because it was not there, starts on it now.
         if run.isPromoting {
             directive.stage = old
-            directive.tasks += run.readerTasks(of: seat.node)
+            // Whoever has read there only flips; whoever was not there, or does not answer, starts on it now.
+            if !run.hasReadFromStandby(seat) || run.attempt(at: step) > 1 {
+                directive.tasks += run.readerTasks(of: seat.node)
+            }
         }
         directive.active = ActivationGoal(release: old, identity: run.backActivation)
         if let hold = run.readHold {
