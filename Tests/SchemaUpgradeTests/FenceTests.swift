@@ -302,7 +302,7 @@ func aFenceOfVersion1IsTakenOver(state: String) async throws {
 }
 
 /// The newer coordinator is taken away again in the middle of a run.
-@Test(arguments: ["8", "10", "7b", "8 by a member of the owners"])
+@Test(arguments: ["9", "10", "8b", "9 by a member of the owners"])
 func aFenceThatANewerVersionRaisedIsLeftAlone(version: String) async throws {
     let site = try await Site.make()
     let newer = site.upgrade()
