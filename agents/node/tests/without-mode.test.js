@@ -86,7 +86,7 @@ const ask = (port, method, page, mode) => new Promise((resolve, reject) => {
   const socket = net.connect(port, "127.0.0.1"), pieces = [];
   const header = mode === null ? "" : `X-Sluice-Mode: ${mode}\r\n`;
   socket.write(Buffer.from(`${method} ${page} HTTP/1.1\r\nHost: localhost\r\n${header}Connection: close\r\n\r\n`, "latin1"));
-  socket.setTimeout(20000, () => socket.destroy(new Error(`${method} ${page} is not answered`)));
+  socket.setTimeout(60000, () => socket.destroy(new Error(`${method} ${page} is not answered`)));
   socket.on("data", (piece) => pieces.push(piece));
   socket.on("error", reject);
   socket.on("end", () => resolve(Buffer.concat(pieces).toString("latin1").replace(/^Date: .*\r\n/m, "")));

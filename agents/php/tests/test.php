@@ -69,7 +69,7 @@ function ask(string $path, array $headers = [], ?string $at = null, string $meth
     $at ??= $GLOBALS['address'];
     $lines = array_map(fn ($name, $value) => "$name: $value", array_keys($headers), $headers);
     $context = stream_context_create(['http' => [
-        'ignore_errors' => true, 'header' => implode("\r\n", $lines), 'method' => $method, 'follow_location' => 0, 'timeout' => 20]]);
+        'ignore_errors' => true, 'header' => implode("\r\n", $lines), 'method' => $method, 'follow_location' => 0, 'timeout' => 60]]);
     $body = file_get_contents("http://$at$path", false, $context);
     $found = [];
     foreach (array_slice($http_response_header, 1) as $line) {

@@ -58,7 +58,7 @@ def without_mode(kind):
     """With it: nobody says a mode. Whoever waits for one all the same is interrupted."""
     mode_file.remove()
     NO_FILE[kind](mode_file.path)
-    with in_time(60):
+    with in_time(300):
         try:
             yield
         finally:
@@ -68,7 +68,7 @@ def without_mode(kind):
 @contextlib.contextmanager
 def garbage(text):
     mode_file.write(text)
-    with in_time(60):
+    with in_time(300):
         try:
             yield
         finally:

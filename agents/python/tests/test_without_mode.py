@@ -130,7 +130,7 @@ class Server:
         self.server.server_close()
 
     def ask(self, method, path, mode):
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=60)
         try:
             connection.request(method, path, headers={} if mode is None else {"X-Sluice-Mode": mode})
             answer = connection.getresponse()

@@ -55,7 +55,7 @@ class WithoutModeTests < Minitest::Test
 
   # Status, headers and body as they came, without what differs from one request to the next.
   def ask(socket, path, mode = nil, method = "GET")
-    Timeout.timeout(20, Minitest::Assertion, "#{method} #{path} is not answered") do
+    Timeout.timeout(60, Minitest::Assertion, "#{method} #{path} is not answered") do
       UNIXSocket.open(socket) do |connection|
         header = mode ? "X-Sluice-Mode: #{mode}\r\n" : ""
         connection.write("#{method} #{path} HTTP/1.1\r\nHost: localhost\r\n#{header}Connection: close\r\n\r\n".b)
