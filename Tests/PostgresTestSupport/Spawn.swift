@@ -6,14 +6,15 @@ public struct SpawnError: Error, CustomStringConvertible {
     public var description: String
 }
 
-/// Starts a program with a pipe as its standard input, which closes when this process ends.
+/// Starts a program with a pipe as its standard input, which closes when this process ends. It has a process group of its own: a
+/// signal to the group of the tests, as `timeout` sends one, would end the program before it has cleared up.
 ///
 /// - Returns: the process and the writing end of the pipe.
 func spawnWithLeash(_ arguments: [String], output: String) throws -> (pid: pid_t, leash: Int32) {
     var ends: [Int32] = [0, 0]
     guard pipe(&ends) == 0 else { throw SpawnError(description: "no pipe") }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let pid = try spawn(arguments, input: ends[0], output: output)
+    let pid = try spawn(arguments, input: ends[0], output: output, ownGroup: true)
     close(ends[0])
     return (pid, ends[1])
 }
@@ -73,7 +74,16 @@ public func run(_ arguments: [String]) throws -> String {
     return output
 }
 
-private func spawn(_ arguments: [String], input: Int32, output: String) throws -> pid_t {
+private func spawn(
+    _ arguments: [String], input: Int32, output: String, ownGroup: Bool = false
+) throws -> pid_t {
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    if ownGroup {
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+        posix_spawnattr_setpgroup(&attributes, 0)
+    }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -83,7 +93,7 @@ private func spawn(_ arguments: [String], input: Int32, output: String) throws -
     var pid: pid_t = 0
     let pointers = arguments.map { strdup($0) } + [nil]
     defer { pointers.forEach { free($0) } }
-    let failure = posix_spawnp(&pid, arguments[0], &actions, nil, pointers, environ)
+    let failure = posix_spawnp(&pid, arguments[0], &actions, &attributes, pointers, environ)
     guard failure == 0 else {
         throw SpawnError(
             description: "cannot start \(arguments[0]): \(String(cString: strerror(failure)))")
