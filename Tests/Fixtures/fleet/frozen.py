@@ -99,7 +99,8 @@ class FrozenFleet(SluiceFleet):
         return {**super().coordinator_environment(), "SLUICE_STANDBY_URL": self.standby.url(MIGRATOR)}
 
     def example(self):
-        text = super().example()
+        # The migration takes its time, and a busy machine its own.
+        text = super().example().replace("  hold_for: 15s\n", "  hold_for: 60s\n")
         if not self.is_frozen:
             return text
         if READS not in text:
