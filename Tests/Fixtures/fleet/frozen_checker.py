@@ -19,7 +19,9 @@ def mixed(directory, fleet):
     """Each answer is of the old release on the old schema, or of the new one on the new schema of the primary."""
     primary, standby = fleet.postgres.port, fleet.standby.port
     allowed = {("v1", "%d old" % primary), ("v1", "%d old" % standby), ("v2", "%d new" % primary)}
-    answers = [note for note in pages(directory) + notes_of(directory, "writer") if note.get("database")]
+    # An answer that needs no database has none while its server is away.
+    answers = [note for note in pages(directory) + notes_of(directory, "writer")
+               if note.get("database") not in (None, "unknown")]
     wrong = [note for note in answers if (note["release"], note["database"]) not in allowed]
     counts = {}
     for note in answers:
@@ -30,6 +32,15 @@ def mixed(directory, fleet):
     return Claim("answers of a mixed pair of code, server and schema", "%d of %d (%s)" % (
         len(wrong), len(answers), ", ".join("%s %d" % pair for pair in sorted(counts.items()))),
         "0", not wrong and len(answers) > 0, [str(note) for note in wrong[:10]])
+
+
+def reads_while_away(directory, began, ended):
+    """A server that is away fails reads for as long as it is, and two seconds more; no others fail."""
+    notes = notes_of(directory, "reader") + notes_of(directory, "tabs")
+    failed = [note for note in notes if "problem" in note]
+    others = [note for note in failed if not began <= note["ended"] <= ended + 2]
+    return Claim("reads failed but for the time that a server was away", "%d of %d (%d while it was away)" % (
+        len(others), len(notes), len(failed) - len(others)), "0", not others and bool(notes), [str(note) for note in others[:10]])
 
 
 def read_from(directory, fleet, servers):

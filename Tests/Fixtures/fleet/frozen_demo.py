@@ -9,6 +9,7 @@ import frozen_checker as frozen
 import state
 from checker import Claim
 from frozen import Asking, FrozenFleet
+from frozen_faults import KilledServer
 from processes import wait_until
 
 
@@ -109,7 +110,8 @@ class FrozenDemo:
             journal = fleet.journal(run)
             claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s" % (code, journal.outcome()),
                             "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons())]
-            claims += [checker.reads(fleet.notes), frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
+            reads = fault.reads(fleet.notes) if isinstance(fault, KilledServer) else checker.reads(fleet.notes)
+            claims += [reads, frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
                        frozen.one_primary(asking)]
             if code == faults.WAITING:
                 return claims + [Claim("it says what to do", " ".join(journal.reasons())[:200], "a sentence", bool(journal.reasons()))]

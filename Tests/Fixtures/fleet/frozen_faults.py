@@ -3,6 +3,7 @@
 
 import time
 
+import frozen_checker
 from faults import DONE, REFUSED, ROLLED_BACK, WAITING, Fault, Kill
 
 SERVERS = ["standby", "primary"]
@@ -19,16 +20,22 @@ class KilledServer(Fault):
         self.victim, self.step, self.after, self.away = victim, step, after, away
         self.text = "kill -9 of the %s in %s" % (victim, step)
         self.killed = False
+        self.began = self.ended = 0.0
 
     def on_fact(self, fleet, body):
         if self.killed or body["type"] != "step-began" or self.step not in (body["phase"], body["step"]):
             return
         self.killed = True
         time.sleep(self.after)
+        self.began = time.time()
         server = fleet.standby if self.victim == "standby" else fleet.postgres
         fleet.kill_server(server)
         time.sleep(self.away)
         fleet.start_server(server)
+        self.ended = time.time()
+
+    def reads(self, directory):
+        return frozen_checker.reads_while_away(directory, self.began, self.ended)
 
 
 def killing(victim, phase, after, away):
