@@ -35,7 +35,15 @@ public struct TemporaryDirectory: Sendable {
         try FileManager.default.createDirectory(
             atPath: (target as NSString).deletingLastPathComponent,
             withIntermediateDirectories: true)
-        try text.write(toFile: target, atomically: true, encoding: .utf8)
+        // Closed on exec, which Foundation's own is not: a program that another test starts now would have a file of this one open.
+        let descriptor = open("\(target).new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw TestSupportFailure(errno: "open") }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        try file.write(contentsOf: Data(text.utf8))
+        try file.close()
+        guard rename("\(target).new", target) == 0 else {
+            throw TestSupportFailure(errno: "rename")
+        }
         return target
     }
 
