@@ -284,6 +284,8 @@ struct SiteTests {
         let headers = ["Upgrade": "websocket"]
         let old = try node.client.start("GET", "/chat", headers: headers)
         #expect(await eventually { gate.observe().streamsOpen == 1 })
+        // It is let through before the application has it.
+        #expect(await eventually { node.application.requests.count == 1 })
         #expect(gate.observe().writesInFlight == 0)
         try gate.set(.hold())
         #expect(gate.observe().isDrained)
