@@ -81,7 +81,8 @@ import UpgradeModel
     }
 
     @Test func waitForWhoeverStreamsTheLogAndIsTooFarBehind() async throws {
-        let site = try await Site.make()
+        // A server of its own: what other tests write to the log of theirs keeps whoever streams it behind.
+        let site = try await Site.make(on: PostgresCluster())
         let directory = try TemporaryDirectory()
         let cluster = site.cluster
         let stream = try ChildProcess(
