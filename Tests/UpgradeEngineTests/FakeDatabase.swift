@@ -70,6 +70,7 @@ struct FakeDatabase {
         case .census:
             var proof = Self.proof
             if let place { proof.fenceLSN = place }
+            standby?.hasAll = true
             return .done(DatabaseReport(census: proof))
         case .expand:
             isExpanded = true
@@ -82,6 +83,7 @@ struct FakeDatabase {
             isMigrated = true
         case .lowerFence:
             isFenced = false
+            standby?.hasAll = false
             return .done(report { $0.sessions = sessions })
         case .contract:
             isContracted = true
@@ -105,7 +107,8 @@ struct FakeDatabase {
         case .freezeStandby:
             if standby != nil {
                 standby = FakeStandby(
-                    isFrozen: true, isMigrated: isMigratedAnyhow, isExpanded: isExpanded)
+                    isFrozen: true, hasAll: true, isMigrated: isMigratedAnyhow,
+                    isExpanded: isExpanded)
             }
         case .feedStandby: standby?.isFrozen = false
         case .promoteStandby:
@@ -145,6 +148,8 @@ extension FakeDatabase {
 /// A standby that follows, is cut off, or is the primary.
 struct FakeStandby {
     var isFrozen = false
+    /// Nobody who reads there misses what they have written.
+    var hasAll = false
     var isPrimary = false
     /// What it shows while it is cut off.
     var isMigrated = false

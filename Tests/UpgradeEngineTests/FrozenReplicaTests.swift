@@ -48,12 +48,14 @@ import UpgradeModel
         #expect(world.theRun.state == .rolledBack)
         #expect(!kinds(world).contains(.promoteStandby))
         #expect(kinds(world).contains(.feedStandby), "nobody knows how far the freeze came")
+        #expect(kinds(world).last { [.census, .lowerFence].contains($0) } == .lowerFence)
+        #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         try Transcript.compare(world, "standby/freeze-fails")
     }
 
     @Test func aNodeThatDoesNotReadFromTheStandbyTurnsTheRunBack() throws {
         var world = world(plan(budget: 1))
-        world.settle(untilBegun: .freezeStandby)
+        world.settle(untilBegun: .database(.census))
         world.note("web-2 is lost")
         world.nodes[Self.node]?.isLost = true
         world.settle()

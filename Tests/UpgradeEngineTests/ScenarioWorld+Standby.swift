@@ -20,6 +20,8 @@ extension ScenarioWorld {
                 note(violation: "\(name) reads the new schema with the old release")
             case (true, .standby) where database.isStandbyMigrated:
                 note(violation: "\(name) reads the new schema of the standby with the old release")
+            case (true, .standby) where !standby.hasAll && !standby.isPrimary && isRead:
+                note(violation: "\(name) reads on a standby that may be behind")
             case (false, .standby):
                 note(violation: "\(name) reads the standby with the new release")
             case (false, nil) where !database.isMigratedAnyhow && run.plan.tool == nil:

@@ -20,8 +20,6 @@ struct StandbyLook: Sendable {
     var isReceiving: Bool
     var isStreaming: Bool
     var replayed: String
-    /// Whether replay has nothing left to do and waits for more.
-    var isWaiting: Bool
     /// Tables that replay has locked against readers.
     var locked: [String]
 
@@ -35,13 +33,21 @@ struct StandbyLook: Sendable {
             \(isSetBySystem("primary_conninfo")), \(isSetBySystem("restore_command")),
             (SELECT slot_name FROM pg_stat_wal_receiver), EXISTS (SELECT FROM pg_stat_wal_receiver),
             EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'), pg_last_wal_replay_lsn(),
-            EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup'
-                AND wait_event IN ('RecoveryWalStream', 'RecoveryWalAll', 'RecoveryRetrieveRetryInterval')),
             (SELECT string_agg(DISTINCT coalesce(c.relname, l.relation::text), ', ') FROM pg_locks AS l
                 JOIN pg_stat_activity AS a ON a.pid = l.pid AND a.backend_type = 'startup'
                 LEFT JOIN pg_class AS c ON c.oid = l.relation
                 WHERE l.mode = 'AccessExclusiveLock' AND l.granted AND l.locktype = 'relation'
                     AND l.database IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))
+        """
+
+    /// Where replay is, and whether it has nothing to do and nobody gives it more. Small: it is asked again and again while writers wait.
+    static let stillness = """
+        SELECT pg_last_wal_replay_lsn(), NOT EXISTS (SELECT FROM pg_stat_wal_receiver) AND \(isWaiting)
+        """
+
+    private static let isWaiting = """
+        EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'startup'
+            AND wait_event IN ('RecoveryWalStream', 'RecoveryWalAll', 'RecoveryRetrieveRetryInterval'))
         """
 
     /// A setting as the files have it, whether or not the server has read them.
@@ -65,8 +71,7 @@ struct StandbyLook: Sendable {
         isReceiving = row.isTrue(8)
         isStreaming = row.isTrue(9)
         replayed = row.text(10)
-        isWaiting = row.isTrue(11)
-        locked = row[12].map { [$0] } ?? []
+        locked = row[11].map { [$0] } ?? []
     }
 }
 

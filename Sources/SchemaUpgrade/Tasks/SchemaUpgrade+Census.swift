@@ -29,7 +29,9 @@ extension SchemaUpgrade {
                 RETURNING census_transaction
                 """)[0].text(0)
         try await waitUntilOldest(isPast: transaction, task, until: deadline)
-        return try await report(transaction)
+        var report = try await report(transaction)
+        if let proof = report.census { report.lines += try await waitForStandby(proof, task) }
+        return report
     }
 
     private func report(_ transaction: String) async throws -> DatabaseReport {

@@ -32,8 +32,17 @@ struct CensusStep: EachDatabaseStep {
         (index ?? 0) == run.plan.databases.count - 1
     }
 
-    /// The task ends its own stragglers when the drain's budget is spent; this is the last resort behind it.
-    func allowanceOfTask(in run: Run) -> Span { run.plan.drain.timeout + .seconds(20) }
+    /// The task ends its own stragglers when the drain's budget is spent, and waits for a standby as long as that may be behind; this is
+    /// the last resort behind it.
+    func allowanceOfTask(in run: Run) -> Span {
+        let lag = run.plan.frozenStandby.map { $0.lag + .seconds(10) } ?? .zero
+        return run.plan.drain.timeout + lag + .seconds(20)
+    }
+
+    func details(_ preview: StepPreview) -> [String] {
+        preview.plan.frozenStandby == nil
+            ? [] : ["the standby has all that was ever written"]
+    }
 }
 
 extension Run {

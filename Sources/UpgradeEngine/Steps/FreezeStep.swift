@@ -25,6 +25,24 @@ struct FreezeStep: DatabaseStep {
         ]
     }
 
+    var audience: Audience { .everyMember }
+
+    /// The standby has all that was ever written (the census has waited for that), so nobody misses anything there: the nodes go over
+    /// while it is cut off, and the step that proves it finds it so.
+    func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        ReadFromStandbyStep(phase, index: nil).ask(&directive, of: seat, in: run)
+    }
+
+    func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
+        ReadFromStandbyStep(phase, index: nil).askUntilUndone(&directive, of: seat, in: run)
+    }
+
+    /// The schema is as it was, so the old release is served on the primary again.
+    func undo(_ undoing: Undoing) -> [any StepDefinition] {
+        if undoing.isPromoting { return [] }
+        return [ReactivateStep(phase, index: nil)] + HaltStep.undoOfStart(undoing)
+    }
+
     /// The task ends by itself within the first; this is the last resort behind it.
     func allowanceOfTask(in run: Run) -> Span { run.plan.deadline(of: .readOnly) + .seconds(20) }
 }

@@ -55,12 +55,6 @@ struct ReadFromStandbyStep: StepDefinition {
 
     /// Writers wait: a node either does it at once or is not there.
     func allowance(in run: Run) -> Span? { run.plan.deadline(of: .readOnly) }
-
-    /// The schema is as it was, so the old release is served on the primary again.
-    func undo(_ undoing: Undoing) -> [any StepDefinition] {
-        if undoing.isPromoting { return [] }
-        return [ReactivateStep(phase, index: nil)] + HaltStep.undoOfStart(undoing)
-    }
 }
 
 extension Step {

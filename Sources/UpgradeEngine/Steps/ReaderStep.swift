@@ -55,11 +55,9 @@ struct ReaderStep: StepDefinition {
     /// follows again: what waits for what readers still look at would be cut off.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         if undoing.isPromoting { return [EndOldStep(phase, index: nil)] }
-        let isFrozen = undoing.hasBegun(FreezeStep.self)
-        let drain: [any StepDefinition] =
-            undoing.hasBegun(ReadFromStandbyStep.self) ? [DrainReaderStep(phase, index: nil)] : []
-        return drain + [EndReaderStep(phase, index: nil)]
-            + (isFrozen ? [FeedStep(phase, index: nil)] : [])
+        let end: [any StepDefinition] = [EndReaderStep(phase, index: nil)]
+        guard undoing.hasBegun(FreezeStep.self) else { return end }
+        return [DrainReaderStep(phase, index: nil)] + end + [FeedStep(phase, index: nil)]
     }
 }
 
