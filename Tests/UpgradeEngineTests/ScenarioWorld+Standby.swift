@@ -43,6 +43,10 @@ extension ScenarioWorld {
         for name in theRun.participants where nodes[name]?.active.release.database == nil {
             note(violation: "\(name) is cut off with the primary")
         }
+        guard theRun.begun.contains(.started) else { return }
+        for name in theRun.participants where nodes[name]?.isSilent(ScenarioWorld.new) != true {
+            note(violation: "promotes before the new release of \(name) is halted")
+        }
     }
 
     /// Rolled back onto the standby: it has the schema of before, and the first primary lets nobody in.
