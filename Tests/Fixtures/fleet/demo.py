@@ -300,9 +300,10 @@ class Closing:
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--fail", choices=faults.PHASES, metavar="PHASE", help="inject a failure there and show the way back")
+    what.add_argument("--fail", choices=faults.PHASES + frozen_faults.FAILURES, metavar="PHASE",
+                      help="inject a failure there and show the way back; with --frozen also migrated, canary, or every one of them")
     what.add_argument("--kill", choices=faults.VICTIMS + frozen_faults.SERVERS,
-                      help="kill -9 it, in the phase of --in; the servers with --frozen")
+                      help="kill -9 it, in the phase of --in; servers and the standby's receiver with --frozen")
     what.add_argument("--tool", choices=sorted(tools.CASES), metavar="CASE",
                       help="the application's own tool migrates: %s" % ", ".join(sorted(tools.CASES)))
     what.add_argument("--databases", choices=sorted(databases.CASES), metavar="CASE",
@@ -314,7 +315,10 @@ def arguments():
     what.add_argument("--compare", action="store_true", help="with --frozen: the same plan with reads held beside it")
     parser.add_argument("--before", type=float, metavar="SECONDS", default=4.0,
                         help="with --frozen: how long reads are measured before the run (default: 4)")
-    parser.add_argument("--in", dest="phase", choices=faults.PHASES, metavar="PHASE", default="migrate")
+    parser.add_argument("--reads", type=int, metavar="N", default=0, help="with --frozen: read until it is so many (default: 0)")
+    parser.add_argument("--rate", type=float, metavar="N", default=60.0, help="with --frozen: pages a second (default: 60)")
+    parser.add_argument("--in", dest="phase", metavar="PHASE", default="migrate",
+                        help="with --frozen also a step, such as database:freezeStandby or back:database:promoteStandby")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")
     parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
     parser.add_argument("--start", choices=["warm", "after-migration"], default="warm",
@@ -338,8 +342,11 @@ def arguments():
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
-    if not chosen.frozen and (chosen.compare or chosen.kill in frozen_faults.SERVERS):
+    of_standby = chosen.compare or chosen.kill in frozen_faults.SERVERS or chosen.fail in frozen_faults.FAILURES
+    if not chosen.frozen and (of_standby or chosen.phase not in faults.PHASES):
         parser.error("only a fleet with --frozen has a standby")
+    if not frozen_faults.is_place(chosen.phase):
+        parser.error("--in: neither a phase nor a step")
     if (chosen.proxy != "nginx") + chosen.caches + (chosen.by == "actions") > 1 or chosen.caches and chosen.browser:
         parser.error("--proxy, --caches and --by actions exclude one another, and so do --caches and --browser")
     return chosen
@@ -363,8 +370,12 @@ def chosen_claims(demo, chosen):
 
 def frozen_claims(demo, chosen):
     fleet = frozen_demo.FrozenDemo(demo)
+    if chosen.fail == "every":
+        return fleet.fail_everywhere(["migrated", "canary", "rollout", "verify"])
     if chosen.fail:
-        return fleet.fail(faults.failing(chosen.fail, chosen.start))
+        return fleet.fail(frozen_faults.failing_at(chosen.fail, chosen.start))
+    if chosen.tool:
+        return fleet.upgrade(tools.CASES[chosen.tool]())
     if chosen.kill:
         return fleet.fail(frozen_faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
     return fleet.compare() if chosen.compare else fleet.upgrade()

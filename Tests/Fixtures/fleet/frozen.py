@@ -110,12 +110,26 @@ class FrozenFleet(SluiceFleet):
     def plan(self):
         return self.variant("frozen" if self.is_frozen else "held")
 
-    def start_readers(self):
-        """More of them than a demo without a standby has: the longest gap is theirs to see."""
-        self.start_client("reader", rate=15, threads=4)
-        self.start_client("writer", rate=8)
+    def start_readers(self, rate=60.0):
+        """More of them than a demo without a standby has: the longest gap is theirs to see. `rate`: pages a second."""
+        threads = max(4, round(rate / 15))
+        self.start_client("reader", rate=rate / threads, threads=threads, seconds=3600)
+        self.start_client("writer", rate=8, seconds=3600)
         self.start_client("tabs", rate=4, threads=1)
         self.start_client("sneaky", rate=8, threads=9, without=["open_transaction", "late_writer"])
+
+    def try_again(self, run, say, patience=90.0):
+        """What a person does about a run that waits: `sluice retry`, and again as long as it waits. Returns an exit code."""
+        end = time.monotonic() + patience
+        ended = {"done": 0, "rolled-back": 4, "refused": 3}
+        while True:
+            _, lines = self.operator("retry", run)
+            say("  " + " ".join(lines))
+            wait_until("run %s ends or waits again" % run, lambda: self.journal(run).outcome() != "open", patience)
+            outcome = self.journal(run).outcome()
+            if outcome in ended or time.monotonic() > end:
+                return ended.get(outcome, 5)
+            time.sleep(1)
 
     def kill_server(self, server):
         """kill -9 of the postmaster: its children see that, and end."""

@@ -9,10 +9,16 @@ GAP_TARGET = 0.5
 LATENCY_TARGET_MS = 25
 WINDOW_TARGET_MS = 150
 PROMOTION_TARGET_MS = 300
+# Beyond the migration and the slowest start, where the release starts after the migration.
+START_TARGET_MS = 1000
 
 
 def pages(directory):
     return [note for note in notes_of(directory, "reader") if note["kind"] != "asset"]
+
+
+def count_of_reads(directory):
+    return sum(path.read_bytes().count(b"\n") for path in directory.glob("reader-*.ndjson"))
 
 
 def mixed(directory, fleet):
@@ -73,12 +79,16 @@ def latency(directory, began, ended):
         is_speed=True), within - before
 
 
-def window(journal):
-    """The write window, beyond what the migration itself takes."""
+def window(journal, start=None):
+    """The write window, beyond what the migration itself takes; `start`: the slowest start of a release that has to start in it, in
+    seconds, is not counted either, and the target is another one."""
     whole, migration = journal.write_window() * 1000, journal.migration_time() * 1000
-    return Claim("write window minus migration", "%.0f ms (%.0f ms, migration %.0f ms)" % (
-        whole - migration, whole, migration), "<= %d ms" % WINDOW_TARGET_MS, whole - migration <= WINDOW_TARGET_MS,
-        is_speed=True), whole - migration
+    rest = whole - migration - (start or 0) * 1000
+    target = WINDOW_TARGET_MS if start is None else START_TARGET_MS
+    more = "" if start is None else " and slowest start"
+    return Claim("write window minus migration%s" % more, "%.0f ms (%.0f ms, migration %.0f ms%s)" % (
+        rest, whole, migration, "" if start is None else ", slowest start %.0f ms" % (start * 1000)),
+        "<= %d ms" % target, rest <= target, is_speed=True), rest
 
 
 # Replication
@@ -136,7 +146,7 @@ def decision_to_write(directory, journal, fleet):
     writes = [note["ended"] for note in notes_of(directory, "writer")
               if note["outcome"] == "acknowledged" and (note.get("database") or "").startswith(standby)]
     if decided is None or not writes:
-        return Claim("from the decision to the first write", "no write on the standby", "some", False)
+        return Claim("from the decision to the first write", "no write on the standby", "some", False), None
     took = (min(writes) - decided) * 1000
     return Claim("from the decision to the first write", "%.0f ms" % took, "<= %d ms" % PROMOTION_TARGET_MS,
-                 took <= PROMOTION_TARGET_MS, is_speed=True)
+                 took <= PROMOTION_TARGET_MS, is_speed=True), took

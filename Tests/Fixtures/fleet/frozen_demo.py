@@ -9,7 +9,7 @@ import frozen_checker as frozen
 import state
 from checker import Claim
 from frozen import Asking, FrozenFleet
-from frozen_faults import KilledServer
+from frozen_faults import failing_at, median_claim
 from processes import wait_until
 
 
@@ -22,7 +22,8 @@ class FrozenDemo:
         self.arguments = demo.arguments
 
     def fleet(self, is_frozen=True):
-        fleet = FrozenFleet(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep)
+        fleet = FrozenFleet(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
+                            strict=self.arguments.start == "after-migration")
         fleet.is_frozen = is_frozen
         closing = self.demo.closing(fleet)
         self.say("%d nodes on v1, a primary and a streaming standby with %d entries, everything below %s" % (
@@ -31,8 +32,9 @@ class FrozenDemo:
 
     # Done
 
-    def upgrade(self):
-        claims, _ = self.measured(is_frozen=True)
+    def upgrade(self, tool=None):
+        """`tool`: the application's own migrates, and what becomes of it."""
+        claims, _ = self.measured(is_frozen=True, tool=tool)
         return claims
 
     def compare(self):
@@ -45,15 +47,17 @@ class FrozenDemo:
         return claims + [Claim("held: " + claim.text, claim.measured, claim.target, claim.holds, claim.details, claim.is_speed)
                          for claim in held if not claim.is_speed]
 
-    def measured(self, is_frozen):
+    def measured(self, is_frozen, tool=None):
         with self.fleet(is_frozen) as fleet:
+            plan = tool.prepare(fleet) if tool else fleet.plan()
             before = {**state.snapshot(fleet), **frozen.replication(fleet)}
-            fleet.start_readers()
+            fleet.start_readers(self.arguments.rate)
             time.sleep(self.arguments.before)
-            plan = fleet.plan()
             self.say("\nsluice apply %s" % plan)
-            code, run = fleet.apply(plan, say=self.say, patience=600.0)
+            code, run = fleet.apply(
+                plan, on_fact=lambda body: tool and tool.on_fact(fleet, body), say=self.say, patience=600.0)
             time.sleep(2)
+            self.read_on(fleet)
             fleet.stop_clients()
             journal = fleet.journal(run)
             self.demo.report(fleet, run)
@@ -62,22 +66,42 @@ class FrozenDemo:
             claims += self.demo.claims_of_clients(fleet)
             if journal.write_window() is None:
                 return claims + [Claim("a write window", "none", "one", False)], {}
-            gap, longest = frozen.longest_gap(fleet.notes)
-            slow, added = frozen.latency(fleet.notes, journal.step("nodes:closed")[0], journal.write_window_ends())
-            beyond, rest = frozen.window(journal)
-            if not is_frozen:
-                gap.is_speed = slow.is_speed = True
-            claims += [gap, slow, beyond, frozen.mixed(fleet.notes, fleet)]
+            speed, figures = self.claims_of_speed(fleet, journal, is_frozen)
+            claims += speed
             if is_frozen:
                 claims.append(frozen.read_from(fleet.notes, fleet, "P S"))
             if code == 0:
                 claims += self.demo.claims_of_new_state(fleet, before) + self.claims_of_replication(fleet, before)
-            self.demo.window_parts(journal)
-            reads = claims[1]
-            return claims, {
-                "reads failed": reads.measured.split(" (")[0], "longest time without an answer": "%.0f ms" % (longest * 1000),
-                "99.9th percentile of a read, added": "%.0f ms" % added, "write window": "%.0f ms" % (
-                    journal.write_window() * 1000), "write window minus migration": "%.0f ms" % rest}
+            claims += tool.claims(fleet, journal) if tool else []
+            self.parts("The write window: %.0f ms, of them %.0f ms of migration" % (
+                journal.write_window() * 1000, journal.migration_time() * 1000), journal, journal.window_parts())
+            return claims, {"reads failed": claims[1].measured.split(" (")[0], **figures}
+
+    def claims_of_speed(self, fleet, journal, is_frozen):
+        gap, longest = frozen.longest_gap(fleet.notes)
+        slow, added = frozen.latency(fleet.notes, journal.step("nodes:closed")[0], journal.write_window_ends())
+        beyond, rest = frozen.window(journal, max(self.demo.starts(fleet), default=0) if fleet.strict else None)
+        mixed = frozen.mixed(fleet.notes, fleet)
+        if not is_frozen:
+            gap.is_speed = slow.is_speed = True
+        return [gap, slow, beyond, mixed], {
+            "longest time without an answer": "%.0f ms" % (longest * 1000),
+            "99.9th percentile of a read, added": "%.0f ms" % added,
+            "write window": "%.0f ms" % (journal.write_window() * 1000), "write window minus migration": "%.0f ms" % rest,
+            "mixed pairs": mixed.measured.split(" (")[0]}
+
+    def read_on(self, fleet, patience=1800.0):
+        """Until as many reads are noted as are asked for."""
+        if self.arguments.reads > 0:
+            wait_until("%d reads" % self.arguments.reads, lambda: frozen.count_of_reads(fleet.notes) >= self.arguments.reads,
+                       patience, every=5.0)
+
+    def parts(self, title, journal, parts):
+        """A table of steps; a task of the database with what it took by its own clock."""
+        self.say("\n%s; step by step:" % title)
+        for step, seconds in parts:
+            task = journal.task_seconds(step.removeprefix("database:"))
+            self.say("  %-28s %6.0f ms%s" % (step, seconds * 1000, "" if task is None else ", the task %.0f ms" % (task * 1000)))
 
     def claims_of_replication(self, fleet, before):
         """The standby follows again, and everything that was set for it is as it was."""
@@ -91,32 +115,47 @@ class FrozenDemo:
 
     # Back
 
-    def fail(self, fault):
+    def fail_everywhere(self, names):
+        """A fleet for each; what they have in common is the time to the first write."""
+        claims, took = [], []
+        for name in names:
+            claims += [Claim("%s: %s" % (name, claim.text), claim.measured, claim.target, claim.holds, claim.details, claim.is_speed)
+                       for claim in self.fail(failing_at(name, self.arguments.start), took)]
+        return claims + [median_claim(took)]
+
+    def fail(self, fault, took=None):
+        """`took`: gets the milliseconds from the decision to the first write."""
         with self.fleet() as fleet:
             self.say("Injected: %s" % fault.text)
             before = {**state.snapshot(fleet), **frozen.replication(fleet)}
             plan = fault.prepare(fleet)
-            fleet.start_readers()
+            fleet.start_readers(self.arguments.rate)
             asking = Asking(fleet)
             asking.start()
             time.sleep(2)
             self.say("\nsluice apply %s" % plan)
             code, run = fleet.apply(
                 plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say, patience=600.0)
+            asks = [] if code != faults.WAITING else fleet.journal(run).reasons()
+            if asks:
+                self.say("waits for a person, who tries it again: %s" % asks[-1])
+                code = fleet.try_again(run, self.say)
             time.sleep(2)
             fleet.stop_clients()
             asking.stop()
             fault.remove(fleet)
             journal = fleet.journal(run)
-            claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s" % (code, journal.outcome()),
-                            "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons())]
-            reads = fault.reads(fleet.notes) if isinstance(fault, KilledServer) else checker.reads(fleet.notes)
+            claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s%s" % (
+                code, journal.outcome(), ", after a person was asked" if asks else ""),
+                "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons())]
+            reads = fault.reads(fleet.notes) if hasattr(fault, "reads") else checker.reads(fleet.notes)
             claims += [reads, frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
-                       frozen.one_primary(asking)]
+                       frozen.one_primary(asking), *fault.claims(fleet, journal)]
             if code == faults.WAITING:
                 return claims + [Claim("it says what to do", " ".join(journal.reasons())[:200], "a sentence", bool(journal.reasons()))]
+            self.parts("The way back", journal, journal.back_parts())
             if fleet.standby.is_primary():
-                return claims + self.claims_of_promotion(fleet, journal, before, asking)
+                return claims + self.claims_of_promotion(fleet, journal, before, asking, took)
             claims += [*checker.writes(fleet.notes, fleet.postgres), checker.refused(fleet.notes, fault.writes),
                        frozen.asked_writes_kept(asking, fleet.postgres)]
             if code == faults.DONE:
@@ -130,7 +169,7 @@ class FrozenDemo:
         return [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0", part not in changed,
                       changed.get(part, [])) for part in parts]
 
-    def claims_of_promotion(self, fleet, journal, before, asking):
+    def claims_of_promotion(self, fleet, journal, before, asking, took=None):
         """The standby is the primary, as the primary was before; the nodes serve the old release from it."""
         served = [node.served() for node in fleet.nodes]
         on_standby = [name for name in served if name.startswith("v1.") and name.endswith(".standby")]
@@ -138,9 +177,11 @@ class FrozenDemo:
         # The index of `expand` may stay: both releases live with it.
         before = {**before, "schema": without_index(before["schema"])}
         after["schema"] = without_index(after["schema"])
+        first, milliseconds = frozen.decision_to_write(fleet.notes, journal, fleet)
+        if took is not None and milliseconds:
+            took.append(milliseconds)
         return [
-            frozen.decision_to_write(fleet.notes, journal, fleet),
-            *checker.writes(fleet.notes, fleet.standby), checker.refused(fleet.notes, "hold"),
+            first, *checker.writes(fleet.notes, fleet.standby), checker.refused(fleet.notes, "hold"),
             frozen.asked_writes_kept(asking, fleet.standby),
             Claim("nodes that serve v1 on the standby", "%d of %d" % (len(on_standby), len(served)), "all",
                   len(on_standby) == len(served), served),

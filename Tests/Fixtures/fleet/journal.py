@@ -80,6 +80,22 @@ class Journal:
         return [(step, ended - began) for way, _, step, began, ended in self.steps()
                 if way == "forward" and began >= closed[0] and ended <= opened[1]]
 
+    def back_parts(self):
+        """Where the time went from the decision to turn back to the last gate that was open: each step with its seconds."""
+        decided = [fact.at for fact in self.facts if fact.type == "turned-back"]
+        opened = self.step("nodes:opened", "back")
+        if not decided or not opened:
+            return []
+        parts = [(step, began, ended) for way, _, step, began, ended in self.steps()
+                 if way == "back" and began >= decided[-1] and ended <= opened[1]]
+        first = [("what was under way", parts[0][1] - decided[-1])] if parts else []
+        return first + [(step, ended - began) for step, began, ended in parts]
+
+    def task_seconds(self, kind):
+        """What a task of the database took by its own clock; nothing where it did not end well, or has no clock."""
+        task = self.task(kind)
+        return task[2]["duration"] / 1000 if task and "duration" in task[2] else None
+
     def proof(self, old_release, new_release):
         """The write window as the checker needs it; nothing when the run never got as far as the lift."""
         census, lift = self.task("census"), self.task("lowerFence")

@@ -43,7 +43,8 @@ class Tool(Fault):
         migrations = fleet.plans / "files"
         shutil.copytree(GUESTBOOK / "migrations", migrations, ignore=shutil.ignore_patterns("0003*"))
         # What is proved is that nobody is refused meanwhile, however slow this machine is.
-        patient = [("hold_for: 15s", "hold_for: 40s"), ("hold_for: 10s", "hold_for: 40s")]
+        text = fleet.example()
+        patient = [(words, "hold_for: 40s") for words in ("hold_for: 15s", "hold_for: 10s") if words in text]
         return fleet.variant("tool", replace=patient + [("  migrations: %s\n" % (GUESTBOOK / "migrations"), (
             "  migrations: %s\n  migrate_with:\n    run: migrate\n    revert_with: migrate-back\n    on_partly: %s\n"
             "    ledger_query: SELECT name FROM public.tool_migration ORDER BY id\n%s") % (
