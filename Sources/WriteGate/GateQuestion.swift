@@ -59,6 +59,9 @@ struct GateQuestion: Hashable, Sendable {
         case "/forward-auth":
             guard door.lets(in: query) else { throw .notForEverybody }
             kind = .admission(headers.forwardAuth(routes))
+        case "/forward-auth/decided":
+            guard door == .proxy else { throw .notForEverybody }
+            kind = .admission(AdmissionRequest(saidByProxy: query))
         case "/refused":
             guard door == .proxy else { throw .notForEverybody }
             kind = headers.refusal
@@ -130,6 +133,22 @@ struct AdmissionRequest: Hashable, Sendable {
     var probe: String?
     /// By what the proxy knows a session.
     var sessionMarks: String?
+}
+
+extension AdmissionRequest {
+    /// What a proxy says behind the `?` that decides by itself and hands nothing on that a client has sent:
+    /// `kind=write&form=json&mark=-`. (At `/forward-auth` a client's own query may stand there.)
+    fileprivate init(saidByProxy query: ArraySlice<UInt8>) {
+        var said: [Substring: Substring] = [:]
+        for pair in String(decoding: query, as: UTF8.self).split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1)
+            if parts.count == 2, said[parts[0]] == nil { said[parts[0]] = parts[1] }
+        }
+        let kind = said["kind"].flatMap { RequestKind(rawValue: String($0)) }
+        self.init(convention: .forwardAuth, kind: kind ?? .write)
+        form = said["form"] == "json" ? .json : .text
+        probe = said["mark"].map(String.init)
+    }
 }
 
 /// The few headers that matter; a later one of the same name does not override the first.

@@ -51,8 +51,9 @@ public struct HTTPClient: Sendable {
     ) throws -> StartedRequest {
         let descriptor = try connectTCP(address, port)
         let request = StartedRequest(descriptor)
-        var head = "\(method) \(target) HTTP/1.1\r\nHost: test.example\r\nConnection: close\r\n"
-        for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
+        let host = headers["Host"] ?? "test.example"
+        var head = "\(method) \(target) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n"
+        for (name, value) in headers.sorted(by: { $0.key < $1.key }) where name != "Host" {
             head += "\(name): \(value)\r\n"
         }
         if !body.isEmpty || (method == "POST" && headers["Content-Length"] == nil) {

@@ -45,12 +45,12 @@ struct FallbackTests {
 
     @Test func aKilledAgentThatWasClosedStaysClosedAndStartsClosed() async throws {
         let node = try await GateNode()
-        let first = try GateProcess(node)
+        let first = try node.process()
         #expect(try first.say("hold") == "hold 0 0 0")
         first.kill()
         #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")
 
-        let second = try GateProcess(node)
+        let second = try node.process()
         #expect(second.greeting == "ready hold")
         let held = try node.client.start("POST", "/entries", body: "x")
         #expect(try await eventually { try second.say("observe") == "observe 1 0 0" })
@@ -58,13 +58,13 @@ struct FallbackTests {
         #expect(try held.response().status == 200)
         second.kill()
         #expect(try await node.client.post("/entries").status == 200)
-        #expect(try GateProcess(node).greeting == "ready open")
+        #expect(try node.process().greeting == "ready open")
     }
 
     @Test func aWriteHeldByAnAgentThatIsKilledIsRefusedAndNeverReachesTheApplication() async throws
     {
         let node = try await GateNode()
-        let process = try GateProcess(node)
+        let process = try node.process()
         _ = try process.say("hold")
         let held = try node.client.start("POST", "/entries", body: "x")
         #expect(try await eventually { try process.say("observe") == "observe 1 0 0" })
@@ -77,7 +77,7 @@ struct FallbackTests {
         let node = try await GateNode(edit: {
             $0.replacingOccurrences(of: "proxy_read_timeout    120s", with: "proxy_read_timeout 1s")
         })
-        let process = try GateProcess(node)
+        let process = try node.process()
         _ = try process.say("hold")
         process.signal(SIGSTOP)
         #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")

@@ -7,13 +7,12 @@ import UpgradeModel
 import WriteGate
 
 /// One node: the shipped snippets in a real nginx, a directory laid out as on a node, an application, and a gate.
-final class GateNode: Sendable {
+final class GateNode: FlippableNode {
     let directory: TemporaryDirectory
     let nginx: PrivateNginx
     let application: RecordingApplication
     private let releases: ApplicationDirectory
 
-    var runtime: String { directory.path + "/run" }
     var client: HTTPClient { nginx.client() }
 
     /// - Parameters:
@@ -54,19 +53,6 @@ final class GateNode: Sendable {
             in: path, address: address, workers: workers,
             http: "include \(path)/snippets/sluice-http.conf;\n" + edit(localised("site.conf"))
                 + extra)
-    }
-
-    func gate(
-        _ setting: GateSetting? = nil, longestHold: Span = .seconds(110),
-        inFlightAtMost: Span = .minutes(10),
-        onChange: @escaping @Sendable (GateSnapshot) -> Void = { _ in }
-    ) throws -> WriteGate {
-        let gate = try WriteGate(
-            GateConfiguration(
-                runtimeDirectory: runtime, longestHold: longestHold, inFlightAtMost: inFlightAtMost),
-            onChange: onChange)
-        if let setting { try gate.set(setting) }
-        return gate
     }
 
     /// Makes a second release on disk, with an application on its own socket, and does not activate it.

@@ -14,10 +14,6 @@ final class GateProcess: Sendable {
 
     var identifier: Int32 { process.identifier }
 
-    convenience init(_ node: GateNode) throws {
-        try self.init(runtime: node.runtime, log: node.directory.path + "/gate.log")
-    }
-
     init(runtime: String, log: String) throws {
         var input: [Int32] = [0, 0]
         var output: [Int32] = [0, 0]

@@ -132,7 +132,7 @@ struct InFlightTests {
     /// Printed, not asserted: these depend on the machine.
     @Test func figures() async throws {
         let node = try await GateNode(workers: 2)
-        let process = try GateProcess(node)
+        let process = try node.process()
         let client = node.client
         for _ in 0..<200 { _ = try await client.post("/entries") }
         let through = try await Self.median(300) { _ = try await client.post("/entries") }

@@ -68,6 +68,13 @@ struct ProtocolTests {
                 + "X-Forwarded-Uri: /\n\n", .stream
         ),
         ("GET /admit HTTP/1.1\nX-Sluice-Kind: session\n\n", .sessionRead),
+        ("GET /forward-auth/decided?kind=read&form=json&mark=- HTTP/1.1\n\n", .read),
+        ("GET /forward-auth/decided?kind=stream HTTP/1.1\n\n", .stream),
+        ("GET /forward-auth/decided?form=json HTTP/1.1\n\n", .write),
+        ("GET /forward-auth/decided?kind=other&kind=read HTTP/1.1\n\n", .write),
+        ("GET /forward-auth/decided HTTP/1.1\nX-Sluice-Kind: read\n\n", .write),
+        // Caddy hands a client's own query on where the snippet has none.
+        ("GET /forward-auth?kind=read HTTP/1.1\nX-Forwarded-Method: POST\n\n", .write),
     ])
     func whatIsNotKnownToReadWrites(text: String, kind: RequestKind) throws {
         #expect(try Self.read(text)?.kind == kind)
@@ -206,6 +213,7 @@ struct ProtocolTests {
         ("/admit", nil), ("/forward-auth", nil), ("/refused", nil), ("/admit", "secret"),
         ("/forward-auth", "secret"), ("/forward-auth?token=", "secret"),
         ("/forward-auth?token=secreT", "secret"), ("/forward-auth?token=secret&x", "secret"),
+        ("/forward-auth/decided?token=secret", "secret"),
         ("/forward-auth?token=", ""),
     ])
     func nobodyOnThisMachineButTheProxyMayAskAtThePort(path: String, token: String?) {

@@ -3,17 +3,14 @@
 import Foundation
 import NginxTestSupport
 import TestSupport
-import UpgradeModel
-import WriteGate
 
 /// One node with the shipped files of another proxy, a directory laid out as on a node, an application, and a gate.
-final class ProxyNode: Sendable {
+final class ProxyNode: FlippableNode {
     let directory: TemporaryDirectory
     let application: RecordingApplication
     let proxy: PrivateProxy
     private let releases: ApplicationDirectory
 
-    var runtime: String { directory.path + "/run" }
     var client: HTTPClient { proxy.client() }
 
     /// - Parameter edit: changes a shipped file, for tests of hazards.
@@ -32,29 +29,9 @@ final class ProxyNode: Sendable {
             kind, in: path, runtime: path + "/run", application: path + "/app", edit: edit)
     }
 
-    func gate(_ setting: GateSetting? = nil) throws -> WriteGate {
-        let gate = try WriteGate(GateConfiguration(runtimeDirectory: runtime))
-        if let setting { try gate.set(setting) }
-        return gate
-    }
-
-    func process() throws -> GateProcess {
-        try GateProcess(runtime: runtime, log: directory.path + "/gate.log")
-    }
-
     func release(_ activation: String, name: String) throws -> RecordingApplication {
         try releases.release(activation, name: name)
     }
 
     func flip(to activation: String) throws { try releases.flip(to: activation) }
-
-    /// Sends a probe as an agent does.
-    func probe(_ gate: WriteGate) async throws -> GateProbe.Answer {
-        let probe = gate.makeProbe()
-        let headers = Dictionary(uniqueKeysWithValues: probe.headers.map { ($0.name, $0.value) })
-        let response = try await client.send(GateProbe.method, "/_sluice/probe", headers: headers)
-        return probe.verdict(
-            wasAsked: gate.wasAsked(about: probe), passage: gate.passage(of: probe),
-            status: response.status, headers: response.headers)
-    }
 }

@@ -3,17 +3,14 @@
 import Foundation
 import NginxTestSupport
 import TestSupport
-import UpgradeModel
-import WriteGate
 
 /// A server of somebody's own, with whatever sites have in theirs, around the shipped snippets.
-final class SiteNode: Sendable {
+final class SiteNode: GatedNode {
     let directory: TemporaryDirectory
     private let site: GatedSite
     var nginx: PrivateNginx { site.nginx }
     var application: RecordingApplication { site.application }
 
-    var runtime: String { directory.path + "/run" }
     var client: HTTPClient { nginx.client() }
 
     /// - Parameters:
@@ -41,23 +38,5 @@ final class SiteNode: Sendable {
                     of: "cookie_sessionid", with: "cookie_\(sessionCookie)")
             },
             reply: reply)
-    }
-
-    func gate(_ setting: GateSetting? = nil) throws -> WriteGate {
-        let gate = try WriteGate(GateConfiguration(runtimeDirectory: runtime))
-        if let setting { try gate.set(setting) }
-        return gate
-    }
-
-    /// Sends a probe as an agent does.
-    func probe(_ gate: WriteGate, path: String = "/_sluice/probe") async throws
-        -> GateProbe.Answer
-    {
-        let probe = gate.makeProbe()
-        let headers = Dictionary(uniqueKeysWithValues: probe.headers.map { ($0.name, $0.value) })
-        let response = try await client.send(GateProbe.method, path, headers: headers)
-        return probe.verdict(
-            wasAsked: gate.wasAsked(about: probe), passage: gate.passage(of: probe),
-            status: response.status, headers: response.headers)
     }
 }

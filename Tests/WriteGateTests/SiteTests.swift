@@ -204,6 +204,60 @@ struct SiteTests {
         gate.stop()
     }
 
+    /// Without `recursive_error_pages on` nginx has followed its one error page by then, and answers 502.
+    @Test(arguments: [
+        ("text/html", "text/plain; charset=utf-8", "Back at noon.\n"),
+        (
+            "application/json", "application/json",
+            "{\"error\":\"read-only\",\"message\":\"Back at noon.\",\"retryAfter\":7}\n"
+        ),
+    ])
+    func anAgentThatIsKilledBetweenItsNoAndItsWordsLeavesARefusal(
+        accept: String, type: String, body: String
+    ) async throws {
+        let node = try await SiteNode(before: "recursive_error_pages on;")
+        let said = [
+            "X-Sluice-Refused": "read-only", "Retry-After": "7",
+            "X-Sluice-Message": "Back at noon.",
+            "X-Sluice-Message-Json": "Back at noon.",
+        ]
+        let agent = try RecordingApplication(at: node.runtime + "/gate.sock") { question in
+            question.target == "/admit"
+                ? .init(status: 401, headers: said, body: "") : .init(body: "", hangsUp: true)
+        }
+        let response = try await node.client.send(
+            "POST", "/entries?a=b", headers: ["Accept": accept], body: "x")
+        #expect(agent.requests.map(\.target) == ["/admit", "/refused"])
+        #expect(response.status == 503)
+        #expect(response.headers["content-type"] == type)
+        #expect(response.headers["retry-after"] == "7")
+        #expect(response.headers["x-sluice-refused"] == "read-only")
+        #expect(response.body == body)
+        #expect(node.application.requests.isEmpty)
+    }
+
+    /// With `recursive_error_pages on` a 401 that has a page would come to that page again and again.
+    @Test func aSiteWhoseErrorPagesMayHaveErrorPagesIsAnsweredAsOthersAre() async throws {
+        let node = try await SiteNode(
+            before: "recursive_error_pages on;",
+            after: """
+                location /login { auth_basic "who are you"; auth_basic_user_file FILES/none; proxy_pass APP; }
+                location / { proxy_pass APP; }
+                """)
+        let login = try await node.client.get("/login")
+        #expect(login.status == 401)
+        #expect(login.headers["www-authenticate"] == "Basic realm=\"who are you\"")
+        // Without an agent, by the flag.
+        try node.directory.write("", to: "run/read-only")
+        let alone = try await node.client.post("/entries")
+        #expect(alone.status == 503 && alone.headers["x-sluice-refused"] == "agent-gone")
+        #expect(node.application.requests.isEmpty)
+        let gate = try node.gate(.refuse)
+        let refused = try await node.client.post("/entries")
+        #expect(refused.status == 503 && refused.body == "Back at noon.\n")
+        gate.stop()
+    }
+
     @Test func anUploadLargerThanTheServersLimitIsHeldAndCountedWhereItsLocationAllowsIt()
         async throws
     {

@@ -203,7 +203,9 @@ end
 local function place_of(txn)
     local address, port = txn.sf:dst(), txn.sf:dst_port()
     local host = txn.sf:req_hdr("host"):lower():gsub(":%d+$", "")
-    if address == "" or port == "0" or txn.f:fc_rcvd_proxy() == 1 or not host:find("^[a-z0-9._:%[%]%-]+$") then return "-" end
+    if address == "" or port == "0" or txn.f:fc_rcvd_proxy() == 1 then return "-" end
+    -- A longer one would make the end of a write longer than the agent reads.
+    if #host > 255 or not host:find("^[a-z0-9._:%[%]%-]+$") then return "-" end
     local scheme = txn.f:ssl_fc() == 1 and "https" or "http"
     return ("%s,HTTP/%s,,%s,%s,%s,%s"):format(scheme, txn.sf:req_ver(), address, port, host, txn.sf:fe_name())
 end
