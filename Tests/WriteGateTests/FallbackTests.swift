@@ -11,23 +11,6 @@ import WriteGate
 /// What happens when there is no agent, and when it comes back.
 @Suite(.timeLimit(.minutes(5)))
 struct FallbackTests {
-    @Test func withoutAnAgentAndWithoutAFlagWritesAreAdmitted() async throws {
-        let node = try await GateNode()
-        #expect(try await node.client.post("/entries").status == 200)
-        #expect(node.application.writes.count == 1)
-    }
-
-    @Test func withoutAnAgentTheReadOnlyFlagRefusesWritesAndNotReads() async throws {
-        let node = try await GateNode()
-        try node.directory.write("", to: "run/read-only")
-        let response = try await node.client.post("/entries")
-        #expect(response.status == 503)
-        #expect(response.headers["retry-after"] == "5")
-        #expect(response.headers["x-sluice-refused"] == "agent-gone")
-        #expect(try await node.client.get("/").status == 200)
-        #expect(node.application.writes.isEmpty)
-    }
-
     @Test(arguments: [(["hold-reads"], "GET"), (["read-only", "hold-reads"], "POST")])
     func withoutAnAgentTheHoldReadsFlagRefusesReads(flags: [String], method: String) async throws {
         let node = try await GateNode()
@@ -41,48 +24,6 @@ struct FallbackTests {
         #expect(node.application.requests.isEmpty)
         for flag in flags { try FileManager.default.removeItem(atPath: node.runtime + "/\(flag)") }
         #expect(try await node.client.send(method, "/page").status == 200)
-    }
-
-    @Test func aKilledAgentThatWasClosedStaysClosedAndStartsClosed() async throws {
-        let node = try await GateNode()
-        let first = try node.process()
-        #expect(try first.say("hold") == "hold 0 0 0")
-        first.kill()
-        #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")
-
-        let second = try node.process()
-        #expect(second.greeting == "ready hold")
-        let held = try node.client.start("POST", "/entries", body: "x")
-        #expect(try await eventually { try second.say("observe") == "observe 1 0 0" })
-        #expect(try second.say("open").hasPrefix("open 0 0 "))
-        #expect(try held.response().status == 200)
-        second.kill()
-        #expect(try await node.client.post("/entries").status == 200)
-        #expect(try node.process().greeting == "ready open")
-    }
-
-    @Test func aWriteHeldByAnAgentThatIsKilledIsRefusedAndNeverReachesTheApplication() async throws
-    {
-        let node = try await GateNode()
-        let process = try node.process()
-        _ = try process.say("hold")
-        let held = try node.client.start("POST", "/entries", body: "x")
-        #expect(try await eventually { try process.say("observe") == "observe 1 0 0" })
-        process.kill()
-        #expect(try held.response().status == 503)
-        #expect(node.application.requests.isEmpty)
-    }
-
-    @Test func anAgentThatIsStoppedWithoutBeingKilledDoesNotOpenTheGate() async throws {
-        let node = try await GateNode(edit: {
-            $0.replacingOccurrences(of: "proxy_read_timeout    120s", with: "proxy_read_timeout 1s")
-        })
-        let process = try node.process()
-        _ = try process.say("hold")
-        process.signal(SIGSTOP)
-        #expect(try await node.client.post("/entries").headers["x-sluice-refused"] == "agent-gone")
-        process.signal(SIGCONT)
-        #expect(node.application.requests.isEmpty)
     }
 
     @Test func theFlagsAreThereBeforeTheGateClosesAndGoAfterItHasOpened() throws {
@@ -214,18 +155,6 @@ struct FallbackTests {
         let error = #expect(throws: GateError.self) { try WriteGate(configuration) }
         #expect(error?.code == .alreadyRunning)
         #expect(first.observe().setting == .open)
-    }
-
-    @Test func theHealthPageSaysWhetherTheNodeIsInService() async throws {
-        let node = try await GateNode()
-        let gate = try node.gate()
-        #expect(try await node.client.get("/_sluice/health").status == 200)
-        try gate.setService(.out)
-        #expect(gate.service == .out)
-        #expect(try await node.client.get("/_sluice/health").status == 503)
-        #expect(try await node.client.get("/").status == 200)
-        try gate.setService(.in)
-        #expect(try await node.client.get("/_sluice/health").status == 200)
     }
 
     @Test func aForbiddenPageOfTheApplicationStaysForbidden() async throws {

@@ -61,6 +61,8 @@ final class GateNode: FlippableNode {
     }
 
     func flip(to activation: String) throws { try releases.flip(to: activation) }
+
+    func reload() { nginx.signal(SIGHUP) }
 }
 
 extension GateSetting {

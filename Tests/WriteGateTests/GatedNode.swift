@@ -51,6 +51,8 @@ protocol FlippableNode: GatedNode {
     /// Makes a second release on disk, with an application on its own socket, and does not activate it.
     func release(_ activation: String, name: String) throws -> RecordingApplication
     func flip(to activation: String) throws
+    /// The proxy reads its configuration anew, as an operator has it do.
+    func reload() throws
 }
 
 /// The proxies that have the gate.
@@ -58,6 +60,9 @@ enum Front: String, CaseIterable, CustomStringConvertible, Sendable {
     case nginx, haproxy, caddy
 
     var description: String { rawValue }
+
+    /// Whether it says when a request has ended.
+    var reportsEnds: Bool { self != .caddy }
 
     /// - Parameter edit: changes a shipped file, for tests of hazards.
     func node(

@@ -9,19 +9,6 @@ import WriteGate
 
 @Suite(.timeLimit(.minutes(5)))
 struct HoldTests {
-    @Test func aHeldWriteGoesThroughWithItsBodyOnceTheGateOpens() async throws {
-        let node = try await GateNode()
-        let gate = try node.gate(.hold())
-        let body = String(repeating: "guestbook ", count: 500_000)  // more than sockets take
-        async let response = node.client.post("/entries", body)
-        #expect(await eventually { gate.observe().writesHeld == 1 })
-        #expect(node.application.requests.isEmpty)
-        try gate.set(.open)
-        #expect(try await response.status == 200)
-        let isWhole = node.application.writes.map(\.body) == [body]
-        #expect(isWhole)
-    }
-
     @Test func aWriteHeldPastItsTimeIsAnswered503WithRetryAfterAndNeverReachesTheApplication()
         async throws
     {
@@ -73,18 +60,6 @@ struct HoldTests {
         #expect(node.application.writes.map(\.target) == (0..<40).map { "/entries/\($0)" })
     }
 
-    @Test func aRefusedWriteGets503WithRetryAfterAndTheMessage() async throws {
-        let node = try await GateNode()
-        let gate = try node.gate(.refuse)
-        let response = try await node.client.post("/entries")
-        #expect(response.status == 503)
-        #expect(response.headers["retry-after"] == "7")
-        #expect(response.headers["x-sluice-refused"] == "read-only")
-        #expect(response.body == "Back at noon.\n")
-        #expect(gate.observe().totals.writesRefused.closed == 1)
-        #expect(node.application.requests.isEmpty)
-    }
-
     @Test func heldWritesAreRefusedWhenTheGateIsSetToRefuse() async throws {
         let node = try await GateNode()
         let gate = try node.gate(.hold())
@@ -96,23 +71,6 @@ struct HoldTests {
         #expect(node.application.requests.isEmpty)
     }
 
-    @Test func aReloadOfNginxDoesNotLetGoOfAHeldWrite() async throws {
-        let node = try await GateNode()
-        let gate = try node.gate(.hold())
-        let held = try node.client.start("POST", "/entries/1", body: "x")
-        #expect(await eventually { gate.observe().writesHeld == 1 })
-        node.nginx.signal(SIGHUP)
-        // The new worker has not been heard, so both kinds of datagram come from it.
-        let later = try node.client.start("POST", "/entries/2", body: "x")
-        #expect(await eventually { gate.observe().writesHeld == 2 })
-        #expect(node.application.requests.isEmpty)
-        try gate.set(.open)
-        #expect(try held.response().status == 200)
-        #expect(try later.response().status == 200)
-        #expect(await eventually { gate.observe().totals.completed == 2 })
-        #expect(gate.observe().writesInFlight == 0)
-    }
-
     @Test func readsDoNotNoticeAClosedGate() async throws {
         let node = try await GateNode()
         let gate = try node.gate(.hold())
@@ -122,38 +80,6 @@ struct HoldTests {
         #expect(try await node.client.send("HEAD", "/").status == 200)
         #expect(gate.observe().totals.readsAdmitted == 0)
         held.hangUp()
-    }
-
-    @Test(arguments: [5, 60_000])
-    func aClientThatGoesAwayWhileHeldIsForgotten(bodySize: Int) async throws {
-        let node = try await GateNode()
-        let gate = try node.gate(.hold())
-        let body = String(repeating: "x", count: bodySize)
-        let held = try node.client.start("POST", "/entries", body: body)
-        #expect(await eventually { gate.observe().writesHeld == 1 })
-        held.hangUp()
-        #expect(await eventually { gate.observe().writesHeld == 0 })
-        #expect(gate.observe().totals.abandoned == 1)
-        try gate.set(.open)
-        #expect(try await node.client.get("/").status == 200)
-        #expect(node.application.writes.isEmpty)
-        #expect(gate.observe().writesInFlight == 0)
-    }
-
-    @Test func readsAreHeldAndGoThroughWhenReleased() async throws {
-        let node = try await GateNode()
-        let gate = try node.gate(.holdAll)
-        let read = try node.client.start("GET", "/page")
-        let write = try node.client.start("POST", "/entries", body: "x")
-        #expect(
-            await eventually { gate.observe().readsHeld == 1 && gate.observe().writesHeld == 1 })
-        #expect(node.application.requests.isEmpty)
-        try gate.set(.hold())
-        #expect(try read.response().status == 200)
-        #expect(gate.observe().writesHeld == 1)
-        #expect(node.application.requests.map(\.method) == ["GET"])
-        try gate.set(.open)
-        #expect(try write.response().status == 200)
     }
 
     @Test func aReadHeldPastItsTimeIsAnswered503() async throws {

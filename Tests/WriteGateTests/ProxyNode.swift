@@ -34,4 +34,6 @@ final class ProxyNode: FlippableNode {
     }
 
     func flip(to activation: String) throws { try releases.flip(to: activation) }
+
+    func reload() throws { try proxy.reload() }
 }

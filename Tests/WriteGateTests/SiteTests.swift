@@ -377,25 +377,4 @@ struct SiteTests {
         // What was held so is held again by the next agent.
         #expect(try node.gate().observe().setting == setting)
     }
-
-    @Test func theApplicationIsToldTheModeByTheGateAndNeverByAClient() async throws {
-        let node = try await SiteNode(
-            after: "location / { proxy_set_header X-Sluice-Mode $sluice_mode; proxy_pass APP; }")
-        let gate = try node.gate()
-        let client = node.client
-        let lie = ["X-Sluice-Mode": "lie"]
-        func modes() -> [String?] { node.application.requests.map { $0.headers["x-sluice-mode"] } }
-        _ = try await client.send("GET", "/", headers: lie)
-        _ = try await client.send("POST", "/", headers: lie, body: "x")
-        #expect(modes() == ["normal", "normal"])
-        try gate.set(.hold())
-        _ = try await client.send("GET", "/", headers: lie)
-        #expect(modes() == ["normal", "normal", "read-only"])
-        // One that has waited meets what is so when it goes through.
-        let held = try client.start("POST", "/", headers: lie, body: "x")
-        #expect(await eventually { gate.observe().writesHeld == 1 })
-        try gate.set(.open)
-        #expect(try held.response().status == 200)
-        #expect(modes() == ["normal", "normal", "read-only", "normal"])
-    }
 }

@@ -7,13 +7,13 @@ import TestSupport
 import UpgradeModel
 import WriteGate
 
-/// What nginx does with the gate, each other proxy does as well.
+/// What every proxy does with the gate.
 @Suite(.timeLimit(.minutes(5)))
-struct OtherProxyTests {
-    /// The proxy's own timeout for its client is 2 s in these tests.
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func aHeldWriteGoesThroughWithItsBodyOnceTheGateOpens(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+struct EveryProxyTests {
+    /// HAProxy's and Caddy's own timeout for their client is 2 s in these tests.
+    @Test(arguments: Front.allCases)
+    func aHeldWriteGoesThroughWithItsBodyOnceTheGateOpens(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate(.hold())
         let body = String(repeating: "guestbook ", count: 500_000)  // more than sockets take
         async let large = node.client.post("/large", body)
@@ -29,14 +29,15 @@ struct OtherProxyTests {
         #expect(isWhole)
     }
 
-    /// HAProxy has a new process then, Caddy a new server in the same one.
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func aReloadDoesNotLetGoOfAHeldWrite(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    /// nginx and HAProxy have new processes then, Caddy a new server in the same one.
+    @Test(arguments: Front.allCases)
+    func aReloadDoesNotLetGoOfAHeldWrite(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate(.hold())
         let held = try node.client.start("POST", "/entries/1", body: "x")
         #expect(await eventually { gate.observe().writesHeld == 1 })
-        try node.proxy.reload()
+        try node.reload()
+        // A new worker of nginx has not been heard, so both kinds of datagram come from it.
         let later = try node.client.start("POST", "/entries/2", body: "x")
         #expect(await eventually { gate.observe().writesHeld == 2 })
         #expect(node.application.requests.isEmpty)
@@ -44,14 +45,30 @@ struct OtherProxyTests {
         #expect(try held.response().status == 200)
         #expect(try later.response().status == 200)
         #expect(node.application.writes.count == 2)
-        guard proxy == .haproxy else { return }
+        guard front.reportsEnds else { return }
         #expect(await eventually { gate.observe().totals.completed == 2 })
         #expect(gate.observe().writesInFlight == 0)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func aRefusalIsInTheClientsOwnWords(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases.filter(\.reportsEnds))
+    func aWriteIsInFlightUntilItHasCompleted(front: Front) async throws {
+        let latch = Latch()
+        let node = try await front.node(reply: { _ in .init(body: "done", gate: latch) })
+        let gate = try node.gate()
+        let request = try node.client.start("POST", "/entries", body: "x")
+        #expect(await eventually { node.application.requests.count == 1 })
+        #expect(gate.observe().writesInFlight == 1)
+        latch.open()
+        #expect(try request.response().status == 200)
+        #expect(await eventually { gate.observe().writesInFlight == 0 })
+        #expect(gate.observe().totals.completed == 1)
+        #expect(gate.observe().totals.unasked == 0)
+        #expect(gate.servers.map(\.address) == [node.client.address])
+    }
+
+    @Test(arguments: Front.allCases)
+    func aRefusalIsInTheClientsOwnWords(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate(.refuse)
         let client = node.client
         let plain = try await client.post("/entries")
@@ -69,9 +86,9 @@ struct OtherProxyTests {
         #expect(gate.observe().totals.writesRefused.closed == 2)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases, ["read-only", "hold-reads"])
-    func withoutAnAgentTheFlagsDecide(proxy: PrivateProxy.Kind, flag: String) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases, ["read-only", "hold-reads"])
+    func withoutAnAgentTheFlagsDecide(front: Front, flag: String) async throws {
+        let node = try await front.node()
         let (method, other) = flag == "read-only" ? ("POST", "GET") : ("GET", "POST")
         #expect(try await node.client.send(method, "/page").status == 200)
         try node.directory.write("", to: "run/\(flag)")
@@ -89,11 +106,11 @@ struct OtherProxyTests {
         #expect(try await node.client.send(method, "/page").status == 200)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func aKilledAgentThatWasClosedStaysClosedAndWhoeverItHeldIsRefused(proxy: PrivateProxy.Kind)
+    @Test(arguments: Front.allCases)
+    func aKilledAgentThatWasClosedStaysClosedAndWhoeverItHeldIsRefused(front: Front)
         async throws
     {
-        let node = try await ProxyNode(proxy)
+        let node = try await front.node()
         let first = try node.process()
         _ = try first.say("hold")
         let held = try node.client.start("POST", "/entries", body: "x")
@@ -120,13 +137,14 @@ struct OtherProxyTests {
         #expect(try again.response().status == 200)
         second.kill()
         #expect(try await node.client.post("/entries").status == 200)
+        #expect(try node.process().greeting == "ready open")
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func anAgentThatIsStoppedWithoutBeingKilledDoesNotOpenTheGate(proxy: PrivateProxy.Kind)
+    @Test(arguments: Front.allCases)
+    func anAgentThatIsStoppedWithoutBeingKilledDoesNotOpenTheGate(front: Front)
         async throws
     {
-        let node = try await ProxyNode(proxy, edit: proxy.isImpatient)
+        let node = try await front.node(edit: front.isImpatient)
         let process = try node.process()
         _ = try process.say("hold")
         process.signal(SIGSTOP)
@@ -136,11 +154,14 @@ struct OtherProxyTests {
     }
 
     /// Caddy learns of it only where there is no body that it would have to read first.
-    @Test(arguments: [(PrivateProxy.Kind.haproxy, 0), (.haproxy, 5), (.haproxy, 8000), (.caddy, 0)])
-    func aClientThatGoesAwayWhileHeldIsForgotten(proxy: PrivateProxy.Kind, bodySize: Int)
+    @Test(arguments: [
+        (Front.nginx, 5), (.nginx, 60_000), (.haproxy, 0), (.haproxy, 5), (.haproxy, 8000),
+        (.caddy, 0),
+    ])
+    func aClientThatGoesAwayWhileHeldIsForgotten(front: Front, bodySize: Int)
         async throws
     {
-        let node = try await ProxyNode(proxy)
+        let node = try await front.node()
         let gate = try node.gate(.hold())
         let held = try node.client.start(
             "POST", "/entries", body: String(repeating: "x", count: bodySize))
@@ -151,11 +172,12 @@ struct OtherProxyTests {
         try gate.set(.open)
         #expect(try await node.client.get("/").status == 200)
         #expect(node.application.writes.isEmpty)
+        #expect(gate.observe().writesInFlight == (front.reportsEnds ? 0 : nil))
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func theProbeSaysWhetherAWriteWouldPass(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases)
+    func theProbeSaysWhetherAWriteWouldPass(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate()
         #expect(try await node.probe(gate) == .open)
         try gate.set(.hold())
@@ -166,9 +188,9 @@ struct OtherProxyTests {
         #expect(gate.observe().totals.admitted == 0)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func readsAreHeldAndMeetTheReleaseThatIsCurrentThen(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases)
+    func readsAreHeldAndMeetTheReleaseThatIsCurrentThen(front: Front) async throws {
+        let node = try await front.node()
         #expect(try await node.client.get("/page/1").body == "v1")
         let gate = try node.gate(.holdAll)
         let second = try node.release("2-v2", name: "v2")
@@ -188,13 +210,13 @@ struct OtherProxyTests {
         #expect(second.requests.count == 11)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
+    @Test(arguments: Front.allCases)
     func aFlipUnderLoadFailsNoRequestAndNothingOfTheOldReleaseIsServedAfterIt(
-        proxy: PrivateProxy.Kind
+        front: Front
     )
         async throws
     {
-        let node = try await ProxyNode(proxy)
+        let node = try await front.node()
         let gate = try node.gate()
         let second = try node.release("2-v2", name: "v2")
         let client = node.client
@@ -227,9 +249,9 @@ struct OtherProxyTests {
         gate.stop()
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func theHealthPageSaysWhetherTheNodeIsInService(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases)
+    func theHealthPageSaysWhetherTheNodeIsInService(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate()
         #expect(try await node.client.get("/_sluice/health").body.hasPrefix("in service"))
         try gate.setService(.out)
@@ -240,11 +262,11 @@ struct OtherProxyTests {
         #expect(node.application.requests.count == 1)
     }
 
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func theApplicationIsToldTheModeByTheGateAndWhoTheClientIs(proxy: PrivateProxy.Kind)
+    @Test(arguments: Front.allCases)
+    func theApplicationIsToldTheModeByTheGateAndWhoTheClientIs(front: Front)
         async throws
     {
-        let node = try await ProxyNode(proxy)
+        let node = try await front.node()
         let gate = try node.gate()
         let lie = ["X-Sluice-Mode": "whatever"]
         _ = try await node.client.send("GET", "/a", headers: lie)
@@ -262,9 +284,9 @@ struct OtherProxyTests {
     }
 
     /// HTTP/1.0 has no Host and no Expect; a GET may have a body.
-    @Test(arguments: PrivateProxy.Kind.allCases)
-    func whateverAClientSendsTheGateIsAskedAboutWrites(proxy: PrivateProxy.Kind) async throws {
-        let node = try await ProxyNode(proxy)
+    @Test(arguments: Front.allCases)
+    func whateverAClientSendsTheGateIsAskedAboutWrites(front: Front) async throws {
+        let node = try await front.node()
         let gate = try node.gate(.refuse)
         let requests: [(String, [String: String])] = [
             ("PUT", [:]), ("DELETE", ["Expect": "100-continue"]), ("BREW", [:]),
@@ -284,11 +306,14 @@ struct OtherProxyTests {
     }
 }
 
-extension PrivateProxy.Kind {
+extension Front {
     /// The shipped file with one second instead of two minutes for an answer of the agent.
     fileprivate func isImpatient(_ text: String) -> String {
         text.replacingOccurrences(of: "ANSWER_SECONDS = 120", with: "ANSWER_SECONDS = 1")
             .replacingOccurrences(
-                of: "response_header_timeout 120s", with: "response_header_timeout 1s")
+                of: "response_header_timeout 120s", with: "response_header_timeout 1s"
+            )
+            .replacingOccurrences(
+                of: "proxy_read_timeout    120s", with: "proxy_read_timeout 1s")
     }
 }
