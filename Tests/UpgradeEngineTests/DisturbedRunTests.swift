@@ -9,39 +9,15 @@ import UpgradeModel
     /// requests at random, with the real engine on every node: no invariant is violated on any member, and once they stop the
     /// run has ended or waits for a person.
     @Test(arguments: 0..<20) func aDisturbedRunViolatesNothingAndComesToAnEnd(group: UInt64) {
-        for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true)
-            world.start(
+        expectAnEnd(
+            of: group,
+            plan: { seed in
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: seed % 3 == 0 ? "serve" : "hold",
                     start: seed % 4 == 0 ? "after-migration" : "warm",
-                    sessions: seed % 4 == 1 ? "cookie: sessionid" : nil))
-            world.database.older = seed % 2 == 0 ? 0 : nil
-            world.disturbance = Disturbance(seed: seed)
-            world.settle()
-            world.endDisturbance()
-            for _ in 0..<8 where !world.theRun.isEnded {
-                // Faults have stopped: what waits for a person gets one.
-                switch world.theRun.state {
-                case .paused: world.request(.resume)
-                case .waiting:
-                    // A run that goes back may be told to go forward again, once or twice.
-                    let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
-                    if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
-                        world.demand(.goForward)
-                    } else {
-                        world.request(.retry)
-                    }
-                case .awaitingApproval: world.request(.approve)
-                case .running, .rollingBack, .done, .rolledBack, .refused: break
-                }
-                world.settle()
-            }
-            let isEnded = world.theRun.isEnded
-            #expect(isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
-            #expect(world.violations == [], "seed \(seed)")
-        }
+                    sessions: seed % 4 == 1 ? "cookie: sessionid" : nil)
+            })
     }
 
     /// The same with the application's own migration tool, which fails, hangs or is interrupted at random as well: it never runs
@@ -56,12 +32,44 @@ import UpgradeModel
             "run: migrate, ledger: django, revert_with: migrate-back, on_partly: again\(Self.outside)",
             "run: migrate, ledger: django, on_partly: person\(Self.outside)",
         ]
-        for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true)
-            world.start(
+        expectAnEnd(
+            of: group,
+            leadOn: { world, _ in
+                if world.theRun.direction == .back { world.database.tool.restore() }
+                world.request(.retry)
+            },
+            plan: { seed in
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
-                    reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 5)]))
+                    reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 5)])
+            })
+    }
+
+    /// The same with reads from a standby: nobody reads a schema that its code does not know, and never do two servers take writes.
+    @Test(arguments: 0..<10) func aDisturbedRunWithAStandbyViolatesNothingAndComesToAnEnd(
+        group: UInt64
+    ) {
+        expectAnEnd(
+            of: group, prepare: { $0.database.standby = FakeStandby() },
+            plan: { seed in
+                ScenarioTests.plan(
+                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
+                    reads: "standby", start: seed % 4 == 0 ? "after-migration" : "warm")
+            })
+    }
+
+    /// Fifty runs, each with faults of its own; when they have stopped, what waits for a person gets one.
+    ///
+    /// - Parameter leadOn: what that person does with a run that waits.
+    private func expectAnEnd(
+        of group: UInt64, prepare: (inout ScenarioWorld) -> Void = { _ in },
+        leadOn: (inout ScenarioWorld, UInt64) -> Void = Self.goForwardOrRetry,
+        plan: (UInt64) -> String
+    ) {
+        for seed in group * 50..<group * 50 + 50 {
+            var world = ScenarioWorld(isReal: true)
+            prepare(&world)
+            world.start(plan(seed))
             world.database.older = seed % 2 == 0 ? 0 : nil
             world.disturbance = Disturbance(seed: seed)
             world.settle()
@@ -69,9 +77,7 @@ import UpgradeModel
             for _ in 0..<12 where !world.theRun.isEnded {
                 switch world.theRun.state {
                 case .paused: world.request(.resume)
-                case .waiting:
-                    if world.theRun.direction == .back { world.database.tool.restore() }
-                    world.request(.retry)
+                case .waiting: leadOn(&world, seed)
                 case .awaitingApproval: world.request(.approve)
                 case .running, .rollingBack, .done, .rolledBack, .refused: break
                 }
@@ -83,39 +89,13 @@ import UpgradeModel
         }
     }
 
-    /// The same with reads from a standby: nobody reads a schema that its code does not know, and never do two servers take writes.
-    @Test(arguments: 0..<10) func aDisturbedRunWithAStandbyViolatesNothingAndComesToAnEnd(
-        group: UInt64
-    ) {
-        for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true)
-            world.database.standby = FakeStandby()
-            world.start(
-                ScenarioTests.plan(
-                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
-                    reads: "standby", start: seed % 4 == 0 ? "after-migration" : "warm"))
-            world.database.older = seed % 2 == 0 ? 0 : nil
-            world.disturbance = Disturbance(seed: seed)
-            world.settle()
-            world.endDisturbance()
-            for _ in 0..<8 where !world.theRun.isEnded {
-                switch world.theRun.state {
-                case .paused: world.request(.resume)
-                case .waiting:
-                    let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
-                    if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
-                        world.demand(.goForward)
-                    } else {
-                        world.request(.retry)
-                    }
-                case .awaitingApproval: world.request(.approve)
-                case .running, .rollingBack, .done, .rolledBack, .refused: break
-                }
-                world.settle()
-            }
-            let isEnded = world.theRun.isEnded
-            #expect(isEnded, "seed \(seed): \(world.theRun.state) at \(world.theRun.phase)")
-            #expect(world.violations == [], "seed \(seed)")
+    /// A run that goes back may be told to go forward again, once or twice.
+    private static func goForwardOrRetry(_ world: inout ScenarioWorld, _ seed: UInt64) {
+        let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
+        if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
+            world.demand(.goForward)
+        } else {
+            world.request(.retry)
         }
     }
 
