@@ -81,6 +81,35 @@ struct ClientInputTests {
         #expect(gate.observe().writesInFlight == 0)
     }
 
+    /// Methods that no form and no script sends, and forms of a target that only proxies get: what a proxy takes of them is a write.
+    @Test(arguments: Front.allCases)
+    func everyMethodThatIsNotSafeIsAskedAbout(front: Front) async throws {
+        let node = try await front.node()
+        let gate = try node.gate(.refuse)
+        var client = node.client
+        client.timeout = .seconds(20)
+        let methods = [
+            "CONNECT", "get", "Post", "BREW", "M-SEARCH", "_", "MKCOL", "PURGE", "PATCH",
+        ]
+        let targets = ["/entries", "*", "test.example:8080", "http://test.example/entries"]
+        for setting in [GateSetting.refuse, .open] {
+            try gate.set(setting)
+            for method in methods {
+                for target in targets {
+                    // What the proxy itself does not understand it may answer by hanging up.
+                    _ = try? await client.send(method, target, body: "x")
+                }
+            }
+            if setting == .refuse { #expect(node.application.requests.isEmpty) }
+        }
+        #expect(!node.application.requests.isEmpty)
+        #expect(gate.observe().totals.admitted >= node.application.requests.count)
+        #expect(gate.observe().totals.unasked == 0)
+        guard front.reportsEnds else { return }
+        #expect(await eventually { gate.observe().writesInFlight == 0 })
+        #expect(gate.observe().totals.completed == gate.observe().totals.admitted)
+    }
+
     /// Reads that are held are asked about as well.
     @Test(arguments: Front.allCases)
     func everyHeldReadWaitsForTheGate(front: Front) async throws {
