@@ -6,9 +6,11 @@ import Testing
 /// Applications as people have them, with their own dependencies, sessions, uploads, workers and migrations.
 extension FleetTests {
     /// First what goes wrong, each with its end, then the upgrade of docs/django.md: on one fleet whose visitors, worker and cron
-    /// job go on all the time, all of them through pgbouncer with transaction pooling.
+    /// job go on all the time, all of them through pgbouncer with transaction pooling. In the upgrade somebody who is logged in has
+    /// pages open in a browser, with half-typed forms.
     @Test func aDjangoSiteIsUpgradedWhileThoseWhoAreLoggedInReadAndWrite() async throws {
-        let run = try await runFleet("--pooler", "--fail", "all", harness: "site_demo.py")
+        let run = try await runFleet(
+            "--browser", "--pooler", "--fail", "all", harness: "site_demo.py")
         #expect(run.fallen.isEmpty)
     }
 

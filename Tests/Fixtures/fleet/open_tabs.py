@@ -22,6 +22,8 @@ HEARD = "addEventListener('sluice:mode', e => told(JSON.stringify({readOnly: e.d
 
 class OpenTab(Tab):
     takes_script = True
+    # Where a page says of which release it is.
+    release_said = "document.documentElement.dataset.release"
 
     def __init__(self, tools, notes, name, on_told):
         self.name, self._own, self._on_told = name, notes, on_told
@@ -41,7 +43,7 @@ class OpenTab(Tab):
             self._on_told(self, told["readOnly"])
         elif event.get("method") == "Page.loadEventFired":
             try:
-                self.release = self.run("document.documentElement.dataset.release")
+                self.release = self.run(self.release_said)
             except OSError:
                 # It is on its way to the next page already, which will say.
                 return

@@ -5,7 +5,8 @@ import collections
 import json
 import pathlib
 
-from checker import Claim, acknowledged, notes_of
+import site_tabs
+from checker import Claim, acknowledged, notes_of, notices
 from processes import wait_until
 
 
@@ -92,6 +93,38 @@ def cron(directory):
     failed = [note for note in runs if note["status"] != 0]
     return Claim("runs of the cron job that failed", "%d of %d" % (len(failed), len(runs)), "0", not failed and bool(runs),
                  [json.dumps(note) for note in failed[:5]])
+
+
+def tab_shows(directory, tab):
+    """The releases that an open page has shown, one after the other."""
+    return [note["release"] for note in notes_of(directory, "site-tabs") if note["kind"] == "shown" and note["tab"] == tab]
+
+
+def tabs(directory, postgres, table, journal):
+    """Pages of somebody who is logged in, from before the window: what they were told, that one was renewed once, and each form."""
+    notes, names = notes_of(directory, "site-tabs"), ["reading", *("writing-%d" % number for number in range(site_tabs.FORMS))]
+    told = collections.defaultdict(list)
+    for note in notes:
+        if note["kind"] == "told" and note["tab"] in names:
+            told[note["tab"]].append(note)
+    wrong = ["%s was told %s" % (tab, [note["readOnly"] for note in told[tab]]) for tab in names
+             if [note["readOnly"] for note in told[tab]] != [True, False]]
+    problems = [json.dumps(note) for note in notes if note["kind"] == "problem"]
+    shown = tab_shows(directory, "reading")
+    forms = {note["tab"]: note for note in notes if note["kind"] == "sent"}
+    lost = []
+    for number in range(site_tabs.FORMS):
+        typed = [site_tabs.TITLE % number, site_tabs.AUTHOR % number]
+        stored = postgres.query("SELECT written_by FROM public.%s WHERE title = %%s" % table, (typed[0],))
+        sent = forms.get("writing-%d" % number, {})
+        if sent.get("kept") != typed or [row[0] for row in stored] != typed[1:] or tab_shows(directory, "writing-%d" % number) != ["v1", "v2"]:
+            lost.append("%s; stored: %s" % (json.dumps(sent), stored))
+    return [
+        Claim("Chromium: open pages not told of the window and of its end", "%d of %d" % (len(wrong), len(names)), "0", not wrong, wrong),
+        *notices(told, [journal]),
+        Claim("Chromium: the open page that is only read showed", ">".join(shown), "v1>v2", shown == ["v1", "v2"] and not problems, problems),
+        Claim("Chromium: forms half typed on v1 and sent on v2, lost or stored twice", "%d of %d" % (len(lost), site_tabs.FORMS), "0",
+              not lost, lost)]
 
 
 def tool_runs(journal, outputs):

@@ -31,8 +31,14 @@ def everything(fleet, faults, mishap, say, figures=False):
         fleet.look_behind_the_fence()
     for fault in faults:
         claims += fail(fleet, fault, say)
-    upgraded, lift_ended_at = upgrade(fleet, mishap, say, figures)
+    if fleet.script:
+        fleet.start_tabs()
+    upgraded, journal = upgrade(fleet, mishap, say, figures)
+    lift_ended_at = journal.write_window_ends()
     time.sleep(3)
+    if fleet.script:
+        fleet.stop_tabs()
+        upgraded += site_checker.tabs(fleet.notes, fleet.postgres, fleet.site.table, journal)
     fleet.stop_clients()
     return [*claims, *upgraded, checker.reads(fleet.notes), site_checker.sessions(fleet.notes),
             site_checker.errors(fleet.notes),
@@ -64,7 +70,7 @@ def fail(fleet, fault, say):
 
 
 def upgrade(fleet, mishap, say, figures):
-    """v1 to v2, whatever happens on the way. Returns the claims, and when the last gate was open again."""
+    """v1 to v2, whatever happens on the way. Returns the claims, and the run's journal."""
     rights, said = state.rights(fleet.postgres), set(fleet.outputs_of_tool())
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     plan = mishap.prepare(fleet)
@@ -99,7 +105,7 @@ def upgrade(fleet, mishap, say, figures):
             say("  %-28s %6.0f ms" % (step, seconds * 1000))
         for line in site_figures.lines(fleet, journal, own) if figures else []:
             say(line)
-    return claims, journal.write_window_ends()
+    return claims, journal
 
 
 def arguments():
@@ -109,6 +115,7 @@ def arguments():
     parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
                         help="owner: the migrator is no superuser, as on managed servers (default: complete)")
     parser.add_argument("--pooler", action="store_true", help="pgbouncer between the application and PostgreSQL, with transaction pooling")
+    parser.add_argument("--browser", action="store_true", help="somebody has pages open in Chromium that carry the browser script (Django)")
     parser.add_argument("--fail", metavar="NAME", help="before that, let this go wrong; `all`: what needs no calm machine")
     parser.add_argument("--figures", action="store_true", help="also say where the write window went, and what the tool's own start costs")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
@@ -124,7 +131,7 @@ def upgraded_site(chosen, known, say):
         bundles = make_bundles(site)
         made = time.monotonic()
         with SiteFleet(chosen.binaries, site, bundles, tool=chosen.tool, fence=chosen.fence,
-                       pooler=chosen.pooler) as fleet:
+                       pooler=chosen.pooler, script=chosen.browser) as fleet:
             say("%d nodes on v1 at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), fleet.balancer.url(), made - began, time.monotonic() - made))
             certain = [fault for fault in known.values() if not fault.needs_calm]
@@ -145,6 +152,9 @@ def main():
     known = FAULTS.get((chosen.site, chosen.tool or not SITES[chosen.site].has_files), {})
     if chosen.fail not in (None, "all", *known):
         print("demo-django: --fail knows %s" % ", ".join([*known, "all"]), file=sys.stderr)
+        return 2
+    if chosen.browser and chosen.site != "django":
+        print("demo-django: --browser knows the pages of the Django site", file=sys.stderr)
         return 2
     return ending.tell("demo-django", chosen.json, lambda say: upgraded_site(chosen, known, say))
 

@@ -4,9 +4,12 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
+import site_checker
 from node import REPOSITORY, Node
+from processes import wait_until
 from site_applications import DJANGO
 from site_clients import Visitor
 from sluice import SluiceFleet
@@ -102,12 +105,14 @@ class SiteNode(Node):
             add_header X-Node {self.name} always;
         }}
         location / {{
+            root {self.app}/current;
             proxy_pass http://unix:{self.app}/current/app.sock;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
             proxy_set_header X-Sluice-Mode $sluice_mode;
             proxy_next_upstream off;
+            {"include %s/etc/nginx/sluice-page.conf;" % self.root if self.has_script else ""}
             add_header X-Node {self.name} always;
         }}
 """
@@ -252,6 +257,23 @@ class SiteFleet(SluiceFleet):
             job = self.nodes[0].command("cron-job")
             # Wagtail takes seconds of the processor before it does anything.
             self.start_site_client("cron", rate=0.2 if self.site.has_editors else 1, threads=1, more=["--job", *job])
+
+    def start_tabs(self):
+        """A browser with pages open that carry the browser script."""
+        notes = self.notes / "site-tabs-0.ndjson"
+        process = self.processes.start(
+            "site tabs", ["/usr/bin/python3", "-s", "-E", HERE / "site_tabs.py", "--out", self.notes, "--url", self.balancer.url()],
+            self.directory / "site-tabs.log", {"PATH": os.environ["PATH"], "HOME": str(self.directory)})
+        wait_until("pages are open (log: %s)" % (self.directory / "site-tabs.log"),
+                   lambda: notes.exists() and '"ready"' in notes.read_text(), alive=process)
+
+    def stop_tabs(self):
+        """Once the page that is only read shows the new release, the forms are sent."""
+        wait_until("the open page is renewed", lambda: site_checker.tab_shows(self.notes, "reading")[-1:] == ["v2"])
+        self.processes.send("site tabs", signal.SIGTERM)
+        code = self.processes.wait("site tabs", patience=60.0)
+        if code != 0:
+            raise RuntimeError("the open tabs ended with %s:\n%s" % (code, (self.directory / "site-tabs.log").read_text()[-2000:]))
 
     def agent_configuration(self, node):
         actions = self.actions(node, ["start-app", "stop-app"] + (
