@@ -572,6 +572,18 @@ struct CommandTests {
             ))
     }
 
+    @Test func authoritiesThatCannotBeReadAreToldFromACertificateThatIsNotTrusted() async throws {
+        let server = try coordinator()
+        let console = TestConsole()
+        let command = try NodesCommand.parse([
+            "--coordinator", server.url.replacing("http:", with: "https:"),
+            "--ca-file", "/there/is/none.pem",
+        ])
+        #expect(await exitCode { try await command.perform(console.console()) } == 1)
+        #expect(console.err.contains("/there/is/none.pem"))
+        #expect(console.err.contains("sluice: next: give a file of certificates (PEM)"))
+    }
+
     @Test func aTokenThatIsNotAcceptedIsSaidAndNeverShown() async throws {
         let directory = try PlanDirectory()
         try directory.write("token", "hunter2-token\n")

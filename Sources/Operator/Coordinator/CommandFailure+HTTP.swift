@@ -19,12 +19,25 @@ extension CommandFailure {
             self.init(
                 code: "unreachable", "the host of \(url) has no address",
                 advice: "check the name in --coordinator or SLUICE_COORDINATOR")
+        case .tls where failure.curlName == "CURLE_SSL_CACERT_BADFILE":
+            self.init(
+                code: "authorities", failure.message,
+                advice:
+                    "give a file of certificates (PEM) that you may read with --ca-file or SLUICE_CA_FILE"
+            )
         case .tls:
             self.init(
                 code: "tls", "no trusted connection to \(url): \(failure.message)",
                 advice:
                     "give the coordinator's authority with --ca-file, and call it by the name in its certificate; without TLS its address begins with http://"
             )
+        case .interrupted where url.hasPrefix("http://"):
+            self.init(
+                code: "unreachable",
+                "the coordinator at \(url) does not answer: \(failure.message)",
+                advice:
+                    "with TLS its address begins with https://; else look at its log; whatever a run does, it goes on without this command",
+                isTransient: true)
         case .unreachable, .timedOut, .interrupted:
             self.init(
                 code: "unreachable",

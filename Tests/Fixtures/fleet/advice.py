@@ -18,6 +18,7 @@ import sys
 import time
 
 import checker
+import connections
 from checker import Claim
 from faults import DONE, REFUSED, ROLLED_BACK, WAITING
 from fleet import interrupt_on_signals
@@ -305,7 +306,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binaries", required=True, type=pathlib.Path)
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
-    parser.add_argument("journeys", nargs="*", choices=[*JOURNEYS, []], metavar="JOURNEY")
+    parser.add_argument("journeys", nargs="*", choices=["connections", *JOURNEYS, []], metavar="JOURNEY")
     chosen = parser.parse_args()
     interrupt_on_signals()
 
@@ -315,7 +316,10 @@ def main():
     claims, began = [], time.monotonic()
     try:
         with SluiceFleet(chosen.binaries.resolve(), entries=200) as fleet:
-            for name in chosen.journeys or JOURNEYS:
+            names = chosen.journeys or ["connections", *JOURNEYS]
+            if "connections" in names:
+                claims += connections.claims(fleet, say)
+            for name in (name for name in names if name in JOURNEYS):
                 claims += Person(fleet, say).travel(name, JOURNEYS[name](fleet))
     except KeyboardInterrupt:
         return 130
