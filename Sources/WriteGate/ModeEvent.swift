@@ -9,6 +9,17 @@ struct PageNews: Hashable, Sendable {
     var release: String?
     /// When the gate is to close.
     var begins: Instant?
+
+    /// Whether pages hear the same of both. A gate that holds reads as well is no news to them.
+    func isSaid(as other: PageNews) -> Bool {
+        begins == other.begins && settled == other.settled
+    }
+
+    private var settled: ModeEvent {
+        var news = self
+        news.begins = nil
+        return ModeEvent(news, at: Instant(milliseconds: 0))
+    }
 }
 
 /// What a page is told as a server-sent event: all that is so now, so that a page that comes late or comes back needs nothing else.

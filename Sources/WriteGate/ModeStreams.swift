@@ -48,8 +48,9 @@ final class ModeStreams: Sendable {
     /// Tells all who listen, and whoever comes from now on. The same again is not said again.
     func say(_ news: PageNews) {
         change { board in
-            guard board.news != news else { return false }
+            let isSaid = board.news.isSaid(as: news)
             board.news = news
+            if isSaid { return false }
             board.turn += 1
             return true
         }

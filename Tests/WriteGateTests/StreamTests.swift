@@ -74,6 +74,9 @@ struct StreamTests {
         var said = try hear("\"readOnly\":true", socket)
         try gate.set(.hold())
         gate.tellPages(release: nil)
+        // Whether reads wait as well is no business of a page that is open.
+        try gate.set(.holdAll)
+        try gate.set(.hold())
         try gate.set(.open)
         said = try hear("\"readOnly\":false", socket, after: said)
         #expect(said.split(separator: "\"readOnly\":true").count == 2, "\(said)")
