@@ -89,10 +89,8 @@ struct WorkPerformer: Sendable {
             try await switchVersion(to: plan, surroundings.run)
             let activation = try await store.activate(plan.release, generation: plan.generation)
             var host = surroundings.host
-            let current = CurrentRelease(
-                release: activation.release, generation: activation.generation)
-            host.current = current
-            host.latest = current
+            host.flip(
+                to: CurrentRelease(release: activation.release, generation: activation.generation))
             return host
         }
     }

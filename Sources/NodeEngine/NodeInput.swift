@@ -49,6 +49,13 @@ public struct HostFacts: Hashable, Sendable {
         self.latest = latest
         self.diskFree = diskFree
     }
+
+    /// A flip to a release on another database keeps its generation, and the one that is prepared for the next flip is still the
+    /// highest.
+    public mutating func flip(to release: CurrentRelease) {
+        current = release
+        if release.generation >= latest?.generation ?? .zero { latest = release }
+    }
 }
 
 /// The release that the `current` link points to.

@@ -180,6 +180,27 @@ import UpgradeModel
         }
     }
 
+    /// As on the way back by promotion, on a node whose turn for the new release had not come.
+    @Test func aNodeThatServesItFlipsToItOnceMoreWithTheNextReleasePrepared() async throws {
+        let (node, v1) = try await node()
+        let reader = v1.on(.standby)
+        let v2 = try node.publish("v2", files: ["a": "2"])
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v2 })
+            _ = try await coordinator.status { $0.staged.contains(v2) }
+            coordinator.say(directive(2) { $0.stage = reader })
+            _ = try await coordinator.status { $0.staged.contains(reader) }
+            for (revision, identity) in [(Int64(3), "reads"), (4, "back")] {
+                coordinator.say(directive(revision) { $0.active = goal(reader, identity) })
+                let status = try await coordinator.status {
+                    $0.active?.identity?.rawValue == identity || !$0.failures.isEmpty
+                }
+                #expect(status.failures == [], "\(identity)")
+                #expect(status.active?.release == reader)
+            }
+        }
+    }
+
     /// A node that has been taken over by nobody cannot run its release twice.
     @Test func aReleaseThatTheNodeDoesNotHaveIsRefusedWithWhatToDo() async throws {
         let (node, _) = try await node()

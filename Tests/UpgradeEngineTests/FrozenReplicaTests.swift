@@ -197,6 +197,19 @@ import UpgradeModel
         #expect(world.violations == [])
     }
 
+    /// Nodes that have not flipped to the new release yet have its flip prepared, under a generation of its own.
+    @Test(arguments: [Phase.migrate, .rollout, .verify])
+    func everyNodeGoesBackToTheReaderWhicheverItServes(phase: Phase) {
+        var world = world(plan(), isReal: true)
+        world.on(phase) { $0.request(.rollback) }
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.theRun.database.promotion == .done)
+        #expect(world.theRun.quarantined.isEmpty)
+        #expect(world.nodes.values.allSatisfy { $0.active.release == Self.reader })
+        #expect(world.violations == [])
+    }
+
     /// Nothing undoes what this tool does, and nothing has to.
     @Test(arguments: [ToolBehaviour.failsPartly, .interrupted, .failsUnchanged])
     func whateverAToolHasDoneTheRunTurnsBack(behaviour: ToolBehaviour) {

@@ -24,10 +24,13 @@ struct SimulatedNode {
     /// The tool that does not end.
     private var hanging: NodeWork?
     private var records: [NodeJournalRecord] = []
+    /// Whose each generation is.
+    private var generations: [CacheGeneration: ReleaseReference]
     private var boots = 0
 
     init(_ name: NodeName, serves release: ReleaseReference, at now: Instant) {
         self.name = name
+        generations = [CacheGeneration(rawValue: 1): release]
         host = HostFacts(
             staged: [release],
             current: CurrentRelease(release: release, generation: CacheGeneration(rawValue: 1)),
@@ -122,11 +125,9 @@ struct SimulatedNode {
 
     /// Everything that is asked for succeeds.
     private mutating func perform(_ work: NodeWork) -> WorkResult {
-        if case .stage(let release) = work { host.staged.append(release) }
+        if case .stage(let release) = work { stage(release) }
         if case .unstage(let release) = work { host.staged.removeAll { $0 == release } }
-        if case .activate(let plan) = work {
-            host.current = CurrentRelease(release: plan.release, generation: plan.generation)
-        }
+        if case .activate(let plan) = work { return activate(plan) }
         if case .probe = work { return .probed(isGood: true, detail: "200") }
         if case .run(let task) = work {
             begun.insert(task.identity)
@@ -143,6 +144,39 @@ struct SimulatedNode {
             silenced = goal.state == .thawed ? nil : goal.release
             return .silenced(SilenceResult(frozen: goal.state == .frozen ? 4 : 0))
         }
+        return .done(host)
+    }
+
+    /// Prepares its flip as well, under a generation of its own or that of the same release on another database.
+    private mutating func stage(_ release: ReleaseReference) {
+        host.staged.append(release)
+        let generation =
+            host.current.flatMap {
+                $0.release.isOnAnotherDatabase(than: release) ? $0.generation : nil
+            } ?? highest.next
+        generations[generation] = release
+        if generation >= host.latest?.generation ?? .zero {
+            host.latest = CurrentRelease(release: release, generation: generation)
+        }
+    }
+
+    private var highest: CacheGeneration { generations.keys.max() ?? .zero }
+
+    /// A generation is one release's for ever, and none is used again but for the release that is served.
+    private mutating func activate(_ plan: ActivationPlan) -> WorkResult {
+        let known = generations[plan.generation]
+        if let known, !known.isSameApplication(as: plan.release) {
+            return .failed(
+                "generation \(plan.generation.rawValue) is that of \(known.name) already")
+        }
+        let isKept = host.current.map {
+            $0.generation == plan.generation && $0.release.isSameApplication(as: plan.release)
+        }
+        guard plan.generation >= highest || isKept == true else {
+            return .failed("generation \(plan.generation.rawValue) is stale")
+        }
+        generations[plan.generation] = plan.release
+        host.flip(to: CurrentRelease(release: plan.release, generation: plan.generation))
         return .done(host)
     }
 
