@@ -14,16 +14,29 @@ extension FleetTests {
     }
 
     /// The standby becomes the primary, with everything that was acknowledged, and the first one takes no write again.
-    @Test(.enabled(if: isWhole), arguments: ["rollout", "verify"])
+    @Test(.enabled(if: isWhole), arguments: ["migrated", "canary", "rollout", "verify"])
     func aMigrationThatHasHappenedIsLeftBehindByPromotion(phase: String) async throws {
         let run = try await runFleet("--frozen", "--entries", "20000", "--fail", phase)
         #expect(run.fallen.isEmpty)
     }
 
-    /// Whoever is killed: done, or back, or a person is told what to do; never two servers that take writes.
+    /// The application's own tool migrates, and the new release cannot start before: readers notice neither. One that does not start is
+    /// left behind like any other.
+    @Test(.enabled(if: isWhole), arguments: [["--tool", "done"], ["--fail", "rollout"]])
+    func aReleaseThatStartsOnTheNewSchemaAloneIsNoticedByNobody(options: [String]) async throws {
+        let run = try await runFleet(
+            ["--frozen", "--entries", "20000", "--start", "after-migration"] + options)
+        #expect(run.fallen.isEmpty)
+    }
+
+    /// Whoever is killed: done, or back, or a person is told what to do, whose next try ends it; never two servers that take writes.
     @Test(
-        .enabled(if: isWhole), arguments: ["coordinator", "agent", "standby", "primary"],
-        ["stage", "drain", "migrate", "rollout", "finish"])
+        .enabled(if: isWhole),
+        arguments: ["coordinator", "agent", "standby", "primary", "receiver"],
+        [
+            "nodes:reader", "database:freezeStandby", "migrate", "rollout", "database:feedStandby",
+            "back:database:promoteStandby",
+        ])
     func aKillWithAStandbyLosesNothing(victim: String, phase: String) async throws {
         let run = try await runFleet(
             "--frozen", "--entries", "20000", "--kill", victim, "--in", phase)
