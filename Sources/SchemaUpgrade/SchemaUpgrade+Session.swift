@@ -54,6 +54,11 @@ extension SchemaUpgrade {
     func connect(_ takeLocks: () async throws -> Void) async throws {
         let opened = try await PostgresConnection.connect(
             ConnectionOptions(address: address, applicationName: SchemaUpgrade.name))
+        try await adopt(opened, takeLocks)
+    }
+
+    /// Makes a connection the session.
+    func adopt(_ opened: PostgresConnection, _ takeLocks: () async throws -> Void) async throws {
         // Before anything that an old server does not know.
         let (version, backend) = try await opened.perform { session in
             (session.serverVersion, session.processIdentifier)

@@ -58,10 +58,15 @@ extension SchemaUpgrade {
         }
         do {
             if !isPromoted { lines += try await promote() }
-            try await giveBackSettings(row)
-            await close()
-            isAtStandby = true
+            try await moveToStandby(task)
+            // Over connections of their own: writers wait for the fence alone.
+            async let given: Void = giveBackSettings(row)
             lines += try await openStandbyForWrites(task)
+            try await given
+            // What is kept of the freeze is needed until all is as it was before it.
+            if try await frozenRow(open()) != nil {
+                _ = try await open().execute(claim(task) + "DELETE FROM sluice.standby")
+            }
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
         } catch {
@@ -185,7 +190,7 @@ extension SchemaUpgrade {
                     "the primary does not get empty: \(first.text(1)) of role \(first.text(2)), application \(first.text(3))",
                     advice: "stop whatever logs in there as a superuser, then try again")
             }
-            try await Task.sleep(for: .milliseconds(5))
+            try await Task.sleep(for: .milliseconds(2))
         }
         let proof = try await connection.query(
             """
@@ -224,15 +229,23 @@ extension SchemaUpgrade {
         return ["the standby is the primary now (\(Span(began.duration(to: clock.now))))"]
     }
 
+    /// The connection that has promoted the standby is the session from now on.
+    private func moveToStandby(_ task: DatabaseTask) async throws {
+        let opened = try await openStandby()
+        standby = nil
+        await close()
+        isAtStandby = true
+        // What was set to keep the freeze out of the standby's log.
+        _ = try await opened.execute("RESET ALL")
+        try await adopt(opened) { try await self.takeSessionLocks(task) }
+    }
+
     /// The fence came with what the standby has replayed.
     private func openStandbyForWrites(_ task: DatabaseTask) async throws -> [String] {
         try await prepareSession(for: task)
         try await bringUpToDate(task)
         let lines = try await lowerFence(task).lines
         if let fence = try await fenceState(), fence.state != "lifting" { throw fence.held }
-        if try await frozenRow(open()) != nil {
-            _ = try await open().execute(claim(task) + "DELETE FROM sluice.standby")
-        }
         return lines
     }
 

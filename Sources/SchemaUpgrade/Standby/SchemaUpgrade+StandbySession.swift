@@ -189,7 +189,7 @@ extension SchemaUpgrade {
         while try await !condition() {
             try checkCancellation()
             if ContinuousClock.now >= deadline { return false }
-            try await Task.sleep(for: .milliseconds(5))
+            try await Task.sleep(for: .milliseconds(2))
         }
         return true
     }
