@@ -60,6 +60,22 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    @Test func railsGoesBackToTheHighestNumberAndNotToTheLastText() async throws {
+        let (site, upgrade) = try await site()
+        try await site.asSuperuser(
+            """
+            INSERT INTO schema_migrations VALUES
+                ('9'), ('99'), ('107'), ('20260101000000'), ('20270101000000-wiki'), ('2-wiki')
+            """)
+        #expect(try await upgrade.done(.expand).ledger == ["20260101000000"])
+        try await site.asSuperuser(
+            "INSERT INTO schema_migrations VALUES ('20260301000000'), ('10-wiki'), ('9-wiki'), ('108'), ('x')"
+        )
+        let change = try await upgrade.done(.judgeExpand).change
+        #expect(change?.added == ["x", "9-wiki", "10-wiki", "108", "20260301000000"])
+        await upgrade.close()
+    }
+
     @Test func whatItDoesAfterTheLiftIsComparedWithWhatTheWindowHasLeft() async throws {
         let (site, upgrade) = try await site()
         let window: [DatabaseTask.Kind] = [.expand, .raiseFence, .census, .lowerFence]

@@ -51,7 +51,11 @@ public struct ToolLedger: Hashable, Sendable {
         let from = table.map { " FROM \($0)" } ?? ""
         switch kind {
         case .django: return "SELECT app || '.' || name, true\(from) ORDER BY id"
-        case .rails: return "SELECT version::text, true\(from) ORDER BY 1"
+        case .rails:
+            // By number, as the tool counts: '99' is long before '20260101000000'. What is no number (`1-name`, of a plugin of Redmine)
+            // is nothing to go back to, and comes first.
+            return
+                "SELECT version::text, true\(from) ORDER BY version::text ~ '^[0-9]+$', substring(version::text FROM '^[0-9]+')::numeric NULLS FIRST, 1"
         case .alembic: return "SELECT version_num::text, true\(from) ORDER BY 1"
         case .flyway:
             return "SELECT coalesce(version, script)::text, success\(from) ORDER BY installed_rank"

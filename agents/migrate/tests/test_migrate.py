@@ -182,7 +182,7 @@ class MigrateTests(unittest.TestCase):
             "config/environment.rb": "require_relative 'application'\nRails.application.initialize!\n",
             "config/application.rb": "require 'logger'\nrequire 'rails'\nrequire 'active_record/railtie'\nmodule Shelf\n"
                                      "  class Application < Rails::Application\n    config.load_defaults 6.1\n    config.eager_load = false\n"
-                                     "    config.active_record.dump_schema_after_migration = false\n  end\nend\n",
+                                     "  end\nend\n",
             "config/database.yml": "production:\n  adapter: postgresql\n  database: <%= ENV['PGDATABASE'] %>\n",
             "db/migrate/20260101000000_book.rb": "class Book < ActiveRecord::Migration[6.1]\n  def change\n"
                                                  "    create_table(:book) { |t| t.text :author }\n  end\nend\n",
@@ -192,6 +192,7 @@ class MigrateTests(unittest.TestCase):
         ledger = "SELECT version FROM schema_migrations"
         self.check("rails", ledger, "20260101000000", "20260201000000")
         self.preview("rails", "20260101000000", "Slug")
+        self.assertFalse((self.release / "db/schema.rb").exists())
         self.write({
             "config/initializers/post_migrate.rb":
                 "unless ENV['SKIP_POST_DEPLOYMENT_MIGRATIONS']\n"
@@ -205,6 +206,26 @@ class MigrateTests(unittest.TestCase):
         # One that was merged late has a number below the last of before, which stays.
         self.assertEqual(self.run_action("rails", "back", before="20260301000000", added="20260101000000"), 0, self.output)
         self.assertEqual(self.psql(ledger + " ORDER BY 1"), ["20260201000000", "20260301000000"])
+        # Where migrations were 001, 002 once, '99' is the last by its letters, and everything since would be taken back.
+        self.psql("INSERT INTO schema_migrations VALUES ('99')")
+        self.assertEqual(self.run_action("rails", "back", before="99", added="20260301000000"), 0, self.output)
+        self.assertEqual(self.psql(ledger + " ORDER BY 1"), ["20260201000000", "99"])
+
+    def test_redmine_takes_back_the_plugins_migrations_that_were_added_and_then_its_own(self):
+        said = self.release / "said"
+        plugin = "plugins/wiki_extras/db/migrate/"
+        self.write({
+            "bin/rails": "#!/bin/sh\necho \"$*${NAME:+ NAME=$NAME}${VERSION:+ VERSION=$VERSION} schema $SCHEMA\" >>%s\n" % said,
+            plugin + "001_one.rb": "", plugin + "002_two.rb": "", plugin + "20260110000000_ten.rb": ""})
+        def calls(verb, **more):
+            said.write_text("")
+            self.assertEqual(self.run_action("redmine", verb, **more), 0, self.output)
+            return [line.removesuffix(" schema /dev/null") for line in said.read_text().splitlines()]
+        self.assertEqual(calls("forward"), ["db:migrate", "redmine:plugins:migrate"])
+        self.assertEqual(calls("back", before="20260101000000", added="20260110000000-wiki_extras\n20260201000000"), [
+            "redmine:plugins:migrate NAME=wiki_extras VERSION=2", "db:migrate VERSION=20260101000000"])
+        self.assertEqual(calls("back", before="99", added="2-wiki_extras\n1-wiki_extras"),
+                         ["redmine:plugins:migrate NAME=wiki_extras VERSION=0"])
 
 
 DJANGO = """from django.db import migrations, models
