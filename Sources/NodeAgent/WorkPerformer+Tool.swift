@@ -54,6 +54,8 @@ extension WorkPerformer {
         if unfenced == .preview {
             values["PGOPTIONS"] = [options, "-c default_transaction_read_only=on"]
                 .compactMap { $0 }.joined(separator: " ")
+            // For clients that read no environment.
+            values["SLUICE_PASS_PARAMETER"] = "options=-c%20default_transaction_read_only%3Don"
         }
         return values
     }

@@ -20,7 +20,7 @@ import UpgradeModel
             command: [/bin/sh, -c, 'env > ROOT/tool.env; echo "Applying 0002..."; echo "$PGOPTIONS"; sleep 0.3']
             environment: [HOME]
             repeatable: true
-          preview: {command: [/bin/sh, -c, 'env | grep PGOPTIONS; seq 1 20000']}
+          preview: {command: [/bin/sh, -c, 'env | grep PGOPTIONS; env | grep SLUICE_PASS; seq 1 20000']}
           slow-preview: {command: [/bin/sh, -c, 'echo asked; while [ ! -e ROOT/answer ]; do sleep 0.05; done'], timeout: 60s}
           migrate-back: {command: [/bin/sh, -c, 'env > ROOT/back.env; exit 3']}
           slow: {command: [/bin/sh, -c, 'echo begun | tee -a ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
@@ -145,7 +145,15 @@ import UpgradeModel
         coordinator.say(directive(1) { $0.tasks = [tool("preview.1", "preview", told)] })
         let status = try await coordinator.status { $0.tasks.first?.state == .done }
         let preview = try #require(status.tasks.first?.preview)
-        #expect(preview.hasPrefix("PGOPTIONS=-c default_transaction_read_only=on\n1\n2\n"))
+        #expect(
+            preview.hasPrefix(
+                """
+                PGOPTIONS=-c default_transaction_read_only=on
+                SLUICE_PASS_PARAMETER=options=-c%20default_transaction_read_only%3Don
+                1
+                2
+
+                """))
         #expect(preview.utf8.count <= TaskOutcome.previewLimit)
         #expect(preview.utf8.count > TaskOutcome.previewLimit - 100)
         coordinator.say(directive(2) { $0.tasks = [tool("preview.2", "slow-preview", told)] })

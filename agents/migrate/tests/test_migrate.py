@@ -227,6 +227,27 @@ class MigrateTests(unittest.TestCase):
         self.assertEqual(calls("back", before="99", added="2-wiki_extras\n1-wiki_extras"),
                          ["redmine:plugins:migrate NAME=wiki_extras VERSION=0"])
 
+    def test_with_pass_puts_the_pass_into_the_url_for_clients_that_read_no_environment(self):
+        parameter = "options=-c%20sluice.pass%3Dsecret%20-c%20default_transaction_read_only%3Doff"
+        settings = self.release / "database.env"
+
+        def shown(url, passes=parameter):
+            settings.write_text("SHOP_URL='%s'\nOTHER=1\n" % url)
+            environment = {"PATH": PATH, "PGHOST": os.environ["PGHOST"], "PGPORT": os.environ["PGPORT"], "PGUSER": os.environ["PGUSER"],
+                           **({"SLUICE_PASS_PARAMETER": passes} if passes else {})}
+            done = subprocess.run(
+                [SCRIPTS / "with-pass", settings, "SHOP_URL", "sh", "-c",
+                 'psql -X -A -t "$SHOP_URL" -c "SELECT current_setting(\'sluice.pass\', true)"; echo "$OTHER"'],
+                env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return done.returncode, done.stdout.strip()
+
+        url = "postgresql:///%s" % self.database
+        self.assertEqual(shown(url), (0, "secret\n1"))
+        self.assertEqual(shown(url + "?application_name=shop"), (0, "secret\n1"))
+        self.assertEqual(shown(url, ""), (0, "1"))
+        self.assertIn("options of its own", shown(url + "?options=-c%20x.y%3D1")[1])
+        self.assertIn("does not set SHOP_URL", shown("")[1])
+
 
 DJANGO = """from django.db import migrations, models
 class Migration(migrations.Migration):
