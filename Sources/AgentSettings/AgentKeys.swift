@@ -93,6 +93,7 @@ enum AgentKeys {
         DocumentKey("socket", .form(.healthSocket), .optional),
         DocumentKey("address", .form(.address), .optional),
         DocumentKey("action", .name, .optional),
+        DocumentKey("fastcgi", .form(.releasePath), .optional),
         DocumentKey("path", .form(.requestPath), .fallback("/")),
         DocumentKey("host", .text(maximum: 255), .fallback("localhost")),
         DocumentKey("request_headers", .headers, .fallback("[]")),

@@ -99,7 +99,8 @@ extension ConfigurationBuilder {
             let ignores = values.flag("header.ignore"), let timeout = values.span("timeout")
         else { return nil }
         return HealthCheck(
-            destination: destination, path: path, host: host, requestHeaders: headers,
+            destination: destination, script: values.text("fastcgi"), path: path, host: host,
+            requestHeaders: headers,
             status: status, header: ignores ? nil : .init(name: name, value: equals),
             body: values.text("body_contains"), timeout: timeout)
     }

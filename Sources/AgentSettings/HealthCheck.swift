@@ -15,6 +15,8 @@ public struct HealthCheck: Hashable, Sendable {
     }
 
     public var destination: Destination
+    /// The application speaks FastCGI at its socket, as php-fpm does: the script of the release that answers, such as `index.php`.
+    public var script: String?
     public var path: String
     public var host: String
     /// What is sent besides, such as a token that the page asks for.
@@ -37,11 +39,12 @@ public struct HealthCheck: Hashable, Sendable {
     }
 
     public init(
-        destination: Destination, path: String, host: String = "localhost",
+        destination: Destination, script: String? = nil, path: String, host: String = "localhost",
         requestHeaders: [SentHeader] = [], status: Int = 200, header: ExpectedHeader? = nil,
         body: String? = nil, timeout: Span
     ) {
         self.destination = destination
+        self.script = script
         self.path = path
         self.host = host
         self.requestHeaders = requestHeaders

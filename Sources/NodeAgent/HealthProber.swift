@@ -17,77 +17,112 @@ struct HealthProber: Sendable {
 
     /// - Parameters:
     ///   - applicationSocket: where the release that is asked about listens, as far as there is one.
+    ///   - files: the directory with its files, for a check in FastCGI.
     ///   - standard: what is a good answer; `nil`: the one that the check says.
     func ask(
         _ check: HealthCheck, release: ReleaseName, applicationSocket: String?,
-        standard: HealthGoal.AnswerStandard? = nil
+        files: String? = nil, standard: HealthGoal.AnswerStandard? = nil
     ) async -> (isGood: Bool, detail: String) {
+        do throws(SystemFailure) {
+            let response = try await answer(to: check, applicationSocket, files)
+            if standard == .anyAnswer {
+                let isThere = !HealthProber.absent.contains(response.status)
+                return (isThere, "\(check.path) answered \(response.status)")
+            }
+            if let fault = fault(in: response, check, release) { return (false, fault) }
+            return (true, "\(check.path) answered \(response.status)")
+        } catch {
+            return (false, error.message)
+        }
+    }
+
+    private func answer(
+        to check: HealthCheck, _ applicationSocket: String?, _ files: String?
+    ) async throws(SystemFailure) -> HTTPResponse {
+        if let question = try fastCGI(check, applicationSocket, files) {
+            return try await question.ask(within: check.timeout)
+        }
         guard var request = request(check, applicationSocket: applicationSocket) else {
-            return (
-                false, "the check needs the release's socket, and the release is not on this node"
-            )
+            throw SystemFailure(
+                "the check needs the release's socket, and the release is not on this node")
         }
         if check.destination != .applicationSocket, let pass = pass() {
             request.headers.append(HTTPHeader(pass.name, pass.value))
         }
-        do throws(SystemFailure) {
-            for header in check.requestHeaders { request.headers.append(try HTTPHeader(header)) }
-        } catch {
-            return (false, error.message)
-        }
-        let response: HTTPResponse
-        let client = CurlClient()
-        defer { client.close() }
-        do throws(HTTPFailure) {
-            response = try await client.perform(request)
-        } catch {
-            return (false, error.message)
-        }
-        if standard == .anyAnswer {
-            let isThere = !HealthProber.absent.contains(response.status)
-            return (isThere, "\(check.path) answered \(response.status)")
-        }
-        guard response.status == check.status else {
-            return (false, "\(check.path) answered \(response.status), not \(check.status)")
-        }
+        for header in check.requestHeaders { request.headers.append(try HTTPHeader(header)) }
+        return try await perform(request)
+    }
+
+    /// - Returns: what is wrong with an answer; `nil` when it is the one that the check says.
+    private func fault(
+        in response: HTTPResponse, _ check: HealthCheck, _ release: ReleaseName
+    ) -> String? {
+        let said = "\(check.path) answered \(response.status)"
+        guard response.status == check.status else { return "\(said), not \(check.status)" }
         if let expected = check.header {
             let wanted = expected.value.replacing("{release}", with: release.rawValue)
             guard let found = response.head.first(expected.name) else {
-                return (
-                    false,
-                    "\(check.path) answered \(response.status) without the header \(expected.name)"
-                )
+                return "\(said) without the header \(expected.name)"
             }
             guard found == wanted else {
-                return (
-                    false,
+                return
                     "\(check.path) answered with \(expected.name): \(shown(found)), not \(wanted)"
-                )
             }
         }
         if let body = check.body {
             let text = body.replacing("{release}", with: release.rawValue)
             guard contains(response.body, text) else {
-                return (
-                    false,
-                    "\(check.path) answered \(response.status) without \(shown(text)) in its body"
-                )
+                return "\(said) without \(shown(text)) in its body"
             }
         }
-        return (true, "\(check.path) answered \(response.status)")
+        return nil
     }
 
-    /// - Returns: `nil` when anything is answered over HTTP.
-    func trouble(asking check: HealthCheck, at socket: String) async -> String? {
-        guard let request = request(check, applicationSocket: socket) else { return nil }
-        let client = CurlClient()
-        defer { client.close() }
-        do throws(HTTPFailure) {
-            _ = try await client.perform(request)
+    /// - Returns: `nil` when anything is answered over HTTP, or in FastCGI.
+    func trouble(asking check: HealthCheck, at socket: String, files: String) async -> String? {
+        do throws(SystemFailure) {
+            if let question = try fastCGI(check, socket, files) {
+                _ = try await question.ask(within: check.timeout)
+            } else if let request = request(check, applicationSocket: socket) {
+                _ = try await perform(request)
+            }
             return nil
         } catch {
             return error.message
         }
+    }
+
+    private func perform(_ request: HTTPRequest) async throws(SystemFailure) -> HTTPResponse {
+        let client = CurlClient()
+        defer { client.close() }
+        do throws(HTTPFailure) {
+            return try await client.perform(request)
+        } catch {
+            // php-fpm hangs up on whoever speaks HTTP.
+            let hint = "; where php-fpm listens, the check needs `fastcgi: index.php`"
+            let isMute = error.code == .interrupted && request.unixSocket != nil
+            throw SystemFailure(error.message + (isMute ? hint : ""))
+        }
+    }
+
+    /// - Returns: `nil` for a question over HTTP.
+    private func fastCGI(
+        _ check: HealthCheck, _ applicationSocket: String?, _ files: String?
+    ) throws(SystemFailure) -> FastCGI? {
+        guard let script = check.script, let files else { return nil }
+        let socket: String
+        switch check.destination {
+        case .applicationSocket:
+            guard let applicationSocket else { return nil }
+            socket = applicationSocket
+        case .socket(let path): socket = path
+        case .address, .action: return nil
+        }
+        var headers = [HTTPHeader("Cache-Control", "no-cache")]
+        for header in check.requestHeaders { headers.append(try HTTPHeader(header)) }
+        return FastCGI(
+            socket: socket, script: "\(files)/\(script)", page: check.path, host: check.host,
+            headers: headers)
     }
 
     private func request(_ check: HealthCheck, applicationSocket: String?) -> HTTPRequest? {

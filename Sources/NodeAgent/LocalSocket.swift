@@ -93,7 +93,9 @@ func reasonNotToConnect(to path: String) -> String? {
 }
 
 /// A descriptor that is closed when nobody holds it any more.
-private final class LocalConnection: Sendable {
+final class LocalConnection: Sendable {
+    enum Received { case bytes([UInt8]), nothingYet, end }
+
     let descriptor: Int32
 
     init(_ descriptor: Int32) { self.descriptor = descriptor }
@@ -119,6 +121,17 @@ private final class LocalConnection: Sendable {
             if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return false }
         }
         return true
+    }
+
+    /// What has come, on a socket that does not block.
+    func receive() -> Received {
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count > 0 { return .bytes(Array(chunk[..<count])) }
+            if count < 0, errno == EINTR { continue }
+            return count < 0 && errno == EAGAIN ? .nothingYet : .end
+        }
     }
 
     func readLine(atMost limit: Int) -> [UInt8]? {

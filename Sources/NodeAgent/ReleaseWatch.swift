@@ -13,7 +13,7 @@ struct ReleaseWatch: Sendable {
 
     /// Waits until a release answers at its socket.
     ///
-    /// With a health check that asks there, any answer over HTTP counts: what it says is the rollout's to judge, and a release that
+    /// With a health check that asks there, any answer counts: what it says is the rollout's to judge, and a release that
     /// refuses the old schema has to wait for its own. Without one, a connection that is taken, twice.
     ///
     /// - Parameter limit: how long it may take; ends earlier when no process of the release is left.
@@ -55,6 +55,7 @@ struct ReleaseWatch: Sendable {
         let check = configuration.health.sorted { $0.key.rawValue < $1.key.rawValue }
             .first { $0.value.destination == .applicationSocket }?.value
         guard let check else { return nil }
-        return await prober.trouble(asking: check, at: socket)
+        return await prober.trouble(
+            asking: check, at: socket, files: store.filesDirectory(of: release))
     }
 }

@@ -36,7 +36,7 @@ extension WorkPerformer {
                 guard case .probed(isGood: true, _) = answer else { return answer }
                 continue
             }
-            if let trouble = await trouble(asking: check, questions, of: goal.release, at: socket) {
+            if let trouble = await trouble(asking: check, questions, of: release, at: socket) {
                 return .probed(isGood: false, detail: "\(trouble) at \(socket)")
             }
         }
@@ -45,13 +45,14 @@ extension WorkPerformer {
 
     /// - Returns: what was wrong with one of the answers; `nil` when all are good.
     private func trouble(
-        asking check: HealthCheck, _ questions: Int, of release: ReleaseName, at socket: String
+        asking check: HealthCheck, _ questions: Int, of release: ReleaseReference, at socket: String
     ) async -> String? {
         await withTaskGroup(of: String?.self) { group in
             for _ in 0..<questions {
                 group.addTask {
                     let answer = await prober.ask(
-                        check, release: release, applicationSocket: socket)
+                        check, release: release.name, applicationSocket: socket,
+                        files: store.filesDirectory(of: release))
                     return answer.isGood ? nil : answer.detail
                 }
             }

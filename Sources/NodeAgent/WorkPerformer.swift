@@ -299,7 +299,8 @@ struct WorkPerformer: Sendable {
             socket = release.map { store.socketPath(of: $0) }
         }
         let answer = await prober.ask(
-            check, release: goal.release, applicationSocket: socket, standard: goal.standard)
+            check, release: goal.release, applicationSocket: socket,
+            files: release.map { store.filesDirectory(of: $0) }, standard: goal.standard)
         return .probed(isGood: answer.isGood, detail: answer.detail)
     }
 

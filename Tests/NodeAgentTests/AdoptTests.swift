@@ -64,9 +64,8 @@ import UpgradeModel
         _ script: String, _ argument: String, _ program: String, _ files: [String: String]
     ) async throws {
         try #require(access(program, X_OK) == 0, "scripts/install-dependencies installs \(program)")
-        let health =
-            script == "php-fpm"
-            ? "" : "health:\n  page: {socket: \"{socket}\", header: {ignore: true}}\n"
+        let fastCGI = script == "php-fpm" ? ", fastcgi: index.php" : ""
+        let health = "health:\n  page: {socket: \"{socket}\", header: {ignore: true}\(fastCGI)}\n"
         let node = try TestNode(
             coordinator,
             extra: """
