@@ -35,8 +35,10 @@ public final class PrivateProxy: Sendable {
             edit: edit)
         output = path + "/\(kind).log"
         process = try ChildProcess(try files.install(), output: output)
-        let isUp = await eventually { [address] in
-            guard let descriptor = try? connectTCP(address, Self.port) else { return false }
+        let isUp = await eventually { [address, files] in
+            guard files.areListenedOn, let descriptor = try? connectTCP(address, Self.port) else {
+                return false
+            }
             close(descriptor)
             return true
         }
@@ -97,6 +99,11 @@ private struct ShippedFiles: Sendable {
             }
             return caddy("run")
         }
+    }
+
+    /// Caddy's own socket, where the flags decide, comes after its port.
+    var areListenedOn: Bool {
+        kind != .caddy || FileManager.default.fileExists(atPath: folder + "/sluice-flags.sock")
     }
 
     var reload: [String] {
