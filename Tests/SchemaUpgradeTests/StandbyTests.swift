@@ -146,6 +146,9 @@ import UpgradeModel
         #expect(try await frozen.onStandby(last).isEmpty)
         _ = try await frozen.onStandby("SELECT pg_wal_replay_resume()")
         let report = try await census.value
+        #expect(
+            try await frozen.onStandby("SELECT state FROM sluice.standby")[0].text(0) == "freezing",
+            "the freeze has nothing to write before it cuts it off")
         #expect(try await !frozen.onStandby(last).isEmpty)
         #expect(report.lines.contains { $0.hasPrefix("the standby has all of it") })
         try await upgrade.done(.freezeStandby)
@@ -153,6 +156,25 @@ import UpgradeModel
         try await upgrade.done(.census, attempt: 2)
         try await upgrade.done(.feedStandby)
         try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    /// A run that turns back between census and freeze leaves nothing of it to the next one.
+    @Test func aStandbyThatWasNeverCutOffIsLetGoOf() async throws {
+        let frozen = try await FrozenSite.make()
+        let before = try await frozen.settings()
+        let upgrade = frozen.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.preflight, .expand, .raiseFence, .census, .lowerFence] {
+            try await upgrade.done(kind)
+        }
+        let next = frozen.upgrade(try .guestbook())
+        #expect(
+            try await next.failure(.preflight, epoch: 2, run: "r2").findings.map(\.code)
+                .contains("standby-held"))
+        await next.close()
+        try await upgrade.done(.feedStandby)
+        #expect(try await frozen.settings() == before)
+        try await upgrade.done(.preflight, attempt: 2)
         await upgrade.close()
     }
 

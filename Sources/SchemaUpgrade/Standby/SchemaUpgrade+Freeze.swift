@@ -28,8 +28,8 @@ extension SchemaUpgrade {
         var lines = try await leaveSynchronousNames(row)
         var held: [String] = []
         while true {
-            // Nothing was changed on it yet, so nothing is to be given back.
-            if earlier != nil || look.isStarved || !held.isEmpty {
+            // While it receives by what its files say, nothing of it was changed yet.
+            if look.isStarved || !look.isReceiving || !held.isEmpty {
                 try await feed(to: target, row)
             }
             try await reach(target, until: deadline)
@@ -73,32 +73,16 @@ extension SchemaUpgrade {
         }
     }
 
-    /// Keeps what is set now, before anything of it is changed. What an earlier attempt has kept stays: by now it may be changed.
+    /// What a freeze needs to know later is kept by then; an earlier coordinator's census has kept nothing.
     private func beginFreeze(
         _ look: StandbyLook, _ earlier: FrozenRow?, _ task: DatabaseTask
     ) async throws -> FrozenRow {
-        let connection = try open()
-        if let earlier {
-            guard earlier.run == task.run.rawValue else { throw StandbyFindings.held(earlier) }
-            if earlier.state == "shut" { throw StandbyFindings.shut(earlier) }
-        } else if look.slot == nil {
-            throw DatabaseFailure(
-                code: "standby-detached", "the standby has no receiver with a slot",
-                advice: StandbyFindings.attach)
+        if let earlier, earlier.state == "freezing", earlier.run == task.run.rawValue {
+            return earlier
         }
-        let slot = look.slot ?? ""
-        let synchronous = try await synchronousNames(slot)
-        func literal(_ text: String?) -> String { text.map(quotedLiteral) ?? "NULL" }
+        let connection = try open()
         _ = try await connection.execute(
-            claim(task) + expectFence(task, "up") + StandbySchema.install
-                + """
-                    INSERT INTO sluice.standby (run, epoch, state, slot, conninfo_set, restore_set, synchronous, synchronous_set,
-                        synchronous_meanwhile)
-                    VALUES (\(quotedLiteral(task.run.rawValue)), \(task.epoch.rawValue), 'freezing', \(quotedLiteral(slot)),
-                        \(look.isConninfoSet), \(look.isRestoreSet), \(literal(synchronous?.before)),
-                        \(synchronous.map { "\($0.isSet)" } ?? "NULL"), \(literal(synchronous?.meanwhile)))
-                    ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch, state = 'freezing'
-                """)
+            claim(task) + expectFence(task, "up") + freezing(look, earlier, task))
         guard let row = try await frozenRow(connection) else {
             throw DatabaseFailure(
                 code: "fault", "what the freeze has kept is gone", effect: .unknown)

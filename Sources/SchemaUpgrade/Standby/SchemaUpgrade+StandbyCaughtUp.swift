@@ -12,8 +12,8 @@ extension SchemaUpgrade {
     /// - Throws: `standby-unreachable`, `standby-lag`.
     func waitForStandby(_ proof: CensusProof, _ task: DatabaseTask) async throws -> [String] {
         guard let access = configuration.standby, !isAtStandby else { return [] }
-        // An earlier attempt of this run has frozen it, or has begun to: nothing was written since, and that task is still to end.
-        if let row = try await frozenRow(open()), row.run == task.run.rawValue { return [] }
+        // An earlier freeze of this run has cut it off: nothing was written since, and the freeze is still to end.
+        if try await lookAtStandby().isStarved { return [] }
         let clock = ContinuousClock()
         let began = clock.now
         try await reach(

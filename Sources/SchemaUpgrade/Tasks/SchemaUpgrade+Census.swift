@@ -23,7 +23,7 @@ extension SchemaUpgrade {
         try await waitForPreparedTransactions(until: deadline)
 
         let transaction = try await open().execute(
-            claim(task) + expectFence(task, "up")
+            claim(task) + expectFence(task, "up") + freezing(task)
                 + """
                 UPDATE sluice.fence SET census_transaction = pg_current_xact_id()::text
                 RETURNING census_transaction

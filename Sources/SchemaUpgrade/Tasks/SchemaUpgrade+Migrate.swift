@@ -51,7 +51,10 @@ extension SchemaUpgrade {
     /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
     func apply(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
-        if phase == .expand { await warmUp(task) }
+        if phase == .expand {
+            try await installStandbySchema(task)
+            await warmUp(task)
+        }
         let before = try await checkedLedger()
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(

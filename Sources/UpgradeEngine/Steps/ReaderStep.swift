@@ -56,8 +56,11 @@ struct ReaderStep: StepDefinition {
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         if undoing.isPromoting { return [EndOldStep(phase, index: nil)] }
         let end: [any StepDefinition] = [EndReaderStep(phase, index: nil)]
-        guard undoing.hasBegun(FreezeStep.self) else { return end }
-        return [DrainReaderStep(phase, index: nil)] + end + [FeedStep(phase, index: nil)]
+        // The census keeps what the freeze has to give back.
+        guard undoing.hasBegun(CensusStep.self) else { return end }
+        let drain: [any StepDefinition] =
+            undoing.hasBegun(FreezeStep.self) ? [DrainReaderStep(phase, index: nil)] : []
+        return drain + end + [FeedStep(phase, index: nil)]
     }
 }
 
