@@ -70,7 +70,7 @@ let rooms: [Room] = [
     lib("HostWork", .room("Files")),
     lib(
         "SchemaUpgrade", .room("UpgradeModel"), .room("PostgresClient"), .room("MigrationReader"),
-        .room("ContentDigest")),
+        .room("ContentDigest"), .room("CurlClient")),
     lib(
         "SQLiteRunStore", .room("UpgradeModel"), .room("RunStore"), .room("ContentDigest"),
         .room("Files"), .room("CFiles"),

@@ -20,10 +20,15 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             assignment.database.url.name, "the database's", environment)
         let standby: SchemaUpgrade.Configuration.StandbyAccess?
         if let frozen = assignment.plan.frozenStandby {
-            standby = SchemaUpgrade.Configuration.StandbyAccess(
+            var access = SchemaUpgrade.Configuration.StandbyAccess(
                 address: try SchemaUpgradeWorker.address(
                     frozen.url.name, "the standby's", environment), lag: frozen.lag,
                 budget: frozen.wal)
+            if let manager = frozen.manager {
+                access.patroni = try SchemaUpgradeWorker.address(
+                    manager.patroni.name, "Patroni's", environment)
+            }
+            standby = access
         } else {
             standby = nil
         }

@@ -13,7 +13,8 @@ public import UpgradeModel
 /// Codes of failures: `busy`, `superseded`, `unreachable`, `connection-lost`, `cancelled`, `pooler`, `preflight`, `other-run`, `server-version`, `database-address`,
 /// `migrator-shared`, `prepared-transactions`, `stragglers`, `fence-held`, `fence-down`, `fence-left-over`, `lock-timeout`, `sql`, `migration-edited`,
 /// `migration-missing`, `migration-out-of-order`, `migration-requires`, `migration-replaces`, `migration-place`, `migration-rights`,
-/// `migration-claim`, `object-differs`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `batches`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`.
+/// `migration-claim`, `object-differs`, `schema-changed`, `statement-timeout`, `owner-unclear`, `owner-missing`, `way-back`, `batches`, `no-down-migration`, `schema-newer`, `pass-role`, `tool-ledger`,
+/// `standby-…`, `primary-…`, `manager-…`, `wal-budget`.
 public actor SchemaUpgrade {
     let configuration: Configuration
     var connection: PostgresConnection?
@@ -48,6 +49,9 @@ public actor SchemaUpgrade {
     var watcher: PostgresConnection?
     /// With the standby, beside the session.
     var standby: PostgresConnection?
+    /// Who looks after both servers, once it has been asked, and who was its leader then.
+    var patroni: Patroni?
+    var managerLeader: String?
     /// Whether the session is with the standby, which has taken the primary's place.
     var isAtStandby = false
     /// Set once the log that the primary keeps for a frozen standby has cost what it may.
@@ -151,7 +155,7 @@ public actor SchemaUpgrade {
                 case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
                     .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
                     .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema,
-                    .freezeStandby, .feedStandby, .promoteStandby:
+                    .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -188,6 +192,8 @@ public actor SchemaUpgrade {
         case .freezeStandby: try await freezeStandby(task)
         case .feedStandby: try await feedStandby(task)
         case .promoteStandby: try await promoteStandby(task)
+        case .pauseManager: try await pauseManager(task)
+        case .resumeManager: try await resumeManager(task)
         }
     }
 
@@ -229,6 +235,10 @@ public actor SchemaUpgrade {
             }
             if error.sqlState == "57014", isCancelled { return cancelled() }
             if let refusal = error.refusal { return refusal }
+            // Sluice's own sessions are not read-only, and no fence is for them.
+            if error.sqlState == "25006", configuration.standby != nil, !isAtStandby {
+                return StandbyFindings.failedOver
+            }
             if error.isLockTimeout {
                 return DatabaseFailure(
                     code: "lock-timeout", "a lock was not to be had in time: \(error.description)",

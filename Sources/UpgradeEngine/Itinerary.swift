@@ -17,6 +17,7 @@ public enum Itinerary {
         (.stage, ExpandWithStep.self),
         (.stage, JudgeExpandStep.self),
         (.readOnly, AnnounceStep.self),
+        (.readOnly, PauseManagerStep.self),
         (.readOnly, CloseStep.self),
         // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
         (.drain, DrainStep.self),
@@ -43,6 +44,7 @@ public enum Itinerary {
         (.finish, DrainReaderStep.self),
         (.finish, EndReaderStep.self),
         (.finish, FeedStep.self),
+        (.finish, ResumeManagerStep.self),
         (.finish, ContractStep.self),
         (.finish, ContractWithStep.self),
         (.finish, JudgeContractStep.self),

@@ -53,6 +53,10 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case feedStandby
         /// On the way back: shut the primary for good, make the frozen standby the primary, and take the fence down there.
         case promoteStandby
+        /// Tell whoever looks after both servers to change neither of them by itself, and wait until it says so.
+        case pauseManager
+        /// Let it go on as before the run, with the server as its leader that is the primary now.
+        case resumeManager
     }
 
     public var kind: Kind

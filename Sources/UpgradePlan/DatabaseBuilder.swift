@@ -78,7 +78,12 @@ struct DatabaseBuilder {
             let lag = values.span(key("lag")),
             let wal = values.text(key("wal")).flatMap(ByteCount.read)
         else { return nil }
-        return Plan.Database.Standby(url: url, lag: lag, wal: wal)
+        let patroni = values.text(key("manager.patroni"))
+            .flatMap(EnvironmentReference.init(text:))
+        guard values.isPresent(key("manager")) == (patroni != nil) else { return nil }
+        return Plan.Database.Standby(
+            url: url, lag: lag, wal: wal,
+            manager: patroni.map { Plan.Database.ClusterManager(patroni: $0) })
     }
 
     private var tool: Plan.Tool? {

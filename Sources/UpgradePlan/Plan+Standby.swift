@@ -11,19 +11,31 @@ extension Plan.Database {
         public let lag: Span
         /// How much write-ahead log, in bytes, may pile up on the primary for it while it is frozen; beyond that the run turns back.
         public let wal: Int64
+        /// Who looks after both servers besides; `nil`: nobody does.
+        public let manager: ClusterManager?
 
         public init(
-            url: EnvironmentReference, lag: Span = .seconds(5), wal: Int64 = 10 << 30
+            url: EnvironmentReference, lag: Span = .seconds(5), wal: Int64 = 10 << 30,
+            manager: ClusterManager? = nil
         ) {
             precondition(Limits.standbyLag.contains(lag), "lag out of range")
             precondition(Limits.standbyLog.contains(wal), "wal out of range")
             self.url = url
             self.lag = lag
             self.wal = wal
+            self.manager = manager
         }
 
         /// For people, as a plan has it: `10GB`.
         public var walText: String { ByteCount.text(wal) }
+    }
+
+    /// A program that starts, promotes and reconfigures the servers of a cluster; it is paused for a run.
+    public struct ClusterManager: Hashable, Sendable {
+        /// Where the URL of the REST API of any member of Patroni's is found.
+        public let patroni: EnvironmentReference
+
+        public init(patroni: EnvironmentReference) { self.patroni = patroni }
     }
 }
 

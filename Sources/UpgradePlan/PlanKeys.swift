@@ -81,6 +81,11 @@ enum PlanKeys {
         DocumentKey("url", .form(.environment), .required),
         DocumentKey("lag", .span(Limits.standbyLag), .fallback("5s")),
         DocumentKey("wal", .form(.logSize), .fallback("10GB")),
+        DocumentKey("manager", .section(manager), .optional),
+    ]
+
+    private static let manager: [DocumentKey] = [
+        DocumentKey("patroni", .form(.environment), .required)
     ]
 
     private static let tool: [DocumentKey] = [

@@ -135,7 +135,7 @@ import UpgradeModel
                 [.expand, .raiseFence, .census, .openPass]
             case .readPreview, .judgeExpand, .settleExpand, .judgeRevertExpand: [.expand]
             case .judgeContract: [.expand, .raiseFence, .census, .migrate, .lowerFence, .contract]
-            case .freezeStandby, .feedStandby, .promoteStandby: []
+            case .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager: []
             }
         if kind == .contract {
             // There is no way back from contract but by hand.

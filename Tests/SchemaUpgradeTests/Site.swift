@@ -164,7 +164,9 @@ struct Site {
 
 extension DatabaseTask.Kind {
     /// The tasks of a standby.
-    static let ofStandby: Set<DatabaseTask.Kind> = [.freezeStandby, .feedStandby, .promoteStandby]
+    static let ofStandby: Set<DatabaseTask.Kind> = [
+        .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager,
+    ]
 }
 
 extension SchemaUpgrade {

@@ -26,6 +26,8 @@ struct FakeDatabase {
     var standby: FakeStandby?
     /// Nobody is let in any more, since the standby has taken its place.
     private(set) var isShut = false
+    /// Who looks after both servers leaves them alone.
+    private(set) var isManagerPaused = false
     /// The application's own tool.
     var tool = FakeToolState()
 
@@ -111,6 +113,8 @@ struct FakeDatabase {
                     isExpanded: isExpanded)
             }
         case .feedStandby: standby?.isFrozen = false
+        case .pauseManager: isManagerPaused = true
+        case .resumeManager: isManagerPaused = false
         case .promoteStandby:
             isShut = true
             standby?.isPrimary = true
@@ -138,6 +142,7 @@ extension FakeDatabase {
             standby?.isExpanded = false
             report.schemaChanges = schemaChanges
         case .compareSchema: report.schemaChanges = schemaChanges
+        case .resumeManager: isManagerPaused = false
         case .promoteStandby: break
         default: return .failed(DatabaseFailure(code: "test", "not for a standby"))
         }

@@ -307,6 +307,63 @@ import UpgradeModel
         #expect(world.core.directives.values.allSatisfy { $0.silenced == Self.reader })
     }
 
+    // MARK: A cluster manager
+
+    private func managed(onFailure: String = "rollback", budget: Int = 0) -> String {
+        plan(onFailure: onFailure, budget: budget).replacing(
+            "standby: {url: env:STANDBY_URL}",
+            with: "standby: {url: env:STANDBY_URL, manager: {patroni: env:PATRONI_URL}}")
+    }
+
+    /// It is told before anybody waits, and goes on once both servers are as they will stay.
+    @Test func aClusterManagerIsPausedFromBeforeTheWindowToTheEnd() {
+        var world = world(managed())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        #expect(!world.database.isManagerPaused)
+        let order = kinds(world).filter {
+            [.pauseManager, .raiseFence, .freezeStandby, .feedStandby, .resumeManager].contains($0)
+        }
+        #expect(
+            order == [.pauseManager, .raiseFence, .freezeStandby, .feedStandby, .resumeManager])
+        #expect(world.violations == [])
+    }
+
+    @Test(arguments: Phase.allCases)
+    func aClusterManagerIsNeverLeftPaused(phase: Phase) {
+        var world = world(managed())
+        world.on(phase) { $0.request(.rollback) }
+        world.settle()
+        #expect(!world.database.isManagerPaused, "\(phase)")
+        let isPromoted = kinds(world).contains(.promoteStandby)
+        let resumed = world.database.performed.last { $0.kind == .resumeManager }
+        #expect(resumed?.isPromoted == (isPromoted ? true : nil), "it is told of the primary")
+        #expect(world.violations == [])
+    }
+
+    @Test func aClusterManagerThatDoesNotPauseTurnsTheRunBack() {
+        var world = world(managed())
+        world.database.failing = [.pauseManager: 1]
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(!kinds(world).contains(.raiseFence))
+        #expect(kinds(world).contains(.resumeManager), "nobody knows who has heard of it")
+    }
+
+    /// Resumed with the wrong leader it would undo the promotion: a person is asked, and writes go on.
+    @Test func aClusterManagerThatCannotBeToldAsksAPersonWhileWritesGoOn() {
+        var world = world(managed())
+        world.nodes[Self.node]?.isUnhealthy = true
+        world.database.failing = [.resumeManager: 5]
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        #expect(world.core.directives.values.allSatisfy { $0.writes.isOpen })
+        world.request(.retry)
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(!world.database.isManagerPaused)
+    }
+
     // MARK: What is said before
 
     @Test func thePlanSaysThatTheStandbyIsTheWayBack() throws {

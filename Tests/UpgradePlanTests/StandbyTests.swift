@@ -33,6 +33,20 @@ import UpgradeModel
         #expect(standby.wal == 512 << 20)
     }
 
+    @Test func aClusterManagerIsAskedAtAnAddressThatThePlanDoesNotHold() throws {
+        let managed = text.replacing(
+            "wal: 512MB", with: "wal: 512MB, manager: {patroni: env:PATRONI_URL}")
+        let plan = try #require(PlanDocument.parse(text: managed, file: "p").plan)
+        #expect(plan.frozenStandby?.manager?.patroni.description == "env:PATRONI_URL")
+        for wrong in ["http://127.0.0.1:8008", "''"] {
+            let document = PlanDocument.parse(
+                text: managed.replacing("env:PATRONI_URL", with: wrong), file: "p")
+            #expect(document.plan == nil)
+        }
+        let empty = managed.replacing("{patroni: env:PATRONI_URL}", with: "{}")
+        #expect(PlanDocument.parse(text: empty, file: "p").plan == nil)
+    }
+
     @Test func whatIsNotSaidIsTheDefault() throws {
         let short = text.replacing(", lag: 7s, wal: 512MB", with: "")
         let plan = try #require(PlanDocument.parse(text: short, file: "p").plan)

@@ -71,6 +71,10 @@ struct ValidateCommand: AsyncParsableCommand {
             console.line(
                 "standby \(standby.url): frozen for the window, read by the old release, and promoted where the run turns back"
             )
+            if let manager = standby.manager {
+                console.line(
+                    "Patroni \(manager.patroni): paused from before the window to the end")
+            }
         }
         let staying = prepared.migrations.cannotBeUndone
         if !staying.isEmpty {

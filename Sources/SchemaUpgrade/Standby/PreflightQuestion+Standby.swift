@@ -9,25 +9,33 @@ extension PreflightQuestion {
         "(patroni|repmgr|pg_?auto_?(failover|ctl)|stolon|cnpg|cloudnative|pacemaker|paf|efm|clustercontrol)"
 
     /// Both servers are asked: an agent connects to the one that it is beside.
-    private static let manager = PreflightQuestion(
-        severity: .error, code: "standby-manager",
-        sql: """
-            SELECT format('a cluster manager looks after this server (%s): it would undo the freeze, or promote a server by itself',
-                    string_agg(DISTINCT sign, ', ')),
-                'frozen replicas under a cluster manager are still to come: give a standby that it does not know, or take `standby` out of '
-                    'the plan''s `database`'
-            FROM (SELECT format('session %s', application_name) AS sign FROM pg_stat_activity WHERE application_name ~* '^\(managers)'
-                UNION ALL SELECT format('schema %s', nspname) FROM pg_namespace WHERE nspname ~* '^(repmgr|pgautofailover)$'
-                UNION ALL SELECT format('database %s', datname) FROM pg_database WHERE datname ~* '^(repmgr|pg_auto_failover)$'
-                UNION ALL SELECT format('file %s', sourcefile) FROM pg_file_settings WHERE sourcefile ~ 'postgresql[.]base[.]conf$'
-                    OR sourcefile ~ 'postgresql-auto-failover'
-                UNION ALL SELECT format('role %s', rolname) FROM pg_roles
-                    WHERE rolname ~ '^(rdsadmin|cloudsqladmin|azuresu|alloydbadmin|repmgr|pgautofailover_replicator|streaming_replica)$') AS s
-            HAVING count(*) > 0
-            """)
+    ///
+    /// - Parameter isManaged: whether the plan names Patroni.
+    private static func manager(isManaged: Bool) -> PreflightQuestion {
+        PreflightQuestion(
+            severity: .error, code: "standby-manager",
+            sql: """
+                SELECT format('a cluster manager looks after this server (%s): it would undo the freeze, or promote a server by itself',
+                        string_agg(DISTINCT sign, ', ')),
+                    'Patroni: name its REST API in the plan, `database: {standby: {manager: {patroni: env:NAME}}}`; another one: give a '
+                        'standby that it does not know, or take `standby` out of the plan''s `database`'
+                FROM (SELECT format('session %s', application_name) AS sign FROM pg_stat_activity WHERE application_name ~* '^\(managers)'
+                    UNION ALL SELECT format('schema %s', nspname) FROM pg_namespace WHERE nspname ~* '^(repmgr|pgautofailover)$'
+                    UNION ALL SELECT format('database %s', datname) FROM pg_database WHERE datname ~* '^(repmgr|pg_auto_failover)$'
+                    UNION ALL SELECT format('file %s', sourcefile) FROM pg_file_settings WHERE sourcefile ~ 'postgresql[.]base[.]conf$'
+                        OR sourcefile ~ 'postgresql-auto-failover'
+                    UNION ALL SELECT format('role %s', rolname) FROM pg_roles
+                        WHERE rolname ~ '^(rdsadmin|cloudsqladmin|azuresu|alloydbadmin|repmgr|pgautofailover_replicator|streaming_replica)$') AS s
+                WHERE NOT (\(isManaged) AND sign ~* '^(session patroni|file .*postgresql[.]base[.]conf$)')
+                HAVING count(*) > 0
+                """)
+    }
 
-    static let standby: [PreflightQuestion] = [
-        manager,
+    static func standby(isManaged: Bool) -> [PreflightQuestion] {
+        [manager(isManaged: isManaged)] + ofStandby
+    }
+
+    private static let ofStandby: [PreflightQuestion] = [
         PreflightQuestion(
             severity: .error, code: "standby-cascades",
             sql: """
@@ -84,9 +92,12 @@ extension PreflightQuestion {
     ]
 
     /// - Parameter slot: of the standby's receiver.
-    static func primary(slot: String, lag: Span, budget: Int64) -> [PreflightQuestion] {
+    static func primary(slot: String, lag: Span, budget: Int64, isManaged: Bool)
+        -> [PreflightQuestion]
+    {
         let slot = quotedLiteral(slot)
-        return [manager] + slotQuestions(slot, lag, budget) + dataQuestions(slot)
+        return [manager(isManaged: isManaged)] + slotQuestions(slot, lag, budget)
+            + dataQuestions(slot)
     }
 
     private static func slotQuestions(_ slot: String, _ lag: Span, _ budget: Int64)

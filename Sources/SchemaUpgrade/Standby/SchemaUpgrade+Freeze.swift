@@ -23,6 +23,7 @@ extension SchemaUpgrade {
         {
             return DatabaseReport(lines: ["the standby was frozen already, at \(look.replayed)"])
         }
+        try await refuseActiveManager()
         let row = try await beginFreeze(look, earlier, task)
         let target = try await open().query("SELECT pg_current_wal_flush_lsn()")[0].text(0)
         var lines = try await leaveSynchronousNames(row)

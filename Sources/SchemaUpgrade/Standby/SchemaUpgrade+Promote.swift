@@ -136,6 +136,11 @@ extension SchemaUpgrade {
     /// Nobody writes on this server any more, whoever starts it again: the fence stays, and nobody may log in.
     private func shutPrimary(_ task: DatabaseTask, isPromoted: Bool) async throws -> [String] {
         let connection = try open()
+        if isPromoted,
+            try await connection.query("SELECT pg_is_in_recovery()")[0].isTrue(0)
+        {
+            return ["the old primary is a standby now, as whoever promoted this one has made it"]
+        }
         let row = try await frozenRow(connection)
         guard let row, row.run == task.run.rawValue else {
             throw DatabaseFailure(
@@ -250,6 +255,12 @@ extension SchemaUpgrade {
     }
 
     private func nextForOldPrimary() async throws -> [String] {
+        if configuration.standby?.patroni != nil {
+            return [
+                "the old primary has the migration, or a part of it, and must not be served again; Patroni makes it a standby of the new one once "
+                    + "the run has told it who is the primary"
+            ]
+        }
         let canRewind = try await open().query(
             "SELECT current_setting('wal_log_hints') = 'on' OR current_setting('data_checksums') = 'on'"
         )[0].isTrue(0)

@@ -23,6 +23,7 @@ extension SchemaUpgrade {
             let row = try await frozenRow(open()), row.run == task.run.rawValue
         else { return try await body() }
         try await refuseThawed(row)
+        try await refuseActiveManager()
         logSpent = nil
         let watch = Task { await watchLog(row.slot, access.budget) }
         do {
@@ -54,8 +55,12 @@ extension SchemaUpgrade {
 
     /// Cancels what the session does when nine tenths of the budget are spent, and again until it has ended.
     private func watchLog(_ slot: String, _ budget: Int64) async {
+        var turn = 0
         while !Task.isCancelled {
-            if let failure = await spent(slot, budget) {
+            var failure = await spent(slot, budget)
+            if failure == nil, turn.isMultiple(of: 5) { failure = await managerTrouble() }
+            turn += 1
+            if let failure {
                 logSpent = failure
                 await connection?.cancel()
             }

@@ -40,10 +40,13 @@ extension SchemaUpgrade {
             return findings + [stranger]
         }
         let standby = try await openStandby()
-        findings += try await SchemaUpgrade.ask(PreflightQuestion.standby, standby)
+        let isManaged = access.patroni != nil
+        findings += try await SchemaUpgrade.ask(
+            PreflightQuestion.standby(isManaged: isManaged), standby)
+        findings += try await managerFindings(task, look)
         if let slot = look.slot {
             let questions = PreflightQuestion.primary(
-                slot: slot, lag: access.lag, budget: access.budget)
+                slot: slot, lag: access.lag, budget: access.budget, isManaged: isManaged)
             findings += try await SchemaUpgrade.ask(questions, open())
             findings += try await synchronousFindings(slot)
         } else {
@@ -68,7 +71,7 @@ extension SchemaUpgrade {
                 .error, code: "standby-detached",
                 "the standby is still cut off from its primary, as a run of Sluice has left it",
                 advice:
-                    "on the standby, take the end of primary_conninfo from \" host=/sluice/frozen\" on away, and \"exit 1 # sluice: \" from "
+                    "on the standby, take \"hostaddr=255.255.255.255\" from the end of primary_conninfo, and \"exit 1 # sluice: \" from "
                     + "the beginning of restore_command, by ALTER SYSTEM, and SELECT pg_reload_conf()"
             )
         }

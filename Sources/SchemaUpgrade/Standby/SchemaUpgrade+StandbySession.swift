@@ -184,12 +184,13 @@ extension SchemaUpgrade {
     ///
     /// - Returns: whether it came to be so before the deadline.
     func reached(
-        by deadline: ContinuousClock.Instant, _ condition: () async throws -> Bool
+        by deadline: ContinuousClock.Instant, every pause: Duration = .milliseconds(2),
+        _ condition: () async throws -> Bool
     ) async throws -> Bool {
         while try await !condition() {
             try checkCancellation()
             if ContinuousClock.now >= deadline { return false }
-            try await Task.sleep(for: .milliseconds(2))
+            try await Task.sleep(for: pause)
         }
         return true
     }

@@ -11,13 +11,17 @@ extension SchemaUpgrade.Configuration {
         public var lag: Span
         /// How many bytes of its log the primary may keep for the standby while it is frozen.
         public var budget: Int64
+        /// The REST API of any member, where Patroni looks after both servers: `http://USER:PASSWORD@HOST:8008`.
+        public var patroni: String?
 
         public init(
-            address: String, lag: Span = .seconds(5), budget: Int64 = 10 * 1024 * 1024 * 1024
+            address: String, lag: Span = .seconds(5), budget: Int64 = 10 * 1024 * 1024 * 1024,
+            patroni: String? = nil
         ) {
             self.address = address
             self.lag = lag
             self.budget = budget
+            self.patroni = patroni
         }
     }
 }

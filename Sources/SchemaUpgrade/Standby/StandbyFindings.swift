@@ -36,6 +36,14 @@ enum StandbyFindings {
             advice: FenceSchema.heldAdvice(row.run))
     }
 
+    /// Whoever is the primary has the fence: it came with the log.
+    static let failedOver = DatabaseFailure(
+        code: "primary-standby",
+        "the server at the database's address is a standby now: another one was made the primary in the middle of the run",
+        advice:
+            "nothing was lost, for the fence is up there as well; make this server the primary again (with Patroni: `patronictl switchover`), then try again",
+        effect: .unknown)
+
     static func shut(_ row: FrozenRow) -> DatabaseFailure {
         DatabaseFailure(
             code: "primary-shut",

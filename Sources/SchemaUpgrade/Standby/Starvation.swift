@@ -3,11 +3,12 @@
 /// How a standby is cut off from its primary and its archive so that it stays so through a restart and a crash, and no secret has
 /// to be kept anywhere else: the setting that leads to the primary keeps all that it says, and ends in an address that leads nowhere.
 ///
-/// In a libpq connection string the last of two values counts, in both of its forms ("Connection Strings", 34.1.1); `hostaddr` has to
-/// go because it counts before `host`.
+/// `hostaddr` counts before `host`, and of two the last, in both forms of a libpq connection string ("Connection Strings", 34.1.1). The kernel
+/// connects nobody to the broadcast address, so nothing is sent. `host` and `port` stay what they are: Patroni, paused or not, gives a standby
+/// back whatever it has set itself, and compares nothing else.
 enum Starvation {
-    private static let words = " host=/sluice/frozen hostaddr='' port=1"
-    private static let parameters = "host=%2Fsluice%2Ffrozen&hostaddr=&port=1"
+    private static let words = " hostaddr=255.255.255.255"
+    private static let parameters = "hostaddr=255.255.255.255"
     /// A shell takes the rest of the line for a comment, and ends before the next one.
     private static let command = "exit 1 # sluice: "
 

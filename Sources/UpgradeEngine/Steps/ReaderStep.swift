@@ -54,13 +54,14 @@ struct ReaderStep: StepDefinition {
     /// Where the standby has taken the primary's place, it is what is served. Otherwise nobody reads there any more before it
     /// follows again: what waits for what readers still look at would be cut off.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
-        if undoing.isPromoting { return [EndOldStep(phase, index: nil)] }
+        let resume = ResumeManagerStep.undoOfPause(undoing)
+        if undoing.isPromoting { return [EndOldStep(phase, index: nil)] + resume }
         let end: [any StepDefinition] = [EndReaderStep(phase, index: nil)]
         // The census keeps what the freeze has to give back.
-        guard undoing.hasBegun(CensusStep.self) else { return end }
+        guard undoing.hasBegun(CensusStep.self) else { return end + resume }
         let drain: [any StepDefinition] =
             undoing.hasBegun(FreezeStep.self) ? [DrainReaderStep(phase, index: nil)] : []
-        return drain + end + [FeedStep(phase, index: nil)]
+        return drain + end + [FeedStep(phase, index: nil)] + resume
     }
 }
 
