@@ -41,6 +41,27 @@ public struct ConnectionOptions: Sendable {
     ///
     /// - Throws: ``PostgresError/addressUnreadable(_:)``. libpq's own reason may quote the address, so it is not passed on.
     func secrets() throws(PostgresError) -> [String] {
+        let secrets = try settings().filter { ["password", "sslpassword"].contains($0.keyword) }
+        // As they are, and as the address has them.
+        return (secrets.map(\.value) + writtenSecrets(address)).filter { !$0.isEmpty }
+    }
+
+    /// What in the address leaves it to libpq, or to the moment, which server is met: several hosts, or a rule for a choice among them.
+    ///
+    /// - Throws: ``PostgresError/addressUnreadable(_:)``.
+    public func choices() throws(PostgresError) -> [String] {
+        try settings().filter { setting in
+            switch setting.keyword {
+            case "host", "hostaddr": setting.value.contains(",")
+            case "target_session_attrs": setting.value != "any"
+            case "load_balance_hosts": setting.value != "disable"
+            default: false
+            }
+        }.map(\.keyword)
+    }
+
+    /// What the address itself says.
+    private func settings() throws(PostgresError) -> [(keyword: String, value: String)] {
         if hasRawCharacters(address) { throw .addressUnreadable(encodeAdvice) }
         guard let options = PQconninfoParse(address, nil) else {
             throw .addressUnreadable(
@@ -48,19 +69,16 @@ public struct ConnectionOptions: Sendable {
                     + "in a URL, special characters of a password are percent-encoded")
         }
         defer { PQconninfoFree(options) }
-        var secrets: [String] = []
+        var settings: [(keyword: String, value: String)] = []
         var option = options
         // SAFETY: libpq ends the array with an entry whose keyword is null.
         while let keyword = option.pointee.keyword {
-            if ["password", "sslpassword"].contains(String(cString: keyword)),
-                let value = option.pointee.val
-            {
-                secrets.append(String(cString: value))
+            if let value = option.pointee.val {
+                settings.append((String(cString: keyword), String(cString: value)))
             }
             option += 1
         }
-        // As they are, and as the address has them.
-        return (secrets + writtenSecrets(address)).filter { !$0.isEmpty }
+        return settings
     }
 }
 

@@ -14,7 +14,11 @@ public final class PostgresStandby: Sendable {
 
     /// - Parameter setsInFile: whether `primary_conninfo` stands in `postgresql.conf`, as administrators write it, and not in
     ///   `postgresql.auto.conf`, as `pg_basebackup -R` writes it.
-    public init(of primary: PostgresCluster, slot: String = "s1", setsInFile: Bool = false) throws {
+    /// - Parameter above: the standby that it streams from, where that is not the primary itself.
+    public init(
+        of primary: PostgresCluster, slot: String = "s1", setsInFile: Bool = false,
+        below above: PostgresStandby? = nil
+    ) throws {
         self.primary = primary
         self.slot = slot
         var template = Array("/tmp/sluice-standby-XXXXXX".utf8CString)
@@ -33,7 +37,7 @@ public final class PostgresStandby: Sendable {
         try run(
             PostgresCluster.asServer([
                 "\(primary.programs)/pg_basebackup", "-D", data, "-d",
-                "host=127.0.0.1 port=\(primary.port) user=\(PostgresCluster.superuser) "
+                "host=127.0.0.1 port=\(above?.port ?? primary.port) user=\(PostgresCluster.superuser) "
                     + "application_name=\(slot)",
                 "-R", "-C", "-S", slot, "-X", "stream", "-c", "fast", "--no-sync",
             ]))
@@ -52,10 +56,32 @@ public final class PostgresStandby: Sendable {
         try start()
     }
 
-    private var data: String { "\(directory)/data" }
+    public var data: String { "\(directory)/data" }
 
     public func stop(crash: Bool) throws {
         try PostgresCluster.stop(data, primary.programs, crash: crash)
+    }
+
+    /// Makes another standby, which is stopped, one of this server, which was promoted, over a slot named as the other's.
+    public func rewind(_ other: PostgresStandby) throws {
+        // Until then its control file has the timeline of before.
+        try run([
+            "\(primary.programs)/psql", "-Xqh", directory, "-p", "\(port)", "-U",
+            PostgresCluster.superuser, "-d", "postgres", "-c", "CHECKPOINT",
+        ])
+        try run(
+            PostgresCluster.asServer([
+                "\(primary.programs)/pg_rewind", "--target-pgdata", other.data,
+                "--write-recovery-conf", "--source-server",
+                "host=127.0.0.1 port=\(port) user=\(PostgresCluster.superuser) dbname=postgres application_name=\(other.slot)",
+            ]))
+        // pg_rewind keeps the slot's name as it finds it in the source.
+        let name = "primary_slot_name = '\(other.slot)'"
+        try run(
+            PostgresCluster.asServer([
+                "sh", "-c", "echo \"$1\" >> \"$2\"", "sh", name,
+                "\(other.data)/postgresql.auto.conf",
+            ]))
     }
 
     public func start() throws {

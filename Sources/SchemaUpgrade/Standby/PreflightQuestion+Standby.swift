@@ -82,6 +82,15 @@ extension PreflightQuestion {
                 HAVING count(*) > 0
                 """),
         PreflightQuestion(
+            severity: .warning, code: "standby-conflicts",
+            sql: """
+                SELECT format('replay on the standby waits for queries in its way %s (max_standby_streaming_delay): the freeze, inside the '
+                        'window, would wait with it', CASE setting WHEN '-1' THEN 'for ever'
+                        ELSE 'for ' || (setting::bigint / 1000) || ' s' END),
+                    'on the standby: ALTER SYSTEM SET max_standby_streaming_delay = ''10s'', and SELECT pg_reload_conf()'
+                FROM pg_settings WHERE name = 'max_standby_streaming_delay' AND (setting = '-1' OR setting::bigint > 30000)
+                """),
+        PreflightQuestion(
             severity: .warning, code: "standby-read-only",
             sql: """
                 SELECT 'the standby has default_transaction_read_only = on: once it is the primary, the application could not write',
@@ -161,9 +170,14 @@ extension PreflightQuestion {
             PreflightQuestion(
                 severity: .warning, code: "standby-others",
                 sql: """
-                    SELECT format('slot %s (%s) is of the primary alone: after a promotion, who uses it has nobody to follow', slot_name, slot_type),
-                        'point it at the new primary then, with a slot there'
-                    FROM pg_replication_slots WHERE slot_name <> \(slot) AND NOT temporary
+                    SELECT format('%s (%s) follows the primary as well: it shows what the migration does while the old release still reads, '
+                            'and after a promotion it has nobody to follow', name, kind),
+                        'let no old release read there in the window; after a promotion, make it anew from the new primary, as the report '
+                            'says of the old one'
+                    FROM (SELECT slot_name AS name, slot_type || ' slot' AS kind FROM pg_replication_slots
+                            WHERE slot_name <> \(slot) AND NOT temporary
+                        UNION ALL SELECT r.application_name, 'without a slot' FROM pg_stat_replication AS r
+                            WHERE r.state = 'streaming' AND NOT EXISTS (SELECT FROM pg_replication_slots AS s WHERE s.active_pid = r.pid)) AS o
                     """),
         ]
     }

@@ -164,7 +164,7 @@ extension SchemaUpgrade {
                 END $shut$
                 """)
         do {
-            return try await emptyPrimary()
+            return try await emptyPrimary() + otherStandbys(row.slot)
         } catch {
             if let lost = error as? PostgresError, lost.isConnectionLost { throw lost }
             var reason = failure(from: error)
@@ -215,6 +215,20 @@ extension SchemaUpgrade {
             "the old primary is shut: its fence stays up, nobody but superusers may log in (connection limit 0, before: \(proof.text(2))), "
                 + "\(ended) sessions were ended, none is left"
         ]
+    }
+
+    /// Who else follows the first primary, and has what it has.
+    private func otherStandbys(_ slot: String) async throws -> [String] {
+        try await open().query(
+            """
+            SELECT coalesce(s.slot_name, r.application_name) || coalesce(' (' || host(r.client_addr) || ')', '')
+            FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
+            WHERE r.state = 'streaming' AND s.slot_type IS DISTINCT FROM 'logical' AND s.slot_name IS DISTINCT FROM $1 ORDER BY 1
+            """, [slot]
+        ).map { row in
+            "standby \(row.text(0)) follows the old primary and has the migration with it: let nobody read there, and make it a standby of the "
+                + "new one as the old primary"
+        }
     }
 
     private func promote() async throws -> [String] {

@@ -18,6 +18,7 @@ extension SchemaUpgrade {
                         "ALTER ROLE \(quotedIdentifier(migrator)) SUPERUSER; or take `standby` out of the plan's `database`"
                 ))
         }
+        findings += try choices()
         if try await isInstalled(), let row = try await frozenRow(open()),
             row.run != task.run.rawValue || row.state == "shut"
         {
@@ -53,6 +54,27 @@ extension SchemaUpgrade {
             findings.append(detached(look))
         }
         return findings
+    }
+
+    /// An address that leads to whoever is the primary would lead to the standby once that is promoted.
+    private func choices() throws -> [Diagnostic] {
+        let addresses = [
+            ("the database's", configuration.address),
+            ("the standby's", try standbyAccess().address),
+        ]
+        return try addresses.compactMap { whose, address in
+            let found = try ConnectionOptions(
+                address: address, applicationName: SchemaUpgrade.name
+            ).choices()
+            guard !found.isEmpty else { return nil }
+            return Diagnostic(
+                .error, code: "standby-choice",
+                "\(whose) address does not say which server it leads to (\(found.joined(separator: ", ")))",
+                advice:
+                    "give the coordinator the address of the one server: a single host, without target_session_attrs and load_balance_hosts; "
+                    + "an application's own address may name several"
+            )
+        }
     }
 
     private static func ask(
