@@ -54,8 +54,8 @@ public actor SchemaUpgrade {
     var managerLeader: String?
     /// Whether the session is with the standby, which has taken the primary's place.
     var isAtStandby = false
-    /// Set once the log that the primary keeps for a frozen standby has cost what it may.
-    var logSpent: DatabaseFailure?
+    /// Why a migration that a frozen standby is the way back of was cut off.
+    var guardTrouble: DatabaseFailure?
     private var current: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?

@@ -178,6 +178,40 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// Nobody reads any more, and there is no way back by promotion: the migration is undone, whole, and the run turns back.
+    @Test(arguments: [false, true])
+    func aStandbyThatIsLostInTheMiddleStopsTheMigration(dies: Bool) async throws {
+        let frozen = try await FrozenSite.make()
+        let slow = try MigrationSet.read([
+            .init(
+                name: "0001_slow.up.sql",
+                text: "CREATE TABLE slow (n integer); SELECT pg_sleep(60);"
+            )
+        ])
+        let upgrade = frozen.upgrade(slow)
+        try await frozen.freeze(upgrade)
+        async let migration = upgrade.failure(.migrate)
+        try await poll {
+            try await !frozen.site.observer.query(
+                "SELECT FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND pid <> pg_backend_pid()"
+            ).isEmpty
+        }
+        if dies {
+            try frozen.standby.stop(crash: true)
+        } else {
+            _ = try await frozen.onStandby("ALTER SYSTEM RESET primary_conninfo")
+            _ = try await frozen.onStandby("SELECT pg_reload_conf()")
+        }
+        let failure = try await migration
+        #expect(failure.code == (dies ? "standby-lost" : "standby-thawed"))
+        #expect(failure.effect == .none)
+        #expect(try await frozen.site.asSuperuser("SELECT to_regclass('slow')")[0][0] == nil)
+        try await upgrade.done(.lowerFence)
+        if dies { try frozen.standby.start() }
+        if dies { try await upgrade.done(.feedStandby) }
+        await upgrade.close()
+    }
+
     /// Prints what the standby adds to the write window, and what comes after it; asserts nothing about it.
     @Test func theStandbysPartIsMeasured() async throws {
         let frozen = try await FrozenSite.make()

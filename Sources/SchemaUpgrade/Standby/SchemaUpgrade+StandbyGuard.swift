@@ -15,7 +15,11 @@ extension SchemaUpgrade {
         throw StandbyFindings.shut(row)
     }
 
-    /// Migrates, unless the standby is not frozen any more; stops before the log that is kept for it costs more than the plan allows.
+    /// How long readers may be without the standby until the migration is given up: longer than a restart of it.
+    private static let patienceWithStandby = Duration.seconds(8)
+
+    /// Migrates for as long as the standby is frozen and answers, and what looks after it lets it be; stops before the log that is kept
+    /// for it costs more than the plan allows.
     func guardingStandby(
         _ task: DatabaseTask, _ body: () async throws -> DatabaseReport
     ) async throws -> DatabaseReport {
@@ -24,8 +28,8 @@ extension SchemaUpgrade {
         else { return try await body() }
         try await refuseThawed(row)
         try await refuseActiveManager()
-        logSpent = nil
-        let watch = Task { await watchLog(row.slot, access.budget) }
+        guardTrouble = nil
+        let watch = Task { await watchStandby(row, access.budget) }
         do {
             let report = try await body()
             watch.cancel()
@@ -34,38 +38,63 @@ extension SchemaUpgrade {
         } catch {
             watch.cancel()
             await watch.value
-            if let logSpent { throw logSpent }
-            throw error
+            guard let guardTrouble else { throw error }
+            // A session that was lost is looked into first, unless what is known says less than that could.
+            let isLost = (error as? PostgresError)?.isConnectionLost == true
+            throw isLost && guardTrouble.effect == .none ? error : guardTrouble
         }
     }
 
     private func refuseThawed(_ row: FrozenRow) async throws {
-        let look = try await lookAtStandby()
+        if let failure = thawed(row, try await lookAtStandby()) { throw failure }
+    }
+
+    private func thawed(_ row: FrozenRow, _ look: StandbyLook) -> DatabaseFailure? {
         if row.state == "frozen", look.isInRecovery, look.isStarved, !look.isReceiving,
             look.replayed == row.lsn
         {
-            return
+            return nil
         }
-        throw DatabaseFailure(
+        return DatabaseFailure(
             code: "standby-thawed",
             "the standby is not frozen any more: frozen at \(row.lsn ?? "no place"), it is at \(look.replayed)"
                 + (look.isStarved ? "" : ", and its settings have been changed"),
             advice: "see who has changed them; the run turns back, and can be started again")
     }
 
-    /// Cancels what the session does when nine tenths of the budget are spent, and again until it has ended.
-    private func watchLog(_ slot: String, _ budget: Int64) async {
+    /// Cancels what the session does when nine tenths of the budget are spent or the standby is lost, and again until it has ended.
+    private func watchStandby(_ row: FrozenRow, _ budget: Int64) async {
         var turn = 0
+        var answered = ContinuousClock.now
         while !Task.isCancelled {
-            var failure = await spent(slot, budget)
+            var failure = await spent(row.slot, budget)
             if failure == nil, turn.isMultiple(of: 5) { failure = await managerTrouble() }
+            if failure == nil, turn.isMultiple(of: 5) {
+                failure = await standbyTrouble(row, &answered)
+            }
             turn += 1
             if let failure {
-                logSpent = failure
+                guardTrouble = failure
                 await connection?.cancel()
             }
             try? await Task.sleep(for: .milliseconds(200))
         }
+    }
+
+    /// - Parameter answered: when the standby was found as it was frozen, last.
+    private func standbyTrouble(
+        _ row: FrozenRow, _ answered: inout ContinuousClock.Instant
+    ) async -> DatabaseFailure? {
+        if let look = try? await lookAtStandby() {
+            answered = ContinuousClock.now
+            return thawed(row, look)
+        }
+        guard answered.duration(to: .now) >= SchemaUpgrade.patienceWithStandby, !Task.isCancelled
+        else { return nil }
+        return DatabaseFailure(
+            code: "standby-lost",
+            "the standby has not answered for \(Span(SchemaUpgrade.patienceWithStandby)) while the old release reads there",
+            advice: "start it, and see in its log why it ended; it is frozen still")
     }
 
     private func spent(_ slot: String, _ budget: Int64) async -> DatabaseFailure? {

@@ -228,6 +228,10 @@ extension SchemaUpgrade {
             do {
                 // Fails when there is a next leader: the ledger may tell of its work, which is not this task's to report.
                 try await prepareSession(for: task)
+                // Its ledger says nothing of what the one that is the primary now has.
+                if try await open().query("SELECT pg_is_in_recovery()")[0].isTrue(0) {
+                    return .failed(StandbyFindings.failedOver)
+                }
                 return judge(task, try await ledger(), lost: error)
             } catch var failure as DatabaseFailure {
                 if failure.code != "superseded" { failure.effect = .unknown }
