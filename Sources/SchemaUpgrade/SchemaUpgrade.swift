@@ -54,6 +54,8 @@ public actor SchemaUpgrade {
     var managerLeader: String?
     /// Whether the session is with the standby, which has taken the primary's place.
     var isAtStandby = false
+    /// Transactions that were rolled back on the standby when preflight looked.
+    var rollbacksBefore: Int64?
     /// Why a migration that a frozen standby is the way back of was cut off.
     var guardTrouble: DatabaseFailure?
     private var current: DatabaseTask?
@@ -175,7 +177,7 @@ public actor SchemaUpgrade {
     private func run(_ task: DatabaseTask) async throws -> DatabaseReport {
         switch task.kind {
         case .preflight: try await preflight(task)
-        case .expand: try await apply(.expand, task)
+        case .expand: await warningOfReaderWrites(try await apply(.expand, task))
         case .raiseFence: try await raiseFence(task)
         case .census: try await census(task)
         case .migrate: try await guardingStandby(task) { try await migrate(task) }

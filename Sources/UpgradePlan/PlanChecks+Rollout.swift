@@ -29,6 +29,8 @@ extension PlanChecks {
         guard let start = values.text("rollout.start").flatMap(Plan.Start.init(rawValue:))
         else { return }
         guard start == .afterMigration else {
+            // The old release is asked for them on the standby.
+            if readsFromStandby { return }
             warnOfNoEffect(
                 ["rollout.start_checks"],
                 because: "the release starts in stage, where only its old schema is there")

@@ -212,6 +212,31 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// The reader is asked on the standby in stage, before anything is closed.
+    @Test func whatWritesWhileItReadsIsCountedInStage() async throws {
+        let frozen = try await FrozenSite.make()
+        for writes in [false, true] {
+            let upgrade = frozen.upgrade(try .guestbook())
+            try await upgrade.done(.preflight, epoch: writes ? 2 : 1)
+            let reader = try await frozen.reader()
+            _ = try await reader.query("SELECT count(*) FROM entry")
+            if writes {
+                await #expect(throws: PostgresError.self) {
+                    try await reader.execute("INSERT INTO entry (name) VALUES ('seen')")
+                }
+            }
+            await reader.close()
+            try await poll {
+                try await frozen.onStandby(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'reader'"
+                ).isEmpty
+            }
+            let found = try await upgrade.done(.expand, epoch: writes ? 2 : 1).warnings
+            #expect(found.contains { $0.code == "standby-writes" } == writes, "\(found)")
+            await upgrade.close()
+        }
+    }
+
     /// Prints what the standby adds to the write window, and what comes after it; asserts nothing about it.
     @Test func theStandbysPartIsMeasured() async throws {
         let frozen = try await FrozenSite.make()

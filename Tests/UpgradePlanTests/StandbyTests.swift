@@ -47,6 +47,12 @@ import UpgradeModel
         #expect(PlanDocument.parse(text: empty, file: "p").plan == nil)
     }
 
+    /// They are what shows in stage which pages write while they read.
+    @Test func theReaderIsAskedForTheStartChecksToo() {
+        let more = text.replacing("rollout: {", with: "rollout: {start_checks: [entries], ")
+        #expect(PlanDocument.parse(text: more, file: "p").diagnostics == [])
+    }
+
     @Test func whatIsNotSaidIsTheDefault() throws {
         let short = text.replacing(", lag: 7s, wal: 512MB", with: "")
         let plan = try #require(PlanDocument.parse(text: short, file: "p").plan)

@@ -41,6 +41,7 @@ extension SchemaUpgrade {
             return findings + [stranger]
         }
         let standby = try await openStandby()
+        rollbacksBefore = try await rolledBackOnStandby()
         let isManaged = access.patroni != nil
         findings += try await SchemaUpgrade.ask(
             PreflightQuestion.standby(isManaged: isManaged), standby)
