@@ -145,8 +145,8 @@ import UpgradeModel
             to: "SET max_slot_wal_keep_size = '10240MB'", isOnStandby: false),
         Finding(
             code: "standby-unlogged", isOnStandby: false,
-            made: ["CREATE UNLOGGED TABLE quick (n integer)"],
-            cure: ["ALTER TABLE quick SET LOGGED"]),
+            made: ["CREATE UNLOGGED TABLE public.quick (n integer)"],
+            cure: ["ALTER TABLE public.quick SET LOGGED"]),
         Finding(
             code: "standby-others", isOnStandby: false,
             made: ["SELECT pg_create_physical_replication_slot('spare')"],

@@ -51,7 +51,7 @@ extension PreflightQuestion {
                 WHERE pg_is_wal_replay_paused()
                 UNION ALL SELECT format('the standby is kept behind on purpose: recovery_min_apply_delay is %s',
                         current_setting('recovery_min_apply_delay')),
-                    'give the plan another standby, or ALTER SYSTEM SET recovery_min_apply_delay = 0 there'
+                    'on the standby: ALTER SYSTEM SET recovery_min_apply_delay = 0, and SELECT pg_reload_conf(); or give the plan another standby'
                 FROM pg_settings WHERE name = 'recovery_min_apply_delay' AND setting <> '0'
                 """),
         PreflightQuestion(
@@ -95,7 +95,7 @@ extension PreflightQuestion {
             sql: """
                 SELECT 'the standby has default_transaction_read_only = on: once it is the primary, the application could not write',
                     'on the standby: ALTER SYSTEM RESET default_transaction_read_only, and SELECT pg_reload_conf()'
-                FROM pg_settings WHERE name = 'default_transaction_read_only' AND reset_val = 'on' AND source NOT IN ('session')
+                FROM pg_settings WHERE name = 'default_transaction_read_only' AND reset_val = 'on'
                     AND EXISTS (SELECT FROM pg_file_settings WHERE pg_file_settings.name = 'default_transaction_read_only' AND pg_file_settings.setting = 'on')
                 """),
     ]
