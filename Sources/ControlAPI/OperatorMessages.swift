@@ -153,6 +153,8 @@ public struct RunView: Hashable, Codable, Sendable {
     public var stillPaused: [String]?
     /// Who may be of the old release and was connected to a database after the lift, for people.
     public var lateSessions: [String]?
+    /// Which tables the fence has refused, and how often, once it has gone down, for people.
+    public var refusedTables: [String]?
     /// All of them, or some with `totals` beside them.
     public var nodes: [NodeRow]
     /// Of all nodes together; `nil` when `nodes` has all.
@@ -162,8 +164,8 @@ public struct RunView: Hashable, Codable, Sendable {
         summary: RunSummary, version: Int64, now: Instant, step: String, reason: String?,
         advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
-        stillPaused: [String]? = nil, lateSessions: [String]? = nil, nodes: [NodeRow],
-        totals: FleetTotals? = nil
+        stillPaused: [String]? = nil, lateSessions: [String]? = nil, refusedTables: [String]? = nil,
+        nodes: [NodeRow], totals: FleetTotals? = nil
     ) {
         self.summary = summary
         self.version = version
@@ -178,6 +180,7 @@ public struct RunView: Hashable, Codable, Sendable {
         self.database = database
         self.stillPaused = stillPaused
         self.lateSessions = lateSessions
+        self.refusedTables = refusedTables
         self.nodes = nodes
         self.totals = totals
     }

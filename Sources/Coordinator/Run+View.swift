@@ -23,6 +23,7 @@ extension Run {
             windowClosed: windowClosed, database: databaseTitle,
             stillPaused: stillPaused.isEmpty ? nil : stillPaused,
             lateSessions: lateSessions.isEmpty ? nil : lateSessions,
+            refusedTables: refusedTables.isEmpty ? nil : refusedTables,
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
     }
 

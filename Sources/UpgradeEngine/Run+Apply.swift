@@ -240,6 +240,7 @@ extension Run {
         if let seen = report.sessions {
             database.sessions[label] = database.sessions[label]?.merged(with: seen) ?? seen
         }
+        if let refused = report.refused { database.refused[label] = refused }
         // Of a run that goes forward again nobody says that it is not as before.
         if direction == .back, let changes = report.schemaChanges {
             database.schemaChanges[label] = changes

@@ -63,6 +63,14 @@ extension Run {
         }
     }
 
+    /// Which tables the fence has refused, and how often, for people.
+    public var refusedTables: [String] {
+        plan.databases.map { plan.label(of: $0) }.compactMap { label in
+            guard let refused = database.refused[label]?.description else { return nil }
+            return label.map { "\($0): \(refused)" } ?? refused
+        }
+    }
+
     /// A task with all that whoever performs it has to know.
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(

@@ -157,6 +157,8 @@ public struct Run: Sendable {
         public var lateSessions: [DatabaseName?: [String]] = [:]
         /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
         public var isAbandoned = false
+        /// What each fence has refused, as it said when it went down.
+        public var refused: [DatabaseName?: RefusedTables] = [:]
         /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.
         public var migrated: Set<DatabaseName?> = []
         /// Whether the standby has taken the primary's place, and what the task that did it has said.

@@ -156,6 +156,7 @@ extension RunReport {
         windowClosed = run.windowClosed
         census = run.database.census[nil]
         schemaChanges = run.schemaChanges.isEmpty ? nil : run.schemaChanges
+        refusedTables = run.refusedTables.isEmpty ? nil : run.refusedTables
         stillPaused = run.stillPaused.isEmpty ? nil : run.stillPaused
         for index in nodes.indices {
             guard let member = run.members[nodes[index].name] else { continue }

@@ -41,6 +41,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     public var stillPaused: [String]?
     /// What of the schema is not as before, after a way back.
     public var schemaChanges: [String]?
+    /// Which tables the fence has refused, and how often, for people; the figures are with the task that lowered it.
+    public var refusedTables: [String]?
 
     /// One step, once for each time that it began.
     public struct StepEntry: Hashable, Codable, Sendable {

@@ -32,6 +32,8 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var place: String? = nil
     /// For `preflight` and `lowerFence`: who could write then, so that what is left of it is known after the lift.
     public var sessions: WindowSessions? = nil
+    /// For `lowerFence`: what the fence has refused since it went up; `nil` where nothing was counted.
+    public var refused: RefusedTables? = nil
 
     public init(
         lines: [String] = [], duration: Span = .zero, census: CensusProof? = nil,

@@ -191,6 +191,19 @@ struct RunScreenTests {
                 "session   older than the window: 1 session of role shop"))
     }
 
+    @Test func whatTheFenceRefusedIsShownAfterTheRunAsWell() throws {
+        var view = SampleRun.view(.done)
+        view.refusedTables = ["django_session 412 times"]
+        #expect(text(view, width: 100).contains("refused   django_session 412 times"))
+        var report = try #require(RunReport(SampleRun.straight().journal))
+        #expect(
+            !ReportText(report).lines(width: 100).map(\.plain).contains { $0.contains("fence  ") })
+        report.refusedTables = view.refusedTables
+        #expect(
+            ReportText(report).lines(width: 100).map(\.plain).contains(
+                "refused by the fence    django_session 412 times"))
+    }
+
     @Test func whomAMigrationWaitsForIsShownWhileItWaits() async {
         var view = SampleRun.view()
         #expect(!text(view, width: 100).contains("waits"))

@@ -37,6 +37,8 @@ struct FakeDatabase {
     /// Who could write before the window and in it, and what is found of them after the lift.
     var sessions: WindowSessions?
     var lateSessions: [Diagnostic] = []
+    /// What its fence refuses while it is up.
+    var refused: RefusedTables?
 
     /// Which database of which server it is.
     var place: String?
@@ -86,7 +88,11 @@ struct FakeDatabase {
         case .lowerFence:
             isFenced = false
             standby?.hasAll = false
-            return .done(report { $0.sessions = sessions })
+            return .done(
+                report {
+                    $0.sessions = sessions
+                    $0.refused = refused
+                })
         case .contract:
             isContracted = true
             var report = tool.late.keep()

@@ -42,6 +42,9 @@ struct RunScreen: Sendable {
         for session in view.lateSessions ?? [] {
             lines += labelled("session", session, .warning, width, most)
         }
+        for tables in view.refusedTables ?? [] {
+            lines += labelled("refused", tables, .plain, width, most)
+        }
         if let reason = view.reason {
             lines += labelled("because", reason, isAtFault ? .bad : .warning, width, most)
         }

@@ -36,6 +36,9 @@ struct ReportFacts {
             rows.append(Row(label: "still paused", value: paused.joined(separator: "\n")))
         }
         if let cutOff { rows.append(Row(label: "cut off", value: cutOff)) }
+        if let refused = report.refusedTables {
+            rows.append(Row(label: "refused by the fence", value: refused.joined(separator: "\n")))
+        }
         if let changes = report.schemaChanges {
             rows.append(
                 Row(label: "schema", value: "not as before: " + changes.joined(separator: "\n")))

@@ -14,18 +14,25 @@ enum FenceStatements {
     ///   - lookingForPass: lets the sessions through that have the pass, too. A GRANT or REVOKE of theirs sees the rights as
     ///     they will be after the lift; nobody else does.
     ///   - isComplete: the migrator is a superuser, so it may make event triggers.
-    static func refusals(migrator: String, lookingForPass: Bool = false, isComplete: Bool) -> String
-    {
+    ///   - counters: where a refused statement to a table is counted.
+    static func refusals(
+        migrator: String, lookingForPass: Bool = false, isComplete: Bool, counters: RefusalCounters
+    ) -> String {
         let isStranger =
             "session_user OPERATOR(pg_catalog.<>) \(quotedLiteral(migrator))::pg_catalog.name"
-        let asOwn = lookingForPass ? "SECURITY DEFINER SET search_path = pg_catalog " : ""
+        // Nobody else draws from a counter.
+        let asMigrator = "SECURITY DEFINER SET search_path = pg_catalog "
+        let asOwn = lookingForPass ? asMigrator : ""
         let check =
             lookingForPass
             ? "IF \(isStranger) AND NOT sluice.has_pass() THEN" : "IF \(isStranger) THEN"
         return FenceSchema.quietly + """
-            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql \(asOwn)AS $refuse$
+            CREATE OR REPLACE FUNCTION sluice.refuse_write() RETURNS trigger LANGUAGE plpgsql \(asMigrator)AS $refuse$
             BEGIN
-                \(check) \(refusal) END IF;
+                \(check)
+                    \(counters.count)
+                    \(refusal)
+                END IF;
                 RETURN NULL;
             END $refuse$;
             CREATE OR REPLACE FUNCTION sluice.refuse_change() RETURNS event_trigger LANGUAGE plpgsql \(asOwn)AS $refuse$

@@ -101,7 +101,9 @@ extension SchemaUpgrade {
             "SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '20ms';\n"
             + call("claim_fence", task)
             + "SELECT sluice.close_rights();\n"
-            + FenceStatements.refusals(migrator: migrator, isComplete: isComplete)
+            + FenceStatements.refusals(
+                migrator: migrator, isComplete: isComplete,
+                counters: RefusalCounters(of: task.run))
             + FenceStatements.rememberMemberships
             + (configuration.readOnlyDefault ? FenceStatements.storeSettings : "") + fenceTables
         let closeMore =
@@ -176,7 +178,9 @@ extension SchemaUpgrade {
         var lines: [String] = []
         if let proof = task.proof { lines += try await hold(found, against: proof, task) }
         guard let found else {
-            return DatabaseReport(lines: ["the fence was not up"])
+            var report = DatabaseReport(lines: ["the fence was not up"])
+            try await tellRefusals(task, &report)
+            return report
         }
         // Another fleet's run on the same database: this run never had a fence, or has taken it down already.
         guard !found.isHeld(against: task) else {
@@ -220,6 +224,7 @@ extension SchemaUpgrade {
         var report = DatabaseReport(lines: lines)
         if task.proof != nil {
             report.sessions = try? await windowSessions(since: found.raisedAt)
+        try await tellRefusals(task, &report)
         }
         return report
     }
@@ -264,6 +269,7 @@ extension SchemaUpgrade {
         let spared = Set(try await sparedReaders().map(\.process))
         let left = try await finishLift(
             task, until: deadline(spared.isEmpty ? configuration.lockPatience : .seconds(1)))
+        try await dropRefusalCounters(task)
         guard left > 0 else { return [] }
         let underWay = try await statementsOfTheWindowLeft()
         if !underWay.isEmpty {

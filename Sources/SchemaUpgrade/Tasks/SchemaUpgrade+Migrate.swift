@@ -55,6 +55,7 @@ extension SchemaUpgrade {
             try await installStandbySchema(task)
             await warmUp(task)
         }
+        let uncounted = phase == .expand ? try await makeRefusalCounters(task) : []
         let before = try await checkedLedger()
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(
@@ -71,6 +72,7 @@ extension SchemaUpgrade {
         if report.versions.isEmpty {
             report.lines.append("nothing to do in phase \(phase.rawValue)")
         }
+        report.lines += uncounted
         if phase == .expand { try await tryWayBack(task, &report) }
         if let tool = configuration.tool, tool.phases.contains(phase) {
             report.ledger = try await keepBefore(phase, tool, task)

@@ -27,7 +27,8 @@ extension SchemaUpgrade {
         let opening =
             claim(task) + expectFence(task, "up") + pass.recognition
             + FenceStatements.refusals(
-                migrator: migrator, lookingForPass: true, isComplete: isComplete)
+                migrator: migrator, lookingForPass: true, isComplete: isComplete,
+                counters: RefusalCounters(of: task.run))
             + pass.opening(isComplete: isComplete)
                 + """
                 UPDATE sluice.fence SET passes = \(pass.list), pass = '\(digest.hexadecimal)';
@@ -82,7 +83,10 @@ extension SchemaUpgrade {
     private func shut(_ pass: FencePass, _ task: DatabaseTask) async throws -> [String] {
         let claim = claim(task) + expectFence(task, "up")
         let close =
-            claim + FenceStatements.refusals(migrator: migrator, isComplete: isComplete)
+            claim
+            + FenceStatements.refusals(
+                migrator: migrator, isComplete: isComplete,
+                counters: RefusalCounters(of: task.run))
             + FencePass.shut(isComplete: isComplete)
         try await open().transaction { session in _ = try session.execute(close) }
         // All who have come through hold the pass's lock, and nobody gets through any more.

@@ -59,7 +59,8 @@ extension SchemaUpgrade {
                 concat_ws(', ', 'role ' || a.usename, 'application ' || coalesce(nullif(a.application_name, ''), '(none)'),
                     'from ' || host(a.client_addr)),
                 a.backend_xid IS NULL AND a.state <> 'disabled' AND NOT EXISTS (SELECT FROM pg_locks AS l WHERE l.pid = a.pid
-                    AND l.locktype NOT IN ('virtualxid', 'advisory') AND l.mode NOT IN ('AccessShareLock', 'SIReadLock')),
+                    AND l.locktype NOT IN ('virtualxid', 'advisory') AND l.mode NOT IN ('AccessShareLock', 'SIReadLock')
+                    AND (l.relation IS NULL OR l.relation NOT IN (\(RefusalCounters.ofAllRuns)))),
                 \(FenceStatements.statement("a.pid", "a.query_start"))
             FROM pg_stat_activity AS a
             WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
