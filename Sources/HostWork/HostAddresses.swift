@@ -40,7 +40,7 @@ public enum HostAddresses {
     }
 
     /// As RFC 5952 has it: the first longest run of zeros, of two at least, is left out.
-    private static func written(_ groups: [UInt16]) -> String {
+    static func written(_ groups: [UInt16]) -> String {
         var best = 0..<0
         var start = 0
         while start < groups.count {

@@ -12,10 +12,15 @@ public struct SilenceOutcome: Hashable, Sendable {
     public var examples: [String]
     /// Of those that were ended, those that could run when they were found, each with whom it was connected to.
     public var running: [String]
+    /// Of those that were frozen, the TCP connections that they have opened, as lsof(8) writes them:
+    /// `10.0.0.7:41218->10.0.0.5:5432`. Sorted.
+    public var connections: [String]
 
     public init(
-        processes: Int, problem: String? = nil, examples: [String] = [], running: [String] = []
+        processes: Int, problem: String? = nil, examples: [String] = [], running: [String] = [],
+        connections: [String] = []
     ) {
+        self.connections = connections
         self.processes = processes
         self.problem = problem
         self.examples = examples
@@ -43,7 +48,13 @@ extension ReleaseProcesses {
             isDone = isDone && found.members.keys.allSatisfy(ProcessTable.isWhollyStopped)
             // A child that was made while its parent was being stopped is seen by the look after the one that saw the parent stopped.
             clean = isDone ? clean + 1 : 0
-            if clean == 2 { return outcome(found, problem(found)) }
+            if clean == 2 {
+                var outcome = outcome(found, problem(found))
+                // Read anew: a look may be older than what was opened last.
+                let frozen = found.members.keys.map { ProcessDetails(number: $0.number) }
+                outcome.connections = Set(TCPConnections.of(frozen).map(\.description)).sorted()
+                return outcome
+            }
             if ContinuousClock.now >= deadline {
                 let running = found.members.values.filter { !$0.status.isStopped }
                 return outcome(

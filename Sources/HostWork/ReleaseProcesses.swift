@@ -56,7 +56,7 @@ public struct ReleaseProcesses: Sendable {
         /// The same with whom it is connected to: a session in the database is known by the port that it comes from.
         var descriptionWithConnections: String {
             let connections = TCPConnections.of(ProcessDetails(number: status.number)).prefix(3)
-                .map { "; connected to \($0.remote) from port \($0.localPort)" }
+                .map { "; connected to \($0.remote) from port \($0.local.port)" }
             return "\(status.name) \(status.number) (\(mark.rawValue)\(connections.joined()))"
         }
     }

@@ -24,7 +24,9 @@ extension WorkPerformer {
                 cut = await letReadsEnd(at: store.socketPath(of: goal.release))
             }
             let outcome = await processes.freeze()
-            return SilenceResult(frozen: outcome.processes, cut: cut, problem: outcome.problem)
+            return SilenceResult(
+                frozen: outcome.processes, cut: cut, problem: outcome.problem,
+                connections: outcome.connections)
         case .thawed:
             return SilenceResult(frozen: 0, problem: await processes.thaw().problem)
         case .ended:

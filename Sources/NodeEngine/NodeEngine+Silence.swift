@@ -32,8 +32,14 @@ public struct SilenceResult: Hashable, Sendable {
     public var problem: String?
     /// Of those that were ended, those that could run when they were found.
     public var running: [String]
+    /// The TCP connections that those which are frozen have opened, as ``Silence/connections`` has them.
+    public var connections: [String]
 
-    public init(frozen: Int, cut: Int = 0, problem: String? = nil, running: [String] = []) {
+    public init(
+        frozen: Int, cut: Int = 0, problem: String? = nil, running: [String] = [],
+        connections: [String] = []
+    ) {
+        self.connections = connections
         self.frozen = frozen
         self.cut = cut
         self.problem = problem
@@ -175,7 +181,9 @@ extension NodeEngine {
         }
         return Silence(
             release: goal.release, frozen: result.frozen, cut: result.cut,
-            state: result.problem.map { .failed($0) } ?? .silent, late: silence.late)
+            state: result.problem.map { .failed($0) } ?? .silent, late: silence.late,
+            connections: result.connections.isEmpty
+                ? nil : Array(result.connections.prefix(Bounds.entries)))
     }
 
     /// When a silent release is looked at again.

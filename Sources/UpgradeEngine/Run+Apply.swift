@@ -17,6 +17,9 @@ extension Run {
             members[survey.node]?.addresses = survey.addresses ?? []
         case .nodeReached(let fact):
             reach(fact.node)
+            if let step = current?.step, [.silenced, .halted].contains(step) {
+                members[fact.node]?.frozenConnections = fact.connections ?? []
+            }
         case .nodeFailed(let trouble):
             current?.failed[trouble.node] = trouble.reason
         case .nodeQuarantined(let trouble):
@@ -237,10 +240,10 @@ extension Run {
         if let proof = report.census { database.census[label] = proof }
         if let schema = report.schema { database.schema[label] = schema }
         if let place = report.place { database.places[label] = place }
+        if let refused = report.refused { database.refused[label] = refused }
         if let seen = report.sessions {
             database.sessions[label] = database.sessions[label]?.merged(with: seen) ?? seen
         }
-        if let refused = report.refused { database.refused[label] = refused }
         // Of a run that goes forward again nobody says that it is not as before.
         if direction == .back, let changes = report.schemaChanges {
             database.schemaChanges[label] = changes
@@ -252,6 +255,8 @@ extension Run {
         standing = .active
         reason = turned.reason
         advice = turned.advice
+        // What was frozen goes on again.
+        for node in members.keys { members[node]?.frozenConnections = [] }
         planWayBack()
         current = nil
         quarantinedAtTurn = quarantined.count

@@ -77,6 +77,11 @@ extension Run {
             kind: fact.kind, run: identifier, epoch: epoch, attempt: fact.attempt)
         if !claims.isEmpty { task.claims = claims }
         if database.promotion == .done { task.isPromoted = true }
+        if fact.kind == .lowerFence {
+            let frozen = members.keys.sorted().compactMap { members[$0]?.frozenConnections }
+                .filter { !$0.isEmpty }
+            if !frozen.isEmpty { task.frozenConnections = frozen }
+        }
         switch fact.kind {
         case .raiseFence, .census: task.budget = drainLeft(at: now)
         case .expand, .revertExpand, .compareSchema:
@@ -88,9 +93,10 @@ extension Run {
             task.budget = plan.deadline(of: .readOnly)
         case .contract:
             task.sessions = database.sessions[fact.database]
-            // Where one node does not say where it is, its sessions could be taken for another machine's.
-            let addresses = members.values.map(\.addresses)
-            if !addresses.contains([]) { task.addresses = Set(addresses.joined()).sorted() }
+            task.addresses = Set(members.values.flatMap(\.addresses)).sorted()
+            // The sessions of these could be taken for another machine's.
+            let silent = members.keys.filter { members[$0]?.addresses.isEmpty == true }.sorted()
+            if !silent.isEmpty { task.silentNodes = silent }
         case .openPass: task.pass = pass(for: toolTask)?.digest
         case .readPreview: task.preview = tool.preview
         case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest

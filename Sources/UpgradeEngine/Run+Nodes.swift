@@ -20,8 +20,12 @@ extension Run {
         case .reached:
             let figures = current.step == .opened ? status.gate.figures : nil
             let cut = current.step == .silenced ? status.silenced?.cut : nil
+            let isFrozen = [.silenced, .halted].contains(current.step)
             return current.definition.facts(status, of: seat, in: self) + [
-                .nodeReached(NodeFact(node: node, gate: figures, cut: cut == 0 ? nil : cut))
+                .nodeReached(
+                    NodeFact(
+                        node: node, gate: figures, cut: cut == 0 ? nil : cut,
+                        connections: isFrozen ? status.silenced?.connections : nil))
             ]
         case .failed(let reason):
             return failure(of: node, reason, isFit: true, observations, at: now)

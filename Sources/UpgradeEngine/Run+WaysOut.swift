@@ -192,6 +192,7 @@ extension Run {
             windowClosed = nil
         }
         turns += 1
+        for node in members.keys { members[node]?.frozenConnections = [] }
         acceptedSchemas = []
         database.schemaChanges = [:]
         direction = .forward

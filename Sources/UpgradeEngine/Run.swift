@@ -127,6 +127,8 @@ public struct Run: Sendable {
         public var isUpgradedExtra = false
         /// Its own addresses, as it said in preflight.
         public var addresses: [String] = []
+        /// The TCP connections of what is frozen there, and ends without having run again.
+        public var frozenConnections: [String] = []
         /// A person has said that it is off: nothing of it serves, and it is not waited for until it is heard again.
         public var isOff = false
     }
@@ -155,10 +157,10 @@ public struct Run: Sendable {
         public var sessions: [DatabaseName?: WindowSessions] = [:]
         /// Who may be of the old release and was connected after the lift, for people.
         public var lateSessions: [DatabaseName?: [String]] = [:]
-        /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
-        public var isAbandoned = false
         /// What each fence has refused, as it said when it went down.
         public var refused: [DatabaseName?: RefusedTables] = [:]
+        /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
+        public var isAbandoned = false
         /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.
         public var migrated: Set<DatabaseName?> = []
         /// Whether the standby has taken the primary's place, and what the task that did it has said.

@@ -145,6 +145,9 @@ public struct NodeFact: Hashable, Codable, Sendable {
     public var gate: GateFigures?
     /// Connections of the old release that were open still when it was silenced; `nil` for none, and in older journals.
     public var cut: Int?
+    /// The TCP connections of the release whose processes it has frozen, as ``Silence/connections`` has them; `nil` for none, and in
+    /// older journals.
+    public var connections: [String]? = nil
 }
 
 public struct NodeTrouble: Hashable, Codable, Sendable {

@@ -79,9 +79,13 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
     public var schema: Digest?
     /// For `readPreview`: what the tool has said.
     public var preview: String?
-    /// For `contract`: who could write before and in the window, and the addresses of all nodes.
+    /// For `contract`: who could write before and in the window, the addresses of all nodes, and which nodes do not say theirs.
     public var sessions: WindowSessions?
     public var addresses: [String]?
+    public var silentNodes: [NodeName]?
+    /// For `lowerFence`: the connections of processes that are frozen and will not run again, a list for each node, as
+    /// ``Silence/connections`` has them. Their sessions end before the fence goes down.
+    public var frozenConnections: [[String]]?
     /// Set once the standby has taken the place of the primary: the task is for the database there.
     public var isPromoted: Bool?
 

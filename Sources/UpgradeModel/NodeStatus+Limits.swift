@@ -37,6 +37,10 @@ extension NodeStatus {
         check.number("silenced.late", silenced?.late?.count, Bounds.requests)
         check.entries("late processes", silenced?.late?.examples.count ?? 0)
         for example in silenced?.late?.examples ?? [] { check.text("silenced.late", example) }
+        check.entries("connections", silenced?.connections?.count ?? 0)
+        for connection in silenced?.connections ?? [] {
+            check.word("silenced.connections", connection)
+        }
         check.entries("abilities", abilities?.count ?? 0)
         for ability in abilities ?? [] { check.word("ability", ability) }
         check.word("pass.task", pass?.task.rawValue)

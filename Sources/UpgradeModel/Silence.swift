@@ -22,11 +22,15 @@ public struct Silence: Hashable, Sendable {
     public var state: State
     /// What of it ran after the lift; `nil` when nothing did, and from an older agent.
     public var late: LateProcesses?
+    /// The TCP connections that the frozen processes have opened, as lsof(8) writes them: `10.0.0.7:41218->10.0.0.5:5432`. By them a
+    /// database knows its sessions. At most ``Bounds/entries``; `nil` for none, and from an older agent.
+    public var connections: [String]?
 
     public init(
         release: ReleaseReference? = nil, frozen: Int = 0, cut: Int = 0, state: State = .idle,
-        late: LateProcesses? = nil
+        late: LateProcesses? = nil, connections: [String]? = nil
     ) {
+        self.connections = connections
         self.release = release
         self.frozen = frozen
         self.cut = cut
@@ -43,7 +47,9 @@ extension Silence {
 }
 
 extension Silence: Codable {
-    private enum Keys: String, CodingKey { case release, frozen, cut, state, message, late }
+    private enum Keys: String, CodingKey {
+        case release, frozen, cut, state, message, late, connections
+    }
     private enum Word: String, Codable { case idle, waiting, silent, failed }
 
     public init(from decoder: any Decoder) throws {
@@ -52,6 +58,7 @@ extension Silence: Codable {
         frozen = try container.decode(Int.self, forKey: .frozen)
         cut = try container.decode(Int.self, forKey: .cut)
         late = try container.decodeIfPresent(LateProcesses.self, forKey: .late)
+        connections = try container.decodeIfPresent([String].self, forKey: .connections)
         switch try container.decode(Word.self, forKey: .state) {
         case .idle: state = .idle
         case .waiting: state = .waiting
@@ -66,6 +73,7 @@ extension Silence: Codable {
         try container.encode(frozen, forKey: .frozen)
         try container.encode(cut, forKey: .cut)
         try container.encodeIfPresent(late, forKey: .late)
+        try container.encodeIfPresent(connections, forKey: .connections)
         switch state {
         case .idle: try container.encode(Word.idle, forKey: .state)
         case .waiting: try container.encode(Word.waiting, forKey: .state)

@@ -27,6 +27,9 @@ public struct WindowSessions: Hashable, Codable, Sendable {
     public var holders: Set<SessionHolder>
     /// There are signs of a pooler, whose connections are older than any release.
     public var hasPooler: Bool
+    /// Whether the server's own host is known to be a node: connections that an agent has seen there are sessions here. `nil`: nobody
+    /// knows.
+    public var isOnNode: Bool? = nil
 
     /// So many holders are kept.
     public static let most = 200
@@ -43,9 +46,11 @@ public struct WindowSessions: Hashable, Codable, Sendable {
 
     /// What two tasks of one run have seen.
     public func merged(with later: WindowSessions) -> WindowSessions {
-        WindowSessions(
+        var merged = WindowSessions(
             since: later.since ?? since, holders: holders.union(later.holders),
             hasPooler: hasPooler || later.hasPooler)
+        merged.isOnNode = later.isOnNode ?? isOnNode
+        return merged
     }
 }
 
@@ -61,6 +66,50 @@ public struct LateSession: Hashable, Sendable {
     }
 }
 
+/// Where the nodes of a run are, as far as it is known.
+public struct NodePlaces: Hashable, Sendable {
+    public var addresses: Set<String>
+    /// The names of those that do not say their addresses.
+    public var silent: [String]
+    /// Whether the database's own host is one of them; `nil` where nobody knows.
+    public var hasServer: Bool?
+
+    public init(addresses: Set<String>, silent: [String] = [], hasServer: Bool? = nil) {
+        self.addresses = addresses
+        self.silent = silent
+        self.hasServer = hasServer
+    }
+
+    /// Who vouches for the sessions that come from a place.
+    fileprivate enum Voucher { case agent, nobody, unknown }
+
+    fileprivate func voucher(of holder: SessionHolder) -> Voucher {
+        guard !holder.isOfServersHost, let address = holder.address else {
+            guard let hasServer else { return .unknown }
+            return hasServer ? .agent : .nobody
+        }
+        if addresses.contains(address) { return .agent }
+        return silent.isEmpty ? .nobody : .unknown
+    }
+
+    /// Why it is not known whose a session is.
+    fileprivate func doubt(about holder: SessionHolder) -> String {
+        if holder.isOfServersHost {
+            return "nobody knows whether the server's own host is a node; look there"
+        }
+        let names = silent.prefix(3).joined(separator: ", ")
+        let more = silent.count > 3 ? " and \(silent.count - 3) more" : ""
+        return "\(names)\(more) did not say where they are; look whether it is one of them"
+    }
+}
+
+extension SessionHolder {
+    /// It comes by a socket, or by the loopback network.
+    fileprivate var isOfServersHost: Bool {
+        address.map { ["127.0.0.1", "::1"].contains($0) } ?? true
+    }
+}
+
 /// Which sessions may be the old release's after the lift, though no agent can say so.
 ///
 /// On nodes the agents vouch for the old release: its processes are frozen, and what is started again is ended and named. A session of any
@@ -68,23 +117,18 @@ public struct LateSession: Hashable, Sendable {
 public struct LateSessions: Hashable, Sendable {
     /// What a person should look at.
     public var warnings: [Diagnostic] = []
-    /// What is as likely to be in order.
+    /// What is as likely to be in order, and what could not be judged.
     public var lines: [String] = []
 
     public static let code = "old-session"
     /// So many are named one by one.
     public static let mostNamed = 10
 
-    /// - Parameter nodes: the addresses of all nodes; with none, no machine can be told from a node, and nothing is said.
-    public init(_ seen: [LateSession], before: WindowSessions, nodes: Set<String>) {
-        if nodes.isEmpty { return }
-        let foreign = seen.filter { session in
-            guard let address = session.holder.address else { return false }
-            return !nodes.contains(address) && !["127.0.0.1", "::1"].contains(address)
-        }
+    public init(_ seen: [LateSession], before: WindowSessions, nodes: NodePlaces) {
+        let counted = seen.filter { $0.isOlder || before.holders.contains($0.holder) }
+        let foreign = counted.filter { nodes.voucher(of: $0.holder) == .nobody }
         let older = foreign.filter(\.isOlder).map(\.holder)
-        let alike = foreign.filter { !$0.isOlder && before.holders.contains($0.holder) }
-            .map(\.holder)
+        let alike = foreign.filter { !$0.isOlder }.map(\.holder)
         let end =
             "see what runs there, end it or bring it to the new release, and put an agent or `drain: {sessions: end}` beside it for the next time"
         let renew =
@@ -105,6 +149,14 @@ public struct LateSessions: Hashable, Sendable {
         } else {
             warnings += later.map {
                 Diagnostic(.warning, code: Self.code, $0, advice: end)
+            }
+        }
+        let unknown = counted.map(\.holder).filter { nodes.voucher(of: $0) == .unknown }
+        for (doubt, holders) in Dictionary(grouping: unknown, by: nodes.doubt).sorted(by: {
+            $0.key < $1.key
+        }) {
+            lines += Self.grouped(holders).map {
+                "perhaps the old release's, which could not be judged, for \(doubt): \($0)"
             }
         }
     }

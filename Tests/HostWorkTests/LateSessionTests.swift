@@ -39,6 +39,26 @@ import Testing
         #expect(await processes.end().running.isEmpty)
     }
 
+    @Test func aFrozenReleaseIsKnownByThePortsThatTheDatabaseSees() async throws {
+        let cluster = try PostgresCluster.shared.get()
+        let database = try cluster.makeDatabase()
+        let app = try TestApplication("v1", mode: "")
+        let processes = ReleaseProcesses(of: app.footprint, others: [])
+        let session = try ChildProcess(
+            ["\(cluster.programs)/psql", cluster.url(database), "-c", "SELECT pg_sleep(60)"],
+            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "late"])
+        var port = ""
+        #expect(
+            await eventually {
+                port = (try? ask(cluster, database)) ?? ""
+                return !port.isEmpty
+            })
+        let frozen = await processes.freeze()
+        #expect(frozen.connections == ["127.0.0.1:\(port)->127.0.0.1:\(cluster.port)"])
+        #expect(await processes.end().connections.isEmpty)
+        session.wait()
+    }
+
     @Test func whatIsFrozenAndThenEndedIsNotLate() async throws {
         let app = try TestApplication("v1", mode: "workers")
         try await app.start()
@@ -66,10 +86,23 @@ import Testing
             """
         let found = TCPConnections(parsing: Array(text.utf8)).all
         #expect(
-            found.map(\.remote) == [
-                "10.0.0.5:5432", "10.0.0.5:5432", "[2001:db8:0:0:0:0:0:1]:5432",
+            found.map(\.remote.description) == [
+                "10.0.0.5:5432", "10.0.0.5:5432", "[2001:db8::1]:5432",
             ])
         #expect(
-            found.map(\.localPort) == [41218, 41219, 41220] && found.map(\.inode) == [22, 23, 24])
+            found.map(\.local.port) == [41218, 41219, 41220] && found.map(\.inode) == [22, 23, 24])
+        #expect(found[0].description == "10.0.0.7:41218->10.0.0.5:5432")
+    }
+
+    /// What a client has connected to a server's own port says nothing of where the server is connected to.
+    @Test func whatOthersHaveOpenedIsNotCounted() {
+        let text = """
+              sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+               0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 21 1 0
+               1: 0700000A:1F40 0500000A:A102 01 00000000:00000000 02:0000 00000000     0        0 22 2 0
+               2: 0700000A:A103 0500000A:1538 01 00000000:00000000 02:0000 00000000     0        0 23 2 0
+               3: 0700000A:A104 0500000A:1538 08 00000000:00000000 02:0000 00000000     0        0 24 2 0
+            """
+        #expect(TCPConnections(parsing: Array(text.utf8)).all.map(\.inode) == [23])
     }
 }

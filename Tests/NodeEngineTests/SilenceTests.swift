@@ -66,6 +66,24 @@ import UpgradeModel
         #expect(next.work == .silence(SilenceGoal(release: v2, state: .frozen)))
     }
 
+    /// A database knows the sessions of what is frozen by the ports that they come from.
+    @Test func whereFrozenProcessesAreConnectedIsSaidForAsLongAsTheyAreFrozen() {
+        var rig = Rig(staged: [v1, v2])
+        rig.hear(.directive(silent(1) { $0.silenced = nil }))
+        _ = rig.succeedInEverything()
+        rig.hear(.directive(silent(2)))
+        let connections = ["10.0.0.7:41218->10.0.0.5:5432"]
+        rig.hear(
+            .ended(
+                .silence(SilenceGoal(release: v1, state: .frozen)),
+                .silenced(SilenceResult(frozen: 3, connections: connections))))
+        let said = rig.engine.preview().silenced
+        #expect(said?.connections == connections && said?.state == .silent)
+        rig.hear(.directive(silent(3) { $0.writes = .open }))
+        rig.succeed()
+        #expect(rig.engine.preview().silenced?.connections == nil)
+    }
+
     @Test func whatIsFrozenIsWrittenDownFirst() {
         var rig = Rig(staged: [v1, v2], active: v2)
         let ready = rig.hear(.directive(silent(1) { $0.active = nil }))

@@ -21,6 +21,21 @@ import UpgradeModel
                 applicationName: application))
     }
 
+    /// What comes through it comes from 127.0.0.9.
+    private func otherMachine(_ site: Site) async throws -> CutProxy {
+        let file = try await site.asSuperuser("SHOW hba_file")[0].text(0)
+        let handle = try #require(FileHandle(forWritingAtPath: file))
+        try handle.seekToEnd()
+        try handle.write(contentsOf: Data("host all all 127.0.0.9/32 trust\n".utf8))
+        try handle.close()
+        try await site.asSuperuser("SELECT pg_reload_conf()")
+        let proxy = try CutProxy(server: site.cluster.port, from: 9)
+        try await poll {
+            (try? await connect(site, proxy, as: "$app", application: "probe").close()) != nil
+        }
+        return proxy
+    }
+
     private func task(
         _ kind: DatabaseTask.Kind, attempt: Int = 1, proof: CensusProof? = nil,
         _ sessions: WindowSessions? = nil, nodes: [String]? = nil
@@ -47,17 +62,8 @@ import UpgradeModel
         let site = try await Site.make(
             ";CREATE ROLE report_$db LOGIN; GRANT SELECT ON entry TO report_$db;"
                 + "ALTER DEFAULT PRIVILEGES FOR ROLE $owner GRANT SELECT ON TABLES TO report_$db")
-        let file = try await site.asSuperuser("SHOW hba_file")[0].text(0)
-        let handle = try #require(FileHandle(forWritingAtPath: file))
-        try handle.seekToEnd()
-        try handle.write(contentsOf: Data("host all all 127.0.0.9/32 trust\n".utf8))
-        try handle.close()
-        try await site.asSuperuser("SELECT pg_reload_conf()")
-        let proxy = try CutProxy(server: site.cluster.port, from: 9)
+        let proxy = try await otherMachine(site)
         defer { proxy.stop() }
-        try await poll {
-            (try? await connect(site, proxy, as: "$app", application: "probe").close()) != nil
-        }
         let upgrade = site.upgrade(try .guestbook())
         let worker = try await connect(site, proxy, as: "$app", application: "worker")
         let reader = try await connect(site, proxy, as: "report_$db", application: "backup")
@@ -87,12 +93,54 @@ import UpgradeModel
                 "begun after the lift, from a machine without an agent, like one from before the window: "
                     + "1 session of role \(site.application), application cron, from 127.0.0.9",
             ])
-        // A node's are its agent's business; and of what nobody knows nothing is said.
+        // This test is on the server's own host, and its session cannot tell whether that is a node.
+        let doubt = "nobody knows whether the server's own host is a node"
+        #expect(found.lines.contains { $0.contains(doubt) && $0.contains(site.application) })
+        // A node's are its agent's business; and of what nobody has looked at before nothing is said.
         let node = try await performed(
             upgrade, task(.contract, attempt: 2, before, nodes: ["127.0.0.9"]))
         #expect(node.warnings.isEmpty)
+        // What agents have seen there says that it is one.
+        var onNode = before
+        onNode.isOnNode = true
+        let vouched = try await performed(
+            upgrade, task(.contract, attempt: 4, onNode, nodes: ["127.0.0.9"]))
+        #expect(vouched.warnings.isEmpty && !vouched.lines.contains { $0.contains(doubt) })
         #expect(try await performed(upgrade, task(.contract, attempt: 3)).warnings.isEmpty)
         for session in [worker, reader, local, again, new] { await session.close() }
+        await upgrade.close()
+    }
+
+    /// It has been there all the same.
+    @Test
+    func whatEndsWhileTheContractMigrationsAreAtWorkIsNamed() async throws {
+        let site = try await Site.make()
+        let proxy = try await otherMachine(site)
+        defer { proxy.stop() }
+        let upgrade = site.upgrade(
+            try migrations(
+                ("0001_late.up.sql", "-- sluice: contract\nSELECT pg_advisory_xact_lock(7)")))
+        let first = try #require(try await upgrade.done(.preflight).sessions)
+        let worker = try await connect(site, proxy, as: "$app", application: "worker")
+        for kind in [DatabaseTask.Kind.expand, .raiseFence] { try await upgrade.done(kind) }
+        let proof = try #require(try await upgrade.done(.census).census)
+        let lift = try await performed(upgrade, task(.lowerFence, proof: proof))
+        let before = first.merged(with: try #require(lift.sessions))
+        try await site.asSuperuser("SELECT pg_advisory_lock(7)")
+        async let contract = performed(upgrade, task(.contract, before, nodes: ["10.0.0.1"]))
+        try await poll {
+            try await !site.asSuperuser(
+                "SELECT FROM pg_stat_activity WHERE datname = '$db' AND wait_event = 'advisory'"
+            ).isEmpty
+        }
+        await worker.close()
+        try await poll {
+            try await site.asSuperuser(
+                "SELECT FROM pg_stat_activity WHERE application_name = 'worker' AND datname = '$db'"
+            ).isEmpty
+        }
+        try await site.asSuperuser("SELECT pg_advisory_unlock(7)")
+        #expect(try await contract.warnings.contains { $0.message.contains("application worker") })
         await upgrade.close()
     }
 

@@ -198,8 +198,11 @@ struct FakeNode {
         return Silence(
             release: release, frozen: failsToFreeze ? 0 : 4, cut: cut,
             state: failsToFreeze ? .failed("4 processes do not stop") : .silent,
-            late: directive.writes.isOpen ? late : nil)
+            late: directive.writes.isOpen ? late : nil, connections: connections)
     }
+
+    /// Those of its frozen processes.
+    var connections: [String]?
 
     private func gate(_ directive: Directive) -> GateObservation {
         let isAnswering = directive.health.map(isGood) ?? true

@@ -30,7 +30,7 @@ import UpgradeModel
         #expect(world.theRun.state == .done)
         let task = try #require(world.database.performed.last { $0.kind == .contract })
         #expect(task.sessions == Self.before)
-        #expect(task.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+        #expect(task.addresses == ["10.0.0.1", "10.0.0.2", "10.0.0.3"] && task.silentNodes == nil)
         for other in world.database.performed where other.kind != .contract {
             #expect(other.sessions == nil && other.addresses == nil)
         }
@@ -41,12 +41,13 @@ import UpgradeModel
         #expect(entry.report?.warnings.map(\.code) == [LateSessions.code])
     }
 
-    @Test func whereOneNodeDoesNotSayWhereItIsNobodyIsTakenForAStranger() throws {
+    @Test func whichNodesDoNotSayWhereTheyAreIsKnownAsWell() throws {
         var world = world { $0 == 1 ? nil : ["10.0.0.\($0 + 1)"] }
         world.start(ScenarioTests.plan())
         world.settle()
         let task = try #require(world.database.performed.last { $0.kind == .contract })
         #expect(task.sessions == Self.before)
-        #expect(task.addresses == nil)
+        #expect(task.addresses == ["10.0.0.1", "10.0.0.3"])
+        #expect(task.silentNodes == [SilenceTests.node])
     }
 }

@@ -47,6 +47,34 @@ import UpgradeModel
         #expect(world.core.directives.values.allSatisfy { $0.silenced == ScenarioWorld.old })
     }
 
+    /// By their ports the database knows the sessions of what is frozen, and ends them before writes open.
+    @Test func whoeverLowersTheFenceKnowsHowFrozenProcessesAreConnected() throws {
+        var world = ScenarioWorld()
+        world.nodes[Self.node]?.connections = ["10.0.0.2:41218->10.0.0.9:5432"]
+        world.start(ScenarioTests.plan())
+        world.settle()
+        #expect(world.theRun.state == .done)
+        let task = try #require(world.database.performed.last { $0.kind == .lowerFence })
+        #expect(task.frozenConnections == [["10.0.0.2:41218->10.0.0.9:5432"]])
+        for other in world.database.performed where other.kind != .lowerFence {
+            #expect(other.frozenConnections == nil)
+        }
+    }
+
+    /// What goes on again on the way back keeps its sessions.
+    @Test func onTheWayBackNobodyIsTakenForFrozen() throws {
+        var world = ScenarioWorld()
+        for node in world.nodes.keys {
+            world.nodes[node]?.connections = ["10.0.0.2:41218->10.0.0.9:5432"]
+        }
+        world.nodes[Self.node]?.failsToFreeze = true
+        world.start(ScenarioTests.plan(budget: 2))
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        let task = try #require(world.database.performed.last { $0.kind == .lowerFence })
+        #expect(task.frozenConnections == nil)
+    }
+
     /// What each node freezes by itself while the next batch flips, writers do not wait for before the lift.
     @Test func eachNodeSilencesWhatItHasReplacedBeforeItIsProved() {
         var world = ScenarioWorld()

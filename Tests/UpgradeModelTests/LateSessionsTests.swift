@@ -10,7 +10,8 @@ import UpgradeModel
     }
 
     private func named(
-        _ seen: [LateSession], hasPooler: Bool = false, nodes: Set<String> = ["10.0.0.1"]
+        _ seen: [LateSession], hasPooler: Bool = false,
+        nodes: NodePlaces = NodePlaces(addresses: ["10.0.0.1"], hasServer: true)
     ) -> LateSessions {
         LateSessions(
             seen,
@@ -52,9 +53,45 @@ import UpgradeModel
         #expect(late.warnings.isEmpty && late.lines.isEmpty)
     }
 
-    @Test func whereNodesDoNotSayWhereTheyAreNobodyIs() {
-        let late = named([LateSession(holder: Self.holder("10.0.0.9"), isOlder: true)], nodes: [])
-        #expect(late == named([]))
+    /// Where a node does not say where it is, its sessions look like a stranger's: that is said, and is no warning.
+    @Test func whereNodesDoNotSayWhereTheyAreItIsSaidThatNobodyCouldTell() {
+        let seen = [
+            LateSession(holder: Self.holder("10.0.0.9"), isOlder: true),
+            LateSession(holder: Self.holder("10.0.0.1"), isOlder: true),
+        ]
+        let late = named(
+            seen,
+            nodes: NodePlaces(addresses: ["10.0.0.1"], silent: ["web-2", "web-3"], hasServer: true))
+        #expect(late.warnings.isEmpty)
+        #expect(
+            late.lines == [
+                "perhaps the old release's, which could not be judged, for web-2, web-3 did not say where they are; look whether it is one of them: "
+                    + "1 session of role shop, application cron, from 10.0.0.9"
+            ])
+    }
+
+    /// Jobs on the database's own host are strangers' where no agent is there, and nobody's where it is not known.
+    @Test(arguments: [nil, "127.0.0.1", "::1"])
+    func sessionsOfTheServersOwnHostAreJudgedByWhetherItIsANode(address: String?) {
+        let seen = [LateSession(holder: Self.holder(address), isOlder: true)]
+        let stranger = named(
+            seen, nodes: NodePlaces(addresses: ["10.0.0.1"], hasServer: false))
+        #expect(stranger.warnings.count == 1 && stranger.lines.isEmpty)
+        #expect(stranger.warnings[0].message.hasPrefix("older than the window"))
+        let unknown = named(seen, nodes: NodePlaces(addresses: ["10.0.0.1"]))
+        #expect(unknown.warnings.isEmpty && unknown.lines.count == 1)
+        #expect(
+            unknown.lines[0].contains("nobody knows whether the server's own host is a node"))
+        let new = [LateSession(holder: Self.holder(address, "psql"), isOlder: false)]
+        #expect(named(new, nodes: NodePlaces(addresses: [])).lines.isEmpty)
+    }
+
+    @Test func whatALaterTaskKnowsOfTheHostCounts() {
+        var lift = WindowSessions(since: "then", holders: [])
+        lift.isOnNode = true
+        let first = WindowSessions(holders: [])
+        #expect(first.merged(with: lift).isOnNode == true)
+        #expect(lift.merged(with: first).isOnNode == true)
     }
 
     @Test func aPoolersConnectionsAreRenewedAndThoseThatAreNotAreNamed() {

@@ -190,6 +190,8 @@ extension SchemaUpgrade {
             "while the fence was up, \($0.text(0))"
         }
         lines += try await sequencesGivenAway()
+        let frozen = found.state == "up" ? try await endFrozenSessions(task) : FrozenSessions()
+        lines += frozen.lines
         var old: [Straggler]?
         if task.proof != nil, found.state == "up" {
             lines += try await endTransactionsOfTheOldSchema(task)
@@ -222,9 +224,10 @@ extension SchemaUpgrade {
             )
         }
         var report = DatabaseReport(lines: lines)
+        try await tellRefusals(task, &report)
         if task.proof != nil {
             report.sessions = try? await windowSessions(since: found.raisedAt)
-        try await tellRefusals(task, &report)
+            if frozen.isOnNode { report.sessions?.isOnNode = true }
         }
         return report
     }
@@ -266,10 +269,10 @@ extension SchemaUpgrade {
     /// - Returns: what is left because old readers, which the census has spared, still read; the next fence takes it over.
     /// - Throws: `fence-left-over` when somebody else uses a table so long that its trigger could not be taken away.
     func tidyFence(_ task: DatabaseTask) async throws -> [String] {
+        try await dropRefusalCounters(task)
         let spared = Set(try await sparedReaders().map(\.process))
         let left = try await finishLift(
             task, until: deadline(spared.isEmpty ? configuration.lockPatience : .seconds(1)))
-        try await dropRefusalCounters(task)
         guard left > 0 else { return [] }
         let underWay = try await statementsOfTheWindowLeft()
         if !underWay.isEmpty {

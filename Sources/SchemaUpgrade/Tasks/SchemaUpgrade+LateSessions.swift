@@ -18,16 +18,26 @@ extension SchemaUpgrade {
             hasPooler: hasPooler)
     }
 
+    /// Who may write, once writes are open: looked at when `contract` begins, for what ends before it is over.
+    func firstLateSessions(_ task: DatabaseTask) async -> [String: LateSession] {
+        guard let since = task.sessions?.since, task.addresses != nil else { return [:] }
+        return (try? await writersNow(since: since)) ?? [:]
+    }
+
     /// Names, once writes are open, who may be of the old release; looks for as long as the configuration says.
     ///
     /// What has taken effect before must not fail here, so whatever goes wrong is a line.
-    func nameLateSessions(_ task: DatabaseTask, _ report: inout DatabaseReport) async {
-        guard let before = task.sessions, let since = before.since, let nodes = task.addresses,
-            !nodes.isEmpty
+    func nameLateSessions(
+        _ task: DatabaseTask, since first: [String: LateSession], _ report: inout DatabaseReport
+    ) async {
+        guard let before = task.sessions, let since = before.since, let addresses = task.addresses
         else { return }
-        var seen: [String: LateSession] = [:]
+        var seen = first
+        var places = NodePlaces(
+            addresses: Set(addresses), silent: (task.silentNodes ?? []).map(\.rawValue))
         let deadline = deadline(configuration.sessionWatch)
         do {
+            places.hasServer = try await isServer(on: places, before)
             while true {
                 seen.merge(try await writersNow(since: since)) { first, _ in first }
                 if isCancelled || ContinuousClock.now >= deadline { break }
@@ -39,9 +49,20 @@ extension SchemaUpgrade {
             )
             return
         }
-        let late = LateSessions(Array(seen.values), before: before, nodes: Set(nodes))
+        let late = LateSessions(Array(seen.values), before: before, nodes: places)
         report.lines += late.lines
         report.warnings += late.warnings
+    }
+
+    /// Whether the server's own host is a node: by the address that this session has reached it at, or by what agents have seen.
+    ///
+    /// - Returns: `nil` when nobody can tell, as from the same host.
+    private func isServer(on nodes: NodePlaces, _ before: WindowSessions) async throws -> Bool? {
+        if let known = before.isOnNode { return known }
+        let address = try await open().query("SELECT host(inet_server_addr())")[0][0]
+        guard let address, !address.hasPrefix("127."), address != "::1" else { return nil }
+        if nodes.addresses.contains(address) { return true }
+        return nodes.silent.isEmpty ? false : nil
     }
 
     /// By process and beginning.

@@ -81,10 +81,11 @@ extension SchemaUpgrade {
     }
 
     func contract(_ task: DatabaseTask) async throws -> DatabaseReport {
+        let seen = await firstLateSessions(task)
         let left = try await tidyFence(task)
         var report = try await apply(.contract, task)
         report.lines += left
-        await nameLateSessions(task, &report)
+        await nameLateSessions(task, since: seen, &report)
         return report
     }
 

@@ -95,7 +95,7 @@ extension SchemaUpgrade {
         return sessions.filter { !readers.contains($0.role) }
     }
 
-    private static func grouped(_ sessions: [Straggler]) -> [String] {
+    static func grouped(_ sessions: [Straggler]) -> [String] {
         var counts: [String: Int] = [:]
         for session in sessions { counts[session.holder, default: 0] += 1 }
         let names = counts.sorted { $0.key < $1.key }.map { holder, count in

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import PostgresClient
+import UpgradeModel
+
+/// The sessions of processes that are frozen and will not run again: the agents say by which ports they are connected.
+///
+/// Such a session has, perhaps, been sent more than it has done: commands that a client sends ahead without waiting for answers, calls of
+/// the large-object functions. The server does them one after the other, also for a client that is frozen or gone. So they are ended
+/// before anything that the fence has taken comes back.
+extension SchemaUpgrade {
+    /// Ends them, those of superusers only by a migrator who is one.
+    func endFrozenSessions(_ task: DatabaseTask) async throws -> FrozenSessions {
+        let nodes = (task.frozenConnections ?? []).map { $0.compactMap(FrozenConnection.init) }
+        let places = nodes.joined().filter { !$0.isOnLoopback }.map(\.local)
+        let own = try await ownPlaces(nodes)
+        var frozen = FrozenSessions(isOnNode: !own.isEmpty)
+        let all = places + own
+        if all.isEmpty { return frozen }
+        let found = try await stragglers(
+            """
+            a.backend_type = 'client backend' AND \(FrozenConnection.place) = ANY (\(Self.list(all)))
+                AND a.usename <> session_user AND (\(isComplete) OR a.usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper))
+            """)
+        if found.isEmpty { return frozen }
+        try await end(found, until: deadline(.seconds(10)))
+        frozen.lines = SchemaUpgrade.grouped(found).map {
+            "ended, because its client is frozen for good: \($0)"
+        }
+        return frozen
+    }
+
+    /// Places on a loopback network are those of this server only if the node is its host. It is when the server knows every one of them that
+    /// leads to its port: ports are chosen at random.
+    private func ownPlaces(_ nodes: [[FrozenConnection]]) async throws -> [String] {
+        let local = nodes.map { $0.filter(\.isOnLoopback) }.filter { !$0.isEmpty }
+        if local.isEmpty { return [] }
+        let row = try await open().query(
+            """
+            SELECT current_setting('port'), coalesce(array_agg(\(FrozenConnection.place)), '{}') FROM pg_stat_activity AS a
+            WHERE a.client_port > 0
+            """)[0]
+        let known = Set(row.text(1).dropFirst().dropLast().split(separator: ",").map(String.init))
+        return local.map { connections in
+            connections.filter { $0.remotePort == row.text(0) }.map(\.local)
+        }.filter { $0.allSatisfy(known.contains) }.flatMap(\.self)
+    }
+
+    private static func list(_ places: [String]) -> String {
+        "ARRAY[\(places.map(quotedLiteral).joined(separator: ", "))]::text[]"
+    }
+}
+
+/// What became of them.
+struct FrozenSessions {
+    /// Who was ended, for people.
+    var lines: [String] = []
+    /// A node is this server's own host.
+    var isOnNode = false
+}
+
+/// `10.0.0.7:41218->10.0.0.5:5432`, as an agent says it.
+struct FrozenConnection {
+    /// Where the client is, as the server sees it.
+    var local: String
+    var remotePort: String
+
+    /// - Returns: `nil` for what is no such text.
+    init?(_ text: String) {
+        let ends = text.split(separator: "->", maxSplits: 1).map(String.init)
+        guard ends.count == 2, let colon = ends[1].lastIndex(of: ":") else { return nil }
+        local = ends[0]
+        remotePort = String(ends[1][ends[1].index(after: colon)...])
+    }
+
+    var isOnLoopback: Bool { local.hasPrefix("127.") || local.hasPrefix("[::1]:") }
+
+    /// The same of a session.
+    static let place = """
+        format(CASE family(a.client_addr) WHEN 6 THEN '[%s]:%s' ELSE '%s:%s' END, host(a.client_addr), a.client_port)
+        """
+}
