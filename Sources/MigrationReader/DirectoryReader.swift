@@ -153,7 +153,7 @@ struct DirectoryReader {
                     advice: "move it to a file with -- sluice: expand or -- sluice: contract"))
         } else if !script.refusesTransaction,
             let alone = script.statements.first(where: { !$0.kind.isTransactional }),
-            script.statements.contains(where: { $0.kind.isTransactional })
+            script.statements.contains(where: { $0.kind.isTransactional && $0.setting == nil })
         {
             findings.append(
                 Diagnostic(

@@ -83,6 +83,8 @@ public struct Statement: Hashable, Sendable {
     public let kind: Kind
     /// For a statement with `IF NOT EXISTS`: what it says of that which may be there.
     public let existing: ExistingObject?
+    /// For `SET` and `RESET`: what it says of the session.
+    public let setting: SessionSetting?
 }
 
 /// What `CREATE INDEX CONCURRENTLY` says.

@@ -129,6 +129,7 @@ struct ParseTree: Decodable {
         var kind: String?
         var name: String?
         var args: [Argument]?
+        var is_local: Bool?
     }
     struct Do: Decodable { var args: [Options]? }
     struct Function: Decodable { var options: [Options]? }

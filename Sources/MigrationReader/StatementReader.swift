@@ -45,7 +45,7 @@ struct StatementReader {
             let position = cursor.position(of: start)
             if isUnknown {
                 let statement = Statement(
-                    text: text, position: position, kind: .unknown, existing: nil)
+                    text: text, position: position, kind: .unknown, existing: nil, setting: nil)
                 statements.append(Read(statement: statement))
                 continue
             }
@@ -57,7 +57,8 @@ struct StatementReader {
                 if case .node(let found) = outcome { node = found }
                 let statement = Statement(
                     text: text, position: position, kind: kind,
-                    existing: node.flatMap { ExistingObject($0, text) })
+                    existing: node.flatMap { ExistingObject($0, text) },
+                    setting: node?.VariableSetStmt.flatMap(SessionSetting.init))
                 statements.append(Read(statement: statement, node: node))
             case .refuse(let message, let advice):
                 findings.append(

@@ -173,3 +173,29 @@ func whatIsWrongWithTheFilesIsSaidWithItsPlace(index: Int) {
     #expect(try MigrationSet.read([down, one]).digest == sets[2].digest)
     #expect(sets[0].digest == MigrationSet.empty.digest)
 }
+
+@Test(arguments: [
+    ("SET a.b = 1; SET a.c TO 'x'", ["SET a.b = 1", "SET a.c TO 'x'"]),
+    ("SET SESSION a.b = 1; SET A.B = 2", ["SET A.B = 2"]),
+    ("SET a.b = 1; RESET a.b; SET a.c = 1", ["SET a.c = 1"]),
+    ("SET a.b = 1; SET a.b TO DEFAULT", []), ("SET a.b = 1; RESET ALL", []),
+    ("SET LOCAL a.b = 1", []), ("SET ROLE someone", []), ("RESET ROLE", []),
+    ("SET CONSTRAINTS ALL DEFERRED", []), ("SELECT set_config('a.b', '1', false)", []),
+    ("SET TIME ZONE 'UTC'", ["SET TIME ZONE 'UTC'"]),
+])
+func whatAFileHasSetBeforeAStatementIsKnown(sets: String, said: [String]) throws {
+    let set = try MigrationSet.read([
+        .init(
+            name: "0001_a.up.sql",
+            text: "-- sluice: expand transaction=none\n\(sets); SELECT 1; SET a.d = 1")
+    ])
+    let script = set.migrations[0].up
+    let statement = try #require(script.statements.first { $0.text == "SELECT 1" })
+    #expect(script.settings(before: statement) == said)
+}
+
+/// With them a file has no more to do in a transaction than without.
+@Test func aFileOfStatementsThatRunAloneMaySetWhatTheyNeed() {
+    let text = "-- sluice: expand\nSET a.b = 1; VACUUM t"
+    #expect(findings([("0001_a.up.sql", text)]).isEmpty)
+}

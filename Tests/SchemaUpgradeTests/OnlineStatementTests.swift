@@ -179,30 +179,93 @@ func aFileWithoutATransactionGoesOnWhereItStoppedAndDoesNothingTwice() async thr
     await upgrade.close()
 }
 
+/// A function that says what it finds, and a role that is given something.
+private let tellsItsSettings = """
+    ;ALTER ROLE $owner SET maintenance_work_mem = '77MB';
+    CREATE FUNCTION told(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+        'BEGIN RAISE NOTICE ''% %'', current_setting(''maintenance_work_mem''), current_setting(''work_mem''); RETURN $1; END'
+    """
+
+@Test(arguments: [
+    ("SET work_mem = '33MB'", "77MB 33MB"),
+    ("SET work_mem = '33MB' -- enough\n", "77MB 33MB"),
+    ("SET maintenance_work_mem = '33MB'; SET work_mem TO DEFAULT", "33MB 4MB"),
+    ("SET work_mem = '33MB'; SET work_mem = '34MB'; SELECT 1", "77MB 34MB"),
+    ("SET work_mem = '33MB'; RESET work_mem", "77MB 4MB"),
+    ("SET work_mem = '33MB'; SET maintenance_work_mem = '33MB'; RESET ALL", "77MB 4MB"),
+    ("SET LOCAL work_mem = '33MB'", "77MB 4MB"),
+    ("SET search_path = public, pg_temp; SET work_mem = '33MB'", "77MB 33MB"),
+])
+func aSetOfAFileReachesTheStatementsAfterItAndNoOther(sets: String, told: String) async throws {
+    let site = try await Site.make(tellsItsSettings)
+    let upgrade = site.upgrade(
+        try migrations(
+            (
+                "0001_a.up.sql",
+                "-- sluice: expand transaction=none\n\(sets);CREATE INDEX CONCURRENTLY entry_told ON entry (told(name))"
+            ),
+            ("0002_b.up.sql", "-- sluice: expand\nSELECT told('x')")))
+    let lines = try await upgrade.done(.expand).lines.filter { $0.contains("NOTICE") }
+    let first = lines.filter { $0.hasPrefix("0001") }
+    #expect(!first.isEmpty && first.allSatisfy { $0.contains("NOTICE: \(told)") }, "\(lines)")
+    let next = lines.filter { $0.hasPrefix("0002") }
+    #expect(!next.isEmpty && next.allSatisfy { $0.contains("NOTICE: 77MB 4MB") }, "\(lines)")
+    await upgrade.close()
+}
+
+/// Whoever goes on with a file says again what it has set.
 @Test
-func whatTheOwnersRoleIsGivenReachesAStatementOutsideATransactionAndASetOfTheFileDoesNot()
-    async throws
-{
-    let site = try await Site.make(
-        """
-        ;ALTER ROLE $owner SET maintenance_work_mem = '77MB';
-        CREATE FUNCTION told(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS
-            'BEGIN RAISE NOTICE ''% %'', current_setting(''maintenance_work_mem''), current_setting(''work_mem''); RETURN $1; END'
-        """)
+func aSetOfAFileReachesAStatementThatALaterCoordinatorRuns() async throws {
+    let site = try await Site.make(tellsItsSettings)
+    let files = try migrations(
+        (
+            "0001_a.up.sql",
+            "-- sluice: expand\nSET work_mem = '33MB';\nCREATE INDEX CONCURRENTLY entry_told ON entry (told(name))"
+        ))
+    try await interruptIndex(site, site.upgrade(files))
+    let next = site.upgrade(files)
+    let lines = try await next.done(.expand, epoch: 2).lines
+    #expect(lines.contains { $0.contains("NOTICE: 77MB 33MB") }, "\(lines)")
+    await next.close()
+}
+
+@Test
+func aSetOfAFileReachesItsBatches() async throws {
+    let site = try await Site.make()
     let upgrade = site.upgrade(
         try migrations(
             (
                 "0001_a.up.sql",
                 """
-                -- sluice: expand transaction=none
+                -- sluice: expand repeat=1ms
                 SET work_mem = '33MB';
-                CREATE INDEX CONCURRENTLY entry_told ON entry (told(name));
+                UPDATE entry SET name = current_setting('work_mem') WHERE id IN (
+                    SELECT id FROM entry WHERE name <> current_setting('work_mem') LIMIT 3)
                 """
             )))
-    let lines = try await upgrade.done(.expand).lines.filter { $0.contains("NOTICE") }
-    #expect(!lines.isEmpty)
-    #expect(lines.allSatisfy { $0.hasPrefix("0001_a.up.sql:3:1: NOTICE: 77MB ") }, "\(lines)")
-    #expect(!lines.contains { $0.contains("33MB") })
+    try await upgrade.done(.expand)
+    #expect(try await site.asSuperuser("SELECT FROM entry WHERE name = '33MB'").count == 10)
+    await upgrade.close()
+}
+
+/// It needs no down file: what is set has ended with its session.
+@Test
+func aWayBackHasNothingToUndoOfASet() async throws {
+    let site = try await Site.make()
+    let upgrade = site.upgrade(
+        try migrations(
+            (
+                "0001_a.up.sql",
+                """
+                -- sluice: expand
+                SET search_path = pg_catalog, public; SET work_mem = '33MB';
+                CREATE INDEX CONCURRENTLY entry_name ON entry (name);
+                CREATE INDEX CONCURRENTLY entry_bad ON entry (nothing)
+                """
+            )))
+    _ = try await upgrade.failure(.expand)
+    try await upgrade.done(.revertExpand)
+    #expect(try await site.asSuperuser("SELECT to_regclass('entry_name')")[0][0] == nil)
     await upgrade.close()
 }
 

@@ -59,11 +59,12 @@ struct LoneStatement: Sendable {
 
     private func enter(_ session: borrowing Session, _ patience: Span) throws {
         let isQuiet = statement.kind.waitsQuietly
+        var surroundings = surroundings
+        if isQuiet, surroundings.statementTimeout == "0ms" {
+            surroundings.statementTimeout = "\(max(1000, patience.milliseconds))ms"
+        }
         // A block may end its transaction, and with it everything that is set for one.
         try session.execute(surroundings.entrance(isLocal: false, waitsQuietly: isQuiet))
-        if isQuiet, surroundings.statementTimeout == "0ms" {
-            try session.execute("SET statement_timeout = '\(max(1000, patience.milliseconds))ms'")
-        }
     }
 
     private func rest(_ session: borrowing Session, _ invalid: String) throws -> Rest {

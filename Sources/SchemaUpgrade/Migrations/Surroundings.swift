@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import MigrationReader
 import PostgresClient
 
 /// What a file of migrations finds around it: what a session of the tables' owner would find that has just begun.
@@ -12,6 +13,8 @@ struct Surroundings: Sendable, Hashable {
     var settings: [Setting] = []
     var lockTimeout: String
     var statementTimeout: String
+    /// `SET` statements of the file itself, where its statements run one by one.
+    var said: [String] = []
 
     struct Setting: Sendable, Hashable {
         var name: String
@@ -56,7 +59,22 @@ struct Surroundings: Sendable, Hashable {
             \(settings.joined())
             SELECT pg_catalog.set_config('search_path', \(quotedLiteral(searchPath)), \(local));
             \(role)
+            \(said.map { $0 + "\n;" }.joined(separator: "\n"))
             """
+    }
+
+    /// With what the file has said before a statement, in a session of whoever has run only this one.
+    func before(_ statement: Statement, of script: Script) -> Surroundings {
+        var later = self
+        later.said = script.settings(before: statement)
+        return later
+    }
+
+    /// Without it, for statements of Sluice's own.
+    var beforeTheFile: Surroundings {
+        var first = self
+        first.said = []
+        return first
     }
 
     /// The text that takes everything away that a file may have left in its session, inside a transaction or after it.

@@ -58,7 +58,7 @@ extension SchemaUpgrade {
     private func oneBatch(
         _ statement: Statement, _ step: Step, _ next: Progress, _ task: DatabaseTask
     ) async throws -> (rows: Int, notices: ServerNotices) {
-        let environment = try await environment(task)
+        let environment = try await environment(task, before: statement, of: step)
         let lockTimeout = configuration.lockTimeout
         return try await open().transaction { session in
             try session.execute(

@@ -185,6 +185,15 @@ extension SchemaUpgrade {
     }
 
     /// How long migrations of a phase are tried.
+    /// In a file whose statements run one by one.
+    func environment(_ task: DatabaseTask, before statement: Statement, of step: Step) async throws
+        -> MigrationEnvironment
+    {
+        var environment = try await environment(task)
+        environment.surroundings = environment.surroundings.before(statement, of: step.script)
+        return environment
+    }
+
     func patience(_ phase: MigrationPhase) -> Span {
         configuration.patience[phase] ?? configuration.lockPatience
     }

@@ -107,7 +107,7 @@ extension SchemaUpgrade {
     private func runInTransaction(
         _ statement: Statement, _ step: Step, _ progress: inout Progress, _ task: DatabaseTask
     ) async throws -> ServerNotices {
-        let environment = try await environment(task)
+        let environment = try await environment(task, before: statement, of: step)
         var next = progress
         next.done += 1
         let stored = next
@@ -137,7 +137,8 @@ extension SchemaUpgrade {
         until deadline: ContinuousClock.Instant
     ) async throws -> ServerNotices {
         let lone = LoneStatement(
-            statement: statement, surroundings: try await surroundings(),
+            statement: statement,
+            surroundings: try await surroundings().before(statement, of: step.script),
             refusesAnother: !step.isUndo)
         let isRepeated = progress.begun
         var next = progress
@@ -196,7 +197,7 @@ extension SchemaUpgrade {
         do {
             try await open().perform { session in
                 try session.execute(
-                    lone.surroundings.entrance(isLocal: false, waitsQuietly: true)
+                    lone.surroundings.beforeTheFile.entrance(isLocal: false, waitsQuietly: true)
                         + "; SET statement_timeout = '10s'")
                 try lone.dropLeftovers(session, invalid)
             }

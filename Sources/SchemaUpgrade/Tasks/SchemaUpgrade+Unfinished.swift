@@ -36,7 +36,8 @@ extension SchemaUpgrade {
         let statements = migration.up.statements
         var done = Array(statements.prefix(progress.done))
         if progress.begun, progress.done < statements.count,
-            try await settle(statements[progress.done], progress, task, until: deadline)
+            try await settle(
+                statements[progress.done], of: migration.up, progress, task, until: deadline)
         {
             done.append(statements[progress.done])
         }
@@ -53,17 +54,20 @@ extension SchemaUpgrade {
         _ done: [Statement], _ migration: Migration, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
     ) async throws {
+        // What the file has set ended with its session.
+        let done = done.filter { $0.setting == nil }
         // With IF NOT EXISTS it may be older than the run; then only the down file knows.
-        let created = done.compactMap { statement -> IndexDefinition? in
-            guard statement.existing == nil else { return nil }
-            return if case .createIndex(let definition) = statement.kind { definition } else { nil }
+        let created = done.compactMap { statement -> (Statement, IndexDefinition)? in
+            guard statement.existing == nil, case .createIndex(let definition) = statement.kind
+            else { return nil }
+            return (statement, definition)
         }
         let leavesNothing = done.allSatisfy {
             if case .repeatable = $0.kind { true } else { false }
         }
         if created.count == done.count {
-            for definition in created.reversed() {
-                try await drop(definition, task, until: deadline)
+            for (statement, definition) in created.reversed() {
+                try await drop(definition, of: statement, in: migration.up, task, until: deadline)
             }
         } else if !leavesNothing {
             guard let down = migration.down else {
@@ -84,8 +88,8 @@ extension SchemaUpgrade {
         _ statement: Statement, _ step: Step, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
     ) async throws {
-        let environment = try await environment(task)
-        let surroundings = try await surroundings()
+        let environment = try await environment(task, before: statement, of: step)
+        let surroundings = environment.surroundings
         let patience = Span(ContinuousClock.now.duration(to: deadline))
         var backoff = Backoff(after: configuration.lockTimeout, most: .seconds(5))
         while true {
@@ -123,10 +127,12 @@ extension SchemaUpgrade {
     ///
     /// - Returns: whether it has taken effect, so that it is undone with those before.
     private func settle(
-        _ statement: Statement, _ progress: Progress, _ task: DatabaseTask,
+        _ statement: Statement, of script: Script, _ progress: Progress, _ task: DatabaseTask,
         until deadline: ContinuousClock.Instant
     ) async throws -> Bool {
-        let lone = LoneStatement(statement: statement, surroundings: try await surroundings())
+        let lone = LoneStatement(
+            statement: statement,
+            surroundings: try await surroundings().before(statement, of: script))
         let entrance =
             lone.surroundings.entrance(isLocal: false, waitsQuietly: true)
             + "; SET statement_timeout = '\(max(1000, Span(ContinuousClock.now.duration(to: deadline)).milliseconds))ms'"
@@ -163,9 +169,10 @@ extension SchemaUpgrade {
     }
 
     private func drop(
-        _ definition: IndexDefinition, _ task: DatabaseTask, until deadline: ContinuousClock.Instant
+        _ definition: IndexDefinition, of statement: Statement, in script: Script,
+        _ task: DatabaseTask, until deadline: ContinuousClock.Instant
     ) async throws {
-        let surroundings = try await surroundings()
+        let surroundings = try await surroundings().before(statement, of: script)
         try await open().execute(claim(task) + keepOut(task))
         try await open().perform { session in
             try session.execute(
