@@ -22,6 +22,8 @@ public enum ExistingObject: Hashable, Sendable {
         public let columns: [Column]
         /// What it is a partition or a child of.
         public let parents: [QualifiedName]
+        /// Of its columns, and of the table itself.
+        public let rules: [Rule]
     }
 
     public struct Column: Hashable, Sendable {
@@ -31,6 +33,7 @@ public enum ExistingObject: Hashable, Sendable {
         /// `20`, `10,2`, or empty; `nil` when it is not known how they would be shown.
         public let modifiers: String?
         public let isNotNull: Bool
+        public let rules: [Rule]
     }
 
     init?(_ node: ParseTree.Node, _ statement: String) {
@@ -38,20 +41,21 @@ public enum ExistingObject: Hashable, Sendable {
             guard let definition = StatementKind.definition(index, statement) else { return nil }
             self = .index(definition)
         } else if let create = node.CreateStmt {
-            self.init(create, .table)
+            self.init(create, .table, RuleReader(statement))
         } else if let create = node.CreateForeignTableStmt?.base {
-            self.init(create, .foreignTable)
+            self.init(create, .foreignTable, RuleReader(statement))
         } else if let create = node.CreateTableAsStmt, create.if_not_exists == true {
             let isView = create.objtype == "OBJECT_MATVIEW"
             self.init(create.into?.rel, isView ? .materializedView : .table)
         } else if let create = node.CreateSeqStmt, create.if_not_exists == true {
             self.init(create.sequence, .sequence)
         } else if let alter = node.AlterTableStmt {
+            let rules = RuleReader(statement)
             let columns = alter.cmds.compactMap { command -> Column? in
                 guard let command = command.AlterTableCmd, command.missing_ok == true,
                     command.subtype == "AT_AddColumn"
                 else { return nil }
-                return command.def?.ColumnDef.flatMap(Column.init)
+                return command.def?.ColumnDef.flatMap { Column($0, rules) }
             }
             if columns.isEmpty { return nil }
             self = .columns(columns, of: alter.relation.qualified)
@@ -60,22 +64,27 @@ public enum ExistingObject: Hashable, Sendable {
         }
     }
 
-    private init?(_ create: ParseTree.Create, _ kind: Relation.Kind) {
+    private init?(_ create: ParseTree.Create, _ kind: Relation.Kind, _ rules: RuleReader) {
         guard create.if_not_exists == true else { return nil }
+        let elements = create.tableElts ?? []
+        let columns = elements.compactMap { $0.ColumnDef.flatMap { Column($0, rules) } }
+        let own = elements.compactMap { $0.Constraint.flatMap { rules.rule($0) } }
         self.init(
-            create.relation, kind,
-            columns: (create.tableElts ?? []).compactMap { $0.ColumnDef.flatMap(Column.init) },
-            parents: (create.inhRelations ?? []).compactMap { $0.RangeVar?.qualified })
+            create.relation, kind, columns: columns,
+            parents: (create.inhRelations ?? []).compactMap { $0.RangeVar?.qualified },
+            rules: columns.flatMap(\.rules) + own)
     }
 
     private init?(
         _ relation: ParseTree.Relation?, _ kind: Relation.Kind, columns: [Column] = [],
-        parents: [QualifiedName] = []
+        parents: [QualifiedName] = [], rules: [Rule] = []
     ) {
         // A temporary one is the session's own, and none is there before.
         guard let relation, relation.relpersistence != "t" else { return nil }
         self = .relation(
-            Relation(name: relation.qualified, kind: kind, columns: columns, parents: parents))
+            Relation(
+                name: relation.qualified, kind: kind, columns: columns, parents: parents,
+                rules: rules))
     }
 }
 
@@ -85,9 +94,10 @@ extension ExistingObject.Column {
         "smallserial": "int2", "serial2": "int2",
     ]
 
-    init?(_ column: ParseTree.Column) {
+    init?(_ column: ParseTree.Column, _ rules: RuleReader) {
         guard let name = column.colname else { return nil }
         self.name = name
+        self.rules = rules.rules(of: column)
         let written = column.typeName
         var names = written?.names?.names ?? []
         var isNotNull = (column.constraints ?? []).contains {

@@ -46,7 +46,17 @@ struct ParseTree: Decodable {
         var name: Relation
         var concurrent: Bool?
     }
-    struct Constraint: Decodable { var contype: String? }
+    struct Constraint: Decodable {
+        var contype: String?
+        var conname: String?
+        var location: Int?
+        var keys: [Argument]?
+        var pktable: Relation?
+        var fk_attrs: [Argument]?
+        var pk_attrs: [Argument]?
+        var fk_upd_action: String?
+        var fk_del_action: String?
+    }
     struct Constraints: Decodable { var Constraint: Constraint? }
     struct TypeName: Decodable {
         var names: [Argument]?
@@ -58,10 +68,14 @@ struct ParseTree: Decodable {
         var colname: String?
         var typeName: TypeName?
         var constraints: [Constraints]?
+        var collClause: Place?
     }
+    struct Place: Decodable { var location: Int? }
     struct Definition: Decodable {
         var PartitionCmd: Partition?
         var ColumnDef: Column?
+        /// Of a table, beside its columns.
+        var Constraint: Constraint?
     }
     struct Command: Decodable {
         var subtype: String?

@@ -57,9 +57,13 @@ struct ExistingObjectCheck: Sendable {
         guard kind == relation.kind.rawValue else {
             throw differs("\(name) is there and is no \(relation.kind.rawValue), but: \(kind)")
         }
-        let differences =
+        var differences =
             try differences(relation.columns, found.text(0), session)
             + missingParents(relation.parents, found.text(0), session)
+        // Of columns that are not there, or are others, there is no more to say.
+        if differences.isEmpty {
+            differences = try self.differences(relation.rules, of: found.text(0), session)
+        }
         if !differences.isEmpty {
             throw differs(
                 "\(kind) \(name) is there and is another: \(differences.joined(separator: ", "))")
@@ -84,8 +88,11 @@ struct ExistingObjectCheck: Sendable {
                 WHERE attrelid = $1::pg_catalog.oid AND attnum > 0 AND NOT attisdropped
                 """, [object]
             ).map { $0.text(0) })
-        let differences = try differences(
-            columns.filter { there.contains($0.name) }, object, session)
+        let known = columns.filter { there.contains($0.name) }
+        var differences = try differences(known, object, session)
+        if differences.isEmpty {
+            differences = try self.differences(known.flatMap(\.rules), of: object, session)
+        }
         if !differences.isEmpty {
             throw differs(
                 "table \(table) has it already, and another: \(differences.joined(separator: ", "))"
@@ -118,6 +125,13 @@ struct ExistingObjectCheck: Sendable {
             FROM compared WHERE attname IS NULL OR is_other OR required AND NOT attnotnull LIMIT 10
             """, [object]
         ).map { $0.text(0) }
+    }
+
+    private func differences(
+        _ rules: [ExistingObject.Rule], of object: String, _ session: borrowing Session
+    ) throws -> [String] {
+        try ExistingRuleCheck(rules: rules, object: object, owner: surroundings.owner)
+            .differences(session)
     }
 
     private func missingParents(

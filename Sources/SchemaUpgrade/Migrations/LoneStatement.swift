@@ -137,40 +137,16 @@ struct LoneStatement: Sendable {
     private func isDefined(
         _ index: String, _ definition: IndexDefinition, _ session: borrowing Session
     ) throws -> Bool {
-        // A savepoint where the statement is one of a transaction.
-        let isInside = session.isInTransaction
-        try session.execute(isInside ? "SAVEPOINT \"sluice probe\"" : "BEGIN")
-        let back =
-            isInside
-            ? "ROLLBACK TO SAVEPOINT \"sluice probe\"; RELEASE SAVEPOINT \"sluice probe\""
-            : "ROLLBACK"
-        let isEqual: Bool
-        do {
-            isEqual = try compare(index, definition, session)
-        } catch {
-            if session.isInTransaction { try session.execute(back) }
-            throw error
+        let probe = TableProbe(table: definition.table.quoted, owner: owner)
+        return try probe.probing(session) { session in
+            try session.execute(definition.probing)
+            return try isEqual(index, session)
         }
-        try session.execute(back)
-        return isEqual
     }
 
-    /// In a transaction that is rolled back. The application's event triggers see nothing of it, as far as the migrator may say so.
-    private func compare(
-        _ index: String, _ definition: IndexDefinition, _ session: borrowing Session
-    ) throws -> Bool {
-        let role = owner.map { "SET LOCAL ROLE \(quotedIdentifier($0));" } ?? ""
-        try session.execute(
-            """
-            RESET ROLE;
-            SELECT pg_catalog.set_config(quiet.name, quiet.value, true)
-                FROM (VALUES ('session_replication_role', 'replica'), ('event_triggers', 'off')) AS quiet (name, value),
-                    pg_catalog.pg_roles WHERE rolname = session_user AND rolsuper
-                    AND pg_catalog.current_setting(quiet.name, true) IS NOT NULL;
-            \(role)
-            CREATE TEMP TABLE "sluice probe" (LIKE \(definition.table.quoted));\(definition.probing)
-            """)
-        return try session.query(
+    /// Whether the probe's index says what this one does.
+    private func isEqual(_ index: String, _ session: borrowing Session) throws -> Bool {
+        try session.query(
             """
             SELECT pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef($1::pg_catalog.oid), '^.*? USING ', '')
                     = pg_catalog.regexp_replace(pg_catalog.pg_get_indexdef(p.indexrelid), '^.*? USING ', '')
