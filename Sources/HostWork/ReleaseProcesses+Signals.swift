@@ -12,8 +12,8 @@ public struct SilenceOutcome: Hashable, Sendable {
     public var examples: [String]
     /// Of those that were ended, those that could run when they were found, each with whom it was connected to.
     public var running: [String]
-    /// Of those that were frozen, the TCP connections that they have opened, as lsof(8) writes them:
-    /// `10.0.0.7:41218->10.0.0.5:5432`. Sorted.
+    /// Of those that were frozen, the TCP connections that they have opened, as lsof(8) writes them, `10.0.0.7:41218->10.0.0.5:5432`;
+    /// before them the processes of a PostgreSQL server that their unix sockets lead to, `postgres:4711@1764460000.12`.
     public var connections: [String]
 
     public init(
@@ -52,7 +52,9 @@ extension ReleaseProcesses {
                 var outcome = outcome(found, problem(found))
                 // Read anew: a look may be older than what was opened last.
                 let frozen = found.members.keys.map { ProcessDetails(number: $0.number) }
-                outcome.connections = Set(TCPConnections.of(frozen).map(\.description)).sorted()
+                outcome.connections =
+                    ServerProcesses.connected(to: frozen)
+                    + Set(TCPConnections.of(frozen).map(\.description)).sorted()
                 return outcome
             }
             if ContinuousClock.now >= deadline {

@@ -22,8 +22,9 @@ public struct Silence: Hashable, Sendable {
     public var state: State
     /// What of it ran after the lift; `nil` when nothing did, and from an older agent.
     public var late: LateProcesses?
-    /// The TCP connections that the frozen processes have opened, as lsof(8) writes them: `10.0.0.7:41218->10.0.0.5:5432`. By them a
-    /// database knows its sessions. At most ``Bounds/entries``; `nil` for none, and from an older agent.
+    /// The TCP connections that the frozen processes have opened, as lsof(8) writes them, `10.0.0.7:41218->10.0.0.5:5432`; and the processes
+    /// of a PostgreSQL server that their unix sockets lead to, as it counts them, with when each began: `postgres:4711@1764460000.12`. By
+    /// them a database knows its sessions. At most ``Bounds/entries``; `nil` for none, and from an older agent.
     public var connections: [String]?
 
     public init(

@@ -54,8 +54,39 @@ import Testing
                 return !port.isEmpty
             })
         let frozen = await processes.freeze()
+        #expect(frozen.problem == nil)
         #expect(frozen.connections == ["127.0.0.1:\(port)->127.0.0.1:\(cluster.port)"])
         #expect(await processes.end().connections.isEmpty)
+        session.wait()
+    }
+
+    /// A session that came by a unix socket has no port: the server knows it by its own process.
+    @Test func aFrozenReleaseIsKnownByTheServersProcessesThatItsUnixSocketsLeadTo() async throws {
+        let cluster = try PostgresCluster.shared.get()
+        let database = try cluster.makeDatabase()
+        let app = try TestApplication("v1", mode: "")
+        let processes = ReleaseProcesses(of: app.footprint, others: [])
+        let session = try ChildProcess(
+            ["\(cluster.programs)/psql", cluster.address(database), "-c", "SELECT pg_sleep(60)"],
+            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "by socket"])
+        var found = ""
+        #expect(
+            await eventually {
+                found =
+                    (try? run([
+                        "\(cluster.programs)/psql", cluster.address(database), "-Atc",
+                        "SELECT pid, extract(epoch FROM backend_start) FROM pg_stat_activity WHERE application_name = 'by socket'",
+                    ]).trimmingCharacters(in: .whitespacesAndNewlines)) ?? ""
+                return !found.isEmpty
+            })
+        let row = found.split(separator: "|")
+        let frozen = await processes.freeze()
+        #expect(frozen.problem == nil)
+        let said = try #require(frozen.connections.first).split(separator: "@")
+        #expect(frozen.connections.count == 1 && said.first == "postgres:\(row[0])")
+        let began = try #require(Double(said[1]))
+        #expect(abs(began - (Double(row[1]) ?? 0)) < 2)
+        #expect(await processes.end().problem == nil)
         session.wait()
     }
 

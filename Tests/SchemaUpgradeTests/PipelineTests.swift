@@ -130,6 +130,30 @@ private struct SendingAhead {
         }
     }
 
+    /// One that came by a unix socket, of the server's own process as the kernel knows it.
+    @Test(arguments: [0, -10])
+    func aSessionWithoutAPortIsKnownByItsProcessAndWhenThatBegan(isLater: Int) async throws {
+        let site = try await Site.make()
+        let upgrade = site.upgrade(try .guestbook())
+        let old = try await site.connect(as: "$app")
+        let row = try await old.query(
+            "SELECT pid, extract(epoch FROM backend_start)::bigint FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        )[0]
+        for kind in [DatabaseTask.Kind.expand, .raiseFence] { try await upgrade.done(kind) }
+        let proof = try #require(try await upgrade.done(.census).census)
+        try await upgrade.done(.migrate)
+        let began = (row.integer(1) ?? 0) + Int64(isLater)
+        let report = try await lower(upgrade, proof, [["postgres:\(row.text(0))@\(began).00"]])
+        #expect(report.sessions?.isOnNode == (isLater == 0 ? true : nil))
+        if isLater == 0 {
+            await #expect(throws: PostgresError.self) { try await old.execute("SELECT 1") }
+        } else {
+            try await old.execute("SELECT 1")
+        }
+        await old.close()
+        await upgrade.close()
+    }
+
     /// Where no agent says whose sessions those are (a process on another machine), they are done: the statement that is under way is
     /// refused its writes, and those behind it are not.
     @Test func whatNobodyHasFrozenIsDone() async throws {

@@ -16,13 +16,17 @@ extension SchemaUpgrade {
         let own = try await ownPlaces(nodes)
         var frozen = FrozenSessions(isOnNode: !own.isEmpty)
         let all = places + own
-        if all.isEmpty { return frozen }
+        let processes = (task.frozenConnections ?? []).joined().compactMap(FrozenProcess.init)
+        if all.isEmpty, processes.isEmpty { return frozen }
         let found = try await stragglers(
             """
-            a.backend_type = 'client backend' AND \(FrozenConnection.place) = ANY (\(Self.list(all)))
+            a.backend_type = 'client backend'
+                AND (\(FrozenConnection.place) = ANY (\(Self.list(all))) OR \(FrozenProcess.isOne(of: processes)))
                 AND a.usename <> session_user AND (\(isComplete) OR a.usesysid NOT IN (SELECT oid FROM pg_roles WHERE rolsuper))
             """)
         if found.isEmpty { return frozen }
+        let numbers = Set(processes.map(\.number))
+        if found.contains(where: { numbers.contains($0.process) }) { frozen.isOnNode = true }
         try await end(found, until: deadline(.seconds(10)))
         frozen.lines = SchemaUpgrade.grouped(found).map {
             "ended, because its client is frozen for good: \($0)"
@@ -48,6 +52,34 @@ extension SchemaUpgrade {
 
     private static func list(_ places: [String]) -> String {
         "ARRAY[\(places.map(quotedLiteral).joined(separator: ", "))]::text[]"
+    }
+}
+
+/// `postgres:4711@1764460000.12`, as an agent says it of a process of the server that a unix socket leads to.
+struct FrozenProcess {
+    /// As the server has it.
+    var number: String
+    /// Seconds since 1970.
+    var began: Double
+
+    /// - Returns: `nil` for what is no such text.
+    init?(_ text: String) {
+        let parts = text.split(separator: ":", maxSplits: 1).last?.split(separator: "@") ?? []
+        guard text.hasPrefix("postgres:"), parts.count == 2, let number = Int32(parts[0]),
+            let began = Double(parts[1]), began.isFinite
+        else { return nil }
+        self.number = "\(number)"
+        self.began = began
+    }
+
+    /// The number alone may be another server's; when it began says whether. The kernel's clock of that is good to a second.
+    static func isOne(of processes: [FrozenProcess]) -> String {
+        if processes.isEmpty { return "false" }
+        let list = processes.map { "(\($0.number), \($0.began))" }.joined(separator: ", ")
+        return """
+            EXISTS (SELECT FROM (VALUES \(list)) AS p (pid, began)
+                WHERE a.pid = p.pid AND abs(extract(epoch FROM a.backend_start)::float8 - p.began::float8) < 2)
+            """
     }
 }
 
