@@ -45,6 +45,8 @@ public struct Action: Hashable, Sendable {
         case socket
         case version
         case generation
+        /// The name, in the plan, of the database that a migration tool is for.
+        case database
 
         public init(_ text: String) {
             switch text {
@@ -53,6 +55,7 @@ public struct Action: Hashable, Sendable {
             case "{socket}": self = .socket
             case "{version}": self = .version
             case "{generation}": self = .generation
+            case "{database}": self = .database
             default: self = .text(text)
             }
         }

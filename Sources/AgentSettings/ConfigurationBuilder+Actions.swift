@@ -47,7 +47,7 @@ extension ConfigurationBuilder {
                 findings.error(
                     "placeholder", at: word.position, "\(quoted(word.text)) is not a placeholder",
                     advice:
-                        "{release}, {release_dir}, {socket}, {version} or {generation}, as a whole argument"
+                        "{release}, {release_dir}, {socket}, {version}, {generation} or {database}, as a whole argument"
                 )
             } else if argument == .socket, !hasSocket {
                 refuseSocket(at: word.position)

@@ -24,6 +24,8 @@ struct ActionRunner: Sendable {
         var version: String?
         /// The cache generation that the release is served under, or will be.
         var generation: CacheGeneration?
+        /// Which of the plan's databases a migration tool is for.
+        var database: DatabaseName?
         /// What the action gets beside what is its own.
         var environment: [String: String] = [:]
         /// Text that leaves the node in no output.
@@ -41,7 +43,9 @@ struct ActionRunner: Sendable {
     func run(_ action: Action, _ context: Context) async -> TaskOutcome {
         guard let arguments = arguments(action.command, context) else {
             return refusal(
-                context, "the task has no release, version or generation, and the action needs one")
+                context,
+                "the task has no release, version, generation or database, and the action needs one"
+            )
         }
         let keeper: OutputKeeper
         do throws(SystemFailure) {
@@ -148,6 +152,7 @@ struct ActionRunner: Sendable {
                 case .socket: context.socket
                 case .version: context.version
                 case .generation: context.generation.map { "\($0.rawValue)" }
+                case .database: context.database?.rawValue
                 }
             guard let value else { return nil }
             arguments.append(value)
@@ -171,6 +176,9 @@ struct ActionRunner: Sendable {
         if let directory = context.releaseDirectory { values["SLUICE_RELEASE_DIR"] = directory }
         if let socket = context.socket { values["SLUICE_SOCKET"] = socket }
         if let version = context.version { values["SLUICE_VERSION"] = version }
+        if let database = context.database {
+            values["SLUICE_DATABASE_NAME"] = database.rawValue
+        }
         if let generation = context.generation {
             values["SLUICE_GENERATION"] = "\(generation.rawValue)"
         }

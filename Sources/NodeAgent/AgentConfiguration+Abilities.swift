@@ -8,7 +8,7 @@ extension AgentConfiguration {
     var abilities: [AgentAbility] {
         AgentAbility.allCases.filter { ability in
             switch ability {
-            case .asksOwnSocket, .runsToolsUnfenced: true
+            case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase: true
             case .switchesVersions: release.areForVersions
             case .servesFromStandby: applicationSocket?.contains("{release}") == true
             }

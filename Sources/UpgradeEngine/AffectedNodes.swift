@@ -38,9 +38,9 @@ extension Run {
             .paused, .resumed, .approved, .aborted, .drainCutShort, .oldReleaseSeen:
             .some([])
         // The migration tool's node may be another one.
-        case .nodeQuarantined where plan.tool != nil: .everyMember
-        case .nodeReadmitted where plan.tool != nil: .everyMember
-        case .nodeTakenOff where plan.tool != nil: .everyMember
+        case .nodeQuarantined where plan.hasTool: .everyMember
+        case .nodeReadmitted where plan.hasTool: .everyMember
+        case .nodeTakenOff where plan.hasTool: .everyMember
         case .nodeQuarantined(let trouble): .some([trouble.node])
         case .nodeReadmitted(let fact), .nodeJoined(let fact), .nodeHeardAgain(let fact):
             .some([fact.node])

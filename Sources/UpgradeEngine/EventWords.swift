@@ -145,12 +145,13 @@ public struct EventWords: Sendable {
     /// How a run of a migration tool ended, and the last that it said.
     public static func end(_ tool: ToolEnded) -> Sentence {
         let time = tool.duration.map { " after \($0.text)" } ?? ""
+        let name = "the migration tool" + (tool.database.map { " of \($0)" } ?? "")
         if tool.preview != nil {
-            return Sentence(text: "the migration tool has said what it would do\(time)")
+            return Sentence(text: "\(name) has said what it would do\(time)")
         }
         let said = tool.output.split(separator: "\n").suffix(6).map(String.init)
         return Sentence(
-            text: "the migration tool \(EventWords.word(tool.state))\(time)", details: said)
+            text: "\(name) \(EventWords.word(tool.state))\(time)", details: said)
     }
 
     private static func word(_ state: TaskOutcome.State) -> String {
@@ -196,11 +197,13 @@ extension Run {
 
     /// What whoever approves has to know.
     private var approvalNotes: [String] {
-        let preview = tool.previewed.map {
-            ["the migration tool would do: \($0); `sluice report \(identifier)` shows it"]
+        let previews = plan.toolIndices.compactMap { index in
+            tool(index).previewed.map {
+                "\(plan.name(ofTool: index)) would do: \($0); `sluice report \(identifier)` shows it"
+            }
         }
-        let isBefore = !begun.contains(ToolStep.step)
-        return (isBefore ? preview ?? [] : []) + ApprovalStep(phase, index: nil).notes(plan)
+        return (hasBegun(ToolStep.self) ? [] : previews)
+            + ApprovalStep(phase, index: nil).notes(plan)
     }
 
     /// The current step.

@@ -5,50 +5,46 @@ public import UpgradePlan
 
 /// The steps of a run in their order: computed from the plan, so that what `plan` shows is what `apply` does.
 public enum Itinerary {
-    /// What is done, in order. A new step is a file of its own and a line here.
-    static let work: [(phase: Phase, kind: any StepDefinition.Type)] = [
-        (.preflight, PresentStep.self),
-        (.preflight, PreflightTaskStep.self),
-        (.stage, StageStep.self),
-        (.stage, ReaderStep.self),
-        (.stage, PreviewToolStep.self),
-        (.stage, ReadPreviewStep.self),
-        (.stage, ExpandStep.self),
-        (.stage, ExpandWithStep.self),
-        (.stage, JudgeExpandStep.self),
-        (.readOnly, AnnounceStep.self),
-        (.readOnly, PauseManagerStep.self),
-        (.readOnly, CloseStep.self),
+    /// What is done, in order. A new step is a file of its own and a line here. Kinds on one line come one after the other for each
+    /// database.
+    static let work: [(phase: Phase, kinds: [any StepDefinition.Type])] = [
+        (.preflight, [PresentStep.self]),
+        (.preflight, [PreflightTaskStep.self]),
+        (.stage, [StageStep.self]),
+        (.stage, [ReaderStep.self]),
+        (.stage, [PreviewToolStep.self, ReadPreviewStep.self]),
+        (.stage, [ExpandStep.self]),
+        (.stage, [ExpandWithStep.self, JudgeExpandStep.self]),
+        (.readOnly, [AnnounceStep.self]),
+        (.readOnly, [PauseManagerStep.self]),
+        (.readOnly, [CloseStep.self]),
         // The fence goes up once writes in flight have ended: nobody's write is cut off by it without need.
-        (.drain, DrainStep.self),
-        (.drain, HoldSessionsStep.self),
-        (.drain, RaiseFenceStep.self),
-        (.drain, CensusStep.self),
+        (.drain, [DrainStep.self]),
+        (.drain, [HoldSessionsStep.self]),
+        (.drain, [RaiseFenceStep.self]),
+        (.drain, [CensusStep.self]),
         // Reads move once the standby has everything: nobody misses what they have written.
-        (.drain, FreezeStep.self),
-        (.drain, ReadFromStandbyStep.self),
-        (.migrate, BraceStep.self),
-        (.migrate, MigrateStep.self),
-        (.migrate, OpenPassStep.self),
-        (.migrate, ToolStep.self),
-        (.migrate, ClosePassStep.self),
-        (.rollout, StartStep.self),
-        (.rollout, UpgradeStep.self),
-        (.verify, VerifyStep.self),
-        (.verify, HookUndoStep.self),
-        (.lift, SilenceStep.self),
-        (.lift, LowerFenceStep.self),
+        (.drain, [FreezeStep.self]),
+        (.drain, [ReadFromStandbyStep.self]),
+        (.migrate, [BraceStep.self]),
+        (.migrate, [MigrateStep.self]),
+        (.migrate, [OpenPassStep.self, ToolStep.self, ClosePassStep.self]),
+        (.rollout, [StartStep.self]),
+        (.rollout, [UpgradeStep.self]),
+        (.verify, [VerifyStep.self]),
+        (.verify, [HookUndoStep.self]),
+        (.lift, [SilenceStep.self]),
+        (.lift, [LowerFenceStep.self]),
         // Before it what a hook has done until the fence is down is undone.
-        (.lift, OpenStep.self),
-        (.lift, HookUndoStep.self),
-        (.finish, DrainReaderStep.self),
-        (.finish, EndReaderStep.self),
-        (.finish, FeedStep.self),
-        (.finish, ResumeManagerStep.self),
-        (.finish, ContractStep.self),
-        (.finish, ContractWithStep.self),
-        (.finish, JudgeContractStep.self),
-        (.finish, RetireStep.self),
+        (.lift, [OpenStep.self]),
+        (.lift, [HookUndoStep.self]),
+        (.finish, [DrainReaderStep.self]),
+        (.finish, [EndReaderStep.self]),
+        (.finish, [FeedStep.self]),
+        (.finish, [ResumeManagerStep.self]),
+        (.finish, [ContractStep.self]),
+        (.finish, [ContractWithStep.self, JudgeContractStep.self]),
+        (.finish, [RetireStep.self]),
     ]
 
     /// What only undoes, or stands where the plan says.
@@ -68,7 +64,7 @@ public enum Itinerary {
             approval(of: phase, in: plan)
                 + hooks(.before, phase, in: plan)
                 + work.filter { $0.phase == phase }.flatMap {
-                    $0.kind.steps(in: phase, of: plan, batches: batches)
+                    inTurn($0.kinds.map { $0.steps(in: phase, of: plan, batches: batches) })
                 }
                 + hooks(.after, phase, in: plan)
         }
@@ -99,6 +95,13 @@ public enum Itinerary {
                 plan: plan, begun: begun, schemas: schemas, isSchemaInDoubt: isMigrated))
     }
 
+    /// The first of each list, then the second of each.
+    private static func inTurn(_ lists: [[any StepDefinition]]) -> [any StepDefinition] {
+        (0..<(lists.map(\.count).max() ?? 0)).flatMap { index in
+            lists.compactMap { $0.indices.contains(index) ? $0[index] : nil }
+        }
+    }
+
     private static func approval(of phase: Phase, in plan: Plan) -> [any StepDefinition] {
         plan.approvals.contains(phase) ? [ApprovalStep(phase, index: nil)] : []
     }
@@ -126,7 +129,7 @@ extension Plan {
 enum StepCatalog {
     static let kinds: [String: any StepDefinition.Type] = {
         var kinds: [String: any StepDefinition.Type] = [:]
-        for kind in Itinerary.work.map(\.kind) + Itinerary.others { kinds[kind.word] = kind }
+        for kind in Itinerary.work.flatMap(\.kinds) + Itinerary.others { kinds[kind.word] = kind }
         for word in ApprovalStep.words.keys { kinds[word] = ApprovalStep.self }
         return kinds
     }()

@@ -41,10 +41,9 @@ extension Run {
         case .oldReleaseSeen(let seen):
             seenLate[seen.node] = seen.late.count
         case .passOffered(let offered):
-            tool.offer = offered
+            passes[offered.pass.task] = offered
         case .toolEnded(let ended):
-            tool.ended = ended
-            if let preview = ended.preview { tool.preview = preview }
+            noteTool(ended)
         case .databaseTaskStarted(let fact):
             database.inFlight = fact
             database.isAbandoned = false

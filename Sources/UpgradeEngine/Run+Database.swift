@@ -97,9 +97,11 @@ extension Run {
             // The sessions of these could be taken for another machine's.
             let silent = members.keys.filter { members[$0]?.addresses.isEmpty == true }.sorted()
             if !silent.isEmpty { task.silentNodes = silent }
-        case .openPass: task.pass = pass(for: toolTask)?.digest
-        case .readPreview: task.preview = tool.preview
-        case .openRevertPass: task.pass = pass(for: toolRevertTask)?.digest
+        case .openPass:
+            task.pass = pass(for: toolTask(plan.toolIndex(of: fact.database)))?.digest
+        case .readPreview: task.preview = tools[fact.database]?.preview
+        case .openRevertPass:
+            task.pass = pass(for: toolRevertTask(plan.toolIndex(of: fact.database)))?.digest
         default: break
         }
         return task

@@ -44,7 +44,8 @@ extension Run {
     /// beside no migration file, is no reason to change the primary.
     var isSchemaOther: Bool {
         let isUnchangedByTool =
-            created.migrations.isEmpty && tool[.switch].change?.isNone == true
+            created.migrations.isEmpty && plan.hasTool
+            && plan.toolIndices.allSatisfy { tool($0)[.switch].change?.isNone == true }
         return isSchemaInDoubt && !isUnchangedByTool
     }
 

@@ -3,10 +3,8 @@
 public import UpgradeModel
 import UpgradePlan
 
-/// What has become of the application's own migration tool.
+/// What has become of the application's own migration tool, in one database.
 public struct ToolProgress: Hashable, Sendable {
-    /// The last pass that a node has made, and which node.
-    public var offer: PassOffered?
     /// How the last run ended, by what its node says.
     public var ended: ToolEnded?
     /// How often it was asked what it would do, and what it said.
@@ -32,23 +30,62 @@ public struct ToolWork: Hashable, Sendable {
     public var ledger: [String] = []
     /// What is other than before, by what the database says; `nil` before anybody has looked.
     public var change: ToolChange?
+
+    /// Whether anything is other than before, as far as anybody has looked.
+    var isChanged: Bool { change.map { !$0.isNone } ?? false }
+}
+
+extension Plan {
+    /// The index of each migration tool, in the order in which they run: that of its database, counted from 0; none where one
+    /// database alone has a tool.
+    var toolIndices: [Int?] {
+        let indices = databases.indices.filter { databases[$0].tool != nil }
+        return indices.count > 1 ? indices : indices.map { _ in nil }
+    }
+
+    /// The database whose tool has an index.
+    func toolDatabase(_ index: Int?) -> Database? {
+        guard let index else { return toolDatabases.first }
+        return databases.indices.contains(index) ? databases[index] : nil
+    }
+
+    func tool(_ index: Int?) -> Tool? { toolDatabase(index)?.tool }
+    func toolLabel(_ index: Int?) -> DatabaseName? { label(of: toolDatabase(index)) }
+
+    /// The tool of the database with a label.
+    func toolIndex(of label: DatabaseName?) -> Int? {
+        toolIndices.first { toolLabel($0) == label } ?? nil
+    }
+
+    /// Which of several databases a tool is for, for people.
+    func suffix(ofTool index: Int?) -> String {
+        index.flatMap { toolDatabase($0) }.map { " (\($0.name))" } ?? ""
+    }
+
+    /// A tool by its database's name where there are several, for people.
+    func name(ofTool index: Int?) -> String {
+        "the migration tool" + (index.flatMap { toolDatabase($0) }.map { " of \($0.name)" } ?? "")
+    }
 }
 
 extension Run {
-    /// The run of the tool in the window that is under way, or comes next.
-    var toolTask: NodeTask? {
-        plan.tool.map { tool in
+    func tool(_ index: Int?) -> ToolProgress { tools[plan.toolLabel(index)] ?? ToolProgress() }
+
+    /// The run of a tool in the window that is under way, or comes next.
+    func toolTask(_ index: Int?) -> NodeTask? {
+        plan.tool(index).map { wanted in
             runOfTool(
-                tool.action, at: ToolStep.step, number: max(1, self.tool[.switch].runs), ToolRun())
+                wanted.action, at: ToolStep(.migrate, index: index),
+                number: max(1, tool(index)[.switch].runs), ToolRun())
         }
     }
 
     /// The same of what undoes; `nil` where nothing does.
-    var toolRevertTask: NodeTask? {
-        guard let action = plan.tool?.revert else { return nil }
-        let work = tool[.switch]
+    func toolRevertTask(_ index: Int?) -> NodeTask? {
+        guard let action = plan.tool(index)?.revert else { return nil }
+        let work = tool(index)[.switch]
         return runOfTool(
-            action, at: RevertToolStep.step, number: max(1, work.runsBack),
+            action, at: RevertToolStep(.migrate, index: index), number: max(1, work.runsBack),
             toolRun(undoing: work, nil))
     }
 
@@ -60,14 +97,16 @@ extension Run {
     }
 
     func runOfTool(
-        _ action: ActionName, at step: Step, number: Int, _ toolRun: ToolRun
+        _ action: ActionName, at step: some EachToolStep, number: Int, _ told: ToolRun
     ) -> NodeTask {
-        let stepPart = step.description.split(separator: ":").joined(separator: ".")
+        let stepPart = step.step.description.split(separator: ":").joined(separator: ".")
+        var told = told
+        told.database = plan.toolDatabase(step.index)?.name
         return NodeTask(
             identity: TaskIdentity(rawValue: "\(identifier)/\(stepPart)/tool/\(action)/\(number)"),
             kind: .action, name: action.rawValue,
-            timing: toolRun.unfenced == nil ? .beforeActivation : .afterActivation,
-            release: created.release, tool: toolRun)
+            timing: told.unfenced == nil ? .beforeActivation : .afterActivation,
+            release: created.release, tool: told)
     }
 
     /// The last entries that fit into an environment variable of a task.
@@ -80,82 +119,63 @@ extension Run {
         return last.reversed().joined(separator: "\n")
     }
 
-    /// The pass that a tool's node is asked to make.
-    func passGoal(for task: NodeTask?) -> PassGoal? {
-        guard let task, let tool = plan.tool else { return nil }
-        let actions = direction == .forward ? tool.actions : []
-        return PassGoal(task: task.identity, actions: actions)
-    }
-
-    /// The digest that a node has said for this run of a tool, and for no other.
-    func pass(for task: NodeTask?) -> PassOffer? {
-        guard let offer = tool.offer, offer.pass.task == task?.identity,
-            isParticipant(offer.node)
-        else { return nil }
-        return offer.pass
-    }
-
-    /// Where a tool runs: where its pass was made; else on the node that the plan names, or the first one of the canary's batch
-    /// that takes part.
-    func toolNode(for task: NodeTask?) -> NodeName? {
-        guard let wanted = plan.tool else { return nil }
-        if let offer = tool.offer, pass(for: task) != nil { return offer.node }
-        if let node = wanted.node { return isParticipant(node) ? node : nil }
-        return batches.first?.sorted().first(where: isParticipant) ?? participants.first
-    }
-
-    var toolNode: NodeName? { toolNode(for: toolTask) }
-
     /// Counts the runs: each has a pass of its own.
     mutating func noteTool(_ definition: any StepDefinition) {
+        guard let step = definition as? any EachToolStep else { return }
+        var progress = tool(step.index)
         switch definition {
-        case is OpenPassStep: tool[.switch].runs += 1
-        case is OpenRevertPassStep: tool[.switch].runsBack += 1
-        case is ExpandWithStep: tool[.expand].runs += 1
-        case is RevertExpandWithStep: tool[.expand].runsBack += 1
-        case is ContractWithStep: tool[.contract].runs += 1
-        case is PreviewToolStep: tool.previews += 1
+        case is OpenPassStep: progress[.switch].runs += 1
+        case is OpenRevertPassStep: progress[.switch].runsBack += 1
+        case is ExpandWithStep: progress[.expand].runs += 1
+        case is RevertExpandWithStep: progress[.expand].runsBack += 1
+        case is ContractWithStep: progress[.contract].runs += 1
+        case is PreviewToolStep: progress.previews += 1
         default: return
         }
-        tool.ended = nil
+        progress.ended = nil
+        tools[plan.toolLabel(step.index)] = progress
     }
 
-    /// What the database says of the tool.
+    /// What a tool's node says. Journals of plans with one tool do not say whose it is.
+    mutating func noteTool(_ ended: ToolEnded) {
+        let label = ended.database ?? databaseAtWork
+        tools[label, default: ToolProgress()].ended = ended
+        if let preview = ended.preview { tools[label]?.preview = preview }
+    }
+
+    /// What the database says of its tool.
     mutating func noteTool(_ ended: DatabaseTaskEnded) {
-        guard ended.database == plan.label(of: plan.toolDatabase) else { return }
+        guard plan.database(labeled: ended.database)?.tool != nil else { return }
+        var progress = tools[ended.database] ?? ToolProgress()
         switch ended.kind {
-        case .openPass where tool[.switch].runs == 1: tool[.switch].ledger = ended.ledger
-        case .expand: tool[.expand].ledger = ended.ledger
-        case .contract: tool[.contract].ledger = ended.ledger
-        case .closePass, .settlePass, .closeRevertPass: tool[.switch].change = ended.change
-        case .judgeExpand, .settleExpand, .judgeRevertExpand: tool[.expand].change = ended.change
-        case .judgeContract: tool[.contract].change = ended.change
-        case .readPreview: tool.previewed = ended.report?.lines.first
-        default: break
+        case .openPass where progress[.switch].runs == 1: progress[.switch].ledger = ended.ledger
+        case .expand: progress[.expand].ledger = ended.ledger
+        case .contract: progress[.contract].ledger = ended.ledger
+        case .closePass, .settlePass, .closeRevertPass: progress[.switch].change = ended.change
+        case .judgeExpand, .settleExpand, .judgeRevertExpand:
+            progress[.expand].change = ended.change
+        case .judgeContract: progress[.contract].change = ended.change
+        case .readPreview: progress.previewed = ended.report?.lines.first
+        default: return
         }
+        tools[ended.database] = progress
     }
 
     /// How the run of a tool ended; `nil` while it has not.
-    static func ending(of task: NodeTask?, in status: NodeStatus) -> ToolEnded? {
+    static func ending(
+        of task: NodeTask?, in status: NodeStatus, _ label: DatabaseName?
+    ) -> ToolEnded? {
         guard let task, let outcome = status.tasks.first(where: { $0.identity == task.identity }),
             outcome.state != .running
         else { return nil }
         return ToolEnded(
             task: task.identity, state: outcome.state, output: outcome.output,
-            duration: outcome.duration, preview: outcome.preview)
+            duration: outcome.duration, preview: outcome.preview, database: label)
     }
 
-    /// The tool's time is over: it is told to end, and the database says what it has done.
-    func toolOverdue(_ task: NodeTask?, on pending: [NodeName], after span: Span) -> [RunEvent] {
-        guard let task else { return [] }
-        let ended = ToolEnded(
-            task: task.identity, state: .unknown, output: "it did not end within \(span)")
-        return [.toolEnded(ended)] + pending.map { .nodeReached(NodeFact(node: $0)) }
-    }
-
-    /// What the tool's last run said, for people.
-    var toolTrouble: String {
-        guard let ended = tool.ended else { return "it was not run" }
+    /// What the last run of a tool said, for people.
+    func toolTrouble(_ index: Int?) -> String {
+        guard let ended = tool(index).ended else { return "it was not run" }
         let said = ended.lastWords
         return switch ended.state {
         case .done, .running: "it ended well"
@@ -165,18 +185,23 @@ extension Run {
         }
     }
 
-    /// Whether the tool has changed what nothing changes back: turning back by itself would end nowhere.
-    var isWayBackBlocked: Bool {
+    /// The tools that have changed what nothing changes back: turning back by itself would end nowhere.
+    private var toolsInTheWay: [Int?] {
         // A frozen standby is the way back whatever a tool has done.
-        guard plan.frozenStandby == nil, let wanted = plan.tool, wanted.revert == nil else {
-            return false
+        guard plan.frozenStandby == nil else { return [] }
+        return plan.toolIndices.filter {
+            plan.tool($0)?.revert == nil && tool($0)[.switch].isChanged
         }
-        return tool[.switch].change.map { !$0.isNone } ?? false
     }
+
+    var isWayBackBlocked: Bool { !toolsInTheWay.isEmpty }
 
     /// What a person has to know about a run that does not turn back by itself.
     var blockedAdvice: String {
-        "the migration tool has changed the database, and the plan names no `revert_with`: put right what failed, then `sluice retry \(identifier)`; "
+        let names = toolsInTheWay.map { plan.name(ofTool: $0) }.joined(separator: " and ")
+        let has = toolsInTheWay.count > 1 ? "have" : "has"
+        return
+            "\(names) \(has) changed the database, and the plan names no `revert_with`: put right what failed, then `sluice retry \(identifier)`; "
             + "`sluice rollback \(identifier)` waits until the database has been put back by hand"
     }
 }

@@ -40,7 +40,10 @@ public struct Run: Sendable {
     var isUnread = true
     public internal(set) var members: [NodeName: Member]
     public internal(set) var database = DatabaseProgress()
-    public internal(set) var tool = ToolProgress()
+    /// What has become of each migration tool, by the label of its database.
+    public internal(set) var tools: [DatabaseName?: ToolProgress] = [:]
+    /// The pass of each run of a tool, and which node has made it.
+    var passes: [TaskIdentity: PassOffered] = [:]
     public internal(set) var approvals: Set<Phase> = []
     /// How often each step has been tried again at a person's request.
     public internal(set) var retries: [Step: Int] = [:]
@@ -252,6 +255,11 @@ extension Run {
     /// Whether a step of the way back is over.
     func hasCompletedBack(_ step: Step) -> Bool {
         begunBack.contains(step) && current?.step != step
+    }
+
+    /// Whether a forward step of a kind has begun, of whichever database.
+    func hasBegun(_ kind: any StepDefinition.Type) -> Bool {
+        begun.contains { $0.word == kind.word }
     }
 
     func isParticipant(_ node: NodeName) -> Bool {

@@ -179,6 +179,8 @@ public struct ToolEnded: Hashable, Codable, Sendable {
     public var duration: Span?
     /// What it would do, where that was all that it was asked.
     public var preview: String?
+    /// The label of the database that it migrates; `nil` where the plan has one, and in older journals.
+    public var database: DatabaseName? = nil
 }
 
 public struct DatabaseTaskFact: Hashable, Codable, Sendable {

@@ -11,6 +11,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     case switchesVersions = "switches-versions"
     /// It runs a migration tool without a pass, and has it say what it would do.
     case runsToolsUnfenced = "runs-tools-unfenced"
+    /// It tells a migration tool which database it is for (``ToolRun/database``).
+    case tellsToolsTheirDatabase = "tells-tools-their-database"
     /// It stages a release once more for the standby (``ReleaseReference/database``), and says when a release is vacated
     /// (``Directive/vacated``). Only where releases listen on sockets of their own.
     case servesFromStandby = "serves-from-standby"
@@ -21,6 +23,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
         case .asksOwnSocket: "ask the new release at its own socket"
         case .switchesVersions: "switch to a version"
         case .runsToolsUnfenced: "run a migration tool outside the write window"
+        case .tellsToolsTheirDatabase: "tell a migration tool which database it is for"
         case .servesFromStandby: "start the old release once more on the standby"
         }
     }
@@ -28,7 +31,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     /// What to do on a node that lacks it.
     public var advice: String {
         switch self {
-        case .asksOwnSocket, .runsToolsUnfenced:
+        case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase:
             "install the sluice-agent of the coordinator's version"
         case .servesFromStandby:
             "install the sluice-agent of the coordinator's version, and give its agent.yaml an `application.socket` with {release}"

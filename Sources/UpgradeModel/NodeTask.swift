@@ -49,14 +49,18 @@ public struct ToolRun: Hashable, Codable, Sendable {
 
     /// `nil`: in the window, by a pass.
     public var unfenced: Unfenced?
+    /// Which of the plan's databases it is for; `nil` from a coordinator that knew of one only.
+    public var database: DatabaseName?
     /// For the action that undoes: where the tool's ledger stood before it ran, an entry a line.
     public var ledgerBefore: String?
     /// For the same: what has been added to the ledger since, in its order, an entry a line.
     public var ledgerAdded: String?
 
     public init(
-        ledgerBefore: String? = nil, ledgerAdded: String? = nil, unfenced: Unfenced? = nil
+        database: DatabaseName? = nil, ledgerBefore: String? = nil, ledgerAdded: String? = nil,
+        unfenced: Unfenced? = nil
     ) {
+        self.database = database
         self.unfenced = unfenced
         self.ledgerBefore = ledgerBefore
         self.ledgerAdded = ledgerAdded

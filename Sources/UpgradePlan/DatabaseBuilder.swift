@@ -15,6 +15,8 @@ struct DatabaseSection {
     let position: Diagnostic.Position
 
     func path(_ key: String) -> String { prefix + key }
+    /// Which of several is meant, for people.
+    var suffix: String { key == "database" ? "" : " of \(name)" }
 }
 
 extension DocumentValues {

@@ -113,9 +113,9 @@ extension Plan {
         reads == .standby ? databases.first?.standby : nil
     }
 
-    /// The application's own migration tool, and whose it is.
-    public var tool: Tool? { toolDatabase?.tool }
-    public var toolDatabase: Database? { databases.first { $0.tool != nil } }
+    /// The databases that a tool of the application migrates, in their order.
+    public var toolDatabases: [Database] { databases.filter { $0.tool != nil } }
+    public var hasTool: Bool { databases.contains { $0.tool != nil } }
 
     /// How what is stored and said names a database: not at all where the plan has one.
     public func label(of database: Database?) -> DatabaseName? {

@@ -56,7 +56,6 @@ public struct Plan: Hashable, Sendable {
             !approvals.contains(.preflight), "nothing is approved before preflight")
         precondition(
             Set(databases.map(\.name)).count == databases.count, "a database is named twice")
-        precondition(databases.count { $0.tool != nil } <= 1, "a plan has one migration tool")
         precondition(Limits.lease.contains(lease), "lease out of range")
         precondition(Limits.keepReleases.contains(keepReleases), "keepReleases out of range")
         self.fleet = fleet

@@ -66,12 +66,5 @@ extension PlanChecks {
             }
             known[url] = section.name
         }
-        let tools = sections.filter { $0.values.isPresent($0.path("migrate_with")) }
-        guard let first = tools.first, let second = tools.dropFirst().first else { return }
-        findings.error(
-            "migrate-with", at: second.values.position(of: second.path("migrate_with")),
-            "a plan has one migration tool, and the database \(first.name) has one already",
-            advice:
-                "give \(second.name) files under `migrations`, or upgrade it by a plan of its own")
     }
 }

@@ -27,7 +27,7 @@ extension PlanChecks {
         case 0:
             findings.error(
                 "missing", at: values.position(of: tool),
-                "nobody says where the tool keeps what it has applied",
+                "nobody says where the tool\(section.suffix) keeps what it has applied",
                 advice: "write `ledger: django` or another of the known ones, or a query under"
                     + " `ledger_query`")
         case 2:
@@ -53,7 +53,7 @@ extension PlanChecks {
         {
             findings.warning(
                 "no-way-back", at: values.position(of: tool),
-                "nothing undoes what the migration tool does: from its first change on, the run"
+                "nothing undoes what the migration tool\(section.suffix) does: from its first change on, the run"
                     + " does not turn back by itself, and waits for a person when anything fails",
                 advice: "name the action that undoes under `revert_with`, or have a backup at hand")
         }

@@ -23,6 +23,7 @@ import UpgradeModel
           preview: {command: [/bin/sh, -c, 'env | grep PGOPTIONS; env | grep SLUICE_PASS; seq 1 20000']}
           slow-preview: {command: [/bin/sh, -c, 'echo asked; while [ ! -e ROOT/answer ]; do sleep 0.05; done'], timeout: 60s}
           migrate-back: {command: [/bin/sh, -c, 'env > ROOT/back.env; exit 3']}
+          migrate-site: {command: [/bin/sh, -c, 'echo "$SLUICE_DATABASE_NAME $0"', "{database}"]}
           slow: {command: [/bin/sh, -c, 'echo begun | tee -a ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
         """
 
@@ -111,6 +112,24 @@ import UpgradeModel
             decoding: Data(contentsOf: URL(filePath: node.root + "/back.env")), as: UTF8.self)
         #expect(environment.contains("SLUICE_LEDGER_BEFORE=shelf.0001\n"))
         #expect(environment.contains("SLUICE_LEDGER_ADDED=shelf.0002\nauth.0012\n"))
+    }
+
+    /// A plan has several databases, and one tool for all of them.
+    @Test func theActionIsToldWhichDatabaseItIsFor() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        let told = ToolRun(database: DatabaseName(unchecked: "shop.example"))
+        coordinator.say(
+            directive(1) {
+                $0.tasks = [tool("site.1", "migrate-site", told), tool("site.2", "migrate-site")]
+            })
+        let status = try await coordinator.status { status in
+            status.tasks.contains { $0.state == .notStarted }
+        }
+        #expect(status.tasks.first?.output.contains("shop.example shop.example") == true)
+        #expect(status.tasks.last?.output.contains("database, and the action needs one") == true)
     }
 
     /// Where no fence stands there is no secret to be had; its sessions have a name, by which the database finds them.

@@ -148,6 +148,40 @@ private func fenced(
         await upgrade.close()
     }
 
+    /// Two databases of one server, each with a tool, which logs in as the same role in both.
+    @Test
+    func thePassOfOneDatabaseOpensNoOther() async throws {
+        let (first, upgrade) = try await fenced()
+        let role = first.application
+        let (second, other) = try await fenced(
+            "GRANT $owner TO \(role); GRANT CONNECT ON DATABASE $db TO \(role);")
+        let (own, others) = (Secret("a"), Secret("b"))
+        let write = "UPDATE entry SET name = name"
+        try await upgrade.passDone(.openPass, own)
+        try await other.passDone(.openPass, others)
+        for (site, passes, refused) in [(first, own, others), (second, others, own)] {
+            let tool = try await passes.session(site, as: role)
+            try await tool.execute(write)
+            let stranger = try await refused.session(site, as: role)
+            await expectRefused(stranger, write)
+            await expectRefused(stranger, "CREATE TABLE mine (n integer)")
+            for session in [tool, stranger] { await session.close() }
+        }
+        // The end of one pass is no end of the other.
+        try await upgrade.passDone(.closePass)
+        let late = try await own.session(first, as: role)
+        await expectRefused(late, write)
+        let tool = try await others.session(second, as: role)
+        try await tool.execute(write)
+        try await other.passDone(.closePass)
+        await expectRefused(late, write)
+        for session in [late, tool] { await session.close() }
+        for upgrade in [upgrade, other] {
+            try await upgrade.done(.lowerFence)
+            await upgrade.close()
+        }
+    }
+
     @Test
     func whatTheToolTakesOffTheFenceIsPutBackAtOnce() async throws {
         let (site, upgrade) = try await fenced()

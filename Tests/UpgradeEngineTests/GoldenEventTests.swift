@@ -126,6 +126,14 @@ import UpgradeModel
                     examples: [
                         "python3 4711 (was started for it; connected to 10.0.0.5:5432 from port 41234)"
                     ]))),
+        .stepBegan(
+            StepBegan(
+                direction: .forward, index: 24, phase: .migrate, step: Step(ToolStep.word, 1))),
+        .toolEnded(
+            ToolEnded(
+                task: TaskIdentity(rawValue: "r1/nodes.tool.1/tool/migrate/1"), state: .done,
+                output: "", duration: .milliseconds(1500), database: visits)),
+        .databaseTaskStarted(DatabaseTaskFact(kind: .closePass, attempt: 1, database: visits)),
     ]
     static let visits = DatabaseName(unchecked: "visits")
 
@@ -193,7 +201,7 @@ import UpgradeModel
         }
     }
 
-    @Test(arguments: ["database:openPass:1", "nodes:braced:1", "hook", "database:migrate:x"])
+    @Test(arguments: ["database:feedStandby:1", "nodes:braced:1", "hook", "database:migrate:x"])
     func aStepOfWhichThereAreNotSeveralHasNoIndex(text: String) {
         #expect(Step(text) == nil)
     }

@@ -10,14 +10,14 @@ import UpgradeModel
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
         approvals: String = "[]", reads: String = "hold", batches: String = "1",
         start: String = "warm", sessions: String? = nil, tool: String? = nil,
-        databases: [String] = []
+        databases: [String] = [], otherTool: String? = nil
     ) -> String {
         """
         fleet: guestbook
         nodes:
           labels: {role: web}
         release: {name: v2, expected: v1, bundle: ../v2}
-        database: {url: env:URL, migrations: ../migrations\(reads == "standby" ? ", standby: {url: env:STANDBY_URL}" : "")\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases))
+        database: {url: env:URL, migrations: ../migrations\(reads == "standby" ? ", standby: {url: env:STANDBY_URL}" : "")\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases, otherTool))
         reads: {\(reads == "standby" ? "from" : "while_migrating"): \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
         drain: {timeout: 5s, stragglers: \(stragglers)}
         rollout:
@@ -36,8 +36,11 @@ import UpgradeModel
     }
 
     /// Databases besides the one under `database`.
-    private static func others(_ names: [String]) -> String {
-        let sections = names.map { "\($0): {url: env:\($0.uppercased()), migrations: ../\($0)}" }
+    private static func others(_ names: [String], _ tool: String?) -> String {
+        let migrating = tool.map { ", migrate_with: {\($0)}" } ?? ""
+        let sections = names.map {
+            "\($0): {url: env:\($0.uppercased()), migrations: ../\($0)\(migrating)}"
+        }
         return names.isEmpty ? "" : "\ndatabases: {\(sections.joined(separator: ", "))}"
     }
 

@@ -24,7 +24,7 @@ extension ScenarioWorld {
                 note(violation: "\(name) reads on a standby that may be behind")
             case (false, .standby):
                 note(violation: "\(name) reads the standby with the new release")
-            case (false, nil) where !database.isMigratedAnyhow && run.plan.tool == nil:
+            case (false, nil) where !database.isMigratedAnyhow && !run.plan.hasTool:
                 note(violation: "\(name) reads the old schema with the new release")
             default: break
             }

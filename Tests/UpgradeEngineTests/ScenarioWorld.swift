@@ -264,13 +264,17 @@ struct ScenarioWorld {
         for name in nodes.keys.sorted() {
             for begun in nodes[name]?.takeTools() ?? [] {
                 write("    \(name): the tool \(begun.task.name) \(begun.behaviour)")
-                let undoes = begun.task.name == "migrate-back"
+                let undoes = begun.task.name.hasPrefix("migrate-back")
                 if let unfenced = begun.task.tool?.unfenced {
                     run(begun, unfenced, undoes: undoes, on: name)
                     continue
                 }
-                if let wrong = database.tool.run(begun, undoes: undoes) {
-                    violations.append("\(wrong) on \(name)")
+                let wrong = change(begun.task.tool?.database) {
+                    $0.tool.run(begun, undoes: undoes)
+                }
+                if let wrong { violations.append("\(wrong) on \(name)") }
+                if databases.count(where: { $0.tool.pass == begun.digest }) > 1 {
+                    violations.append("the pass of \(begun.task.name) opens two databases")
                 }
                 if !undoes { checkClosed(before: "the tool runs") }
             }
@@ -278,16 +282,29 @@ struct ScenarioWorld {
         checkWriters()
     }
 
+    /// The database that a tool was told.
+    private mutating func change<Value>(
+        _ name: DatabaseName?, _ act: (inout FakeDatabase) -> Value
+    ) -> Value {
+        guard let name, var other = others[name] else { return act(&database) }
+        defer { others[name] = other }
+        return act(&other)
+    }
+
     /// A tool does its work, or says what it would do, where no fence is up.
     private mutating func run(
         _ begun: ToolBegun, _ unfenced: ToolRun.Unfenced, undoes: Bool, on name: NodeName
     ) {
-        if database.isFenced { violations.append("\(begun.task.name) runs behind the fence") }
+        if isFenced { violations.append("\(begun.task.name) runs behind the fence") }
         if unfenced == .preview { return }
-        if undoes { return database.tool.early.undo(begun.behaviour) }
-        let wrong =
-            begun.task.name == "migrate-early"
-            ? database.tool.early.run(begun.behaviour) : database.tool.late.run(begun.behaviour)
+        let wrong: String? = change(begun.task.tool?.database) { database in
+            if undoes {
+                database.tool.early.undo(begun.behaviour)
+                return nil
+            }
+            return begun.task.name == "migrate-early"
+                ? database.tool.early.run(begun.behaviour) : database.tool.late.run(begun.behaviour)
+        }
         if let wrong { violations.append("\(begun.task.name) \(wrong) on \(name)") }
     }
 
@@ -459,7 +476,7 @@ struct ScenarioWorld {
                 violations.append("lowers before the new release of \(name) is halted")
             }
         }
-        if task.kind == .lowerFence, database.tool.pass != nil {
+        if task.kind == .lowerFence, databases.contains(where: { $0.tool.pass != nil }) {
             violations.append("lowers the fence with a pass open")
         }
         if task.kind == .lowerFence, theRun.direction == .back,
@@ -545,8 +562,6 @@ struct ScenarioWorld {
         }
     }
 
-    private var hasTool: Bool { theRun.plan.tool != nil }
-
     private mutating func checkEnd() {
         let run = theRun
         guard run.isEnded else { return }
@@ -555,13 +570,7 @@ struct ScenarioWorld {
             checkEndOfPromotion()
         } else {
             for database in databases { checkEnd(of: database, isDone) }
-        }
-        if hasTool, database.standby?.isPrimary != true, database.tool.level != (isDone ? 2 : 0) {
-            violations.append("ended with the tool's work at \(database.tool.level)")
-        }
-        if database.standby?.isPrimary != true {
-            if database.tool.pass != nil { violations.append("ended with a pass open") }
-            checkEndOfTool(isDone)
+            for planned in run.plan.toolDatabases { checkEndOfTool(of: planned, isDone) }
         }
         for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
             let member = run.members[name]
@@ -589,10 +598,16 @@ struct ScenarioWorld {
         }
     }
 
-    /// What it has done outside the window is whole or gone, unless a person lets it stay as it is.
-    private mutating func checkEndOfTool(_ isDone: Bool) {
-        guard let wanted = theRun.plan.tool, !theRun.isSchemaAccepted else { return }
-        let (early, late) = (database.tool.early.level, database.tool.late.level)
+    /// What a tool has done is whole or gone; what it has done outside the window, unless a person lets it stay as it is.
+    private mutating func checkEndOfTool(of planned: Plan.Database, _ isDone: Bool) {
+        guard let wanted = planned.tool else { return }
+        let tool = (others[planned.name] ?? database).tool
+        if tool.level != (isDone ? 2 : 0) {
+            violations.append("ended with the tool's work at \(tool.level)")
+        }
+        if tool.pass != nil { violations.append("ended with a pass open") }
+        if theRun.acceptedSchemas.contains(theRun.plan.label(of: planned)) { return }
+        let (early, late) = (tool.early.level, tool.late.level)
         if wanted.expand != nil, early != (isDone ? 2 : 0) {
             violations.append("ended with the tool's work before the window at \(early)")
         }

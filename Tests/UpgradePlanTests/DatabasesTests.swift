@@ -25,8 +25,8 @@ import UpgradeModel
         #expect(plan.databases[1].fence == .owner)
         #expect(plan.databases[1].accepted == [.definitions])
         #expect(plan.databases[1].lockTimeout == .milliseconds(200))
-        #expect(plan.toolDatabase?.name.rawValue == "audit")
-        #expect(plan.tool?.action.rawValue == "m")
+        #expect(plan.toolDatabases.map(\.name.rawValue) == ["audit"])
+        #expect(plan.toolDatabases.first?.tool?.action.rawValue == "m")
         #expect(plan.database(labeled: DatabaseName(unchecked: "audit")) == plan.databases[2])
     }
 
@@ -40,6 +40,17 @@ import UpgradeModel
         let only = try #require(plan.databases.first)
         #expect(plan.label(of: only) == nil)
         #expect(plan.database(labeled: nil) == only)
+    }
+
+    /// Each runs in its own database, by the same action where the tool is the same.
+    @Test func everyDatabaseMayHaveAToolOfItsOwn() throws {
+        let plan = try plan(
+            """
+            databases:
+              shop.example: {url: env:SHOP_URL, migrate_with: {run: m, ledger: frappe, on_partly: again}}
+              blog.example: {url: env:BLOG_URL, migrate_with: {run: m, ledger: frappe, on_partly: again}}
+            """)
+        #expect(plan.toolDatabases.map(\.name.rawValue) == ["shop.example", "blog.example"])
     }
 
     @Test func everyDirectoryIsNamedAlsoWhereTheDocumentHasErrors() {

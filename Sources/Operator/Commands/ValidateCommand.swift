@@ -66,7 +66,9 @@ struct ValidateCommand: AsyncParsableCommand {
                     "migrations\(which), \(phase.rawValue): \(versions.joined(separator: ", "))")
             }
         }
-        for line in ValidateCommand.tool(prepared.plan) { console.line(line) }
+        for database in prepared.plan.toolDatabases {
+            for line in ValidateCommand.tool(of: database, prepared.plan) { console.line(line) }
+        }
         if let standby = prepared.plan.frozenStandby {
             console.line(
                 "standby \(standby.url): frozen for the window, read by the old release, and promoted where the run turns back"
@@ -82,9 +84,10 @@ struct ValidateCommand: AsyncParsableCommand {
         }
     }
 
-    /// What the application's own migration tool does, and where the way back ends.
-    private static func tool(_ plan: Plan) -> [String] {
-        guard let tool = plan.tool else { return [] }
+    /// What the application's own migration tool of a database does, and where the way back ends.
+    private static func tool(of database: Plan.Database, _ plan: Plan) -> [String] {
+        guard let tool = database.tool else { return [] }
+        let name = "migration tool" + (plan.label(of: database).map { " of \($0)" } ?? "")
         let node = tool.node.map { " on \($0)" } ?? ""
         let back =
             plan.frozenStandby.map { _ in "the way back is the frozen standby" }
@@ -95,8 +98,8 @@ struct ValidateCommand: AsyncParsableCommand {
             tool.expand.map { "before the window: the action \($0)" },
             tool.contract.map { "after the lift: the action \($0)" },
         ]
-        let lines = moments.compactMap { $0 }.map { "migration tool, \($0)" }
-        return lines + ["migration tool: the action \(tool.action)\(node); \(back)"]
+        let lines = moments.compactMap { $0 }.map { "\(name), \($0)" }
+        return lines + ["\(name): the action \(tool.action)\(node); \(back)"]
     }
 
     struct Answer: Codable, Hashable, Sendable {

@@ -20,11 +20,12 @@ struct ApprovalStep: NodelessStep {
 
     /// What a person has to know who lets a migration tool go on.
     func notes(_ plan: Plan) -> [String] {
-        guard let tool = plan.tool, phase <= .migrate, tool.revert == nil else {
-            return []
-        }
+        let staying = plan.toolIndices.filter { plan.tool($0)?.revert == nil }
+            .map { plan.name(ofTool: $0) }
+        guard phase <= .migrate, !staying.isEmpty else { return [] }
+        let names = Listed.text(staying, separator: " and ")
         return [
-            "nothing undoes what the migration tool does: from its first change on, a failure waits for a person instead of turning back"
+            "nothing undoes what \(names) \(staying.count > 1 ? "do" : "does"): from its first change on, a failure waits for a person instead of turning back"
         ]
     }
     func allowance(in run: Run) -> Span? { nil }

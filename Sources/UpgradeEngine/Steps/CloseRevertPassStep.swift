@@ -7,11 +7,15 @@ import UpgradePlan
 struct CloseRevertPassStep: RevertedStep {
     static let kind = DatabaseTask.Kind.closeRevertPass
     static let moment = MigrationPhase.switch
-    static let settling = SettlePassStep.step
+    static let settling = SettlePassStep.word
     static let work = "what the migration tool has done"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "compare the database with what it was before the migration tool ran" }
 

@@ -7,32 +7,35 @@ import UpgradePlan
 struct ContractWithStep: ToolRunStep {
     static let word = "nodes:tool-contracted"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
-
-    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.tool?.contract == nil ? [] : [ContractWithStep(phase, index: nil)]
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
     }
 
-    static func task(in run: Run) -> NodeTask? {
-        run.plan.tool?.contract.map {
+    static func isPart(of tool: Plan.Tool) -> Bool { tool.contract != nil }
+
+    func task(in run: Run) -> NodeTask? {
+        tool(in: run.plan)?.contract.map {
             run.runOfTool(
-                $0, at: step, number: run.tool[.contract].runs, ToolRun(unfenced: .online))
+                $0, at: self, number: run.tool(index)[.contract].runs, ToolRun(unfenced: .online))
         }
     }
 
-    static func node(in run: Run) -> NodeName? { run.toolNode }
+    func node(in run: Run) -> NodeName? { run.toolNode(index) }
 
     var title: String { "run the migration tool after the lift" }
 
     func title(in plan: Plan) -> String {
-        plan.tool?.contract.map { "\(title): the action \($0)" } ?? title
+        title(in: plan, running: tool(in: plan)?.contract)
     }
 
     func details(_ preview: StepPreview) -> [String] {
-        let partly = preview.ifPartly(orElse: "the run waits for a person")
+        let tool = tool(in: preview.plan)
+        let partly = preview.ifPartly(tool, orElse: "the run waits for a person")
         return [
-            "on \(preview.toolNode), once, while the new release is served",
+            "on \(preview.node(of: tool)), once, while the new release is served",
             "if it fails halfway, \(partly); the new release stays served",
         ]
     }

@@ -13,8 +13,6 @@ protocol DatabaseStep: NodelessStep {
 extension DatabaseStep {
     static var word: String { Step.database(kind).word }
     var task: DatabaseTask.Kind? { Self.kind }
-    /// That of the migration tool; see ``EachDatabaseStep`` for the others.
-    func database(in plan: Plan) -> DatabaseName? { plan.label(of: plan.toolDatabase) }
     func allowanceOfTask(in run: Run) -> Span { run.plan.deadline(of: phase) }
 
     func allowance(in run: Run) -> Span? {

@@ -7,46 +7,49 @@ import UpgradePlan
 struct ExpandWithStep: ToolRunStep {
     static let word = "nodes:tool-expanded"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
-
-    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.tool?.expand == nil ? [] : [ExpandWithStep(phase, index: nil)]
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
     }
 
-    static func task(in run: Run) -> NodeTask? {
-        run.plan.tool?.expand.map {
+    static func isPart(of tool: Plan.Tool) -> Bool { tool.expand != nil }
+
+    func task(in run: Run) -> NodeTask? {
+        tool(in: run.plan)?.expand.map {
             run.runOfTool(
-                $0, at: step, number: run.tool[.expand].runs, ToolRun(unfenced: .online))
+                $0, at: self, number: run.tool(index)[.expand].runs, ToolRun(unfenced: .online))
         }
     }
 
-    static func node(in run: Run) -> NodeName? { run.toolNode }
+    func node(in run: Run) -> NodeName? { run.toolNode(index) }
 
     var title: String { "run the migration tool before the window" }
 
     func title(in plan: Plan) -> String {
-        plan.tool?.expand.map { "\(title): the action \($0)" } ?? title
+        title(in: plan, running: tool(in: plan)?.expand)
     }
 
     func details(_ preview: StepPreview) -> [String] {
+        let tool = tool(in: preview.plan)
         let back =
-            preview.plan.tool?.revert.map { "undone by the action \($0)" }
+            tool?.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it: on the way back the old release is served on it, and the run waits at its end for a person"
         return [
-            "on \(preview.toolNode), once, while the old release is served",
-            "if it fails halfway, \(preview.ifPartly(orElse: "the run turns back"))", back,
+            "on \(preview.node(of: tool)), once, while the old release is served",
+            "if it fails halfway, \(preview.ifPartly(tool, orElse: "the run turns back"))", back,
         ]
     }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         // It stays as it is on the standby that is the primary now; the tool of the new release knows only the first one.
         if undoing.isPromoting { return [] }
-        let settle = SettleExpandStep(phase, index: nil)
-        guard undoing.plan.tool?.revert != nil else { return [settle] }
+        let settle = SettleExpandStep(phase, index: index)
+        guard tool(in: undoing.plan)?.revert != nil else { return [settle] }
         return [
-            settle, RevertExpandWithStep(phase, index: nil),
-            JudgeRevertExpandStep(phase, index: nil),
+            settle, RevertExpandWithStep(phase, index: index),
+            JudgeRevertExpandStep(phase, index: index),
         ]
     }
 }

@@ -7,13 +7,17 @@ import UpgradePlan
 struct JudgeRevertExpandStep: RevertedStep {
     static let kind = DatabaseTask.Kind.judgeRevertExpand
     static let moment = MigrationPhase.expand
-    static let settling = SettleExpandStep.step
+    static let settling = SettleExpandStep.word
     static let work = "what the migration tool has done before the window"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "compare the database with what it was before the run" }
 
-    func advice(in run: Run) -> String { run.waysOutOfExpansion }
+    func advice(in run: Run) -> String { waysOutOfExpansion(in: run) }
 }

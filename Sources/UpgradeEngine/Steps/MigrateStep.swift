@@ -47,7 +47,7 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
         let revert = RevertMigrationStep(.migrate, index: index)
         guard case .hold = undoing.plan.reads else { return [revert] }
         // Reads are held already where a tool's work, or a later database, is undone first.
-        let isHeld = undoing.begun.contains(.openPass) || !isLast(of: undoing)
+        let isHeld = undoing.hasBegun(OpenPassStep.self) || !isLast(of: undoing)
         let hold: [any StepDefinition] = isHeld ? [] : [HoldReadsStep(.migrate, index: nil)]
         guard isFirst else { return hold + [revert] }
         return hold + [revert] + UpgradeStep.undoOfRollout(undoing)

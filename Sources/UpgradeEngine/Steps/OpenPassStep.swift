@@ -3,94 +3,82 @@
 import UpgradeModel
 import UpgradePlan
 
-/// The node of the application's own migration tool makes a secret, and the fence lets in whoever shows it.
+/// The node of the application's own migration tool makes a secret, and the fence of its database lets in whoever shows it.
 ///
 /// The first pass is made in preflight, so that it costs no round with writes closed; the next ones when they are needed. Like
 /// the migration, it waits for nodes that have joined since the others were braced.
-struct OpenPassStep: BracedTask {
+struct OpenPassStep: BracedTask, EachToolStep {
     static let kind = DatabaseTask.Kind.openPass
     static let asksWhileCurrent = true
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
-
-    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.tool == nil ? [] : [OpenPassStep(phase, index: nil)]
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
     }
 
     var title: String { "let the migration tool through the fence" }
     let isProof = true
     var audience: Audience { .everyMember }
 
-    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
-        !seat.isOff
-            && (!isBraced(seat, in: run)
-                || run.pass(for: run.toolTask) == nil && seat.node == run.toolNode)
+    /// What becomes of the work of the tools before it, when this one fails.
+    func details(_ preview: StepPreview) -> [String] {
+        let plan = preview.plan
+        let before = plan.toolIndices.prefix { $0 != index }
+        func names(_ isWanted: (Plan.Tool) -> Bool) -> String? {
+            let names = before.filter { plan.tool($0).map(isWanted) ?? false }
+                .compactMap { plan.toolDatabase($0)?.name.rawValue }
+            return names.isEmpty ? nil : Listed.text(names, separator: ", ")
+        }
+        let undone = names { $0.revert != nil }.map {
+            "when it fails, the work of the tool of \($0) is undone as well"
+        }
+        let staying = names { $0.revert == nil }.map {
+            "when it fails, what the tool of \($0) has done stays, for nothing undoes it: the run waits for a person"
+        }
+        return [undone, staying].compactMap { $0 }
     }
 
-    func lacksNodes(in run: Run) -> Bool { run.toolNode == nil }
+    private func needsPass(of node: NodeName, in run: Run) -> Bool {
+        let task = run.toolTask(index)
+        return run.pass(for: task) == nil && node == run.toolNode(for: task, of: index)
+    }
+
+    func isAwaited(_ seat: Seat, in run: Run) -> Bool {
+        !seat.isOff && (!isBraced(seat, in: run) || needsPass(of: seat.node, in: run))
+    }
+
+    func lacksNodes(in run: Run) -> Bool { run.toolNode(index) == nil }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard run.current?.step == step, seat.node == run.toolNode else { return }
-        directive.pass = run.passGoal(for: run.toolTask)
+        guard run.current?.step == step, seat.node == run.toolNode(index) else { return }
+        directive.pass = run.passGoal(for: run.toolTask(index), on: seat.node)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         let braced = judgeBracing(status, of: seat, in: run)
-        guard braced == .reached, seat.node == run.toolNode else { return braced }
-        return Verdict.onPass(run.toolTask, status, of: seat, in: run)
+        guard braced == .reached, seat.node == run.toolNode(index) else { return braced }
+        return Verdict.onPass(run.toolTask(index), status, of: seat, in: run)
     }
 
     func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] {
-        run.offered(status, of: seat)
+        guard seat.node == run.toolNode(index) else { return [] }
+        return run.offered(status, for: run.toolTask(index), by: seat.node)
     }
 
     /// Whatever the tool has come to: its pass ends, and what it has changed is undone.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         if undoing.isPromoting { return [] }
-        var steps: [any StepDefinition] = [SettlePassStep(phase, index: nil)]
-        if undoing.plan.tool?.revert != nil {
+        var steps: [any StepDefinition] = [SettlePassStep(phase, index: index)]
+        if tool(in: undoing.plan)?.revert != nil {
             steps += [
-                OpenRevertPassStep(phase, index: nil), RevertToolStep(phase, index: nil),
-                CloseRevertPassStep(phase, index: nil),
+                OpenRevertPassStep(phase, index: index), RevertToolStep(phase, index: index),
+                CloseRevertPassStep(phase, index: index),
             ]
         }
-        guard case .hold = undoing.plan.reads else { return steps }
+        // Reads are held already where a later tool's work is undone first.
+        guard case .hold = undoing.plan.reads, isLast(of: undoing) else { return steps }
         return [HoldReadsStep(phase, index: nil)] + steps
-    }
-}
-
-extension Step {
-    static let openPass = OpenPassStep.step
-}
-
-extension Verdict {
-    /// Whether a node has made the pass that it is asked for.
-    static func onPass(
-        _ task: NodeTask?, _ status: NodeStatus, of seat: Seat, in run: Run
-    ) -> Verdict {
-        guard let pass = status.pass else {
-            return .unfit(
-                "its agent (\(status.agentVersion)) cannot let a migration tool through the fence; install the sluice-agent of the coordinator's version"
-            )
-        }
-        guard pass.task == task?.identity else { return .notYet }
-        if let problem = pass.problem { return .unfit(problem) }
-        return .reached(if: pass.digest != nil)
-    }
-}
-
-extension Run {
-    /// The pass that a node has made, once.
-    func offered(_ status: NodeStatus, of seat: Seat) -> [RunEvent] {
-        guard let pass = status.pass, pass.digest != nil, seat.node == passNode,
-            tool.offer?.pass != pass || tool.offer?.node != seat.node
-        else { return [] }
-        return [.passOffered(PassOffered(node: seat.node, pass: pass))]
-    }
-
-    /// The node that is asked for a pass now.
-    private var passNode: NodeName? {
-        toolNode(for: direction == .forward ? toolTask : toolRevertTask)
     }
 }

@@ -22,10 +22,12 @@ struct PresentStep: StepDefinition {
     /// Whoever puts one node right only to hear of the next has to begin as many runs as there are nodes.
     let tellsAllFailures = true
 
-    /// The pass of the migration tool is made now, and stays made.
+    /// The first pass of a migration tool is made now, and stays made.
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard !run.begun.contains(ToolStep.step), seat.node == run.toolNode else { return }
-        directive.pass = run.passGoal(for: run.toolTask)
+        guard let tool = run.firstTool(on: seat.node), !run.begun.contains(tool.step) else {
+            return
+        }
+        directive.pass = run.passGoal(for: tool.task(in: run), on: seat.node)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
@@ -44,8 +46,8 @@ struct PresentStep: StepDefinition {
         if let failure = status.gate.disproof { return .unfit(failure) }
         guard status.gate.writes == .open && status.gate.isProved else { return .notYet }
         if let reason = HoldSessionsStep.refusal(status, in: run) { return .unfit(reason) }
-        guard seat.node == run.toolNode else { return .reached }
-        return Verdict.onPass(run.toolTask, status, of: seat, in: run)
+        guard let tool = run.firstTool(on: seat.node) else { return .reached }
+        return Verdict.onPass(tool.task(in: run), status, of: seat, in: run)
     }
 
     /// What the node was before the run touched it.
@@ -55,7 +57,7 @@ struct PresentStep: StepDefinition {
                 NodeSurveyed(
                     node: seat.node, active: status.active, agentVersion: status.agentVersion,
                     warnings: run.warnings(status), addresses: status.addresses))
-        ] + run.offered(status, of: seat)
+        ] + run.offered(status, for: run.firstTool(on: seat.node)?.task(in: run), by: seat.node)
     }
 
     func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? {
@@ -68,12 +70,15 @@ struct PresentStep: StepDefinition {
 extension Run {
     /// What the plan needs and an agent cannot do.
     func missingAbility(of status: NodeStatus) -> String? {
-        let needed: [AgentAbility] =
-            (plan.startsAfterMigration ? [.asksOwnSocket] : [])
-            + (plan.frozenStandby != nil ? [.asksOwnSocket, .servesFromStandby] : [])
-            + (plan.release.version != nil ? [.switchesVersions] : [])
-            + (plan.tool?.runsUnfenced == true ? [.runsToolsUnfenced] : [])
-        return needed.first { !status.has($0) }.map {
+        let needs: [(ability: AgentAbility, isNeeded: Bool)] = [
+            (.asksOwnSocket, plan.startsAfterMigration || plan.frozenStandby != nil),
+            (.servesFromStandby, plan.frozenStandby != nil),
+            (.switchesVersions, plan.release.version != nil),
+            (.runsToolsUnfenced, plan.toolDatabases.contains { $0.tool?.runsUnfenced == true }),
+            (.tellsToolsTheirDatabase, plan.toolDatabases.count > 1),
+        ]
+        let lacking = needs.first { $0.isNeeded && !status.has($0.ability) }?.ability
+        return lacking.map {
             "its agent (\(status.agentVersion)) cannot \($0.phrase); \($0.advice)"
         }
     }

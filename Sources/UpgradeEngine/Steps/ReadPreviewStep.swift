@@ -4,16 +4,18 @@ import UpgradeModel
 import UpgradePlan
 
 /// What the tool has said that it would do is read like a migration file, and shown.
-struct ReadPreviewStep: DatabaseStep {
+struct ReadPreviewStep: DatabaseStep, EachToolStep {
     static let kind = DatabaseTask.Kind.readPreview
     static let touches = false
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
-
-    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.tool?.preview == nil ? [] : [ReadPreviewStep(phase, index: nil)]
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
     }
+
+    static func isPart(of tool: Plan.Tool) -> Bool { tool.preview != nil }
 
     var title: String { "read what the migration tool would do" }
 

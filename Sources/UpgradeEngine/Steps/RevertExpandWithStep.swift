@@ -7,26 +7,30 @@ import UpgradePlan
 struct RevertExpandWithStep: ToolRunStep {
     static let word = "nodes:tool-expansion-reverted"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
-    static func task(in run: Run) -> NodeTask? {
-        let work = run.tool[.expand]
-        return run.plan.tool?.revert.map {
+    func task(in run: Run) -> NodeTask? {
+        let work = run.tool(index)[.expand]
+        return tool(in: run.plan)?.revert.map {
             run.runOfTool(
-                $0, at: step, number: work.runsBack, run.toolRun(undoing: work, .online))
+                $0, at: self, number: work.runsBack, run.toolRun(undoing: work, .online))
         }
     }
 
     /// Nobody where nothing is to be undone.
-    static func node(in run: Run) -> NodeName? {
-        run.tool[.expand].change?.isNone == true ? nil : run.toolNode
+    func node(in run: Run) -> NodeName? {
+        run.tool(index)[.expand].change?.isNone == true ? nil : run.toolNode(index)
     }
 
     var title: String { "undo what the migration tool has done before the window" }
 
     func title(in plan: Plan) -> String {
-        plan.tool?.revert.map { "\(title): the action \($0)" } ?? title
+        title(in: plan, running: tool(in: plan)?.revert)
     }
 }
 

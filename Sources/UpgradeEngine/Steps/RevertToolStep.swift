@@ -8,22 +8,25 @@ struct RevertToolStep: ToolRunStep {
     static let word = "nodes:tool-reverted"
     static let needsPass = true
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
-    static func task(in run: Run) -> NodeTask? { run.toolRevertTask }
+    func task(in run: Run) -> NodeTask? { run.toolRevertTask(index) }
 
     /// Nobody where no pass is open, because nothing is to be undone.
-    static func node(in run: Run) -> NodeName? {
-        run.pass(for: run.toolRevertTask) == nil ? nil : OpenRevertPassStep.nodes(in: run).first
+    func node(in run: Run) -> NodeName? {
+        run.pass(for: task(in: run)) == nil
+            ? nil : OpenRevertPassStep(phase, index: index).nodes(in: run).first
     }
 
     var title: String { "undo what the migration tool has done" }
 
     func title(in plan: Plan) -> String {
-        plan.tool?.revert.map {
-            "undo what the migration tool has done: the action \($0)"
-        } ?? title
+        title(in: plan, running: tool(in: plan)?.revert)
     }
 }
 

@@ -11,10 +11,14 @@ struct SettleExpandStep: SettlingStep {
         "with the old release served, until the database has been put back by hand or somebody has said that it may stay so"
     static let reason = "before the window the migration tool has changed the database"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "look at what is to be undone of the migration tool before the window" }
 
-    func advice(in run: Run) -> String { run.waysOutOfExpansion }
+    func advice(in run: Run) -> String { waysOutOfExpansion(in: run) }
 }

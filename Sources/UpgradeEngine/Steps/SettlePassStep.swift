@@ -10,8 +10,12 @@ struct SettlePassStep: SettlingStep {
     static let meanwhile = "with writes closed, until the database has been put back by hand"
     static let reason = "the migration tool has changed the database"
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
+    }
 
     var title: String { "look at what is to be undone of the migration tool" }
 

@@ -8,32 +8,32 @@ struct ToolStep: ToolRunStep {
     static let word = "nodes:tool"
     static let needsPass = true
     let phase: Phase
+    let index: Int?
 
-    init(_ phase: Phase, index: Int?) { self.phase = phase }
-
-    static func steps(in phase: Phase, of plan: Plan, batches: Int) -> [any StepDefinition] {
-        plan.tool == nil ? [] : [ToolStep(phase, index: nil)]
+    init(_ phase: Phase, index: Int?) {
+        self.phase = phase
+        self.index = index
     }
 
-    static func task(in run: Run) -> NodeTask? { run.toolTask }
-    static func node(in run: Run) -> NodeName? { run.toolNode }
+    func task(in run: Run) -> NodeTask? { run.toolTask(index) }
+    func node(in run: Run) -> NodeName? { run.toolNode(index) }
 
     var title: String { "run the migration tool" }
 
     func title(in plan: Plan) -> String {
-        plan.tool.map { "run the migration tool: the action \($0.action)" } ?? title
+        title(in: plan, running: tool(in: plan)?.action)
     }
 
     func details(_ preview: StepPreview) -> [String] {
-        guard let tool = preview.plan.tool else { return [] }
+        guard let tool = tool(in: preview.plan) else { return [] }
         let back =
             preview.plan.frozenStandby.map { _ in
                 "whatever it does, the frozen standby is the way back"
             }
             ?? tool.revert.map { "undone by the action \($0)" }
             ?? "nothing undoes it: once it has changed the database, the run turns back no more by itself"
-        let partly = preview.ifPartly(orElse: "the run turns back")
-        return ["on \(preview.toolNode), once", "if it fails halfway, \(partly)", back]
+        let partly = preview.ifPartly(tool, orElse: "the run turns back")
+        return ["on \(preview.node(of: tool)), once", "if it fails halfway, \(partly)", back]
     }
 }
 
