@@ -4,7 +4,7 @@ import Testing
 
 /// The guestbook with a second database, in which a worker writes past every gate.
 extension FleetTests {
-    /// Both are fenced before the first migrates; when the second fails, the first is as it was.
+    /// Both are fenced before the first migrates; when the tool of the second fails, the first is as it was.
     @Test(arguments: ["done", "second-fails", "coordinator-killed"])
     func twoDatabasesAreMigratedOrBothAreAsTheyWere(outcome: String) async throws {
         let run = try await runFleet("--databases", outcome)

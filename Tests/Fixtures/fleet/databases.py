@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guestbook with a second database, in which a worker counts visits, and what becomes of both in one run."""
 
+import os
+import signal
 import threading
 import time
 import uuid
@@ -8,9 +10,11 @@ import uuid
 import psycopg2
 
 import state
+import tools
 from checker import Claim
 from faults import DONE, ROLLED_BACK, Fault
 from postgres import VISITS
+from processes import wait_until
 
 SCHEMA = """
 CREATE TABLE visit_log (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, request_id uuid NOT NULL);
@@ -21,9 +25,6 @@ GRANT SELECT, INSERT ON visit_log TO guestbook_app;
 
 UP = "ALTER TABLE visit_log ADD COLUMN times integer NOT NULL DEFAULT 1;\n"
 DOWN = "ALTER TABLE visit_log DROP COLUMN times;\n"
-
-# What fails already is refused before the window: this fails behind the fence only.
-BROKEN = "SELECT 1 / (1 - count(*)) FROM pg_event_trigger WHERE evtname = 'sluice_fence';\n"
 
 
 class Worker(threading.Thread):
@@ -63,6 +64,8 @@ class Databases(Fault):
 
     text = "nothing; the plan has two databases"
     statements = UP
+    # What is in the ledger of visits in the end.
+    entries = ["0001"]
 
     def __init__(self):
         super().__init__("migrate")
@@ -70,20 +73,30 @@ class Databases(Fault):
     def prepare(self, fleet):
         fleet.postgres.query('CREATE DATABASE "%s" OWNER guestbook_owner' % VISITS, database="postgres")
         fleet.postgres.query(SCHEMA, database=VISITS)
+        migrating = self.migrating(fleet)
+        self.before = self.snapshot(fleet)
+        self.worker = Worker(fleet.postgres)
+        self.worker.start()
+        return self.plan(fleet, "\ndatabases:\n  visits:\n    url: env:SLUICE_VISITS_URL\n" + migrating)
+
+    def migrating(self, fleet):
+        """What the plan says of who migrates `visits`."""
         files = fleet.plans / "visits"
         files.mkdir()
         (files / "0001_times.up.sql").write_text(self.statements)
         (files / "0001_times.down.sql").write_text(DOWN)
-        self.before = self.snapshot(fleet)
-        self.worker = Worker(fleet.postgres)
-        self.worker.start()
-        return fleet.variant("databases", append=(
-            "\ndatabases:\n  visits:\n    url: env:SLUICE_VISITS_URL\n    migrations: %s\n" % files))
+        return "    migrations: %s\n" % files
+
+    def plan(self, fleet, append):
+        return fleet.variant("databases", append=append)
 
     def snapshot(self, fleet):
         return {"schema of visits": state.schema(fleet.postgres, VISITS),
                 "rights of visits": state.rights(fleet.postgres, VISITS),
-                "migrations of visits": state.migrations(fleet.postgres, VISITS)}
+                "migrations of visits": self.ledger_of_visits(fleet)}
+
+    def ledger_of_visits(self, fleet):
+        return state.migrations(fleet.postgres, VISITS)
 
     def remove(self, fleet):
         self.worker.stop()
@@ -121,27 +134,108 @@ class Databases(Fault):
 
     def claims_of_state(self, fleet):
         if self.codes == (DONE,):
-            ledger = state.migrations(fleet.postgres, VISITS).split()
+            ledger = self.ledger_of_visits(fleet).split()
             times = fleet.postgres.query("SELECT count(times) FROM visit_log", database=VISITS)[0][0]
-            return [Claim("migrations of visits", " ".join(ledger), "0001", ledger == ["0001"]),
+            return [Claim("migrations of visits", " ".join(ledger), " ".join(self.entries), ledger == self.entries),
                     Claim("visits with the new column", str(times), "all", times > 0)]
         changed = state.differences(self.before, self.snapshot(fleet))
         return [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0",
                       part not in changed, changed.get(part, [])) for part in self.before]
 
 
-class SecondFails(Databases):
-    text = "the migration of the second database fails after the first has committed"
-    codes = (ROLLED_BACK,)
-    statements = UP + BROKEN
+class ByTool(Databases):
+    """The application's own tool migrates `visits`, by the action that would migrate the other one as well."""
+
+    text = "nothing; the application's own tool migrates the second of two databases"
+    on_partly = "person"
+    entries = ["0000_initial", "0001_times", "0002_seen"]
+    # Lines of the tool's own log.
+    runs = ["up:visits"]
+
+    def migrating(self, fleet):
+        tools.prepare_ledger(fleet.postgres, "0000_initial", VISITS)
+        tools.prepare_nodes(fleet)
+        return ("    migrate_with:\n      run: migrate\n      revert_with: migrate-back\n      on_partly: %s\n      ledger_query: %s\n" % (
+            self.on_partly, tools.PLAN_LEDGER))
+
+    def ledger_of_visits(self, fleet):
+        names = fleet.postgres.query("SELECT name FROM tool_migration ORDER BY id", database=VISITS)
+        return "".join("%s\n" % name for name, in names)
 
     def claims(self, fleet, journal):
-        undone = [fact.body.get("database") for fact in journal.facts
-                  if fact.type == "database-task-ended" and fact.body["kind"] == "revertMigrate"
-                  and fact.body["result"] == "done"]
+        note = fleet.nodes[0].faults / "runs"
+        runs = note.read_text().split() if note.exists() else []
         return super().claims(fleet, journal) + [
-            Claim("migrations that were undone, in order", " ".join(map(str, undone)), "visits default",
-                  undone == ["visits", "default"])]
+            Claim("what the tool was run for", " ".join(runs), " ".join(self.runs), runs == self.runs)]
+
+
+class SecondFails(ByTool):
+    text = "the tool of the second database fails halfway after the first has committed"
+    codes = (ROLLED_BACK,)
+    on_partly = "back"
+    runs = ["up:visits", "back:visits"]
+
+    def prepare(self, fleet):
+        (fleet.nodes[0].faults / "fails-0002_seen").touch()
+        return super().prepare(fleet)
+
+    def claims(self, fleet, journal):
+        return super().claims(fleet, journal) + [undone(journal, "revertMigrate")]
+
+
+def undone(journal, kind):
+    found = [fact.body.get("database") for fact in journal.facts
+             if fact.type == "database-task-ended" and fact.body["kind"] == kind and fact.body["result"] == "done"]
+    return Claim("%s: of which database, in order" % kind, " ".join(map(str, found)), "visits default", found == ["visits", "default"])
+
+
+class TwoTools(ByTool):
+    """Both by the tool: one action, which is told which database it is for."""
+
+    text = "nothing; the application's own tool migrates both databases"
+    runs = ["up", "up:visits"]
+
+    def plan(self, fleet, append):
+        plan = tools.Tool.prepare(self, fleet)
+        plan.write_text(plan.read_text() + append)
+        return plan
+
+    # What `tools.Tool` asks of a case.
+    more = ""
+
+
+class SecondToolFails(TwoTools):
+    text = "of two tools the second fails halfway after the first has committed"
+    codes = (ROLLED_BACK,)
+    on_partly = "back"
+    runs = ["up", "up:visits", "back:visits", "back"]
+
+    def prepare(self, fleet):
+        (fleet.nodes[0].faults / "fails-0002_seen").touch()
+        return super().prepare(fleet)
+
+    def claims(self, fleet, journal):
+        return super().claims(fleet, journal) + [undone(journal, "closeRevertPass")]
+
+
+class SecondToolAgain(TwoTools):
+    text = "of two tools the second is killed halfway; the plan says again"
+    on_partly = "again"
+    runs = ["up", "up:visits", "up:visits"]
+    done = False
+
+    def prepare(self, fleet):
+        (fleet.nodes[0].faults / "waits-0002_seen").touch()
+        return super().prepare(fleet)
+
+    def on_fact(self, fleet, body):
+        if body["type"] != "step-began" or body["step"] != "nodes:tool:1" or self.done:
+            return
+        self.done = True
+        note = fleet.nodes[0].faults / "waiting"
+        wait_until("the tool waits", lambda: note.exists() and note.read_text() != "")
+        (fleet.nodes[0].faults / "waits-0002_seen").unlink()
+        os.kill(int(note.read_text()), signal.SIGKILL)
 
 
 class KilledBetween(Databases):
@@ -157,4 +251,7 @@ class KilledBetween(Databases):
         fleet.start_coordinator()
 
 
-CASES = {"done": Databases, "second-fails": SecondFails, "coordinator-killed": KilledBetween}
+CASES = {
+    "done": ByTool, "second-fails": SecondFails, "coordinator-killed": KilledBetween, "files": Databases,
+    "two-tools": TwoTools, "second-tool-fails": SecondToolFails, "second-tool-again": SecondToolAgain,
+}

@@ -9,10 +9,28 @@ import time
 from checker import Claim
 from faults import DONE, ROLLED_BACK, Fault
 from node import GUESTBOOK
+from postgres import VISITS
 from processes import wait_until
 
 LEDGER = "public.tool_migration"
+PLAN_LEDGER = "SELECT name FROM public.tool_migration ORDER BY id"
 FIRST, SECOND, THIRD, FOURTH = "0002_source", "0003_split_author", "0004_visit_how", "0005_names"
+
+
+def prepare_ledger(postgres, first, database=None):
+    postgres.query(
+        "CREATE TABLE tool_migration (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);"
+        " ALTER TABLE tool_migration OWNER TO guestbook_owner;"
+        " INSERT INTO tool_migration (name) VALUES ('%s')" % first, database=database)
+
+
+def prepare_nodes(fleet):
+    # The fence finds the owner's members: a person's account, as which a sneaky client logs in too.
+    for node in fleet.nodes:
+        file = node.root / "etc" / "tool.env"
+        file.write_text("TOOL_DSN='%s'\nTOOL_DSN_VISITS='%s'\nTOOL_FAULTS='%s'\n" % (
+            fleet.postgres.url("guestbook_admin"), fleet.postgres.url("guestbook_admin", VISITS), node.faults))
+        file.chmod(0o600)
 
 
 class Tool(Fault):
@@ -31,15 +49,8 @@ class Tool(Fault):
         super().__init__("migrate")
 
     def prepare(self, fleet):
-        fleet.postgres.query(
-            "CREATE TABLE tool_migration (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL UNIQUE);"
-            " ALTER TABLE tool_migration OWNER TO guestbook_owner;"
-            " INSERT INTO tool_migration (name) VALUES ('0001_initial')")
-        # The fence finds the owner's members: a person's account, as which a sneaky client logs in too.
-        for node in fleet.nodes:
-            file = node.root / "etc" / "tool.env"
-            file.write_text("TOOL_DSN='%s'\nTOOL_FAULTS='%s'\n" % (fleet.postgres.url("guestbook_admin"), node.faults))
-            file.chmod(0o600)
+        prepare_ledger(fleet.postgres, "0001_initial")
+        prepare_nodes(fleet)
         migrations = fleet.plans / "files"
         shutil.copytree(GUESTBOOK / "migrations", migrations, ignore=shutil.ignore_patterns("0003*"))
         # What is proved is that nobody is refused meanwhile, however slow this machine is.
@@ -47,8 +58,7 @@ class Tool(Fault):
         patient = [(words, "hold_for: 40s") for words in ("hold_for: 15s", "hold_for: 10s") if words in text]
         return fleet.variant("tool", replace=patient + [("  migrations: %s\n" % (GUESTBOOK / "migrations"), (
             "  migrations: %s\n  migrate_with:\n    run: migrate\n    revert_with: migrate-back\n    on_partly: %s\n"
-            "    ledger_query: SELECT name FROM public.tool_migration ORDER BY id\n%s") % (
-                migrations, self.on_partly, self.more))])
+            "    ledger_query: %s\n%s") % (migrations, self.on_partly, PLAN_LEDGER, self.more))])
 
     def faults(self, fleet):
         return fleet.nodes[0].faults
