@@ -5,7 +5,6 @@ Without --old and --new these are benches of the stand-in (Tests/Fixtures/frappe
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ import ending
 import state
 from checker import Claim, notes_of
 from faults import DONE, PHASES, WAITING, Fault
-from frappe_faults import failing, killing
+from frappe_faults import SECOND, failing, killing
 from frappe_fleet import FIXTURES, FrappeFleet
 from processes import wait_until
 
@@ -31,17 +30,17 @@ class Upgrade:
 
     def __init__(self, fleet, say):
         self.fleet, self.say = fleet, say
-        self.configurations = [node.site_config() for node in fleet.nodes]
+        self.configurations = [node.site_configs() for node in fleet.nodes]
 
     def go(self, fault):
         """Until the run has ended, with the help of a person where it asks for one."""
         fleet = self.fleet
         self.say("\nGoes wrong: %s" % fault.text)
         plan = fault.prepare(fleet)
-        before = state.snapshot(fleet)
+        before = self.snapshot()
         code, run = fleet.apply(plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say)
         is_back = code not in (DONE, WAITING)
-        changed = [line for lines in state.differences(before, state.snapshot(fleet)).values() for line in lines] if is_back else []
+        changed = [line for lines in state.differences(before, self.snapshot()).values() for line in lines] if is_back else []
         fault.remove(fleet)
         journal = fleet.journal(run)
         claims = [Claim(fault.text, "exit code %d, %s" % (code, journal.outcome()), "exit code %s" % " or ".join(map(str, fault.codes)),
@@ -55,13 +54,40 @@ class Upgrade:
             self.journal = journal
         elif is_back:
             claims.append(Claim("  schema, rights, ledger and nodes: lines that differ from before", str(len(changed)), "0", not changed, changed))
+        if code == DONE and len(fleet.databases) > 1:
+            claims += self.sites()
         return claims + self.settled(fleet.new if code == DONE else fleet.old), code == DONE
+
+    def snapshot(self):
+        found = state.snapshot(self.fleet)
+        for database in list(self.fleet.databases.values())[1:]:
+            found["schema of " + database] = state.schema(self.fleet.postgres, database)
+            found["rights of " + database] = state.rights(self.fleet.postgres, database)
+        return found
+
+    def sites(self):
+        """Each was let in by itself, after the one before had been looked at, and is migrated whole."""
+        fleet, names = self.fleet, list(self.fleet.databases)
+        passes = [(fact.body["kind"], fact.body["database"]) for fact in self.journal.facts
+                  if fact.type == "database-task-ended" and fact.body["kind"] in ("openPass", "closePass") and fact.body["result"] == "done"]
+        opened = [name for kind, name in passes if kind == "openPass"]
+        side_by_side = [pair for pair in zip(passes[::2], passes[1::2]) if pair[0][1] != pair[1][1]]
+        versions = {site: fleet.postgres.query('SELECT app_version FROM "tabInstalled Application"', database=database)[0][0]
+                    for site, database in fleet.databases.items()}
+        patches = {site: [patch for patch, in fleet.postgres.query('SELECT patch FROM "tabPatch Log" ORDER BY 1', database=database)]
+                   for site, database in fleet.databases.items()}
+        whole = len(set(map(tuple, patches.values()))) == 1 and all(len(each) == len(set(each)) for each in patches.values())
+        return [Claim("  sites that the migration was let into, in order", " ".join(opened), " ".join(names),
+                      list(dict.fromkeys(opened)) == names, [str(passes)]),
+                Claim("  sites that were open while another was", str(len(side_by_side)), "0", not side_by_side, [str(passes)]),
+                Claim("  versions of the sites", " ".join(versions.values()), fleet.new, set(versions.values()) == {fleet.new}),
+                Claim("  patches of each site, each once", " ".join(str(len(each)) for each in patches.values()), "the same", whole)]
 
     def settled(self, release):
         """Whatever the end was: the switches are as they were, one release runs, and its workers with it."""
         fleet = self.fleet
         switched = [node.name for node, text in zip(fleet.nodes, self.configurations)
-                    if json.loads(node.site_config()) != json.loads(text) or list(node.sites.glob("*/.sluice-before.json"))]
+                    if node.site_configs() != text or list(node.sites.glob("*/.sluice-before.json"))]
         wrong = ["%s: %s, runs %s, gate %s" % (node.name, node.active_release(), node.running_applications(), node.gate_is_open())
                  for node in fleet.nodes
                  if (node.active_release(), node.running_applications(), node.gate_is_open()) != (release, [release], True)]
@@ -147,14 +173,19 @@ def everything(fleet, faults, say):
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo-frappe", description=__doc__)
-    parser.add_argument("--fail", action="append", choices=PHASES, default=[], metavar="PHASE", help="before that, let this phase go wrong")
+    parser.add_argument("--fail", action="append", choices=[*PHASES, SECOND], default=[], metavar="PHASE",
+                        help="before that, let this phase go wrong; %s: the migration of that" % SECOND)
+    parser.add_argument("--two-sites", action="store_true", help="of one bench, in one plan")
     parser.add_argument("--kill", choices=["coordinator", "agent", "migration"], help="kill -9 it in the upgrade, in the phase of --in")
     parser.add_argument("--in", dest="phase", choices=PHASES, metavar="PHASE", default="migrate")
     parser.add_argument("--old", nargs=2, metavar=("VERSION", "BUNDLE"), help="a release as agents/frappe has it, and its version")
     parser.add_argument("--new", nargs=2, metavar=("VERSION", "BUNDLE"))
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if SECOND in chosen.fail and not chosen.two_sites:
+        parser.error("--fail %s wants --two-sites" % SECOND)
+    return chosen
 
 
 def benches(chosen, directory):
@@ -171,7 +202,7 @@ def upgraded_benches(chosen, say):
     directory.chmod(0o755)
     try:
         began = time.monotonic()
-        with FrappeFleet(chosen.binaries, benches(chosen, directory)) as fleet:
+        with FrappeFleet(chosen.binaries, benches(chosen, directory), chosen.two_sites) as fleet:
             say("%d nodes on %s at %s (%.1f s)" % (len(fleet.nodes), fleet.old, fleet.balancer.url(), time.monotonic() - began))
             faults = [failing(phase) for phase in chosen.fail] + ([killing(chosen.kill, chosen.phase)] if chosen.kill else [])
             return everything(fleet, faults, say)

@@ -7,9 +7,11 @@ import signal
 import threading
 
 from faults import DONE, LEASE, PHASES, REFUSED, ROLLED_BACK, WAITING, Fault, Kill
-from frappe_fleet import DATABASE, SITE
+from frappe_fleet import DATABASE, SECOND_DATABASE, SITE
 from postgres import MIGRATOR
 
+# What goes wrong besides the phases.
+SECOND = "second-site"
 # From the first change of `bench migrate` on nothing goes back by itself.
 PAST_RETURN = ("migrate", "rollout", "verify")
 
@@ -62,6 +64,22 @@ class BrokenPatch(Fault):
         fleet.postgres.query('SET ROLE "%s"; CREATE DOMAIN "tabLacking" AS text' % DATABASE, user=MIGRATOR)
 
 
+class SecondSite(BrokenPatch):
+    """The first site has what the patch lacks, so it is migrated, and the second is not."""
+
+    text = "a patch cannot be applied to the second site, after the first was migrated; somebody does by hand what it lacks, and retries"
+
+    def prepare(self, fleet):
+        self.give(fleet, DATABASE)
+        return super().prepare(fleet)
+
+    def give(self, fleet, database):
+        fleet.postgres.query('SET ROLE "%s"; CREATE DOMAIN "tabLacking" AS text' % database, user=MIGRATOR, database=database)
+
+    def remove(self, fleet):
+        self.give(fleet, SECOND_DATABASE)
+
+
 class KilledMigration(Fault):
     """The first time, it says before its third patch which process it is, and waits; two have been committed."""
 
@@ -107,6 +125,8 @@ class KilledFrappe(Kill):
 def failing(phase):
     if phase == "preflight":
         return CreateRole(phase)
+    if phase == SECOND:
+        return SecondSite("migrate")
     if phase == "migrate":
         return BrokenPatch(phase)
     if phase in ("lift", "finish"):
@@ -118,4 +138,4 @@ def killing(victim, phase):
     return KilledMigration(phase) if victim == "migration" else KilledFrappe(victim, phase)
 
 
-__all__ = ["DONE", "LEASE", "PHASES", "ROLLED_BACK", "SITE", "WAITING", "failing", "killing"]
+__all__ = ["DONE", "LEASE", "PHASES", "ROLLED_BACK", "SECOND", "SITE", "WAITING", "failing", "killing"]

@@ -11,14 +11,22 @@ import subprocess
 from balancer import Balancer
 from node import FIXTURES, REPOSITORY, Node
 from ports import BALANCER
+from postgres import MIGRATOR
 from processes import wait_until
 from sluice import SluiceFleet
 
 HERE = pathlib.Path(__file__).resolve().parent
 AGENT = REPOSITORY / "agents" / "frappe"
 SITE, DATABASE = "erp.example", "erp"
+# A second one of the same bench, of those who ask for it.
+SECOND_SITE, SECOND_DATABASE = "shop.example", "shop"
 UNITS = ["frappe-worker.service", "frappe-schedule.service"]
 PYTHON = "/usr/bin/python3"
+# The same for the second site.
+SECOND = """  shop.example:
+    url: env:SLUICE_SHOP_URL
+    migrate_with: {run: migrate-site, ledger: frappe, on_partly: again, timeout: 30m}
+"""
 # Seconds for each patch of the stand-in: long enough that somebody writes meanwhile.
 PACE = 0.2
 
@@ -53,8 +61,8 @@ class FrappeNode(Node):
     def units(self):
         return self.root / "units"
 
-    def site_config(self):
-        return (self.sites / SITE / "site_config.json").read_text()
+    def site_configs(self):
+        return {path.parent.name: json.loads(path.read_text()) for path in self.sites.glob("*/site_config.json")}
 
     def write_nginx_configuration(self):
         super().write_nginx_configuration()
@@ -83,10 +91,12 @@ class FrappeNode(Node):
 
 class FrappeFleet(SluiceFleet):
     node_type = FrappeNode
+    main_database = SITE
 
-    def __init__(self, binaries, bundles, **options):
+    def __init__(self, binaries, bundles, has_two_sites=False, **options):
         """`bundles`: the old release's version and directory, the new one's."""
         super().__init__(binaries, **options)
+        self.databases = {SITE: DATABASE, **({SECOND_SITE: SECOND_DATABASE} if has_two_sites else {})}
         (self.old, self._old_bundle), (self.new, self._new_bundle) = bundles
         self.balancer = FrappeBalancer(BALANCER, self.nodes[0].port, self.directory / "balancer", self.nodes, self.processes)
         self.sites = self.directory / "sites"
@@ -112,16 +122,18 @@ class FrappeFleet(SluiceFleet):
         shutil.copy2(self._old_bundle / "sites" / "apps.txt", self.sites)
         (self.sites / "assets").symlink_to(self._old_bundle / "sites" / "assets")
         self.write_common()
-        self.postgres.passwords[DATABASE] = "a-password-for-the-test"
-        self.bench("new-site", SITE, "--db-type", "postgres", "--db-name", DATABASE, "--db-password", self.postgres.passwords[DATABASE],
-                   "--db-host", "127.0.0.1", "--db-port", self.postgres.port, "--db-root-username", "postgres",
-                   "--db-root-password", self.postgres.passwords["postgres"], "--admin-password", "admin")
+        for site, database in self.databases.items():
+            self.postgres.passwords[database] = "a-password-for-the-test"
+            self.bench("new-site", site, "--db-type", "postgres", "--db-name", database, "--db-password", self.postgres.passwords[database],
+                       "--db-host", "127.0.0.1", "--db-port", self.postgres.port, "--db-root-username", "postgres",
+                       "--db-root-password", self.postgres.passwords["postgres"], "--admin-password", "admin")
         self.postgres.database = DATABASE
         # A table that a real one does not have.
         self.is_standin = self.postgres.query("SELECT to_regclass('\"tabJob\"') IS NOT NULL")[0][0]
         for app in (self.sites / "apps.txt").read_text().split():
             if app != "frappe":
-                self.bench("--site", SITE, "install-app", app)
+                for site in self.databases:
+                    self.bench("--site", site, "install-app", app)
         # `execute` prints JSON, last.
         secret = self.bench("--site", SITE, "execute", "frappe.core.doctype.user.user.generate_keys", "--args", '["Administrator"]')
         key = self.bench("--site", SITE, "execute", "frappe.db.get_value", "--args", '["User", "Administrator", "api_key"]')
@@ -154,6 +166,9 @@ class FrappeFleet(SluiceFleet):
             raise RuntimeError("bench %s failed:\n%s" % (" ".join(map(str, words[:3])), result.stdout[-3000:]))
         return result.stdout
 
+    def coordinator_environment(self):
+        return {**super().coordinator_environment(), "SLUICE_SHOP_URL": self.postgres.url(MIGRATOR, SECOND_DATABASE)}
+
     # Nodes
 
     def here(self, node, text):
@@ -167,8 +182,9 @@ class FrappeFleet(SluiceFleet):
     def agent_configuration(self, node):
         text = self.here(node, (AGENT / "agent.yaml").read_text())
         control = self.directory / "systemctl"
+        shared = ", ".join("sites/" + site for site in self.databases)
         for old, new in (
-                ("node: web-1", "node: %s" % node.name), ("https://sluice.internal:9740", self.coordinator_url), ("node.token", "token"),
+                ("node: web-1", "node: %s" % node.name), ("sites/erp.example]", "%s]" % shared), ("https://sluice.internal:9740", self.coordinator_url), ("node.token", "token"),
                 ("  app: %s" % node.app, "  app: %s\n  state: %s/state\n  runtime: %s/sluice" % (node.app, node.root, node.run)),
                 ("  group: www-data\n", ""), ("pause, --sites", "pause, --control, %s-%s, --sites" % (control, node.name)),
                 ("resume, --unit", "resume, --control, %s-%s, --unit" % (control, node.name))):
@@ -226,4 +242,4 @@ class FrappeFleet(SluiceFleet):
             if old not in text:
                 raise ValueError("plans/frappe.yaml has no %r" % old)
             text = text.replace(old, new)
-        return text
+        return text if len(self.databases) == 1 else text.replace("\n# A major version", SECOND + "\n# A major version", 1)

@@ -17,8 +17,10 @@ class Fact:
 
 
 class Journal:
-    def __init__(self, entries):
+    def __init__(self, entries, main="default"):
         self.facts = []
+        # The database that is meant where none is named.
+        self.main = main
         for entry in entries:
             body = json.loads(entry["body"]) if "body" in entry else entry["event"]
             self.facts.append(Fact(entry["at"] / 1000, body["type"], body))
@@ -36,11 +38,11 @@ class Journal:
         found = [(began, ended) for way, _, step, began, ended in self.steps() if step == name and way == direction]
         return found[-1] if found else None
 
-    def task(self, kind, database="default"):
+    def task(self, kind, database=None):
         """When a database task was started and ended well, and its report; of one database, where there are several."""
         started = ended = report = None
         for fact in self.facts:
-            if fact.body.get("kind") != kind or fact.body.get("database", "default") != database:
+            if fact.body.get("kind") != kind or fact.body.get("database", self.main) != (database or self.main):
                 continue
             if fact.type == "database-task-started":
                 started = fact.at

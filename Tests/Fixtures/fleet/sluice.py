@@ -24,6 +24,8 @@ PLAN = REPOSITORY / "plans" / "guestbook-v2.yaml"
 
 
 class SluiceFleet(Fleet):
+    # As a run's journal names the database that clients use, where it has several.
+    main_database = "default"
     """A fleet on v1 that is ready for `sluice apply`."""
 
     def __init__(self, binaries, **options):
@@ -231,7 +233,7 @@ application:
             entries += [entry for entry in part["entries"] if entry["version"] > after]
             after = part.get("next")
             if after is None:
-                return Journal(entries)
+                return Journal(entries, self.main_database)
 
     def plan(self):
         """The demo's plan, where nothing goes wrong."""

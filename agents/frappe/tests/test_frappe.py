@@ -252,6 +252,14 @@ class FrappeTests(unittest.TestCase):
             self.assertEqual(sql(database, 'SELECT patch, count(*) FROM "tabPatch Log" GROUP BY patch ORDER BY patch'), [("p%d" % n, 1) for n in range(1, 7)])
         self.assertIn("two.example: migrated", self.run_it("migrated", *self.cached, "--sites", self.sites))
 
+    def test_the_site_that_is_named_is_migrated_and_the_other_stays_as_it_is(self):
+        self.release("15.8.1", ["p1", "p2"])
+        one, two = SITES
+        self.run_it("migrate", *self.cached, "--site", one, "--sites", self.sites)
+        self.run_it("migrated", *self.cached, "--site", one, "--sites", self.sites)
+        self.assertEqual(sql(SITES[two], 'SELECT patch FROM "tabPatch Log"'), [("p1",)])
+        self.run_it("migrated", *self.cached, "--site", two, "--sites", self.sites, expect=1)
+
     def test_a_patch_that_fails_fails_the_migration_and_says_that_what_is_done_stays(self):
         self.release("15.8.1", ["p1", "p2", "p3-broken"])
         self.assertIn("it goes on from there", self.run_it("migrate", *self.cached, "--sites", self.sites, "--site", "one.example", expect=1))
