@@ -2,7 +2,7 @@
 
 import UpgradeEngine
 
-/// What the workers of a run's databases do. One task at a time: the next is begun when the last has been answered.
+/// What the worker of one of a run's databases does. One task at a time: the next is begun when the last has been answered.
 enum DatabaseSlot: Equatable {
     case idle
     case performing(DatabaseTaskFact)

@@ -15,29 +15,11 @@ extension RunCoordinator {
     ) {
         for identifier in runs.sorted() {
             guard let run = published.run(identifier) else { continue }
-            let slot = slots[identifier] ?? .idle
-            switch (run.databaseCommand, slot) {
-            case (.perform(let task), .idle),
-                (.perform(let task), .answered)
-            where slot != .answered(task):
-                slots[identifier] = .performing(task)
-                group.addTask { await self.perform(task, of: run) }
-            case (.cancel(let task), .performing(let begun)) where begun == task:
-                slots[identifier] = .cancelling(task)
-                group.addTask { await self.cancel(task, of: identifier) }
-            case (.cancel(let task), .idle),
-                (.cancel(let task), .answered)
-            where slot != .answered(task):
-                // Wanted and no longer wanted within one turn: nobody has begun it, and somebody has to say so.
-                answer(
-                    task, of: identifier,
-                    .failed(DatabaseFailure(code: "cancelled", "it was not begun")))
-            case (.perform, _), (.cancel, _), (nil, _): break
-            }
+            for command in run.databaseCommands { serve(command, of: run, &group) }
             if run.mayWaitForLocks, watchedForWaits.insert(identifier).inserted {
                 group.addTask { await self.watchWaits(of: identifier) }
             }
-            if run.isEnded, slots[identifier]?.task == nil,
+            if run.isEnded, slots[identifier]?.values.allSatisfy({ $0.task == nil }) ?? true,
                 let held = workers.removeValue(forKey: identifier)
             {
                 for worker in held.values.map(\.worker) {
@@ -45,6 +27,42 @@ extension RunCoordinator {
                 }
             }
         }
+    }
+
+    private func serve(
+        _ command: DatabaseCommand, of run: Run,
+        _ group: inout ThrowingDiscardingTaskGroup<any Error>
+    ) {
+        let identifier = run.identifier
+        switch command {
+        case .perform(let task):
+            let slot = slot(of: task, identifier)
+            guard slot.task == nil, slot != .answered(task) else { return }
+            set(.performing(task), of: task, identifier)
+            group.addTask { await self.perform(task, of: run) }
+        case .cancel(let task):
+            switch slot(of: task, identifier) {
+            case .performing(let begun) where begun == task:
+                set(.cancelling(task), of: task, identifier)
+                group.addTask { await self.cancel(task, of: identifier) }
+            case .idle, .answered:
+                // Wanted and no longer wanted within one turn: nobody has begun it, and somebody has to say so.
+                if slot(of: task, identifier) == .answered(task) { return }
+                answer(
+                    task, of: identifier,
+                    .failed(DatabaseFailure(code: "cancelled", "it was not begun")))
+            case .performing, .cancelling: return
+            }
+        }
+    }
+
+    /// What the worker of a task's database does.
+    private func slot(of task: DatabaseTaskFact, _ run: RunIdentifier) -> DatabaseSlot {
+        slots[run]?[task.database] ?? .idle
+    }
+
+    private func set(_ slot: DatabaseSlot, of task: DatabaseTaskFact, _ run: RunIdentifier) {
+        slots[run, default: [:]][task.database] = slot
     }
 
     private func perform(_ task: DatabaseTaskFact, of run: Run) async {
@@ -58,9 +76,9 @@ extension RunCoordinator {
         let outcome: DatabaseOutcome
         do throws(DatabaseFailure) {
             let worker = try await worker(of: run, task.database) {
-                slots[identifier]?.task == task
+                slot(of: task, identifier).task == task
             }
-            if slots[identifier] != .performing(task) {
+            if slot(of: task, identifier) != .performing(task) {
                 throw DatabaseFailure(code: "cancelled", "it was not begun")
             }
             // Its budget is reckoned when it begins.
@@ -69,7 +87,7 @@ extension RunCoordinator {
         } catch {
             outcome = .failed(error)
         }
-        guard slots[identifier]?.task == task else { return }  // given up on meanwhile
+        guard slot(of: task, identifier).task == task else { return }  // given up on meanwhile
         if case .failed(let failure) = outcome {
             log.error(
                 "database task failed: \(failure.message)",
@@ -86,7 +104,7 @@ extension RunCoordinator {
     private func answer(
         _ task: DatabaseTaskFact, of run: RunIdentifier, _ outcome: DatabaseOutcome
     ) {
-        slots[run] = .answered(task)
+        set(.answered(task), of: task, run)
         enqueue(.databaseEnded(run, task, outcome))
     }
 
@@ -95,11 +113,11 @@ extension RunCoordinator {
     /// A session that hangs would otherwise keep the run from going back. The next worker's session ends the old one on the
     /// server before it does anything.
     private func cancel(_ task: DatabaseTaskFact, of run: RunIdentifier) async {
-        for _ in 0..<30 where slots[run] == .cancelling(task) && !Task.isCancelled {
+        for _ in 0..<30 where slot(of: task, run) == .cancelling(task) && !Task.isCancelled {
             await workers[run]?[task.database]?.worker.cancel(full(task, of: run))
             try? await Task.sleep(for: ports.cancelInterval)
         }
-        guard slots[run] == .cancelling(task), !Task.isCancelled else { return }
+        guard slot(of: task, run) == .cancelling(task), !Task.isCancelled else { return }
         log.critical(
             "a database task does not end; its session is given up",
             metadata: ["run": "\(run)", "task": "\(task.kind.rawValue)"]

@@ -29,10 +29,10 @@ extension RunCoordinator {
 
     /// The worker of the database at work; one is made where this coordinator has taken over while the tool was at work.
     private func worker(thatLooksFor run: Run) async -> (any DatabaseWorker)? {
-        let label = run.database.inFlight.map(\.database) ?? run.databaseAtWork
+        let label = run.databaseAtWork
         if let held = workers[run.identifier]?[label] { return held.worker }
         // Whoever performs a task makes it.
-        if slots[run.identifier]?.task != nil { return nil }
+        if slots[run.identifier]?[label]?.task != nil { return nil }
         return try? await worker(of: run, label) {
             published.run(run.identifier)?.mayWaitForLocks == true
         }

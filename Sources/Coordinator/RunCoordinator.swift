@@ -73,8 +73,8 @@ public actor RunCoordinator {
     var oldRuns: [RunIdentifier: Run] = [:]
     /// The workers of each run, by the label of the database.
     var workers: [RunIdentifier: [DatabaseName?: HeldWorker]] = [:]
-    /// What each run's workers do, one at a time; `idle` where nothing is said.
-    var slots: [RunIdentifier: DatabaseSlot] = [:]
+    /// What each run's workers do, by the label of the database; `idle` where nothing is said.
+    var slots: [RunIdentifier: [DatabaseName?: DatabaseSlot]] = [:]
     /// Whom the migrations of a run wait for, for people; nothing where nobody waits.
     var waits: [RunIdentifier: [String]] = [:]
     /// How far the task of a run's database has come, for people.

@@ -211,10 +211,11 @@ extension Run {
         isEnded ? state.rawValue : current?.definition.title(in: plan) ?? "begin"
     }
 
-    /// The task that the database is at; `nil` when it is at none.
+    /// The tasks that the databases are at; `nil` when they are at none.
     public var databaseTitle: String? {
-        database.inFlight.map { fact in
+        let titles = database.inFlight.map { fact in
             (fact.database.map { "\($0): " } ?? "") + EventWords.title(fact.kind, fact.attempt)
         }
+        return titles.isEmpty ? nil : Listed.text(titles, separator: "; ")
     }
 }

@@ -45,16 +45,7 @@ extension Run {
         case .toolEnded(let ended):
             noteTool(ended)
         case .databaseTaskStarted(let fact):
-            database.inFlight = fact
-            database.isAbandoned = false
-            database.attempts[fact.kind, default: [:]][fact.database] = fact.attempt
-            database.wasPastPointOfNoReturn = isPastPointOfNoReturn
-            if fact.kind == .promoteStandby { database.promotion = .unknown }
-            if direction == .forward, let definition = current?.definition,
-                type(of: definition).endsWayBack
-            {
-                isPastPointOfNoReturn = true
-            }
+            begin(fact)
         case .databaseTaskEnded(let ended):
             end(ended, at: recorded.at)
         case .approved, .paused, .resumed, .aborted, .retried, .mended, .claimed, .nodeTakenOff,
@@ -65,7 +56,7 @@ extension Run {
         case .stopped(let stopped):
             standing = .stopped(stopped)
             claims = []
-            database.isAbandoned = database.inFlight != nil
+            database.abandon()
         case .ended(let ended):
             standing = .ended(ended.outcome)
             endedAt = recorded.at
@@ -151,9 +142,26 @@ extension Run {
         current = Current(
             index: found.index, definition: definition, beganAt: instant, named: named,
             pending: named)
-        database.failures = 0
-        database.lastFailure = nil
+        current?.isDatabaseDone = database.doneEarly.remove(began.step) != nil
+        let label = definition.database(in: plan)
+        database[label].failures = 0
+        database[label].lastFailure = nil
         noteDrain(began, at: instant)
+    }
+
+    /// A task begins: that of the current step, or of one whose turn has not come, which counts as begun from here on.
+    private mutating func begin(_ fact: DatabaseTaskFact) {
+        let label = fact.database
+        database[label].inFlight = fact
+        database[label].isAbandoned = false
+        database.attempts[fact.kind, default: [:]][label] = fact.attempt
+        if let step = step(of: fact) {
+            if direction == .forward { begun.insert(step) } else { begunBack.insert(step) }
+        }
+        if fact.kind == .promoteStandby { database.promotion = .unknown }
+        guard fact.kind == .lowerFence, direction == .forward else { return }
+        if database.lifted.insert(label).inserted { database.beingLifted.insert(label) }
+        isPastPointOfNoReturn = true
     }
 
     /// Of a kind with several, the last one answers for all: batches begin in order.
@@ -189,12 +197,15 @@ extension Run {
     }
 
     private mutating func end(_ ended: DatabaseTaskEnded, at instant: Instant) {
-        // What certainly took no effect has ended nothing.
-        if ended.result == .failed, ended.failure?.effect == DatabaseFailure.PossibleEffect.none {
-            isPastPointOfNoReturn = database.wasPastPointOfNoReturn
-        }
         let hadNoEffect =
             ended.result == .failed && ended.failure?.effect == DatabaseFailure.PossibleEffect.none
+        // What certainly took no effect has ended nothing.
+        if ended.kind == .lowerFence, database.beingLifted.remove(ended.database) != nil,
+            hadNoEffect
+        {
+            database.lifted.remove(ended.database)
+            isPastPointOfNoReturn = !database.lifted.isEmpty
+        }
         // A tool that was let through the fence may have changed anything.
         if [.migrate, .openPass].contains(ended.kind), !hadNoEffect {
             database.migrated.insert(ended.database)
@@ -203,10 +214,10 @@ extension Run {
         if ended.kind == .revertMigrate, ended.result == .done {
             database.migrated.remove(ended.database)
         }
-        let wasAbandoned = database.isAbandoned
-        database.inFlight = nil
-        database.isAbandoned = false
-        database.lastEndedAt = instant
+        let wasAbandoned = database[ended.database].isAbandoned
+        database[ended.database].inFlight = nil
+        database[ended.database].isAbandoned = false
+        database[ended.database].lastEndedAt = instant
         switch ended.result {
         case .done:
             note(ended.report, of: ended.database)
@@ -218,20 +229,32 @@ extension Run {
                     .filter { $0.code == LateSessions.code }.map(\.message)
             }
             noteTool(ended)
-            if isCurrent(ended.kind, of: ended.database) { current?.isDatabaseDone = true }
-            claims = []
-            database.failures = 0
+            noteDone(ended)
+            database[ended.database].failures = 0
         case .failed where wasAbandoned:
             break
         case .failed:
-            database.failures += 1
-            database.lastFailure = ended.failure
+            database[ended.database].failures += 1
+            database[ended.database].lastFailure = ended.failure
         case .lost:
             break
         }
         notePromotion(ended)
         // The way back waits for the last task of the way forward, which may have taken no effect.
         if direction == .back, current == nil { planWayBack() }
+    }
+
+    private mutating func noteDone(_ ended: DatabaseTaskEnded) {
+        if isCurrent(ended.kind, of: ended.database) {
+            current?.isDatabaseDone = true
+            claims = []
+        } else if isAskedFor(ended.kind, of: ended.database),
+            let step = step(
+                of: DatabaseTaskFact(
+                    kind: ended.kind, attempt: ended.attempt, database: ended.database))
+        {
+            database.doneEarly.insert(step)
+        }
     }
 
     private mutating func note(_ report: DatabaseReport?, of label: DatabaseName?) {
@@ -259,7 +282,7 @@ extension Run {
         planWayBack()
         current = nil
         quarantinedAtTurn = quarantined.count
-        database.isAbandoned = database.inFlight != nil
+        database.abandon()
         if let stamp = turned.stamp { requests.insert(stamp.request) }
     }
 

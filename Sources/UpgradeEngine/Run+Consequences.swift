@@ -22,10 +22,7 @@ extension Run {
         if isComplete(current, at: now) {
             return begin(current.index + 1, seeing: observations, at: now)
         }
-        if let task = current.definition.task {
-            return start(task, of: current.definition.database(in: plan), at: now)
-        }
-        return []
+        return start(current, at: now)
     }
 
     /// Whether it goes on by itself, as far as it may.
@@ -38,10 +35,11 @@ extension Run {
         if let wait = current.definition.wait(in: self) {
             return standing == .paused ? nil : current.beganAt + wait
         }
-        if current.definition.task != nil, current.pending.isEmpty, database.inFlight == nil,
-            database.failures > 0
+        let slot = database[databaseAtWork]
+        if current.definition.task != nil, current.pending.isEmpty, slot.inFlight == nil,
+            slot.failures > 0
         {
-            return nextAttemptAt
+            return nextAttempt(of: slot)
         }
         // A new leader gives the step its time again: while nobody led, nobody could report.
         let began = max(current.beganAt, ledSince ?? current.beganAt)
@@ -53,10 +51,12 @@ extension Run {
     ) -> [RunEvent] {
         guard standing == .active else { return [] }
         // A task of the way forward may still be at work: its end is awaited before anything is undone.
-        if direction == .back, database.inFlight != nil { return [] }
+        if direction == .back, database.isEnding { return [] }
         guard itinerary.indices.contains(index) else { return [.ended(Ended(outcome: outcome))] }
         let next = itinerary[index]
-        if let objection = next.objection(seeing: observations, at: now, in: self) {
+        if !isAheadOfItsTurn(next),
+            let objection = next.objection(seeing: observations, at: now, in: self)
+        {
             return objection.asks
                 ? [.stopped(Stopped(reason: objection.reason, advice: objection.advice))]
                 : setback(objection.reason, waysOut: objection.advice)
@@ -79,20 +79,32 @@ extension Run {
         return definition.wait(in: self).map { now >= current.beganAt + $0 } ?? true
     }
 
-    private func start(
-        _ kind: DatabaseTask.Kind, of label: DatabaseName?, at now: Instant
-    ) -> [RunEvent] {
-        guard database.inFlight == nil, current?.pending.isEmpty == true,
-            database.failures == 0 || now >= nextAttemptAt
-        else { return [] }
-        let attempt = (database.attempts[kind]?[label] ?? 0) + 1
-        let fact = DatabaseTaskFact(kind: kind, attempt: attempt, database: label)
-        return [.databaseTaskStarted(fact)]
+    /// The task of the current step; and beside it those of steps behind it that are asked for already. One of these that fails is
+    /// begun again when its turn comes.
+    private func start(_ current: Current, at now: Instant) -> [RunEvent] {
+        guard current.pending.isEmpty else { return [] }
+        for step in stepsAskedFor {
+            guard let kind = step.task else { continue }
+            let label = step.database(in: plan)
+            let slot = database[label]
+            let isNow = step.step == current.step
+            let isDue =
+                isNow
+                ? !current.isDatabaseDone && (slot.failures == 0 || now >= nextAttempt(of: slot))
+                : slot.failures == 0 && standing == .active
+            guard isDue, slot.inFlight == nil else { continue }
+            let attempt = (database.attempts[kind]?[label] ?? 0) + 1
+            return [
+                .databaseTaskStarted(
+                    DatabaseTaskFact(kind: kind, attempt: attempt, database: label))
+            ]
+        }
+        return []
     }
 
     /// Attempts that follow a failure wait 250 ms, then twice as long each time.
-    private var nextAttemptAt: Instant {
-        let wait = Span.milliseconds(250 << Int64(min(database.failures, 7) - 1))
-        return (database.lastEndedAt ?? createdAt) + wait
+    private func nextAttempt(of slot: DatabaseProgress.Slot) -> Instant {
+        let wait = Span.milliseconds(250 << Int64(min(slot.failures, 7) - 1))
+        return (slot.lastEndedAt ?? createdAt) + wait
     }
 }

@@ -11,21 +11,23 @@ public enum DatabaseCommand: Hashable, Sendable {
 }
 
 extension Run {
-    /// What the database needs, now; computed, so that a new leader asks for the same.
-    public var databaseCommand: DatabaseCommand? {
-        guard let task = database.inFlight else { return nil }
-        let isWanted = isCurrent(task.kind, of: task.database) && !database.isAbandoned
-        switch standing {
-        case .active, .paused: return isWanted ? .perform(task) : .cancel(task)
-        case .stopped, .ended: return .cancel(task)
+    /// What the databases need, now, one command for each at most; computed, so that a new leader asks for the same.
+    public var databaseCommands: [DatabaseCommand] {
+        database.inFlight.map { task in
+            let isWanted =
+                isAskedFor(task.kind, of: task.database) && !database[task.database].isAbandoned
+            return isGoingOn && isWanted ? .perform(task) : .cancel(task)
         }
     }
 
     /// Whether something is at work that may wait long for locks of the database's: migrations, or the application's tool.
     public var mayWaitForLocks: Bool {
         if isEnded { return false }
-        if let task = database.inFlight {
-            return [.expand, .migrate, .contract, .revertMigrate, .revertExpand].contains(task.kind)
+        if !database.inFlight.isEmpty {
+            let kinds: Set<DatabaseTask.Kind> = [
+                .expand, .migrate, .contract, .revertMigrate, .revertExpand,
+            ]
+            return database.inFlight.contains { kinds.contains($0.kind) }
         }
         guard let current, current.definition is any ToolRunStep else { return false }
         return !current.pending.isEmpty
@@ -40,6 +42,42 @@ extension Run {
     /// Whether the current step asks for this.
     func isCurrent(_ kind: DatabaseTask.Kind, of label: DatabaseName?) -> Bool {
         current?.definition.task == kind && databaseAtWork == label
+    }
+
+    // MARK: Side by side
+
+    /// The current step and those behind it whose tasks may be at work at once: of other databases, and of the same kind.
+    private var stepsTogether: ArraySlice<any StepDefinition> {
+        guard let current, itinerary.indices.contains(current.index),
+            itinerary[current.index].step == current.step
+        else { return [] }
+        return itinerary[current.index...].prefix { $0.step.word == current.step.word }
+    }
+
+    /// The steps whose tasks are asked for now: the current one, and others of its kind that nobody has to be waited for.
+    var stepsAskedFor: [any StepDefinition] {
+        guard let current else { return [] }
+        let most = current.definition.atOnce(in: plan)
+        guard most > 1, !stepsTogether.isEmpty else { return [current.definition] }
+        return Array(stepsTogether.filter { !database.doneEarly.contains($0.step) }.prefix(most))
+    }
+
+    /// Whether a task is that of the current step, or of one whose turn has not come.
+    func isAskedFor(_ kind: DatabaseTask.Kind, of label: DatabaseName?) -> Bool {
+        isCurrent(kind, of: label)
+            || stepsTogether.contains { $0.task == kind && $0.database(in: plan) == label }
+    }
+
+    /// The step that a task is of, on the present way.
+    func step(of task: DatabaseTaskFact) -> Step? {
+        itinerary.first { $0.task == task.kind && $0.database(in: plan) == task.database }?.step
+    }
+
+    /// Whether the task of a step has been started before the step has begun.
+    func isAheadOfItsTurn(_ step: any StepDefinition) -> Bool {
+        guard let kind = step.task else { return false }
+        return database.doneEarly.contains(step.step)
+            || database[step.database(in: plan)].inFlight?.kind == kind
     }
 
     /// Whether a person has said that the schema of the database at work may stay what it is.
@@ -75,7 +113,7 @@ extension Run {
     public func task(_ fact: DatabaseTaskFact, epoch: Epoch, at now: Instant) -> DatabaseTask {
         var task = DatabaseTask(
             kind: fact.kind, run: identifier, epoch: epoch, attempt: fact.attempt)
-        if !claims.isEmpty { task.claims = claims }
+        if !claims.isEmpty, fact.database == databaseAtWork { task.claims = claims }
         if database.promotion == .done { task.isPromoted = true }
         if fact.kind == .lowerFence {
             let frozen = members.keys.sorted().compactMap { members[$0]?.frozenConnections }

@@ -33,13 +33,12 @@ extension Run {
             return try demandFacts(demand, stamp, observations, at: now)
         case .time: return timeFacts(observations, at: now)
         case .leadershipTaken:
-            guard let lost = database.inFlight else { return [] }
-            return [
+            return database.inFlight.map { lost in
                 .databaseTaskEnded(
                     DatabaseTaskEnded(
                         kind: lost.kind, attempt: lost.attempt, result: .lost,
                         database: lost.database))
-            ]
+            }
         }
     }
 }

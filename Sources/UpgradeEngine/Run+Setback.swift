@@ -15,13 +15,25 @@ extension Run {
         _ reason: String, advice cause: String? = nil, waysOut: String? = nil,
         mayGoBack: Bool = false
     ) -> [RunEvent] {
-        let isTurning =
-            !isPastPointOfNoReturn && !isWayBackBlocked && direction == .forward
-            && (plan.onFailure == .rollback || phase == .preflight)
-        if isTurning { return [.turnedBack(TurnedBack(reason: reason, stamp: nil, advice: cause))] }
+        if turnsBackByItself {
+            return [.turnedBack(TurnedBack(reason: reason, stamp: nil, advice: cause))]
+        }
         let first = cause.map { "\($0); then: " } ?? ""
         let ways = waysOut ?? self.waysOut(mayGoBack: mayGoBack)
         return [.stopped(Stopped(reason: reason, advice: first + ways))]
+    }
+
+    /// Whether a failure turns the run back without anybody being asked.
+    private var turnsBackByItself: Bool {
+        !isPastPointOfNoReturn && !isWayBackBlocked && direction == .forward
+            && (plan.onFailure == .rollback || phase == .preflight)
+    }
+
+    /// Whether the run would be past the point of no return if a task in flight took no effect.
+    private func isPastPointOfNoReturn(without task: DatabaseTaskFact) -> Bool {
+        let isAlone =
+            database.beingLifted.contains(task.database) && database.lifted == [task.database]
+        return isPastPointOfNoReturn && !isAlone
     }
 
     /// A step once more: this one, or the current one where it is not on the way.
@@ -37,7 +49,8 @@ extension Run {
     }
 
     func databaseFacts(_ task: DatabaseTaskFact, _ outcome: DatabaseOutcome) -> [RunEvent] {
-        guard database.inFlight == task else { return [] }
+        let slot = database[task.database]
+        guard slot.inFlight == task else { return [] }
         switch outcome {
         case .done(let report):
             let ended = RunEvent.databaseTaskEnded(
@@ -58,17 +71,18 @@ extension Run {
                     kind: task.kind, attempt: task.attempt, result: .failed, failure: failure,
                     database: task.database))
             // What was told to end says nothing about what is asked for now.
-            guard !database.isAbandoned, isCurrent(task.kind, of: task.database), isGoingOn else {
+            guard !slot.isAbandoned, isAskedFor(task.kind, of: task.database), isGoingOn else {
                 return [ended]
             }
-            let willRetry =
-                (direction == .back || isPastPointOfNoReturn) && database.failures + 1 < 5
-            guard !willRetry else { return [ended] }
+            let isNow = isCurrent(task.kind, of: task.database)
+            let willRetry = (direction == .back || isPastPointOfNoReturn) && slot.failures + 1 < 5
+            // Where a person has to be asked, that is when its turn has come: the run then waits for its database.
+            guard isNow ? !willRetry : turnsBackByItself else { return [ended] }
             let reason = "\(task.title) failed: \(failure.message)"
             if task.kind == .promoteStandby {
                 return [ended] + setbackOfPromotion(reason, failure)
             }
-            let mayGoBack = failure.effect == .none && !database.wasPastPointOfNoReturn
+            let mayGoBack = failure.effect == .none && !isPastPointOfNoReturn(without: task)
             if let ways = waysOut(of: task.kind, failure, mayGoBack: mayGoBack) {
                 return [ended] + setback(reason, advice: ways.cause, waysOut: ways.ways)
             }
@@ -83,7 +97,7 @@ extension Run {
             let span = current.definition.allowance(in: self)
         else { return [] }
         if current.pending.isEmpty {
-            guard let task = database.inFlight else { return [] }
+            guard let task = database[databaseAtWork].inFlight else { return [] }
             return setback("\(task.title) took longer than \(span)")
         }
         let pending = current.pending.sorted()

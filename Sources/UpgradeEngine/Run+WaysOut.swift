@@ -125,7 +125,8 @@ extension Run {
     /// What every way of trying again begins with.
     mutating func tryAgain(_ stamp: RequestStamp) {
         standing = .active
-        database.failures = 0
+        for label in database.slots.keys { database[label].failures = 0 }
+        database.doneEarly = []
         drainBegan = nil
         if let step = current?.step { retries[step, default: 0] += 1 }
         requests.insert(stamp.request)
@@ -209,7 +210,7 @@ extension Run {
         askingBack = []
         begunBack = []
         drainBegan = nil
-        database.isAbandoned = database.inFlight != nil
+        database.abandon()
         made = MadeGoals()
         requests.insert(turned.stamp.request)
     }

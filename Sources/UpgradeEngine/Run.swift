@@ -5,7 +5,7 @@ public import UpgradePlan
 
 /// One run of a plan: a value, rebuilt by folding its events.
 ///
-/// It remembers nothing that is in flight. What each node should be (`directive`) and what the database needs (`databaseCommand`)
+/// It remembers nothing that is in flight. What each node should be (`directive`) and what the databases need (`databaseCommands`)
 /// are computed from the facts so far; restarting is folding, then asking again.
 public struct Run: Sendable {
     public let created: RunCreated
@@ -138,14 +138,12 @@ public struct Run: Sendable {
 
     /// What the database has been asked and has answered.
     public struct DatabaseProgress: Hashable, Sendable {
-        /// The task whose end is not known yet.
-        public var inFlight: DatabaseTaskFact?
+        /// What each database is at, by its label.
+        public internal(set) var slots: [DatabaseName?: Slot] = [:]
+        /// The steps whose task is done and that have not begun: their turn comes.
+        var doneEarly: Set<Step> = []
         /// How often each kind has been started, by the label of the database.
         public var attempts: [DatabaseTask.Kind: [DatabaseName?: Int]] = [:]
-        /// Failures in a row of the current task, and when the last one was.
-        public var failures = 0
-        public var lastFailure: DatabaseFailure?
-        public var lastEndedAt: Instant?
         /// What has been proved, by the label of the database.
         public var census: [DatabaseName?: CensusProof] = [:]
         /// How many transactions are older than each fence and still under way; none where nobody knows.
@@ -162,8 +160,6 @@ public struct Run: Sendable {
         public var lateSessions: [DatabaseName?: [String]] = [:]
         /// What each fence has refused, as it said when it went down.
         public var refused: [DatabaseName?: RefusedTables] = [:]
-        /// The task in flight was given up: its end is awaited, and says nothing about the next attempt.
-        public var isAbandoned = false
         /// The labels of the databases whose `switch` migrations have taken effect, or may have, and are not known to be undone.
         public var migrated: Set<DatabaseName?> = []
         /// Whether the standby has taken the primary's place, and what the task that did it has said.
@@ -171,8 +167,47 @@ public struct Run: Sendable {
         public var promotionLines: [String] = []
         /// Whether an attempt at it has ended and nobody knows how.
         var wasPromotionUnknown = false
-        /// Whether the run was past the point of no return before the task in flight was started.
-        var wasPastPointOfNoReturn = false
+        /// The labels of the databases whose fence may have been lowered on the way forward; and those of which only the attempt in
+        /// flight may have done so.
+        var lifted: Set<DatabaseName?> = []
+        var beingLifted: Set<DatabaseName?> = []
+
+        /// What one database is at.
+        public struct Slot: Hashable, Sendable {
+            /// The task whose end is not known yet.
+            public var inFlight: DatabaseTaskFact?
+            /// It was given up: its end is awaited, and says nothing about the next attempt.
+            public var isAbandoned = false
+            /// Failures in a row of the task at hand, and when the last one was.
+            public var failures = 0
+            public var lastFailure: DatabaseFailure?
+            public var lastEndedAt: Instant?
+        }
+
+        public internal(set) subscript(label: DatabaseName?) -> Slot {
+            get { slots[label] ?? Slot() }
+            set { slots[label] = newValue }
+        }
+
+        /// The tasks whose end is not known yet, in the order of their databases' names.
+        public var inFlight: [DatabaseTaskFact] {
+            slots.values.compactMap(\.inFlight).sorted {
+                ($0.database?.rawValue ?? "") < ($1.database?.rawValue ?? "")
+            }
+        }
+
+        /// Whether a task that was given up has not ended yet.
+        var isEnding: Bool { slots.values.contains { $0.inFlight != nil && $0.isAbandoned } }
+
+        /// Nothing that is in flight is wanted any more.
+        mutating func abandon() {
+            slots = slots.mapValues { slot in
+                var slot = slot
+                slot.isAbandoned = slot.inFlight != nil
+                return slot
+            }
+            doneEarly = []
+        }
     }
 
     /// - Returns: `nil` when the plan's text does not give a plan any more: the journal is not of this program.
@@ -249,7 +284,8 @@ extension Run {
 
     /// Whether the schema may be another one than before the run.
     var isSchemaInDoubt: Bool {
-        [.migrate, .openPass].contains(database.inFlight?.kind) || !database.migrated.isEmpty
+        database.inFlight.contains { [.migrate, .openPass].contains($0.kind) }
+            || !database.migrated.isEmpty
     }
 
     /// Whether a step of the way back is over.

@@ -155,7 +155,7 @@ import UpgradeModel
         let view = try await world.withCoordinator { coordinator in
             let run = try await coordinator.start(world.startRequest(), by: ada).summary.run
             _ = try await coordinator.wait(for: run) { $0.database == "migrate the schema" }
-            let task = try #require(await coordinator.slots[run]?.task)
+            let task = try #require(await coordinator.slots[run]?[nil]?.task)
             let failure = DatabaseFailure(code: "lost", "its end was not heard")
             await coordinator.enqueue(.databaseEnded(run, task, .failed(failure)))
             _ = try await coordinator.wait(for: run) { $0.database == "undo the migration" }

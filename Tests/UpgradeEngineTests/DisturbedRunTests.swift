@@ -125,7 +125,7 @@ import UpgradeModel
             #expect(folded.version == live.version)
             #expect(folded.current == live.current)
             #expect(folded.members == live.members)
-            #expect(folded.databaseCommand == live.databaseCommand)
+            #expect(folded.databaseCommands == live.databaseCommands)
         }
     }
 }

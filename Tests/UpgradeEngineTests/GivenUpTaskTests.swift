@@ -18,7 +18,9 @@ import UpgradeModel
         world.request(.retry)
         #expect(world.theRun.state == .running)
         #expect(
-            world.theRun.databaseCommand == .cancel(DatabaseTaskFact(kind: .migrate, attempt: 1)))
+            world.theRun.databaseCommands == [
+                .cancel(DatabaseTaskFact(kind: .migrate, attempt: 1))
+            ])
         world.endCancelled()
         world.settle()
         #expect(world.theRun.state == .done)

@@ -24,8 +24,8 @@ struct ScenarioWorld {
     private var triggers:
         [(phase: Phase, direction: Direction, act: (inout ScenarioWorld) -> Void)] = []
     private var pending: [Message] = []
-    private var started: DatabaseTaskFact?
-    private var cancelled: DatabaseTaskFact?
+    private var started: Set<DatabaseTaskFact> = []
+    private var cancelled: Set<DatabaseTaskFact> = []
     private var wakeAt: Instant?
     private var requests = 0
     /// What goes wrong at random; `nil` in a told scenario.
@@ -154,8 +154,8 @@ struct ScenarioWorld {
         core = CoordinatorCore(
             epoch: epoch, inventory: Array(core.inventory.values), runs: folded.map { [$0] } ?? [])
         published = Published(core)
-        started = nil
-        cancelled = nil
+        started = []
+        cancelled = []
         pending = nodes.keys.sorted().map(Message.directive)
         put(.leadershipTaken)
     }
@@ -331,7 +331,7 @@ struct ScenarioWorld {
             runTools()
             put(.status(name, status))
         case .databaseEnded(let task, let outcome):
-            if started == task { started = nil }
+            started.remove(task)
             put(.databaseEnded(ScenarioWorld.run, task, outcome))
         }
     }
@@ -409,11 +409,13 @@ struct ScenarioWorld {
     }
 
     private mutating func runDatabase() {
-        guard let command = published.run(ScenarioWorld.run)?.databaseCommand else { return }
+        for command in published.run(ScenarioWorld.run)?.databaseCommands ?? [] { run(command) }
+    }
+
+    private mutating func run(_ command: DatabaseCommand) {
         switch command {
         case .perform(let task):
-            guard started != task else { return }
-            started = task
+            guard started.insert(task).inserted else { return }
             check(task)
             let whole = theRun.task(task, epoch: core.epoch, at: now)
             if let outcome = perform(whole, in: task.database) {
@@ -421,10 +423,9 @@ struct ScenarioWorld {
             }
             checkWriters()
         case .cancel(let task):
-            guard cancelled != task else { return }
-            cancelled = task
+            guard cancelled.insert(task).inserted else { return }
             write("    \(EventWords.database(task.database)): cancel \(task.kind.rawValue)")
-            if !holdsCancellations { endCancelled() }
+            if !holdsCancellations { endCancelled(task) }
         }
     }
 
@@ -432,8 +433,14 @@ struct ScenarioWorld {
     mutating func endCancelled(
         as outcome: DatabaseOutcome = .failed(DatabaseFailure(code: "cancelled", "cancelled"))
     ) {
-        guard let cancelled else { return }
-        pending.append(.databaseEnded(cancelled, outcome))
+        for task in cancelled { endCancelled(task, as: outcome) }
+    }
+
+    private mutating func endCancelled(
+        _ task: DatabaseTaskFact,
+        as outcome: DatabaseOutcome = .failed(DatabaseFailure(code: "cancelled", "cancelled"))
+    ) {
+        pending.append(.databaseEnded(task, outcome))
     }
 
     /// A node says what it is, unasked.

@@ -84,10 +84,13 @@ struct Swarm {
                 return .status(name, nodes[name]!.status())
             }
         case .serveDatabases:
-            guard case .perform(let task)? = published.run(ScenarioWorld.run)?.databaseCommand
-            else { return [] }
-            let report = task.kind == .census ? DatabaseReport(census: FakeDatabase.proof) : .init()
-            return [.databaseEnded(ScenarioWorld.run, task, .done(report))]
+            let commands = published.run(ScenarioWorld.run)?.databaseCommands ?? []
+            return commands.compactMap { command in
+                guard case .perform(let task) = command else { return nil }
+                let report =
+                    task.kind == .census ? DatabaseReport(census: FakeDatabase.proof) : .init()
+                return .databaseEnded(ScenarioWorld.run, task, .done(report))
+            }
         }
     }
 }

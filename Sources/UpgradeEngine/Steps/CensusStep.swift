@@ -15,21 +15,22 @@ struct CensusStep: EachDatabaseStep {
     }
 
     var title: String { "prove that no writer is left" }
+    func atOnce(in plan: Plan) -> Int { Databases.atOnce }
 
     func audience(in run: Run) -> Audience {
-        isLastOfAll(run) && run.isBracedEarly ? .everyMember : .nobody
+        asksTheLast(in: run) && run.isBracedEarly ? .everyMember : .nobody
     }
 
     /// Where it will wait for nobody, the nodes are braced meanwhile: the step that proves it finds it so. Otherwise readers are served
     /// for as long as it takes.
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
-        guard isLastOfAll(run), run.isBracedEarly else { return }
+        guard asksTheLast(in: run), run.isBracedEarly else { return }
         BraceStep(.migrate, index: nil).ask(&directive, of: seat, in: run)
     }
 
-    /// Whether the migration is next.
-    private func isLastOfAll(_ run: Run) -> Bool {
-        (index ?? 0) == run.plan.databases.count - 1
+    /// Whether no census is left to be begun once those that are asked for together have been, so that the migration is next.
+    private func asksTheLast(in run: Run) -> Bool {
+        (index ?? 0) + atOnce(in: run.plan) >= run.plan.databases.count
     }
 
     /// The task ends its own stragglers when the drain's budget is spent, and waits for a standby as long as that may be behind; this is

@@ -24,6 +24,12 @@ extension DatabaseStep {
     }
 }
 
+/// What is said once for all databases of a plan.
+enum Databases {
+    /// So many are fenced, looked at and opened at once. Each takes a connection and a moment of the coordinator's.
+    static let atOnce = 16
+}
+
 /// A task that each database of a plan has.
 protocol EachDatabaseStep: DatabaseStep {
     /// Which of the plan's databases, counted from 0; `nil` where it has one.
@@ -73,7 +79,8 @@ protocol NodeAwaitingTask: DatabaseStep {
 
 extension NodeAwaitingTask {
     func names(_ seat: Seat, in run: Run) -> Bool {
-        let isWaiting = run.database.inFlight == nil || run.database.isAbandoned
+        let slot = run.database[database(in: run.plan)]
+        let isWaiting = slot.inFlight == nil || slot.isAbandoned
         return isWaiting && isAwaited(seat, in: run)
     }
 

@@ -16,6 +16,7 @@ struct LowerFenceStep: EachDatabaseStep {
     }
 
     var title: String { "lower the fence" }
+    func atOnce(in plan: Plan) -> Int { Databases.atOnce }
 
     func details(_ preview: StepPreview) -> [String] {
         let count = preview.plan.databases.count

@@ -15,6 +15,7 @@ struct RaiseFenceStep: EachDatabaseStep {
     }
 
     var title: String { "raise the fence" }
+    func atOnce(in plan: Plan) -> Int { Databases.atOnce }
 
     /// From here on no gate opens by itself: what it would let through fails in the database, one by one and as badly as the
     /// application takes it. Nobody waits for the word before the fence, and everybody before the migration.

@@ -44,7 +44,7 @@ extension Run {
             current?.definition is RevertMigrationStep,
             plan.databases.count == 1 || database.migrated.count == plan.databases.count
         else { return false }
-        return database.lastFailure?.effect == DatabaseFailure.PossibleEffect.none
+        return database[databaseAtWork].lastFailure?.effect == DatabaseFailure.PossibleEffect.none
     }
 
     /// Whether the migrations of every database are undone.

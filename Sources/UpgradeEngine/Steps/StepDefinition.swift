@@ -77,6 +77,9 @@ public protocol StepDefinition: Sendable {
 
     /// The database task that it asks for, once every node that it names has reached it.
     var task: DatabaseTask.Kind? { get }
+    /// How many databases are asked for it at once: the tasks of those whose turn has not come are done beside that of the current
+    /// step.
+    func atOnce(in plan: Plan) -> Int
     /// What follows instead of the next step, once the task has ended well.
     func followUp(in run: Run) -> [RunEvent]
     /// The label of the database that the task is for; `nil` where the plan has one, and without a task.
@@ -223,6 +226,7 @@ extension StepDefinition {
     public func advice(on statuses: [NodeName: NodeStatus], in run: Run) -> String? { nil }
     public func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] { [] }
     public var task: DatabaseTask.Kind? { nil }
+    public func atOnce(in plan: Plan) -> Int { 1 }
     public func followUp(in run: Run) -> [RunEvent] { [] }
     public func database(in plan: Plan) -> DatabaseName? { nil }
     public func allowance(in run: Run) -> Span? { run.plan.deadline(of: phase) }
