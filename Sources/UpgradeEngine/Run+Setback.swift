@@ -30,7 +30,7 @@ extension Run {
     }
 
     /// Whether the run would be past the point of no return if a task in flight took no effect.
-    private func isPastPointOfNoReturn(without task: DatabaseTaskFact) -> Bool {
+    private func staysPastPointOfNoReturn(without task: DatabaseTaskFact) -> Bool {
         let isAlone =
             database.beingLifted.contains(task.database) && database.lifted == [task.database]
         return isPastPointOfNoReturn && !isAlone
@@ -82,7 +82,7 @@ extension Run {
             if task.kind == .promoteStandby {
                 return [ended] + setbackOfPromotion(reason, failure)
             }
-            let mayGoBack = failure.effect == .none && !isPastPointOfNoReturn(without: task)
+            let mayGoBack = failure.effect == .none && !staysPastPointOfNoReturn(without: task)
             if let ways = waysOut(of: task.kind, failure, mayGoBack: mayGoBack) {
                 return [ended] + setback(reason, advice: ways.cause, waysOut: ways.ways)
             }

@@ -194,8 +194,21 @@ extension RunReport {
     }
 
     private func time(of kind: DatabaseTask.Kind) -> Span? {
-        let done = database.filter { $0.kind == kind && $0.result == .done }.compactMap(\.report)
-        return done.isEmpty ? nil : done.reduce(.zero) { $0 + $1.duration }
+        let done: [(from: Instant, to: Instant)] = database.compactMap { entry in
+            guard entry.kind == kind, entry.result == .done, let ended = entry.ended,
+                let report = entry.report
+            else { return nil }
+            return (ended + Span(milliseconds: -report.duration.milliseconds), ended)
+        }
+        let work = done.sorted { $0.from < $1.from }
+        guard let first = work.first else { return nil }
+        // What several databases do side by side takes its time once.
+        var (total, until) = (Span.zero, first.from)
+        for (from, to) in work where to > until {
+            total = total + (to - max(from, until))
+            until = to
+        }
+        return total
     }
 
     private func time(ofTool direction: Direction) -> Span? {

@@ -34,6 +34,8 @@ public struct Plan: Hashable, Sendable {
     public let lease: Span
     /// How many releases stay on a node's disk after `finish` besides the active one.
     public let keepReleases: Int
+    /// How many of the databases apply their migration files at the same time.
+    public let migrationsAtOnce: Int
 
     public init(
         fleet: FleetName,
@@ -50,7 +52,8 @@ public struct Plan: Hashable, Sendable {
         deadlines: Deadlines = Deadlines(),
         onFailure: OnFailure = .rollback,
         lease: Span = .seconds(30),
-        keepReleases: Int = 3
+        keepReleases: Int = 3,
+        migrationsAtOnce: Int = 1
     ) {
         precondition(
             !approvals.contains(.preflight), "nothing is approved before preflight")
@@ -58,6 +61,8 @@ public struct Plan: Hashable, Sendable {
             Set(databases.map(\.name)).count == databases.count, "a database is named twice")
         precondition(Limits.lease.contains(lease), "lease out of range")
         precondition(Limits.keepReleases.contains(keepReleases), "keepReleases out of range")
+        precondition(
+            Limits.migrationsAtOnce.contains(migrationsAtOnce), "migrationsAtOnce out of range")
         self.fleet = fleet
         self.selection = selection.normalized()
         self.release = release
@@ -73,6 +78,7 @@ public struct Plan: Hashable, Sendable {
         self.onFailure = onFailure
         self.lease = lease
         self.keepReleases = keepReleases
+        self.migrationsAtOnce = migrationsAtOnce
     }
 }
 

@@ -14,6 +14,7 @@ struct PlanBuilder {
             let approvals = values.list("approvals"), let hooks = values.sections("hooks"),
             let onFailure = values.text("on_failure").flatMap(Plan.OnFailure.init),
             let lease = values.span("lease"), let keepReleases = values.count("keep_releases"),
+            let migrationsAtOnce = values.count("migrations_at_once"),
             let databases
         else { return nil }
         return Plan(
@@ -21,7 +22,7 @@ struct PlanBuilder {
             writes: writes, reads: reads, sessions: sessions, drain: drain, rollout: rollout,
             approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
-            lease: lease, keepReleases: keepReleases)
+            lease: lease, keepReleases: keepReleases, migrationsAtOnce: migrationsAtOnce)
     }
 
     private var selection: NodeSelection? {

@@ -7,7 +7,8 @@ import UpgradeModel
 extension PlanChecks {
     mutating func checkDatabases() {
         guard values.hasDatabase else {
-            warnOfNoEffect(["deadlines.migrate"], because: "the plan has no database")
+            warnOfNoEffect(
+                ["deadlines.migrate", "migrations_at_once"], because: "the plan has no database")
             return
         }
         if values.named("databases")?.isEmpty == true {
@@ -16,6 +17,9 @@ extension PlanChecks {
                 advice: "write `name:` below it and its keys further indented, or remove it")
         }
         let sections = values.databases
+        if sections.count < 2 {
+            warnOfNoEffect(["migrations_at_once"], because: "the plan has one database")
+        }
         for section in sections { check(section) }
         checkTogether(sections)
     }

@@ -18,6 +18,7 @@ enum PlanKeys {
         DocumentKey("release", .section(release), .required),
         DocumentKey("database", .section(database), .optional),
         DocumentKey("databases", .named(database, maximum: Limits.databases), .optional),
+        DocumentKey("migrations_at_once", .count(Limits.migrationsAtOnce), .fallback("1")),
         DocumentKey("writes", .section(writes), .optional),
         DocumentKey("reads", .section(reads), .optional),
         DocumentKey("drain", .section(drain), .optional),

@@ -11,13 +11,14 @@ import UpgradeModel
     private static let visits = DatabaseName(unchecked: "visits")
 
     private func world(
-        onFailure: String = "rollback", _ change: (inout ScenarioWorld) -> Void
+        onFailure: String = "rollback", more: String = "", _ change: (inout ScenarioWorld) -> Void
     ) -> ScenarioWorld {
         var world = ScenarioWorld(others: ["visits"])
         world.database.place = "7/1"
         world.others[Self.visits]?.place = "7/2"
         change(&world)
-        world.start(ScenarioTests.plan(onFailure: onFailure, databases: ["visits"]))
+        world.start(
+            ScenarioTests.plan(onFailure: onFailure, databases: ["visits"]) + "\n" + more)
         return world
     }
 
@@ -41,12 +42,69 @@ import UpgradeModel
         #expect(world.theRun.databaseTitle?.contains("; visits: ") == true)
     }
 
-    /// One that migrates does so alone.
-    @Test func theSchemaIsMigratedOfOneAfterTheOther() {
-        var world = world { $0.database.hanging = [.migrate] }
+    /// One that migrates does so alone, unless the plan says otherwise.
+    @Test(arguments: [1, 2]) func asManyMigrateAtOnceAsThePlanSays(count: Int) {
+        var world = world(more: "migrations_at_once: \(count)") { world in
+            world.database.hanging = [.migrate]
+            world.others[Self.visits]?.hanging = [.migrate]
+        }
         world.settle(untilBegun: Step(MigrateStep.word, 0))
         world.settleAtOnce()
-        #expect(inFlight(world) == [.default])
+        let both: [DatabaseName?] = [.default, Self.visits]
+        #expect(inFlight(world) == Array(both.prefix(count)))
+    }
+
+    @Test func whenOneOfTwoThatMigrateAtOnceFailsBothAreUndoneBeforeAnyFenceIsLowered() throws {
+        var world = world(more: "migrations_at_once: 2") { world in
+            world.database.hanging = [.migrate]
+            world.others[Self.visits]?.failing = [.migrate: 1]
+        }
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        for database in [world.database, try #require(world.others[Self.visits])] {
+            let back = database.performed.map(\.kind).filter {
+                $0 == .revertMigrate || $0 == .lowerFence
+            }
+            #expect(back == [.revertMigrate, .lowerFence])
+        }
+        #expect(world.violations == [])
+    }
+
+    /// As `DisturbedRunTests`, with three databases that migrate at once and fail by turns.
+    @Test(arguments: 0..<8) func aDisturbedRunOfDatabasesThatMigrateAtOnceViolatesNothing(
+        group: UInt64
+    ) {
+        for seed in group * 50..<group * 50 + 50 {
+            var world = ScenarioWorld(isReal: true, others: ["visits", "mail"])
+            world.start(
+                ScenarioTests.plan(
+                    onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
+                    reads: seed % 3 == 0 ? "serve" : "hold", databases: ["visits", "mail"])
+                    + "\nmigrations_at_once: \(2 + seed % 2)")
+            for name in world.others.keys { world.others[name]?.older = seed % 2 == 0 ? 0 : nil }
+            world.database.older = seed % 2 == 0 ? 0 : nil
+            world.disturbance = Disturbance(seed: seed)
+            world.settle()
+            world.endDisturbance()
+            for _ in 0..<8 where !world.theRun.isEnded {
+                let run = world.theRun
+                switch run.state {
+                case .paused: world.request(.resume)
+                case .waiting:
+                    let goesForward = seed % 2 == 1 && run.turns < Int(seed % 3)
+                    if goesForward, run.direction == .back, run.mayGoForward {
+                        world.demand(.goForward)
+                    } else {
+                        world.request(.retry)
+                    }
+                case .awaitingApproval: world.request(.approve)
+                case .running, .rollingBack, .done, .rolledBack, .refused: break
+                }
+                world.settle()
+            }
+            #expect(world.theRun.isEnded, "seed \(seed): at \(world.theRun.phase)")
+            #expect(world.violations == [], "seed \(seed)")
+        }
     }
 
     @Test func aFenceThatFailsAheadOfItsTurnTurnsTheRunBackAtOnceAndTheOtherIsLowered() throws {

@@ -15,5 +15,6 @@ struct ContractStep: EachDatabaseStep {
     }
 
     var title: String { "apply the contract migrations" }
+    func atOnce(in plan: Plan) -> Int { plan.migrationsAtOnce }
     func details(_ preview: StepPreview) -> [String] { preview.pending(.contract, of: self) }
 }

@@ -15,6 +15,7 @@ struct ExpandStep: EachDatabaseStep {
     }
 
     var title: String { "apply the expand migrations" }
+    func atOnce(in plan: Plan) -> Int { plan.migrationsAtOnce }
     func details(_ preview: StepPreview) -> [String] { preview.pending(.expand, of: self) }
 
     func undo(_ undoing: Undoing) -> [any StepDefinition] {

@@ -17,6 +17,7 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
     }
 
     var title: String { "migrate the schema" }
+    func atOnce(in plan: Plan) -> Int { plan.migrationsAtOnce }
     let isProof = true
 
     func details(_ preview: StepPreview) -> [String] {

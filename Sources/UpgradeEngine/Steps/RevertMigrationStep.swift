@@ -15,6 +15,7 @@ struct RevertMigrationStep: NodeAwaitingTask, EachDatabaseStep {
     }
 
     var title: String { "undo the migration" }
+    func atOnce(in plan: Plan) -> Int { plan.migrationsAtOnce }
     func details(_ preview: StepPreview) -> [String] { preview.undone(.switch, of: self) }
 
     /// Whoever served reads while the way back was stuck holds them again before the schema changes.
