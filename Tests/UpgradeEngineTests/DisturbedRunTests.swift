@@ -9,7 +9,7 @@ import UpgradeModel
     /// requests at random, with the real engine on every node: no invariant is violated on any member, and once they stop the
     /// run has ended or waits for a person.
     @Test(arguments: 0..<20) func aDisturbedRunViolatesNothingAndComesToAnEnd(group: UInt64) {
-        expectAnEnd(
+        Self.expectAnEnd(
             of: group,
             plan: { seed in
                 ScenarioTests.plan(
@@ -32,7 +32,7 @@ import UpgradeModel
             "run: migrate, ledger: django, revert_with: migrate-back, on_partly: again\(Self.outside)",
             "run: migrate, ledger: django, on_partly: person\(Self.outside)",
         ]
-        expectAnEnd(
+        Self.expectAnEnd(
             of: group,
             leadOn: { world, _ in
                 if world.theRun.direction == .back { world.database.tool.restore() }
@@ -49,7 +49,7 @@ import UpgradeModel
     @Test(arguments: 0..<10) func aDisturbedRunWithAStandbyViolatesNothingAndComesToAnEnd(
         group: UInt64
     ) {
-        expectAnEnd(
+        Self.expectAnEnd(
             of: group, prepare: { $0.database.standby = FakeStandby() },
             plan: { seed in
                 ScenarioTests.plan(
@@ -60,17 +60,20 @@ import UpgradeModel
 
     /// Fifty runs, each with faults of its own; when they have stopped, what waits for a person gets one.
     ///
-    /// - Parameter leadOn: what that person does with a run that waits.
-    private func expectAnEnd(
-        of group: UInt64, prepare: (inout ScenarioWorld) -> Void = { _ in },
+    /// - Parameters:
+    ///   - others: databases besides the one under `database`.
+    ///   - leadOn: what that person does with a run that waits.
+    static func expectAnEnd(
+        of group: UInt64, others: [String] = [], prepare: (inout ScenarioWorld) -> Void = { _ in },
         leadOn: (inout ScenarioWorld, UInt64) -> Void = Self.goForwardOrRetry,
         plan: (UInt64) -> String
     ) {
         for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true)
+            var world = ScenarioWorld(isReal: true, others: others)
             prepare(&world)
             world.start(plan(seed))
             world.database.older = seed % 2 == 0 ? 0 : nil
+            for name in world.others.keys { world.others[name]?.older = world.database.older }
             world.disturbance = Disturbance(seed: seed)
             world.settle()
             world.endDisturbance()
@@ -90,7 +93,7 @@ import UpgradeModel
     }
 
     /// A run that goes back may be told to go forward again, once or twice.
-    private static func goForwardOrRetry(_ world: inout ScenarioWorld, _ seed: UInt64) {
+    static func goForwardOrRetry(_ world: inout ScenarioWorld, _ seed: UInt64) {
         let goesForward = seed % 2 == 1 && world.theRun.turns < Int(seed % 3)
         if goesForward, world.theRun.direction == .back, world.theRun.mayGoForward {
             world.demand(.goForward)

@@ -74,37 +74,14 @@ import UpgradeModel
     @Test(arguments: 0..<8) func aDisturbedRunOfDatabasesThatMigrateAtOnceViolatesNothing(
         group: UInt64
     ) {
-        for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true, others: ["visits", "mail"])
-            world.start(
+        DisturbedRunTests.expectAnEnd(
+            of: group, others: ["visits", "mail"],
+            plan: { seed in
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: seed % 3 == 0 ? "serve" : "hold", databases: ["visits", "mail"])
-                    + "\nmigrations_at_once: \(2 + seed % 2)")
-            for name in world.others.keys { world.others[name]?.older = seed % 2 == 0 ? 0 : nil }
-            world.database.older = seed % 2 == 0 ? 0 : nil
-            world.disturbance = Disturbance(seed: seed)
-            world.settle()
-            world.endDisturbance()
-            for _ in 0..<8 where !world.theRun.isEnded {
-                let run = world.theRun
-                switch run.state {
-                case .paused: world.request(.resume)
-                case .waiting:
-                    let goesForward = seed % 2 == 1 && run.turns < Int(seed % 3)
-                    if goesForward, run.direction == .back, run.mayGoForward {
-                        world.demand(.goForward)
-                    } else {
-                        world.request(.retry)
-                    }
-                case .awaitingApproval: world.request(.approve)
-                case .running, .rollingBack, .done, .rolledBack, .refused: break
-                }
-                world.settle()
-            }
-            #expect(world.theRun.isEnded, "seed \(seed): at \(world.theRun.phase)")
-            #expect(world.violations == [], "seed \(seed)")
-        }
+                    + "\nmigrations_at_once: \(2 + seed % 2)"
+            })
     }
 
     @Test func aFenceThatFailsAheadOfItsTurnTurnsTheRunBackAtOnceAndTheOtherIsLowered() throws {

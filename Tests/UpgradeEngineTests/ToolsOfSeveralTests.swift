@@ -174,33 +174,20 @@ import UpgradePlan
             "run: migrate, ledger: django, on_partly: person",
             Self.reverting + ", on_partly: again" + outside,
         ]
-        for seed in group * 50..<group * 50 + 50 {
-            var world = ScenarioWorld(isReal: true, others: ["visits"])
-            world.start(
+        DisturbedRunTests.expectAnEnd(
+            of: group, others: ["visits"],
+            leadOn: { world, _ in
+                if world.theRun.direction == .back {
+                    world.database.tool.restore()
+                    world.others[Self.visits]?.tool.restore()
+                }
+                world.request(.retry)
+            },
+            plan: { seed in
                 ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: seed % 3 == 0 ? "serve" : "hold", tool: tools[Int(seed / 2 % 4)],
-                    databases: ["visits"], otherTool: tools[Int(seed / 8 % 4)]))
-            world.database.older = seed % 2 == 0 ? 0 : nil
-            world.disturbance = Disturbance(seed: seed)
-            world.settle()
-            world.endDisturbance()
-            for _ in 0..<12 where !world.theRun.isEnded {
-                switch world.theRun.state {
-                case .paused: world.request(.resume)
-                case .waiting:
-                    if world.theRun.direction == .back {
-                        world.database.tool.restore()
-                        world.others[Self.visits]?.tool.restore()
-                    }
-                    world.request(.retry)
-                case .awaitingApproval: world.request(.approve)
-                case .running, .rollingBack, .done, .rolledBack, .refused: break
-                }
-                world.settle()
-            }
-            #expect(world.theRun.isEnded, "seed \(seed): at \(world.theRun.phase)")
-            #expect(world.violations == [], "seed \(seed)")
-        }
+                    databases: ["visits"], otherTool: tools[Int(seed / 8 % 4)])
+            })
     }
 }
