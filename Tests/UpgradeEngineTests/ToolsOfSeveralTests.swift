@@ -59,6 +59,11 @@ import UpgradePlan
         try Transcript.compare(world, "databases/two-tools")
     }
 
+    @Test func thePassOfTheSecondIsMadeWhileTheFirstRuns() {
+        let world = world(until: Step(OpenPassStep.word, 1))
+        #expect(world.theRun.passes.keys.contains { $0.rawValue.contains("/nodes.tool.1/") })
+    }
+
     @Test func eachIsToldWhichDatabaseItIsFor() {
         let world = world(until: Step(ToolStep.word, 1))
         let task = world.core.directives[Self.canary]?.tasks.first { $0.tool != nil }

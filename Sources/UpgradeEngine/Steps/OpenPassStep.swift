@@ -5,8 +5,8 @@ import UpgradePlan
 
 /// The node of the application's own migration tool makes a secret, and the fence of its database lets in whoever shows it.
 ///
-/// The first pass is made in preflight, so that it costs no round with writes closed; the next ones when they are needed. Like
-/// the migration, it waits for nodes that have joined since the others were braced.
+/// The first pass is made in preflight, so that it costs no round with writes closed, that of another tool while the one before it
+/// runs; the next ones when they are needed. Like the migration, it waits for nodes that have joined since the others were braced.
 struct OpenPassStep: BracedTask, EachToolStep {
     static let kind = DatabaseTask.Kind.openPass
     static let asksWhileCurrent = true

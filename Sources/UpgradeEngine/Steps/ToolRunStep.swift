@@ -11,6 +11,8 @@ protocol ToolRunStep: EachToolStep {
     static var needsPass: Bool { get }
     /// The run of the action that is under way, or comes next.
     func task(in run: Run) -> NodeTask?
+    /// The run of a tool whose pass the node is asked for meanwhile: this one, or the next that it will run.
+    func passTask(in run: Run) -> NodeTask?
     /// Where it runs; `nil`: nothing is to be run, or nobody is there.
     func node(in run: Run) -> NodeName?
 }
@@ -18,6 +20,7 @@ protocol ToolRunStep: EachToolStep {
 extension ToolRunStep {
     static var asksWhileCurrent: Bool { true }
     static var needsPass: Bool { false }
+    func passTask(in run: Run) -> NodeTask? { task(in: run) }
 
     /// A tool that fails says nothing against its node.
     func quarantines(in run: Run) -> Bool { false }
@@ -31,7 +34,9 @@ extension ToolRunStep {
         guard run.current?.step == step, !run.isEnded, names(seat, in: run),
             let task = task(in: run)
         else { return }
-        if Self.needsPass { directive.pass = run.passGoal(for: task, on: seat.node) }
+        if Self.needsPass {
+            directive.pass = run.passGoal(for: passTask(in: run), on: seat.node)
+        }
         directive.tasks.append(task)
     }
 
@@ -40,7 +45,10 @@ extension ToolRunStep {
     }
 
     func facts(_ status: NodeStatus, of seat: Seat, in run: Run) -> [RunEvent] {
-        ending(in: status, of: run).map { [.toolEnded($0)] } ?? []
+        guard let ended = ending(in: status, of: run) else { return [] }
+        let passes =
+            Self.needsPass ? run.offered(status, for: passTask(in: run), by: seat.node) : []
+        return [.toolEnded(ended)] + passes
     }
 
     private func ending(in status: NodeStatus, of run: Run) -> ToolEnded? {

@@ -18,6 +18,15 @@ struct ToolStep: ToolRunStep {
     func task(in run: Run) -> NodeTask? { run.toolTask(index) }
     func node(in run: Run) -> NodeName? { run.toolNode(index) }
 
+    /// The pass of the next tool of this node is made while this one runs, so that it costs no round of its own.
+    func passTask(in run: Run) -> NodeTask? {
+        let behind = run.plan.toolIndices.drop { $0 != index }.dropFirst()
+        guard let next = behind.first, run.toolNode(next) == node(in: run) else {
+            return task(in: run)
+        }
+        return run.toolTask(next)
+    }
+
     var title: String { "run the migration tool" }
 
     func title(in plan: Plan) -> String {
