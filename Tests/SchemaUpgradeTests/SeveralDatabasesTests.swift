@@ -25,6 +25,14 @@ import UpgradeModel
         #expect(places[2] != places[0])
     }
 
+    /// A run has fences raised, proved and lowered side by side.
+    private func together(_ upgrades: [SchemaUpgrade], _ kind: DatabaseTask.Kind) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for upgrade in upgrades { group.addTask { _ = try await upgrade.done(kind) } }
+            try await group.waitForAll()
+        }
+    }
+
     /// Sessions, locks and fences are of their own database: none of them is in the other's way.
     @Test func twoDatabasesOfOneServerAreFencedAndMigratedInOneRun() async throws {
         let (first, second) = (try await Site.make(), try await Site.make())
@@ -39,8 +47,11 @@ import UpgradeModel
             },
         ]
         let before = [try first.schemaDump(), try second.schemaDump()]
-        for kind in [DatabaseTask.Kind.preflight, .expand, .raiseFence, .census] {
+        for kind in [DatabaseTask.Kind.preflight, .expand] {
             for upgrade in upgrades { try await upgrade.done(kind) }
+        }
+        for kind in [DatabaseTask.Kind.raiseFence, .census] {
+            try await together(upgrades, kind)
         }
         try await upgrades[0].done(.migrate)
         for site in [first, second] {
@@ -50,9 +61,9 @@ import UpgradeModel
             }
         }
         // The second one fails, as it were: the first is undone before either fence is lowered.
-        for kind in [DatabaseTask.Kind.revertMigrate, .lowerFence, .revertExpand] {
-            for upgrade in upgrades.reversed() { try await upgrade.done(kind) }
-        }
+        for upgrade in upgrades.reversed() { try await upgrade.done(.revertMigrate) }
+        try await together(upgrades, .lowerFence)
+        for upgrade in upgrades.reversed() { try await upgrade.done(.revertExpand) }
         for (site, before) in zip([first, second], before) {
             #expect(try site.schemaDump() == before)
             let application = try await site.connect(as: "$app")
