@@ -54,6 +54,32 @@ import UpgradeModel
             ])
     }
 
+    @Test func validateAndPlanNameTheToolOfEach() async throws {
+        let directory = try PlanDirectory(
+            plan: SampleRun.plan + """
+                databases:
+                  visits: {url: env:VISITS_URL, migrate_with: {run: move, ledger: rails, revert_with: back}}
+                  mail: {url: env:MAIL_URL, migrate_with: {run: move, ledger: rails}}
+
+                """)
+        let console = TestConsole()
+        let command = try ValidateCommand.parse([directory.plan])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        for line in [
+            "migration tool of visits: the action move; undone by the action back",
+            "migration tool of mail: the action move; nothing undoes it, so the way back ends at its first change",
+        ] { #expect(console.lines.contains(line)) }
+        let shown = TestConsole()
+        let plan = try PlanCommand.parse([directory.plan, "--offline", "--json"])
+        #expect(await exitCode { try await plan.perform(shown.console()) } == 0)
+        let forecast = try JSONDecoder().decode(Forecast.self, from: Data(shown.out.utf8))
+        #expect(
+            forecast.steps.map(\.title).filter { $0.contains("the action move") } == [
+                "run the migration tool: the action move (visits)",
+                "run the migration tool: the action move (mail)",
+            ])
+    }
+
     @Test func applyBringsEachFileWithItsDatabase() async throws {
         let directory = try directory()
         let prepared = try await PreparedPlan.read(directory.plan, TestConsole().console())
