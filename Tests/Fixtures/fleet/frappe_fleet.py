@@ -49,9 +49,12 @@ class FrappeNode(Node):
         self.units.mkdir()
         for name in UNITS:
             (self.units / name).write_text(self.fleet.here(self, (AGENT / name).read_text()))
-        token = self.root / "etc" / "frappe.token"
-        token.write_text("token %s:%s\n" % self.fleet.key)
-        token.chmod(0o600)
+        lines = {"frappe.token": "token %s:%s\n" % self.fleet.key,
+                 "frappe-tokens": "".join("%s %s:%s\n" % (site, *key) for site, key in self.fleet.keys.items())}
+        for name, text in lines.items():
+            token = self.root / "etc" / name
+            token.write_text(text)
+            token.chmod(0o600)
 
     @property
     def sites(self):
@@ -134,11 +137,15 @@ class FrappeFleet(SluiceFleet):
             if app != "frappe":
                 for site in self.databases:
                     self.bench("--site", site, "install-app", app)
-        # `execute` prints JSON, last.
-        secret = self.bench("--site", SITE, "execute", "frappe.core.doctype.user.user.generate_keys", "--args", '["Administrator"]')
-        key = self.bench("--site", SITE, "execute", "frappe.db.get_value", "--args", '["User", "Administrator", "api_key"]')
-        self.key = (key.split()[-1].strip('"'), re.findall(r'"api_secret": "([^"]+)"', secret)[-1])
+        self.keys = {site: self.make_key(site) for site in self.databases}
+        self.key = self.keys[SITE]
         return self.postgres.url(DATABASE)
+
+    def make_key(self, site):
+        # `execute` prints JSON, last.
+        secret = self.bench("--site", site, "execute", "frappe.core.doctype.user.user.generate_keys", "--args", '["Administrator"]')
+        key = self.bench("--site", site, "execute", "frappe.db.get_value", "--args", '["User", "Administrator", "api_key"]')
+        return key.split()[-1].strip('"'), re.findall(r'"api_secret": "([^"]+)"', secret)[-1]
 
     def write_common(self):
         (self.sites / "common_site_config.json").write_text(json.dumps(
@@ -194,6 +201,8 @@ class FrappeFleet(SluiceFleet):
         script = pathlib.Path("%s-%s" % (control, node.name))
         script.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (FIXTURES / "frappe" / "bin" / "units", node.units))
         script.chmod(0o755)
+        if len(self.databases) > 1:
+            text = text[:text.index("health:\n")] + "health:\n  page: {action: sites-answer}\n\n" + text[text.index("caches:\n"):]
         # Nobody is called frappe here. And an action of the tests: it fails where its file is.
         text = text.replace("    user: frappe\n", "")
         return text.replace("actions:\n", 'actions:\n  smoke-test: {command: [/usr/bin/test, "!", -e, %s], repeatable: true}\n' % (

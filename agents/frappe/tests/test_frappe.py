@@ -235,6 +235,29 @@ class FrappeTests(unittest.TestCase):
         subprocess.run([str(HERE.parent / "start"), "stop"], env=self.environment, check=True)
         self.assertFalse(os.path.exists(new))
 
+    # The pages
+
+    def test_every_site_has_to_answer_as_the_release_somebody_who_is_logged_in(self):
+        self.release("15.8.1", ["p1"])
+        tokens = self.root / "tokens"
+        tokens.write_text("one.example x:y\ntwo.example x:y\n")
+        tokens.chmod(0o600)
+        words = ["answers", "--sites", self.sites, "--tokens", tokens]
+        self.assertIn("one.example does not answer", self.run_it(*words, expect=1))
+        self.serve()
+        self.assertIn("two.example: answers as 15.8.1", self.run_it(*words))
+        # The database of one of them fails: each page does, and ping says pong.
+        self.configure("two.example", {"db_name": "adapters_frappe_nowhere", "db_password": "ö"})
+        self.assertIn("two.example answers 500", self.run_it(*words, expect=1))
+        self.environment["SLUICE_RELEASE"] = "15.9.0"
+        self.assertIn("other versions than 15.9.0", self.run_it(*words, "--site", "one.example", expect=1))
+        tokens.write_text("one.example x:y\n")
+        self.assertIn("has no line `two.example KEY:SECRET`", self.run_it(*words, "--site", "two.example", expect=1))
+        tokens.chmod(0o640)
+        self.assertIn("chmod 600", self.run_it(*words, expect=1))
+        self.environment["SLUICE_RELEASE"] = "15.8.1"
+        subprocess.run([str(HERE.parent / "start"), "stop"], env=self.environment, check=True)
+
     # The migration
 
     def test_a_migration_that_is_killed_goes_on_when_it_is_run_again_and_only_then_is_it_done(self):
