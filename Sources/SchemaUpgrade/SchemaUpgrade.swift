@@ -49,6 +49,8 @@ public actor SchemaUpgrade {
     var watcher: PostgresConnection?
     /// With the standby, beside the session.
     var standby: PostgresConnection?
+    /// When it was last asked whether it is there.
+    var standbyAnswered = ContinuousClock.now
     /// Who looks after both servers, once it has been asked, and who was its leader then.
     var patroni: Patroni?
     var managerLeader: String?

@@ -32,10 +32,11 @@ extension SchemaUpgrade {
             // While it receives by what its files say, nothing of it was changed yet.
             if look.isStarved || !look.isReceiving || !held.isEmpty {
                 try await feed(to: target, row)
+                look = try await lookAtStandby()
             }
             try await reach(target, until: deadline)
             let caughtUp = clock.now
-            look = try await starve(until: deadline)
+            look = try await starve(look, until: deadline)
             if look.locked.isEmpty {
                 lines.insert(
                     "the standby is frozen at \(look.replayed): caught up after \(Span(began.duration(to: caughtUp))), cut off "
@@ -159,9 +160,10 @@ extension SchemaUpgrade {
     }
 
     /// - Returns: the standby as it stands still.
-    private func starve(until deadline: ContinuousClock.Instant) async throws -> StandbyLook {
+    private func starve(
+        _ before: StandbyLook, until deadline: ContinuousClock.Instant
+    ) async throws -> StandbyLook {
         let standby = try await openStandby()
-        let before = try await lookAtStandby()
         let restore = Starvation.starved(restore: before.restore)
         if restore != before.restore { try await alterSystem(standby, "restore_command", restore) }
         if !Starvation.isStarved(conninfo: before.conninfo) {
@@ -189,7 +191,7 @@ extension SchemaUpgrade {
         return look
     }
 
-    /// What the freeze has set on the standby is as it was before. The other end of ``starve(until:)``.
+    /// What the freeze has set on the standby is as it was before. The other end of ``starve(_:until:)``.
     func giveBackSettings(_ row: FrozenRow?) async throws {
         let standby = try await openStandby()
         let look = try await lookAtStandby()

@@ -31,10 +31,12 @@ extension SchemaUpgrade {
         let began = clock.now
         let (row, isPromoted) = try await lookBeforePromotion(task)
         var lines: [String] = []
+        var shut = Span.zero
         do {
             try await prepareSession(for: task)
             try await bringUpToDate(task)
             lines += try await shutPrimary(task, isPromoted: isPromoted)
+            shut = Span(began.duration(to: clock.now))
         } catch var failure as DatabaseFailure where isPromoted {
             failure.effect = .unknown
             throw failure
@@ -62,6 +64,9 @@ extension SchemaUpgrade {
             // Over connections of their own: writers wait for the fence alone.
             async let given: Void = giveBackSettings(row)
             lines += try await openStandbyForWrites(task)
+            let taken = Span(began.duration(to: clock.now))
+            lines.append(
+                "the new primary takes writes after \(taken); after \(shut) the old one was shut")
             try await given
             // What is kept of the freeze is needed until all is as it was before it.
             if try await frozenRow(open()) != nil {

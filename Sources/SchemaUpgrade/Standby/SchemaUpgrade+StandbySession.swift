@@ -89,8 +89,11 @@ extension SchemaUpgrade {
     /// - Throws: `standby-unreachable`, `standby-rights`.
     func openStandby() async throws -> PostgresConnection {
         if let standby {
+            // Whoever has asked it a moment ago finds out by itself that it is gone, and the task begins again.
+            if ContinuousClock.now < standbyAnswered.advanced(by: .seconds(1)) { return standby }
             do {
                 _ = try await standby.query("SELECT")
+                standbyAnswered = .now
                 return standby
             } catch let error as PostgresError where error.isConnectionLost {
                 await closeStandby()
@@ -117,6 +120,7 @@ extension SchemaUpgrade {
             throw error
         }
         standby = opened
+        standbyAnswered = .now
         return opened
     }
 
