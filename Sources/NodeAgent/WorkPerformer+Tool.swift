@@ -42,8 +42,19 @@ extension WorkPerformer {
         }
         context.environment["SLUICE_LEDGER_BEFORE"] = tool.ledgerBefore
         context.environment["SLUICE_LEDGER_ADDED"] = tool.ledgerAdded
-        return await actions.run(action, context)
+        var outcome = await actions.run(action, context)
+        if context.secret != nil, outcome.state == .failed,
+            outcome.output.contains(ToolSession.refusal)
+        {
+            outcome.output = TaskOutcome.text(
+                outcome.output, endingWith: WorkPerformer.adviceForTheRefused)
+        }
+        return outcome
     }
+
+    /// For a tool that has met the fence although it was given the pass.
+    private static let adviceForTheRefused =
+        "the fence has refused this tool, so its session has not shown the pass: its client does not read PGOPTIONS (agents/migrate/with-pass or relay-pass before the command), a pooler lies between, or it logs in as another role than `migrate_with.role`; docs/migration-tools.md, Which clients send it"
 
     /// What a tool gets that runs outside the window. Every client of libpq takes its name from there.
     private func environment(

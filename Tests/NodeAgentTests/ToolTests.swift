@@ -22,6 +22,7 @@ import UpgradeModel
             repeatable: true
           preview: {command: [/bin/sh, -c, 'env | grep PGOPTIONS; env | grep SLUICE_PASS; seq 1 20000']}
           slow-preview: {command: [/bin/sh, -c, 'echo asked; while [ ! -e ROOT/answer ]; do sleep 0.05; done'], timeout: 60s}
+          refused: {command: [/bin/sh, -c, 'echo "psql: ERROR:  this database is read-only while an upgrade runs" >&2; exit 1']}
           migrate-back: {command: [/bin/sh, -c, 'env > ROOT/back.env; exit 3']}
           migrate-site: {command: [/bin/sh, -c, 'echo "$SLUICE_DATABASE_NAME $0"', "{database}"]}
           slow: {command: [/bin/sh, -c, 'echo begun | tee -a ROOT/slow; trap "" TERM; sleep 60'], timeout: 90s, repeatable: true}
@@ -97,6 +98,27 @@ import UpgradeModel
         for status in coordinator.statuses {
             #expect(!"\(status)".contains(secret))
         }
+    }
+
+    /// A driver that reads no PGOPTIONS meets the fence; outside the window nobody is to blame.
+    @Test func aToolThatTheFenceHasRefusedIsToldWhatShowsThePass() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        coordinator.say(directive(1) { $0.tasks = [tool("tool.1", "refused")] })
+        let refused = try await coordinator.status { $0.tasks.first?.state == .failed }
+        let output = try #require(refused.tasks.first?.output)
+        #expect(output.contains(ToolSession.refusal))
+        #expect(output.contains("agents/migrate/with-pass or relay-pass before the command"))
+        coordinator.say(
+            directive(2) {
+                $0.tasks = [tool("tool.2", "refused", ToolRun(unfenced: .online))]
+            })
+        let outside = try await coordinator.status {
+            $0.tasks.first?.identity.rawValue == "tool.2" && $0.tasks.first?.state == .failed
+        }
+        #expect(outside.tasks.first?.output.contains("relay-pass") == false)
     }
 
     @Test func theActionThatUndoesIsToldWhatTheLedgerWas() async throws {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import UpgradeModel
+
 /// The statements that put a fence up and take it down, apart from those that live as functions in the database.
 enum FenceStatements {
     private static let refusal = """
-        RAISE EXCEPTION 'this database is read-only while an upgrade runs'
+        RAISE EXCEPTION '\(ToolSession.refusal)'
             USING ERRCODE = '25006', HINT = 'Try again in a moment.';
         """
 
