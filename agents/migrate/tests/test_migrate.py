@@ -19,7 +19,7 @@ class MigrateTests(unittest.TestCase):
         self.directory = tempfile.TemporaryDirectory()
         self.addCleanup(self.directory.cleanup)
         self.release = pathlib.Path(self.directory.name)
-        self.database = "migrate_%s" % self._testMethodName.lower()
+        self.database = ("migrate_%s" % self._testMethodName.lower())[:63]
         self.psql("CREATE DATABASE %s" % self.database, database="postgres")
 
     def psql(self, statement, database=None):
@@ -117,6 +117,11 @@ class MigrateTests(unittest.TestCase):
         self.assertEqual(self.run_action("django", "expand", "shelf"), 0, self.output)
         self.assertEqual(self.run_action("django", "done"), 0, self.output)
         self.assertNotIn("ALTER TABLE", self.preview("django"))
+        # What cannot be taken back is said before, and refused where the plan has a way back.
+        self.write({"shelf/migrations/0006_mail.py": DJANGO % ("[('shelf', '0005_last')]", "migrations.RunPython(lambda apps, _: None)")})
+        self.preview("django", "-- no way back: shelf.0006_mail")
+        self.assertEqual(self.run_action("django", "preview", "back"), 1, self.output)
+        self.assertIn("these have none: shelf.0006_mail", self.output)
 
     def test_django_goes_back_over_what_was_added_only(self):
         """Wagtail squashes, and so do many: such a migration is noted once all that it replaces are there, after the last of them."""
@@ -153,12 +158,7 @@ class MigrateTests(unittest.TestCase):
     def test_alembic(self):
         self.write({
             "alembic.ini": "[alembic]\nscript_location = alembic\n",
-            "alembic/env.py": "import sqlalchemy\nfrom alembic import context\n"
-                              "if context.is_offline_mode():\n    context.configure(dialect_name='postgresql')\n"
-                              "    with context.begin_transaction():\n        context.run_migrations()\n    raise SystemExit\n"
-                              "with sqlalchemy.create_engine('postgresql+psycopg2://').connect() as connection:\n"
-                              "    context.configure(connection=connection, transaction_per_migration=True)\n"
-                              "    with context.begin_transaction():\n        context.run_migrations()\n",
+            "alembic/env.py": ENV,
             "alembic/versions/0001.py": ALEMBIC % ("0001", "None", "op.execute('CREATE TABLE book (id int, author text)')",
                                                    "op.execute('DROP TABLE book')"),
             "alembic/versions/0002.py": ALEMBIC % ("0002", "'0001'", "op.execute('ALTER TABLE book ADD slug text')",
@@ -173,6 +173,36 @@ class MigrateTests(unittest.TestCase):
         self.parts("alembic", ledger, [["expand"], ["switch"], ["expand"], ["forward"]], ["0001"],
                    [["id", "author"], ["id", "author", "slug"], ["id", "author", "slug"], ["id", "author", "slug", "late"]])
         self.assertIn("no revision is pending", self.preview("alembic"))
+
+    def test_a_revision_without_a_way_back_is_found_before_and_taken_back_by_the_files_of_the_release(self):
+        """MLflow has many such: their downgrade() does nothing, so Alembic goes back in its ledger alone."""
+        self.write({
+            "alembic.ini": "[alembic]\nscript_location = alembic\n", "alembic/env.py": ENV,
+            "alembic/versions/0001.py": ALEMBIC % ("0001", "None", "op.execute('CREATE TABLE book (id int, author text)')", "pass"),
+            "alembic/versions/0002.py": ALEMBIC % ("0002", "'0001'", "op.execute('ALTER TABLE book ADD slug text')",
+                                                   "op.execute('ALTER TABLE book DROP slug')")})
+        self.psql("CREATE TABLE book (id int, author text); CREATE TABLE alembic_version (version_num text PRIMARY KEY);"
+                  " INSERT INTO alembic_version VALUES ('0001')")
+        # What is applied already is nobody's business.
+        self.assertEqual(self.run_action("alembic", "preview", "back"), 0, self.output)
+        self.write({
+            "alembic/versions/0003.py": ALEMBIC % ("0003", "'0002'", "op.execute('ALTER TABLE book ADD late text')",
+                                                   "'does nothing'"),
+            "alembic/versions/0004.py": ALEMBIC % ("0004", "'0003'", "op.execute('ALTER TABLE book ADD last text')", "pass")})
+        self.assertIn("-- no way back: 0004", self.preview("alembic", "-- no way back: 0003"))
+        self.assertNotIn("-- no way back: 0002", self.output)
+        self.assertEqual(self.run_action("alembic", "preview", "back"), 1, self.output)
+        self.assertIn("write sluice-down/REVISION.sql", self.output)
+        self.assertEqual(self.columns(), ["id", "author"])
+        self.write({
+            "sluice-down/0003.sql": "ALTER TABLE book\n    DROP late;\nSELECT '12:30'::time;\n",
+            "sluice-down/0004.sql": "ALTER TABLE book DROP last"})
+        self.assertEqual(self.run_action("alembic", "preview", "back"), 0, self.output)
+        self.assertNotIn("no way back", self.output)
+        self.assertEqual(self.run_action("alembic", "forward"), 0, self.output)
+        self.assertEqual(self.columns(), ["id", "author", "slug", "late", "last"])
+        self.assertEqual(self.run_action("alembic", "back", before="0001", added="0004"), 0, self.output)
+        self.assertEqual((self.columns(), self.psql("SELECT version_num FROM alembic_version")), (["id", "author"], ["0001"]))
 
     def test_rails(self):
         self.write({
@@ -255,6 +285,18 @@ class Migration(migrations.Migration):
     operations = [%s]
 """
 DJANGO_FIELD = "migrations.AddField('Book', '%s', models.TextField(default=''))"
+ENV = """import sqlalchemy
+from alembic import context
+if context.is_offline_mode():
+    context.configure(dialect_name='postgresql')
+    with context.begin_transaction():
+        context.run_migrations()
+    raise SystemExit
+with sqlalchemy.create_engine('postgresql+psycopg2://').connect() as connection:
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
 ALEMBIC = """from alembic import op
 revision, down_revision = "%s", %s
 def upgrade():
