@@ -59,6 +59,14 @@ import UpgradeModel
             ["config.ru": "run ->(env) { [200, {}, ['ok']] }\n"]
         ),
         ("php-fpm", "", "/usr/sbin/php-fpm8.2", ["index.php": "ok"]),
+        (
+            // Two words of the command, as agent.yaml has them.
+            "program", "node\", \"server.js", "/usr/bin/node",
+            [
+                "server.js":
+                    "require('http').createServer((q, a) => a.end('ok')).listen(process.env.SLUICE_SOCKET)"
+            ]
+        ),
     ])
     func aStartScriptStartsARelease(
         _ script: String, _ argument: String, _ program: String, _ files: [String: String]
@@ -102,8 +110,25 @@ import UpgradeModel
         #expect(await runner.run(stop, context).state == .done)
     }
 
+    @Test func aProgramThatEndsBeforeItListensIsToldWithWhatItSaid() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  start-app:
+                    command: [/usr/bin/env, LOG=ROOT/app.log, \(AdoptTests.scripts)/program, start, /bin/sh, bin/serve]
+                    timeout: 30s
+                """)
+        let directory = try bundle(
+            node, ["bin/serve": "echo 'no such option: --sockte' >&2\nexit 3\n"])
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status != 0)
+        #expect(adopted.output.contains("no such option: --sockte"), "\(adopted.output)")
+        #expect(adopted.output.contains("/bin/sh ended with 3 before it listened at "))
+    }
+
     /// It is there when the script looks, and gone when the signal is sent.
-    @Test(arguments: ["gunicorn", "node", "puma", "php-fpm"])
+    @Test(arguments: ["gunicorn", "node", "puma", "php-fpm", "program"])
     func aReleaseThatEndsWhileItIsStoppedIsStopped(_ script: String) throws {
         let directory = try TemporaryDirectory()
         let cat = """
