@@ -105,10 +105,9 @@ extension NodeEngine {
     /// The release that nothing needs any more, since the one that has taken its place answers; what has been frozen for that stays so
     /// while health is asked anew.
     private func releaseReplaced(_ directive: Directive) -> ReleaseReference? {
-        guard let replaced = directive.replaced, let goal = directive.active,
-            activeIdentity == goal.identity
-        else { return nil }
-        if memory.silence?.release == replaced { return replaced }
+        guard let replaced = directive.replaced, let goal = directive.active else { return nil }
+        if memory.silence?.release == replaced, goal.release != replaced { return replaced }
+        guard activeIdentity == goal.identity else { return nil }
         guard case .finished = nextTask(directive, .afterActivation), health?.isHealthy ?? true
         else { return nil }
         return replaced

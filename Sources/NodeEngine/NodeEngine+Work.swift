@@ -21,15 +21,20 @@ extension NodeEngine {
     }
 
     /// What is to be begun now, beside what is under way: writers wait for a freeze and for the question of health that follows the
-    /// flip, and they need not wait for one after the other.
+    /// flip, and they need not wait for one after the other. Nor does a flip to another release than the one that is being frozen: on a
+    /// way back to it nobody needs what the freeze looks at.
     private func nextWork(_ directive: Directive, at now: Instant) -> NodeWork? {
         guard works.count < 2 else { return nil }
         let silence = silenceWork(directive, at: now)
         switch works.first {
         case nil: return silence ?? otherWork(directive, at: now)
-        case .silence(let goal) where goal.state == .frozen:
-            guard case .probe(let goal)? = otherWork(directive, at: now) else { return nil }
-            return .probe(goal)
+        case .silence(let silenced) where silenced.state == .frozen:
+            switch otherWork(directive, at: now) {
+            case .probe(let goal): return .probe(goal)
+            case .activate(let plan) where plan.release != silenced.release:
+                return .activate(plan)
+            default: return nil
+            }
         case .probe:
             guard case .silence(let goal)? = silence, goal.state == .frozen else { return nil }
             return silence

@@ -44,6 +44,40 @@ import UpgradeModel
         #expect(rig.engine.preview().silenced == Silence(release: v1, state: .silent))
     }
 
+    /// On a way back by promotion: the release that is being frozen is not the one that is served again.
+    @Test func aFlipDoesNotWaitUntilAnotherReleaseIsFrozen() {
+        let reader = v1.on(.standby)
+        var rig = Rig(staged: [v1, v2, reader])
+        rig.hear(.directive(silent(1) { $0.silenced = nil }))
+        _ = rig.succeedInEverything()
+        rig.hear(.directive(silent(2)))
+        let freeze = NodeWork.silence(SilenceGoal(release: v1, state: .frozen))
+        #expect(rig.engine.works == [freeze])
+        let back = silent(3) {
+            $0.silenced = nil
+            $0.replaced = v1
+            $0.active = flip("back", to: reader)
+        }
+        rig.hear(.directive(back))
+        guard case .activate(let plan)? = rig.engine.works.last, rig.engine.works.first == freeze
+        else {
+            Issue.record("it does \(rig.engine.works)")
+            return
+        }
+        #expect(plan.release == reader)
+        _ = rig.succeedInEverything()
+        #expect(rig.engine.preview().active?.release == reader)
+        #expect(rig.engine.preview().silenced?.release == v1, "it ends there, and goes on no more")
+        #expect(rig.engine.preview().silenced?.state == .silent)
+        // The same release has to go on before it is served.
+        let again = silent(4) {
+            $0.silenced = nil
+            $0.active = flip("again", to: v1)
+        }
+        rig.hear(.directive(again))
+        #expect(rig.engine.works == [.silence(SilenceGoal(release: v1, state: .thawed))])
+    }
+
     /// A start that waits for a schema which is not there any more would hold up the way back until its own timeout.
     @Test func aStartThatNobodyAsksForAnyMoreIsCutOffWhenItsReleaseIsToBeSilent() {
         var rig = Rig(staged: [v1, v2])

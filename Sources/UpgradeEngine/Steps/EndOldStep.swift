@@ -20,6 +20,7 @@ struct EndOldStep: StepDefinition {
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard let old = run.oldRelease(of: seat.node) else { return }
         directive.tasks += run.endOldTasks(of: seat.node)
+        directive.replaced = nil
         if old != run.created.release { directive.silenced = old }
     }
 

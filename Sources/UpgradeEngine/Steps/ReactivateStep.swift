@@ -31,6 +31,8 @@ struct ReactivateStep: StepDefinition {
             if !run.hasReadFromStandby(seat) || run.attempt(at: step) > 1 {
                 directive.tasks += run.readerTasks(of: seat.node)
             }
+            // It ends with the first primary: what is frozen of it does not go on first.
+            directive.replaced = run.releaseToSilence(on: seat.node)
         }
         directive.active = ActivationGoal(release: old, identity: run.backActivation)
         if let hold = run.readHold {
@@ -42,9 +44,13 @@ struct ReactivateStep: StepDefinition {
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
         if let failure = status.failure(of: .activate) { return .failed(failure) }
-        if let failure = status.silenced?.failure { return .failed(failure) }
+        let served = run.releaseServedAgain(on: seat.node)
+        let silenced = status.silenced.flatMap {
+            run.isPromoting && $0.release != served ? nil : $0
+        }
+        if let failure = silenced?.failure { return .failed(failure) }
         // What was silenced goes on before it serves again.
-        let isThawed = status.silenced.map { $0.state == .idle } ?? true
+        let isThawed = silenced.map { $0.state == .idle } ?? true
         return .reached(
             if: isThawed && run.isReactivated(seat.node, status)
                 && run.isAnswering(seat.node, status))
