@@ -317,6 +317,8 @@ def arguments():
                         help="with --frozen: how long reads are measured before the run (default: 4)")
     parser.add_argument("--reads", type=int, metavar="N", default=0, help="with --frozen: read until it is so many (default: 0)")
     parser.add_argument("--rate", type=float, metavar="N", default=60.0, help="with --frozen: pages a second (default: 60)")
+    parser.add_argument("--again", action="store_true",
+                        help="with --frozen --fail: after a promotion do what the page says, and run the upgrade again")
     parser.add_argument("--in", dest="phase", metavar="PHASE", default="migrate",
                         help="with --frozen also a step, such as database:freezeStandby or back:database:promoteStandby")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")

@@ -28,7 +28,6 @@ class Standby(Postgres):
     """A physical standby by plain streaming replication over a slot, as `pg_basebackup -R -C -S` leaves it."""
 
     name = "standby"
-
     def __init__(self, directory, port, processes, primary):
         super().__init__(directory, port, processes, primary.fence)
         self.primary = primary
@@ -86,6 +85,8 @@ class FrozenFleet(SluiceFleet):
 
     def __init__(self, binaries, **options):
         super().__init__(binaries, **options)
+        # For pg_rewind.
+        self.postgres.initdb_options = ["--data-checksums"]
         self.standby = Standby(self.directory / "standby", self._ports.take(), self.processes, self.postgres)
 
     def prepare_database(self):

@@ -9,6 +9,7 @@ import frozen_checker as frozen
 import state
 from checker import Claim
 from frozen import Asking, FrozenFleet
+from frozen_again import Again
 from frozen_faults import failing_at, median_claim
 from processes import wait_until
 
@@ -141,6 +142,10 @@ class FrozenDemo:
                 self.say("waits for a person, who tries it again: %s" % asks[-1])
                 code = fleet.try_again(run, self.say)
             time.sleep(2)
+            if self.arguments.again:
+                asking.stop()
+                fault.remove(fleet)
+                return Again(fleet, self.say).claims()
             fleet.stop_clients()
             asking.stop()
             fault.remove(fleet)

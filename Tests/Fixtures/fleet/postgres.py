@@ -51,6 +51,8 @@ def binaries():
 class Postgres:
     # Of the process.
     name = "postgres"
+    # What initdb is told besides.
+    initdb_options = []
 
     def __init__(self, directory, port, processes, fence="complete"):
         self.fence = fence
@@ -73,7 +75,7 @@ class Postgres:
             shutil.chown(secret, ACCOUNT, ACCOUNT)
         self._as_account([
             binaries() / "initdb", "--pgdata", self.data, "--username", "postgres", "--pwfile", secret,
-            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"])
+            "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync", *self.initdb_options])
         secret.unlink()
         self.start()
         for name in [MIGRATOR, *LOGINS]:
