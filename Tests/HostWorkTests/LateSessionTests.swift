@@ -46,11 +46,11 @@ import Testing
         let processes = ReleaseProcesses(of: app.footprint, others: [])
         let session = try ChildProcess(
             ["\(cluster.programs)/psql", cluster.url(database), "-c", "SELECT pg_sleep(60)"],
-            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "late"])
+            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "frozen"])
         var port = ""
         #expect(
             await eventually {
-                port = (try? ask(cluster, database)) ?? ""
+                port = (try? ask(cluster, database, "frozen")) ?? ""
                 return !port.isEmpty
             })
         let frozen = await processes.freeze()
@@ -99,11 +99,13 @@ import Testing
         #expect(ended.processes > 0 && ended.running.isEmpty)
     }
 
-    /// The port of the session `late`, as the database sees it.
-    private func ask(_ cluster: PostgresCluster, _ database: String) throws -> String {
+    /// The port of a session, as the database sees it.
+    private func ask(_ cluster: PostgresCluster, _ database: String, _ name: String = "late") throws
+        -> String
+    {
         try run([
             "\(cluster.programs)/psql", cluster.address(database), "-Atc",
-            "SELECT client_port FROM pg_stat_activity WHERE application_name = 'late'",
+            "SELECT client_port FROM pg_stat_activity WHERE application_name = '\(name)'",
         ]).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
