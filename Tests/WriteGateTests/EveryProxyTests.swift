@@ -297,8 +297,11 @@ struct EveryProxyTests {
             ("POST", ["Accept": "text/event-stream"]),
             ("GET", ["Upgrade": "WebSocket", "Connection": "upgrade"]),
         ]
+        // Caddy would wait for the rest of a body that never comes before it hangs up.
+        var client = node.client
+        client.timeout = .seconds(5)
         for (method, headers) in requests {
-            _ = try? await node.client.send(method, "/entries", headers: headers)
+            _ = try? await client.send(method, "/entries", headers: headers)
         }
         #expect(node.application.requests.isEmpty)
         #expect(try await node.client.send("GET", "/", body: "x").status == 200)
