@@ -259,6 +259,7 @@ class Node:
     server {{
         listen {self.address}:{self.port};
         include {self.root}/etc/nginx/sluice-server.conf;
+        recursive_error_pages on;
         {"include %s/etc/nginx/sluice-browser.conf;" % self.root if self.has_script else ""}
         open_file_cache off;
 
