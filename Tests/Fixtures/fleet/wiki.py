@@ -142,13 +142,15 @@ class WikiFleet(SluiceFleet):
             raise RuntimeError("%s failed:\n%s" % (script, result.stdout[-3000:]))
 
     def first_release(self):
-        for node in self.nodes:
-            result = subprocess.run(
+        adopting = [
+            (node, subprocess.Popen(
                 [self.binaries / "sluice-agent", "adopt", "--config", node.root / "etc" / "agent.yaml", "--release", "v1",
-                 "--bundle", self.bundle("v1"), "--action", "start-app"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                text=True, timeout=180)
-            if result.returncode != 0:
-                raise RuntimeError("%s: adopt failed:\n%s" % (node.name, result.stdout))
+                 "--bundle", self.bundle("v1"), "--action", "start-app"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+            for node in self.nodes]
+        for node, process in adopting:
+            output = process.communicate(timeout=900)[0]
+            if process.returncode != 0:
+                raise RuntimeError("%s: adopt failed:\n%s" % (node.name, output))
 
     def start_clients(self):
         for kind, rate in [("reader", 4), ("member", 3), ("editor", 2)]:

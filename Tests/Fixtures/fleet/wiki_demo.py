@@ -123,7 +123,7 @@ def fail(fleet, fault, say):
     say("\nInjected: %s" % fault.text)
     plan = fault.prepare(fleet)
     before = state.snapshot(fleet)
-    code, run = fleet.apply(plan, say=say)
+    code, run = fleet.apply(plan, say=say, patience=900.0)
     journal = fleet.journal(run)
     led_out = fault.lead_out(fleet, run)
     fault.remove(fleet)
@@ -137,7 +137,7 @@ def upgrade(fleet, mishap, say):
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     rights = state.rights(fleet.postgres)
     plan = mishap.prepare(fleet)
-    code, run = fleet.apply(plan, say=say)
+    code, run = fleet.apply(plan, say=say, patience=900.0)
     mishap.remove(fleet)
     for line in fleet.operator("report", run)[1]:
         say("  " + line)
@@ -200,17 +200,19 @@ def main():
     parser.add_argument("--fail", choices=[*FAULTS, "all"], help="before the upgrade, let this go wrong")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
-    parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--nodes", type=int, default=3, choices=range(1, 4), help="how many (default: 3)")
+    parser.add_argument("--bundles", type=pathlib.Path, help="where both releases are already, as make-bundle makes them")
     chosen = parser.parse_args()
 
     def claims(say):
-        bundles = make_bundles()
+        bundles = chosen.bundles or make_bundles()
         try:
-            with WikiFleet(chosen.binaries, bundles, keep=chosen.keep) as fleet:
+            with WikiFleet(chosen.binaries, bundles, nodes=chosen.nodes) as fleet:
                 say("%d nodes on v1 at %s" % (len(fleet.nodes), fleet.balancer.url()))
                 return everything(fleet, chosen, say)
         finally:
-            shutil.rmtree(bundles, ignore_errors=True)
+            if not chosen.bundles:
+                shutil.rmtree(bundles, ignore_errors=True)
 
     return ending.tell("demo-mediawiki", chosen.json, claims)
 

@@ -236,28 +236,35 @@ class MigrateTests(unittest.TestCase):
         # One that was merged late has a number below the last of before, which stays.
         self.assertEqual(self.run_action("rails", "back", before="20260301000000", added="20260101000000"), 0, self.output)
         self.assertEqual(self.psql(ledger + " ORDER BY 1"), ["20260201000000", "20260301000000"])
-        # Where migrations were 001, 002 once, '99' is the last by its letters, and everything since would be taken back.
-        self.psql("INSERT INTO schema_migrations VALUES ('99')")
-        self.assertEqual(self.run_action("rails", "back", before="99", added="20260301000000"), 0, self.output)
-        self.assertEqual(self.psql(ledger + " ORDER BY 1"), ["20260201000000", "99"])
 
-    def test_redmine_takes_back_the_plugins_migrations_that_were_added_and_then_its_own(self):
+    def calls(self, kind, verb, **more):
+        """What the script has `bin/rails` do."""
         said = self.release / "said"
+        said.write_text("")
+        self.write({"bin/rails": "#!/bin/sh\necho \"$*${NAME:+ NAME=$NAME}${VERSION:+ VERSION=$VERSION} schema $SCHEMA\" >>%s\n" % said})
+        self.assertEqual(self.run_action(kind, verb, **more), 0, self.output)
+        return [line.removesuffix(" schema /dev/null") for line in said.read_text().splitlines()]
+
+    def test_rails_takes_back_what_was_added_and_no_more(self):
+        """Where migrations were 001, 002 once, as in Redmine, '99' is the last by its letters, and everything since would go."""
+        first, second = "20260101000000", "20260201000000"
+        for before, added, expected in [
+                (first, [second], ["db:migrate VERSION=" + first]), ("", [first, second], ["db:migrate VERSION=0"]),
+                ("99", [second], ["db:migrate:down VERSION=" + second]),
+                ("20260301000000", [first, second], ["db:migrate:down VERSION=" + second, "db:migrate:down VERSION=" + first])]:
+            self.assertEqual(self.calls("rails", "back", before=before, added="\n".join(added)), expected)
+
+    def test_redmine_takes_back_its_plugins_and_then_its_own(self):
         plugin = "plugins/wiki_extras/db/migrate/"
-        self.write({
-            "bin/rails": "#!/bin/sh\necho \"$*${NAME:+ NAME=$NAME}${VERSION:+ VERSION=$VERSION} schema $SCHEMA\" >>%s\n" % said,
-            plugin + "001_one.rb": "", plugin + "002_two.rb": "", plugin + "20260110000000_ten.rb": ""})
-        def calls(verb, **more):
-            said.write_text("")
-            self.assertEqual(self.run_action("redmine", verb, **more), 0, self.output)
-            return [line.removesuffix(" schema /dev/null") for line in said.read_text().splitlines()]
-        self.assertEqual(calls("forward"), ["db:migrate", "redmine:plugins:migrate"])
-        self.assertEqual(calls("back", before="20260101000000", added="20260110000000-wiki_extras\n20260201000000"), [
-            "redmine:plugins:migrate NAME=wiki_extras VERSION=2", "db:migrate VERSION=20260101000000"])
-        self.assertEqual(calls("back", before="99", added="2-wiki_extras\n1-wiki_extras"),
+        self.write({plugin + "001_one.rb": "", plugin + "002_two.rb": "", plugin + "20260110000000_ten.rb": ""})
+        self.assertEqual(self.calls("redmine", "forward"), ["db:migrate", "redmine:plugins:migrate"])
+        self.assertEqual(
+            self.calls("redmine", "back", before="20260101000000", added="20260110000000-wiki_extras\n20260201000000"),
+            ["redmine:plugins:migrate NAME=wiki_extras VERSION=2", "db:migrate VERSION=20260101000000"])
+        self.assertEqual(self.calls("redmine", "back", before="99", added="2-wiki_extras\n1-wiki_extras"),
                          ["redmine:plugins:migrate NAME=wiki_extras VERSION=0"])
 
-    def test_with_pass_puts_the_pass_into_the_url_for_clients_that_read_no_environment(self):
+    def test_with_pass_puts_the_pass_into_the_url(self):
         parameter = "options=-c%20sluice.pass%3Dsecret%20-c%20default_transaction_read_only%3Doff"
         settings = self.release / "database.env"
 
