@@ -79,7 +79,7 @@ extension SchemaUpgrade {
             reason.effect = .unknown
             throw reason
         }
-        lines += try await nextForOldPrimary()
+        lines += try await nextForOldPrimary(row?.slot)
         return DatabaseReport(lines: lines, duration: Span(began.duration(to: clock.now)))
     }
 
@@ -273,7 +273,8 @@ extension SchemaUpgrade {
         return lines
     }
 
-    private func nextForOldPrimary() async throws -> [String] {
+    /// - Parameter slot: that the standby had on the old primary.
+    private func nextForOldPrimary(_ slot: String?) async throws -> [String] {
         if configuration.standby?.patroni != nil {
             return [
                 "the old primary has the migration, or a part of it, and must not be served again; Patroni makes it a standby of the new one once "
@@ -283,9 +284,12 @@ extension SchemaUpgrade {
         let canRewind = try await open().query(
             "SELECT current_setting('wal_log_hints') = 'on' OR current_setting('data_checksums') = 'on'"
         )[0].isTrue(0)
-        let copy = "empty its directory and run pg_basebackup -R from the new primary"
+        let name = quotedLiteral(slot ?? "NAME")
+        let copy = "empty its directory and run pg_basebackup -R -S NAME from the new primary"
+        // Before 16, pg_rewind finds nothing to do on a server that was promoted and has not made a checkpoint since.
         return [
-            "the old primary has the migration, or a part of it, and must not be served again; to make it a standby of the new one: stop it, "
+            "the old primary has the migration, or a part of it, and must not be served again; to make it a standby of the new one: stop it; on the "
+                + "new primary CHECKPOINT, and SELECT pg_create_physical_replication_slot(\(name)); then "
                 + (canRewind
                     ? "pg_rewind --target-pgdata=DIR --source-server=ADDRESS --write-recovery-conf, start it; or "
                         + copy

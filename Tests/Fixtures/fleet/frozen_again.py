@@ -36,6 +36,7 @@ class Again:
     def make_standby(self):
         """Step 2: with data checksums or wal_log_hints, pg_rewind; the slot is made on the new primary."""
         self.fleet.kill_server(self.first)
+        self.second.query("CHECKPOINT")
         self.second.query("SELECT pg_create_physical_replication_slot(%s)", (SLOT,))
         self.first._as_account([
             binaries() / "pg_rewind", "--target-pgdata", self.first.data, "--write-recovery-conf", "--source-server",
