@@ -115,10 +115,12 @@ public final class PatroniCluster: Sendable {
     public var address: String { "http://\(PatroniCluster.user)@127.0.0.1:\(ofStandby)" }
 
     /// As `patronictl` changes settings, and as it makes another member the leader.
-    public func tell(_ method: String, _ page: String, _ body: String) throws {
+    public func tell(
+        _ method: String, _ page: String, _ body: String, to port: Int? = nil
+    ) throws {
         try run([
             "curl", "-sS", "-f", "-m", "60", "-u", PatroniCluster.user, "-X", method, "-d", body,
-            "http://127.0.0.1:\(ofStandby)/\(page)",
+            "http://127.0.0.1:\(port ?? ofStandby)/\(page)",
         ])
     }
 

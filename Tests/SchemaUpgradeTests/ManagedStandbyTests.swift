@@ -151,7 +151,9 @@ import UpgradeModel
         #expect(try managed.isPaused() == [false, false])
         #expect(await frozen.writes(frozen.standbyForApplication))
         #expect(await !frozen.writes(frozen.primaryForApplication))
-        // Patroni rewinds the first primary, which follows with the schema of before.
+        // As the advice has it, in the words of `patronictl`.
+        try managed.patroni.tell(
+            "POST", "reinitialize", #"{"force": true}"#, to: managed.patroni.ofPrimary)
         let follows = "SELECT FROM pg_stat_replication WHERE state = 'streaming'"
         try await poll { try await !frozen.onStandby(follows).isEmpty }
         #expect(try await frozen.onStandby("SELECT count(name) FROM entry")[0].text(0) == "12")

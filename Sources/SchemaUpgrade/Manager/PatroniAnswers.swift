@@ -31,7 +31,14 @@ enum PatroniAnswer {
         var pause: Bool?
         var maximum_lag_on_failover: Int64?
         var synchronous_mode: Mode?
+        var postgresql: Server?
         var sluice: Claim?
+    }
+
+    /// Whether it may put a server back that has gone another way than the leader.
+    struct Server: Decodable, Sendable {
+        var use_pg_rewind: Mode?
+        var remove_data_directory_on_diverged_timelines: Mode?
     }
 
     /// Who has paused it and what it was before, kept where the pause itself is, so that neither is without the other.
@@ -39,6 +46,10 @@ enum PatroniAnswer {
         var run: String
         /// `nil`: there was no such key.
         var pause: Bool?
+        /// Whether there was a section `postgresql`, and what was in it.
+        var hasServer: Bool?
+        var rewinds: Bool?
+        var removes: Bool?
         /// Whether `maximum_lag_on_failover` is other than before, and what it was.
         var isLagRaised: Bool?
         var lag: Int64?

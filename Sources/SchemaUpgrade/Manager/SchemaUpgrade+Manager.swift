@@ -30,12 +30,14 @@ extension SchemaUpgrade {
         }
         let leader = try await expectLeaderHere(patroni)
         if settings.sluice == nil || settings.pause != true {
-            let before = settings.sluice?.pause ?? settings.pause
-            let was = before.map { ", \"pause\": \($0)" } ?? ""
             try await refuseReplacedLeader(task)
+            let claim = settings.sluice ?? PatroniAnswer.Claim(of: task.run, settings)
+            // A standby that was promoted by hand has left the leader's timeline: Patroni, paused or not, would rewind it.
             try await patroni.change(
-                "{\"pause\": true, \"sluice\": {\"run\": \(Patroni.json(task.run.rawValue))\(was)}}"
-            )
+                """
+                {"pause": true, "sluice": \(try claim.json()),
+                "postgresql": {"use_pg_rewind": false, "remove_data_directory_on_diverged_timelines": false}}
+                """)
         }
         let members = try await expectPaused(patroni)
         return DatabaseReport(
@@ -49,22 +51,18 @@ extension SchemaUpgrade {
     /// that server a standby, and what has been written since would be lost.
     func resumeManager(_ task: DatabaseTask) async throws -> DatabaseReport {
         let patroni = try clusterManager()
-        let claim = try await patroni.settings().sluice
-        guard let claim, claim.run == task.run.rawValue else {
-            let whose = claim.map { "is paused for run \($0.run)" } ?? "is as it was"
-            return DatabaseReport(lines: ["Patroni \(whose); left alone"])
+        guard var claim = try await patroni.settings().sluice, claim.run == task.run.rawValue else {
+            return DatabaseReport(lines: ["Patroni is not paused for this run; left alone"])
         }
         try await refuseReplacedLeader(task)
-        var lines =
-            isAtStandby ? try await handOver(patroni, claim) : []
+        var lines = isAtStandby ? try await handOver(patroni, &claim) : []
         let leader = try await expectLeaderHere(patroni)
-        let settings = try await patroni.settings()
-        let lag =
-            settings.sluice?.isLagRaised == true
-            ? ", \(SchemaUpgrade.lag(settings.sluice?.lag))" : ""
-        try await patroni.change(
-            "{\"pause\": \(claim.pause.map { "\($0)" } ?? "null"), \"sluice\": null\(lag)}")
-        guard try await patroni.settings().sluice == nil else {
+        try await patroni.change(claim.restoring)
+        // A member may answer for a moment with what it has read before.
+        let isRestored = try await reached(by: deadline(.seconds(20)), every: .milliseconds(200)) {
+            try await patroni.settings().sluice == nil
+        }
+        guard isRestored else {
             throw DatabaseFailure(
                 code: "manager-refused", "Patroni's settings are still those of the run",
                 advice: "see with `patronictl show-config` who changes them", effect: .unknown)
@@ -77,9 +75,9 @@ extension SchemaUpgrade {
     }
 
     /// After a promotion: Patroni still takes the first primary for its leader. It stops that one, gives its key to the new primary, and starts
-    /// the first one as a standby of it.
+    /// the first one as a standby, which cannot follow: it has the migration.
     private func handOver(
-        _ patroni: Patroni, _ claim: PatroniAnswer.Claim
+        _ patroni: Patroni, _ claim: inout PatroniAnswer.Claim
     ) async throws -> [String] {
         let cluster = try await patroni.cluster()
         guard let own = try await member(of: open(), cluster, patroni) else {
@@ -95,22 +93,16 @@ extension SchemaUpgrade {
         }
         if claim.isLagRaised != true {
             // Behind in bytes is what the migration has written on the first one.
-            let settings = try await patroni.settings()
-            let before = settings.maximum_lag_on_failover.map { ", \"lag\": \($0)" } ?? ""
+            claim.isLagRaised = true
+            claim.lag = try await patroni.settings().maximum_lag_on_failover
             try await patroni.change(
-                "{\"maximum_lag_on_failover\": \(Int64.max / 4), \"sluice\": {\"isLagRaised\": true\(before)}}"
-            )
+                "{\"maximum_lag_on_failover\": \(Int64.max / 4), \"sluice\": \(try claim.json())}")
         }
         try await patroni.switchOver(from: leader.name, to: own.name)
         try await expectLeader(own.name, patroni)
         return [
-            "Patroni's leader was \(leader.name), and is \(own.name); \(leader.name) follows by itself where Patroni may rewind it "
-                + "(`use_pg_rewind`), otherwise after `patronictl reinit CLUSTER \(leader.name)`"
+            "Patroni's leader was \(leader.name), and is \(own.name); make \(leader.name) a standby of it: `patronictl reinit CLUSTER \(leader.name)`"
         ]
-    }
-
-    private static func lag(_ before: Int64?) -> String {
-        "\"maximum_lag_on_failover\": \(before.map { "\($0)" } ?? "null")"
     }
 
     private func expectLeader(_ name: String, _ patroni: Patroni) async throws {
