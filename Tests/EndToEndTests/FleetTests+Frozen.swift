@@ -20,6 +20,13 @@ extension FleetTests {
         #expect(run.fallen.isEmpty)
     }
 
+    /// What the page says is to be done after a promotion leads back to where one began, and the upgrade is run again.
+    @Test(.enabled(if: isWhole)) func afterAPromotionTheServersChangePlaces() async throws {
+        let run = try await runFleet(
+            "--frozen", "--entries", "20000", "--fail", "rollout", "--again")
+        #expect(run.fallen.isEmpty)
+    }
+
     /// The application's own tool migrates, and the new release cannot start before: readers notice neither. One that does not start is
     /// left behind like any other.
     @Test(.enabled(if: isWhole), arguments: [["--tool", "done"], ["--fail", "rollout"]])

@@ -14,7 +14,7 @@ from processes import wait_until
 HOME = """
 fleet: guestbook
 nodes: {labels: {role: web}}
-release: {name: v1, expected: v1, bundle: %s}
+release: {name: v1, bundle: %s}
 writes: {admission: hold, hold_for: 60s, hold_at_most: 1000, retry_after: 5s}
 rollout: {warm: [start-app], health: {check: page}, retire: [stop-app]}
 on_failure: rollback
