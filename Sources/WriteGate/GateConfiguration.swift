@@ -41,6 +41,8 @@ public struct GateConfiguration: Hashable, Sendable {
     public var requestTimeout: Span
     /// How long a kept-alive connection may be idle.
     public var idleTimeout: Span
+    /// How often the thread of the streams looks whom it has to say something.
+    var streamTick = Span.milliseconds(500)
 
     public init(
         runtimeDirectory: String = "/run/sluice", loopback: Loopback? = nil,

@@ -7,9 +7,8 @@ import UpgradeModel
 
 /// The thread of the streams: sleeps until somebody comes or goes or there is something to say; without streams, for ever.
 final class StreamLoop {
-    /// Each stream hears the newest event again once in so many ticks: what lies between sees that it lives, and the page as well.
+    /// Each stream hears the newest event again once in so many ticks, 20 s: what lies between sees that it lives, and the page as well.
     private static let ticksOfABeat = 40
-    private static let tick = Span.milliseconds(500)
     /// A stream ends after about so many beats, ten minutes: a proxy that was told to end its old workers gets rid of them, and a
     /// load balancer spreads the streams anew.
     private static let beatsAtMost: UInt8 = 30
@@ -102,6 +101,8 @@ final class StreamLoop {
 
 extension StreamLoop {
     private func accept() {
+        // However many have come.
+        defer { wind() }
         // Bounded, so that a flood does not keep those who listen waiting; epoll reports again.
         for _ in 0..<64 {
             let number = sluice_accept(listener.number)
@@ -121,7 +122,6 @@ extension StreamLoop {
                 descriptor: descriptor, serial: lastSerial,
                 deadline: SteadyClock.sinceBoot + limits.requestTimeout)
         }
-        wind()
     }
 
     private func receive(_ number: Int32) {
@@ -227,7 +227,7 @@ extension StreamLoop {
     /// There is a next tick as long as there is anybody.
     private func wind() {
         guard nextTick == nil, !open.isEmpty || !asking.isEmpty else { return }
-        nextTick = SteadyClock.sinceBoot + Self.tick
+        nextTick = SteadyClock.sinceBoot + limits.streamTick
     }
 
     private func timeout() -> Int32 {

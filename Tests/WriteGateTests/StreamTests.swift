@@ -82,6 +82,31 @@ struct StreamTests {
         #expect(said.split(separator: "\"readOnly\":true").count == 2, "\(said)")
     }
 
+    /// What lies between ends a stream on which nothing comes, and the page is told nothing for as long.
+    @Test func whoListensHearsNowAndThenWhatIsSo() throws {
+        let (directory, gate) = try make { $0.streamTick = .milliseconds(5) }
+        let socket = try listen(directory)
+        var said = ""
+        for turn in 1...4 {
+            while said.split(separator: "\"readOnly\":false").count <= turn {
+                said += try socket.receive(untilClosed: false)
+            }
+        }
+        try gate.set(.hold())
+        _ = try hear("\"readOnly\":true", socket)
+    }
+
+    @Test func whoDoesNotFinishAskingForEventsIsHungUpOn() throws {
+        let (directory, gate) = try make {
+            $0.streamTick = .milliseconds(5)
+            $0.requestTimeout = .milliseconds(100)
+        }
+        let socket = try RawSocket(directory.path + "/run/events.sock")
+        socket.send("GET /eve")
+        #expect(try socket.receive(untilClosed: true).isEmpty)
+        gate.stop()
+    }
+
     @Test func aMessageOfSeveralLinesIsOneEvent() throws {
         let (directory, gate) = try make()
         try gate.set(
