@@ -115,6 +115,7 @@ private struct SendingAhead {
                         && $0.contains(site.application)
                 }, "\(report.lines)")
             #expect(report.sessions?.isOnNode == true)
+            #expect(!report.lines.contains { $0.hasPrefix("older than the window") })
             try await site.asSuperuser("SELECT pg_advisory_unlock(7)")
             #expect(
                 try await site.asSuperuser(

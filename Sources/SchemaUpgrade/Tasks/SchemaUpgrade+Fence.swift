@@ -195,7 +195,7 @@ extension SchemaUpgrade {
         var old: [Straggler]?
         if task.proof != nil, found.state == "up" {
             lines += try await endTransactionsOfTheOldSchema(task)
-            let sessions = try await oldSessions()
+            let sessions = try await oldSessions().filter { !frozen.contains($0) }
             try await endOldSessions(sessions)
             old = sessions
             lines += try await tablesWithoutTrigger().map {

@@ -27,11 +27,42 @@ extension SchemaUpgrade {
         if found.isEmpty { return frozen }
         let numbers = Set(processes.map(\.number))
         if found.contains(where: { numbers.contains($0.process) }) { frozen.isOnNode = true }
-        try await end(found, until: deadline(.seconds(10)))
+        try await endFrozen(found, until: deadline(.seconds(10)))
+        frozen.ended = found
         frozen.lines = SchemaUpgrade.grouped(found).map {
             "ended, because its client is frozen for good: \($0)"
         }
         return frozen
+    }
+
+    /// Tells all of them to end, and waits for those that are in the middle of a statement; writers wait for this.
+    ///
+    /// One that is told while it waits for its client begins no other statement: the server looks at that before it does what it has
+    /// read. Its end takes some milliseconds more, and nobody has to see it.
+    private func endFrozen(
+        _ sessions: [Straggler], until deadline: ContinuousClock.Instant
+    ) async throws {
+        let told = """
+            FROM pg_stat_activity AS a JOIN unnest($1::integer[], $2::text[]) AS s (pid, session)
+                ON a.pid = s.pid AND a.backend_start::text = s.session
+            """
+        let parameters = [
+            "{\(sessions.map(\.process).joined(separator: ","))}",
+            "{\(sessions.map { "\"\($0.session)\"" }.joined(separator: ","))}",
+        ]
+        try await open().query("SELECT pg_terminate_backend(a.pid) \(told)", parameters)
+        while true {
+            let busy = try await open().query(
+                "SELECT a.pid \(told) WHERE coalesce(a.state, '') NOT LIKE 'idle%'", parameters
+            ).map { $0.text(0) }
+            if busy.isEmpty { return }
+            try checkCancellation()
+            guard ContinuousClock.now < deadline else {
+                throw SchemaUpgrade.undying(
+                    sessions.filter { busy.contains($0.process) }.map(\.description), [])
+            }
+            try await Task.sleep(for: .milliseconds(2))
+        }
     }
 
     /// Places on a loopback network are those of this server only if the node is its host. It is when the server knows every one of them that
@@ -85,10 +116,16 @@ struct FrozenProcess {
 
 /// What became of them.
 struct FrozenSessions {
-    /// Who was ended, for people.
+    /// Who was told to end; some may take a moment to.
+    var ended: [Straggler] = []
+    /// The same for people.
     var lines: [String] = []
     /// A node is this server's own host.
     var isOnNode = false
+
+    func contains(_ session: Straggler) -> Bool {
+        ended.contains { $0.process == session.process && $0.session == session.session }
+    }
 }
 
 /// `10.0.0.7:41218->10.0.0.5:5432`, as an agent says it.

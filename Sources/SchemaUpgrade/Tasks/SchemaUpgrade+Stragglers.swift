@@ -126,7 +126,7 @@ extension SchemaUpgrade {
     }
 
     /// - Parameter beyond: the processes that the migrator may not end.
-    private static func undying(_ names: [String], _ beyond: [String]) -> DatabaseFailure {
+    static func undying(_ names: [String], _ beyond: [String]) -> DatabaseFailure {
         let list = names.prefix(20).joined(separator: "; ")
         if beyond.isEmpty {
             return DatabaseFailure(
