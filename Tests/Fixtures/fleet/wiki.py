@@ -65,6 +65,10 @@ class WikiNode(Node):
         root {self.app}/current/files;
         index index.php;
         add_header X-Node {self.name} always;
+        location = /livez {{
+            auth_request off;
+            return 200;
+        }}
         location / {{
             try_files $uri /index.php?$query_string;
         }}
