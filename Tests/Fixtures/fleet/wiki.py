@@ -172,7 +172,7 @@ gate: {{}}
 actions:
 {self.actions(node, ["start-app", "stop-app"])}  migrate:
     command: [{tool}]
-{account}    timeout: 120s
+{account}    timeout: 10m
 health:
   page:
     socket: "{{socket}}"

@@ -17,6 +17,7 @@ import site_checker
 import state
 from checker import Claim, acknowledged, notes_of
 from faults import DONE, ROLLED_BACK, WAITING, Fault
+from processes import wait_until
 from wiki import TABLES, WikiFleet, make_bundles
 
 SETTINGS = "LocalSettings.php"
@@ -183,7 +184,8 @@ def forgotten(fleet):
 
 def everything(fleet, chosen, say):
     fleet.start_clients()
-    time.sleep(5)
+    for kind in ["reader-reader", "reader-member", "writer-editor"]:
+        wait_until("the clients %s are at work" % kind, lambda kind=kind: notes_of(fleet.notes, kind), deadline=180.0)
     claims = []
     names = sorted(FAULTS) if chosen.fail == "all" else [chosen.fail] if chosen.fail else []
     for name in names:
