@@ -15,11 +15,14 @@ enum ServerProcesses {
     static func connected(to processes: [ProcessDetails]) -> [String] {
         let peers = peers(of: Set(processes.flatMap(\.openFiles).compactMap(\.socket)))
         guard !peers.isEmpty, let boot = bootTime() else { return [] }
-        return ProcessTable.all().filter { $0.name == name }.filter { process in
-            ProcessDetails(number: process.number).openFiles.contains {
-                $0.socket.map(peers.contains) ?? false
-            }
-        }.map { process in
+        let servers = ProcessTable.all().filter { $0.name == name }.map { process in
+            let sockets = ProcessDetails(number: process.number).openFiles.compactMap(\.socket)
+            return (process: process, ends: peers.intersection(sockets))
+        }
+        // What a server was started with, all its processes have; a session's end has one of them.
+        var holders: [UInt64: Int] = [:]
+        for end in servers.flatMap(\.ends) { holders[end, default: 0] += 1 }
+        return servers.filter { $0.ends.contains { holders[$0] == 1 } }.map { process, _ in
             "\(name):\(ownNumber(process.number))@\(began(process.identity.start, boot))"
         }.sorted()
     }
