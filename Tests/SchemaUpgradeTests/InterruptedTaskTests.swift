@@ -172,6 +172,8 @@ import UpgradeModel
             """
             SELECT concat_ws(' ', 'relation', oid::regclass, relkind, relowner::regrole, relacl::text) FROM pg_class
                 WHERE relnamespace IN ('public'::regnamespace, to_regnamespace('sluice'))
+                    -- Counters have numbers of tables in their names.
+                    AND relname NOT LIKE 'refused\\_%'
             UNION ALL SELECT concat_ws(' ', 'column', attrelid::regclass, attname, attacl::text) FROM pg_attribute
                 WHERE NOT attisdropped AND attnum > 0 AND attrelid IN
                 (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)

@@ -45,6 +45,7 @@ struct RefusalCounters {
         DO $counters$
         DECLARE
             found record;
+            other record;
             kind text := CASE WHEN current_setting('server_version_num')::integer < 150000 THEN '' ELSE 'UNLOGGED' END;
         BEGIN
             FOR found IN SELECT 0::oid AS oid, 'other tables' AS name UNION ALL (
@@ -58,6 +59,13 @@ struct RefusalCounters {
                 IF to_regclass('sluice.\(prefix)' || found.oid) IS NOT NULL THEN CONTINUE; END IF;
                 EXECUTE format('CREATE %s SEQUENCE sluice.\(prefix)%s', kind, found.oid);
                 EXECUTE format('COMMENT ON SEQUENCE sluice.\(prefix)%s IS %L', found.oid, '\(RefusalCounters.comment)' || found.name);
+                -- Default privileges may open it.
+                FOR other IN SELECT DISTINCT e.grantee FROM pg_class AS c, aclexplode(c.relacl) AS e
+                    WHERE c.oid = to_regclass('sluice.\(prefix)' || found.oid) AND e.grantee <> c.relowner
+                LOOP
+                    EXECUTE format('REVOKE ALL ON SEQUENCE sluice.\(prefix)%s FROM %s', found.oid,
+                        CASE WHEN other.grantee = 0 THEN 'PUBLIC' ELSE other.grantee::regrole::text END);
+                END LOOP;
             END LOOP;
         END $counters$;
 

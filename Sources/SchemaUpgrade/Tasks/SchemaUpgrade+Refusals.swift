@@ -14,7 +14,7 @@ extension SchemaUpgrade {
             try await open().transaction { session in
                 try session.execute(
                     claim(task) + FenceSchema.quietly + counters.dropLeftOver
-                        + "SET LOCAL lock_timeout = '2s';\n" + counters.make + FenceSchema.privacy)
+                        + "SET LOCAL lock_timeout = '2s';\n" + counters.make)
             }
             // In the window the server process has them in its caches.
             _ = try await open().query(counters.read)
@@ -24,8 +24,9 @@ extension SchemaUpgrade {
         }
     }
 
-    /// Says in a report what the fence of this run has refused.
+    /// Says in a report what the fence of this run has refused. A standby that was promoted has no numbers: they are unlogged.
     func tellRefusals(_ task: DatabaseTask, _ report: inout DatabaseReport) async throws {
+        if isAtStandby || task.isPromoted == true { return }
         do {
             let rows = try await open().query(RefusalCounters(of: task.run).read)
             if rows.isEmpty { return }
