@@ -210,15 +210,18 @@ class SiteFleet(SluiceFleet):
             raise RuntimeError("%s failed:\n%s" % (" ".join(command[:3]), result.stdout))
 
     def first_release(self):
+        self.adopt("v1")
+
+    def adopt(self, release, patience=120):
         adopting = [
             (node, subprocess.Popen(
-                [self.binaries / "sluice-agent", "adopt", "--config", node.root / "etc" / "agent.yaml", "--release", "v1",
-                 "--bundle", self.bundle("v1"), *(["--assets", self.site.assets] if self.site.assets else []),
+                [self.binaries / "sluice-agent", "adopt", "--config", node.root / "etc" / "agent.yaml", "--release", release,
+                 "--bundle", self.bundle(release), *(["--assets", self.site.assets] if self.site.assets else []),
                  "--action", "start-app"],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
             for node in self.nodes]
         for node, process in adopting:
-            output = process.communicate(timeout=120)[0]
+            output = process.communicate(timeout=patience)[0]
             if process.returncode != 0:
                 raise RuntimeError("%s: adopt failed:\n%s" % (node.name, output))
 

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong in the upgrade of an application of somebody else's, and how it has to end; for `package_demo.py --fail NAME`."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+
+from checker import Claim
+from faults import DONE, ROLLED_BACK, Fault
+
+# In a revision of the package, the first time: says which process it is, and waits.
+WAIT = """
+    import os, pathlib, time
+    mark = pathlib.Path(%r)
+    if not mark.exists():
+        mark.with_suffix(".new").write_text(str(os.getpid()))
+        mark.with_suffix(".new").rename(mark)
+        time.sleep(%d)
+"""
+
+
+class Changed(Fault):
+    """The new release with other files; the rest of its hundreds of megabytes are links."""
+
+    def changes(self, fleet):
+        """Paths in the bundle and what is there instead; nothing: the file is left out."""
+        return {}
+
+    def prepare(self, fleet):
+        bundle = fleet.bundle(fleet.site.new)
+        copy = fleet.plans / self.__class__.__name__
+        subprocess.run(["cp", "-al", bundle, copy], check=True)
+        for path, text in self.changes(fleet).items():
+            mode = (copy / path).stat().st_mode
+            (copy / path).unlink()
+            for compiled in (copy / path).parent.glob("__pycache__/%s.*" % (copy / path).stem):
+                compiled.unlink()
+            if text is not None:
+                (copy / path).write_text(text)
+                (copy / path).chmod(mode)
+        self.copy = copy
+        return fleet.variant(copy.name, replace=[(str(bundle), str(copy))])
+
+    def remove(self, fleet):
+        shutil.rmtree(self.copy)
+
+
+class NoWayBack(Changed):
+    text = "three of the new revisions cannot be taken back, and the release brings nothing for it"
+    codes = (ROLLED_BACK,)
+
+    def changes(self, fleet):
+        return {"sluice-down/%s" % path.name: None for path in (fleet.bundle(fleet.site.new) / "sluice-down").iterdir()}
+
+    def claims(self, fleet, journal):
+        said = "\n".join(journal.reasons())
+        began = journal.step("nodes:closed")
+        return [Claim("  said before the window, with the way out", "%s, window %s" % ("sluice-down/REVISION.sql" in said, "begun" if began else "not begun"),
+                      "True, not begun", "sluice-down/REVISION.sql" in said and not began, [said])]
+
+
+class DeadRelease(Changed):
+    text = "the new release does not start, on the migrated schema"
+    codes = (ROLLED_BACK,)
+
+    def changes(self, fleet):
+        return {"bin/serve": "#!/bin/sh\necho 'no such option' >&2\nexit 3\n"}
+
+    def claims(self, fleet, journal):
+        said = "\n".join(journal.reasons())
+        return [Claim("  what the release said stands in the reason", str("no such option" in said), "True", "no such option" in said, [said])]
+
+
+class FailingHook(Fault):
+    text = "an action after the migration fails on web-2"
+    codes = (ROLLED_BACK,)
+
+    def prepare(self, fleet):
+        (fleet.nodes[1].faults / "smoke-test").touch()
+        return fleet.variant("hook", append="\nhooks:\n  - {after: migrate, run: smoke-test, where: every-node}\n")
+
+    def remove(self, fleet):
+        (fleet.nodes[1].faults / "smoke-test").unlink()
+
+
+class Killed(Changed):
+    """The tool says in its last but one revision which process it is, and waits."""
+
+    codes = (DONE,)
+    tool_runs_once = False
+    waits = 60
+
+    def changes(self, fleet):
+        self.mark = fleet.directory / ("waits-%s" % self.__class__.__name__)
+        self.stop = threading.Event()
+        self.killer = threading.Thread(target=self.watch, args=(fleet,))
+        self.killer.start()
+        bundle = fleet.bundle(fleet.site.new)
+        [path] = bundle.glob("venv/lib/python3*/site-packages/mlflow/store/db_migrations/versions/de4033877273_*.py")
+        text = path.read_text().replace("def upgrade():\n", "def upgrade():\n" + WAIT % (str(self.mark), self.waits), 1)
+        return {str(path.relative_to(bundle)): text}
+
+    def watch(self, fleet):
+        while not self.stop.wait(0.02):
+            if self.mark.exists():
+                self.kill(fleet, int(self.mark.read_text()))
+                return
+
+    def remove(self, fleet):
+        self.stop.set()
+        self.killer.join()
+        super().remove(fleet)
+
+
+class KilledTool(Killed):
+    text = "kill -9 of the tool in the middle of its revisions"
+
+    def kill(self, fleet, process):
+        os.kill(process, signal.SIGKILL)
+
+
+class KilledAgent(Killed):
+    """The tool goes on without its agent and ends well; the next agent finds that out."""
+
+    text = "kill -9 of the agent of the tool's node while the tool runs"
+    tool_runs_once = True
+    waits = 5
+
+    def kill(self, fleet, process):
+        node = fleet.nodes[0]
+        fleet.kill_agent(node)
+        # As soon as systemd would.
+        self.stop.wait(1)
+        fleet.start_agent(node)
+        # It ends with the thread that has started it.
+        self.stop.wait()
+
+    def remove(self, fleet):
+        super().remove(fleet)
+        node = fleet.nodes[0]
+        fleet.processes.stop(fleet.agent_name(node))
+        fleet.start_agent(node)
+
+
+# By name; the first ones before the upgrade, the last ones in it.
+FAULTS = {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook}
+MISHAPS = {"tool": KilledTool, "agent": KilledAgent}
