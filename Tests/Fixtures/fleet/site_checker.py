@@ -100,16 +100,18 @@ def tab_shows(directory, tab):
     return [note["release"] for note in notes_of(directory, "site-tabs") if note["kind"] == "shown" and note["tab"] == tab]
 
 
-def tabs(directory, postgres, table, journal):
-    """Pages of somebody who is logged in, from before the window: what they were told, that one was renewed once, and each form."""
+def tabs(directory, postgres, table, journals):
+    """Pages of somebody who is logged in, over two upgrades: what they were told, that one was renewed once each, and each form."""
     notes, names = notes_of(directory, "site-tabs"), ["reading", *("writing-%d" % number for number in range(site_tabs.FORMS))]
     told = collections.defaultdict(list)
     for note in notes:
         if note["kind"] == "told" and note["tab"] in names:
             told[note["tab"]].append(note)
     wrong = ["%s was told %s" % (tab, [note["readOnly"] for note in told[tab]]) for tab in names
-             if [note["readOnly"] for note in told[tab]] != [True, False]]
+             if [note["readOnly"] for note in told[tab]] != [True, False] * 2]
+    assets = [note for note in notes if note["kind"] == "asset"]
     problems = [json.dumps(note) for note in notes if note["kind"] == "problem"]
+    problems += [json.dumps(note) for note in assets if note["status"] != 200]
     shown = tab_shows(directory, "reading")
     forms = {note["tab"]: note for note in notes if note["kind"] == "sent"}
     lost = []
@@ -117,13 +119,15 @@ def tabs(directory, postgres, table, journal):
         typed = [site_tabs.TITLE % number, site_tabs.AUTHOR % number]
         stored = postgres.query("SELECT written_by FROM public.%s WHERE title = %%s" % table, (typed[0],))
         sent = forms.get("writing-%d" % number, {})
-        if sent.get("kept") != typed or [row[0] for row in stored] != typed[1:] or tab_shows(directory, "writing-%d" % number) != ["v1", "v2"]:
+        if sent.get("kept") != typed or [row[0] for row in stored] != typed[1:] or tab_shows(directory, "writing-%d" % number) != ["v1", "v3"]:
             lost.append("%s; stored: %s" % (json.dumps(sent), stored))
     return [
         Claim("Chromium: open pages not told of the window and of its end", "%d of %d" % (len(wrong), len(names)), "0", not wrong, wrong),
-        *notices(told, [journal]),
-        Claim("Chromium: the open page that is only read showed", ">".join(shown), "v1>v2", shown == ["v1", "v2"] and not problems, problems),
-        Claim("Chromium: forms half typed on v1 and sent on v2, lost or stored twice", "%d of %d" % (len(lost), site_tabs.FORMS), "0",
+        *notices(told, journals),
+        Claim("Chromium: the open page that is only read showed", ">".join(shown), "v1>v2>v3", shown == ["v1", "v2", "v3"]),
+        Claim("Chromium: what failed in open pages, assets of v1 among it", "%d; %d assets of v1 asked for" % (len(problems), len(assets)), "0",
+              not problems and bool(assets), problems),
+        Claim("Chromium: forms half typed on v1 and sent on v3, lost or stored twice", "%d of %d" % (len(lost), site_tabs.FORMS), "0",
               not lost, lost)]
 
 

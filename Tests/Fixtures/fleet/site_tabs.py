@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Somebody who is logged in at a site and has pages of it open, which carry the browser script, through one upgrade.
+"""Somebody who is logged in at a site and has pages of it open, which carry the browser script, through one upgrade and the next.
 
     site_tabs.py --out DIRECTORY --url URL [--seconds N]
 
-`reading` shows a list; in each `writing-N` a form is half typed. When the client is told to stop, each form is sent as it is. What a tab shows and is
-told is noted, in its order.
+`reading` shows a list; in each `writing-N` a form is half typed. When the client is told to stop, it looks whether their assets are there still, and each form is sent
+as it is. What a tab shows and is told is noted, in its order.
 """
 
+import json
 import sys
 import time
 
@@ -60,6 +61,9 @@ class SiteTabs(Visitor):
 
     def _send(self, tab):
         kept = tab.run("['title', 'author'].map(name => document.querySelector(`[name=${name}]`)?.value)")
+        for path in tab.run("[...document.querySelectorAll('link[rel=stylesheet],script[src]')].map(e => e.href || e.src)"):
+            status = tab.run("fetch(%s, {cache: 'reload'}).then(r => r.status)" % json.dumps(path))
+            self._notes.add(kind="asset", tab=tab.name, path=path, status=status)
         tab.shown = False
         tab.run("document.querySelector('form button').click()")
         self._expect(lambda: tab.shown, "the page after the form")
