@@ -143,7 +143,7 @@ extension NodeEngine {
         silence = SilenceProgress(
             goal: goal, result: result, nextAt: now + pause(after: result, goal, looks),
             looks: looks, late: late(result, goal))
-        let isAsked = memory.directive?.silenced == goal.release
+        let isAsked = memory.directive.flatMap(releaseToSilence) == goal.release
         if result.problem == nil, !isAsked, goal.state != .frozen {
             record(.silenceOver, &ready)
             silence = nil

@@ -69,6 +69,16 @@ import UpgradeModel
         #expect(rig.engine.preview().active?.release == reader)
         #expect(rig.engine.preview().silenced?.release == v1, "it ends there, and goes on no more")
         #expect(rig.engine.preview().silenced?.state == .silent)
+        // It is ended once, and looked at again no sooner than any other.
+        var open = back
+        open.revision = 5
+        open.writes = .open
+        var opened = rig
+        opened.hear(.directive(open))
+        _ = opened.engine.status(at: opened.now)
+        opened.hear(.time)
+        #expect(opened.succeedInEverything().count <= 2)
+        #expect(opened.engine.works.isEmpty)
         // The same release has to go on before it is served.
         let again = silent(4) {
             $0.silenced = nil

@@ -133,6 +133,8 @@ import UpgradeModel
         let frozen = try await FrozenSite.make()
         let upgrade = frozen.upgrade(try .guestbook())
         for kind in [DatabaseTask.Kind.preflight, .expand] { try await upgrade.done(kind) }
+        // Paused in the middle of a migration, replay would keep its locks, and this test waiting.
+        try await poll { try await frozen.follows() }
         _ = try await frozen.onStandby("SELECT pg_wal_replay_pause()")
         _ = try await frozen.site.asSuperuser("INSERT INTO entry (name) VALUES ('the last one')")
         try await upgrade.done(.raiseFence)
