@@ -75,13 +75,10 @@ class KilledTool(Fault):
         while not self.stop.wait(0.01):
             pids = tool_processes(fleet)
             if pids and fleet.postgres.query("SELECT to_regclass('mediawiki.abuse_filter') IS NOT NULL")[0][0]:
-                self.strike(fleet, pids)
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
                 self.killed = len(pids)
                 return
-
-    def strike(self, fleet, pids):
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
 
     def remove(self, fleet):
         self.stop.set()
@@ -89,19 +86,6 @@ class KilledTool(Fault):
 
     def claims(self, fleet, journal):
         return [Claim("processes of update.php that were killed", str(self.killed), "1", self.killed == 1)]
-
-
-class KilledAgentAndTool(KilledTool):
-    text = "update.php and its agent are killed once it has made its first table"
-    # Those that a killed agent held are refused politely: nginx finds the flag and answers in its place.
-    writes = "either"
-
-    def strike(self, fleet, pids):
-        fleet.processes[fleet.agent_name(fleet.nodes[0])].send_signal(signal.SIGKILL)
-        super().strike(fleet, pids)
-
-    def remove(self, fleet):
-        super().remove(fleet)
 
 
 def tool_processes(fleet):
