@@ -190,6 +190,7 @@ class MigrateTests(unittest.TestCase):
                                                    "'does nothing'"),
             "alembic/versions/0004.py": ALEMBIC % ("0004", "'0003'", "op.execute('ALTER TABLE book ADD last text')", "pass")})
         self.assertIn("-- no way back: 0004", self.preview("alembic", "-- no way back: 0003"))
+        self.assertNotIn("INFO", self.output, "what the parser reads is SQL alone")
         self.assertNotIn("-- no way back: 0002", self.output)
         self.assertEqual(self.run_action("alembic", "preview", "back"), 1, self.output)
         self.assertIn("write sluice-down/REVISION.sql", self.output)
@@ -292,8 +293,10 @@ class Migration(migrations.Migration):
     operations = [%s]
 """
 DJANGO_FIELD = "migrations.AddField('Book', '%s', models.TextField(default=''))"
-ENV = """import sqlalchemy
+ENV = """import logging
+import sqlalchemy
 from alembic import context
+logging.basicConfig(level=logging.INFO)  # as the file of `alembic init` has it
 if context.is_offline_mode():
     context.configure(dialect_name='postgresql')
     with context.begin_transaction():
