@@ -69,9 +69,10 @@ class Journal:
         return opened[1] if opened else 0.0
 
     def migration_time(self):
-        """Seconds that the switch migrations took by the database task's own clock, and an application's tool by its node's."""
+        """Seconds that the switch migrations took by the database task's own clock, and an application's tool by its node's, but for what
+        it has only said that it would do."""
         task = self.task("migrate")
-        tool = sum(fact.body.get("duration", 0) for fact in self.facts if fact.type == "tool-ended")
+        tool = sum(fact.body.get("duration", 0) for fact in self.facts if fact.type == "tool-ended" and "preview" not in fact.body)
         return ((task[2].get("duration", 0) if task else 0) + tool) / 1000
 
     def window_parts(self):

@@ -57,7 +57,7 @@ def reader(arguments, notes, chance):
         elif choice < 0.6:
             read(browser, notes, "run", "GET", API + "runs/get?run_id=" + chance.choice(runs), contains="loss")
         elif choice < 0.8:
-            read(browser, notes, "metric", "GET", API + "metrics/get-history?metric_key=loss&run_id=" + chance.choice(runs), contains="loss")
+            read(browser, notes, "metric", "GET", API + "metrics/get-history?max_results=100&metric_key=loss&run_id=" + chance.choice(runs), contains="loss")
         elif choice < 0.9:
             read(browser, notes, "page", "GET", "/", contains="<html")
         else:

@@ -67,7 +67,7 @@ MLFLOW = Package(
                            "store = SqlAlchemyStore(os.environ['DATABASE_URL'], 'mlflow-artifacts:/')\n"
                            "store.create_experiment('readers and writers')"],
     ledger="SELECT version_num FROM alembic_version", before=["0584bdc529eb"], after=["71994744cf8e"],
-    tool_says="Running upgrade 0584bdc529eb -> 400f98739977",
+    tool_says="Running upgrade 0584bdc529eb -> 400f98739977, add logged model tables",
     health="""  page:
     socket: "{socket}"
     path: /api/2.0/mlflow/experiments/get?experiment_id=1
