@@ -378,7 +378,7 @@ class FrappeTests(unittest.TestCase):
     def test_the_shipped_configuration_says_what_the_program_understands(self):
         text = (HERE.parent / "agent.yaml").read_text()
         lines = re.findall(r"command: \[/opt/sluice/frappe/sluice-frappe, (.*)\]", text)
-        self.assertEqual(len(lines), 6)
+        self.assertEqual(len(lines), 7)
         for line in lines:
             words = [word.strip('"') for word in line.split(", ")]
             if "--unit" in words:
