@@ -10,13 +10,13 @@ import Testing
         "finish",
     ]
 
-    /// Whoever is killed, and in which phase: every pair with `SLUICE_ALL_KILLS=1`, else every fourth one, so that each victim has
+    /// Whoever is killed, and in which phase: every pair with `SLUICE_ALL_KILLS=1`, else every fifth one, so that each victim has
     /// its phases within the time that continuous integration has.
     static let kills: [(victim: String, phase: String)] = {
         let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
         let victims = ["coordinator", "agent", "migration"]
         let pairs = phases.flatMap { phase in victims.map { (victim: $0, phase: phase) } }
-        return pairs.enumerated().filter { isWhole || $0.offset.isMultiple(of: 4) }.map(\.element)
+        return pairs.enumerated().filter { isWhole || $0.offset.isMultiple(of: 5) }.map(\.element)
     }()
 
     /// Where a way back begins: once everything is another, and, where there is time for all kills, in the middle of it.

@@ -71,7 +71,7 @@ import UpgradeModel
     }
 
     /// As `DisturbedRunTests`, with three databases that migrate at once and fail by turns.
-    @Test(arguments: 0..<8) func aDisturbedRunOfDatabasesThatMigrateAtOnceViolatesNothing(
+    @Test(arguments: 0..<4) func aDisturbedRunOfDatabasesThatMigrateAtOnceViolatesNothing(
         group: UInt64
     ) {
         DisturbedRunTests.expectAnEnd(

@@ -171,7 +171,7 @@ import UpgradePlan
     }
 
     /// As `DisturbedRunTests`, with tools in both databases that fail, hang or are interrupted by turns.
-    @Test(arguments: 0..<10) func aDisturbedRunOfTwoToolsViolatesNothing(group: UInt64) {
+    @Test(arguments: 0..<5) func aDisturbedRunOfTwoToolsViolatesNothing(group: UInt64) {
         let outside =
             ", expand_with: migrate-early, contract_with: migrate-late, preview_with: migrate-preview"
         let tools = [
