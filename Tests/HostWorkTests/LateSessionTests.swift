@@ -9,84 +9,88 @@ import Testing
 
 /// What of an old release comes after the lift is named with its session in the database.
 @Suite struct LateSessionTests {
-    /// psql with the variables of an action, as a cron job of the release has them.
-    @Test func aLateSessionIsEndedAndSaidByThePortThatTheDatabaseSees() async throws {
-        let cluster = try PostgresCluster.shared.get()
-        let database = try cluster.makeDatabase()
-        let app = try TestApplication("v1", mode: "")
-        let processes = ReleaseProcesses(of: app.footprint, others: [])
-        #expect(await processes.end() == SilenceOutcome(processes: 0))
+    /// A release, and psql with the variables of an action, as a cron job of the release has them.
+    private struct Job {
+        let cluster: PostgresCluster
+        let database: String
+        let app: TestApplication
+        let processes: ReleaseProcesses
 
-        let session = try ChildProcess(
-            ["\(cluster.programs)/psql", cluster.url(database), "-c", "SELECT pg_sleep(60)"],
-            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "late"])
-        var port = ""
-        let isThere = await eventually {
-            port = (try? ask(cluster, database)) ?? ""
-            return !port.isEmpty
+        init() throws {
+            cluster = try PostgresCluster.shared.get()
+            database = try cluster.makeDatabase()
+            app = try TestApplication("v1", mode: "")
+            processes = ReleaseProcesses(of: app.footprint, others: [])
         }
-        #expect(isThere)
 
-        let ended = await processes.end()
+        func start(_ name: String, at address: String) throws -> ChildProcess {
+            try ChildProcess(
+                ["\(cluster.programs)/psql", address, "-c", "SELECT pg_sleep(60)"],
+                environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": name])
+        }
+
+        /// What the database says of that session, once it is there; empty when it does not come.
+        func row(_ name: String, _ columns: String) async -> String {
+            let question =
+                "SELECT \(columns) FROM pg_stat_activity WHERE application_name = '\(name)'"
+            var found = ""
+            _ = await eventually {
+                found =
+                    (try? run([
+                        "\(cluster.programs)/psql", cluster.address(database), "-Atc", question,
+                    ])
+                    .trimmingCharacters(in: .whitespacesAndNewlines)) ?? ""
+                return !found.isEmpty
+            }
+            return found
+        }
+    }
+
+    @Test func aLateSessionIsEndedAndSaidByThePortThatTheDatabaseSees() async throws {
+        let job = try Job()
+        #expect(await job.processes.end() == SilenceOutcome(processes: 0))
+        let session = try job.start("late", at: job.cluster.url(job.database))
+        let port = await job.row("late", "client_port")
+        #expect(!port.isEmpty)
+
+        let ended = await job.processes.end()
         let number = session.identifier
         #expect(
             ended.running == [
-                "psql \(number) (was started for it; connected to 127.0.0.1:\(cluster.port) from port \(port))"
+                "psql \(number) (was started for it; connected to 127.0.0.1:\(job.cluster.port) from port \(port))"
             ])
         #expect(ended.processes == 1 && ended.problem == nil)
         session.wait()
         // What was frozen before the lift and is ended by it is no late comer.
-        #expect(await processes.end().running.isEmpty)
+        #expect(await job.processes.end().running.isEmpty)
     }
 
     @Test func aFrozenReleaseIsKnownByThePortsThatTheDatabaseSees() async throws {
-        let cluster = try PostgresCluster.shared.get()
-        let database = try cluster.makeDatabase()
-        let app = try TestApplication("v1", mode: "")
-        let processes = ReleaseProcesses(of: app.footprint, others: [])
-        let session = try ChildProcess(
-            ["\(cluster.programs)/psql", cluster.url(database), "-c", "SELECT pg_sleep(60)"],
-            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "frozen"])
-        var port = ""
-        #expect(
-            await eventually {
-                port = (try? ask(cluster, database, "frozen")) ?? ""
-                return !port.isEmpty
-            })
-        let frozen = await processes.freeze()
+        let job = try Job()
+        let session = try job.start("frozen", at: job.cluster.url(job.database))
+        let port = await job.row("frozen", "client_port")
+        #expect(!port.isEmpty)
+        let frozen = await job.processes.freeze()
         #expect(frozen.problem == nil)
-        #expect(frozen.connections == ["127.0.0.1:\(port)->127.0.0.1:\(cluster.port)"])
-        #expect(await processes.end().connections.isEmpty)
+        #expect(frozen.connections == ["127.0.0.1:\(port)->127.0.0.1:\(job.cluster.port)"])
+        #expect(await job.processes.end().connections.isEmpty)
         session.wait()
     }
 
     /// A session that came by a unix socket has no port: the server knows it by its own process.
     @Test func aFrozenReleaseIsKnownByTheServersProcessesThatItsUnixSocketsLeadTo() async throws {
-        let cluster = try PostgresCluster.shared.get()
-        let database = try cluster.makeDatabase()
-        let app = try TestApplication("v1", mode: "")
-        let processes = ReleaseProcesses(of: app.footprint, others: [])
-        let session = try ChildProcess(
-            ["\(cluster.programs)/psql", cluster.address(database), "-c", "SELECT pg_sleep(60)"],
-            environment: ["SLUICE_SOCKET": app.footprint.socket, "PGAPPNAME": "by socket"])
-        var found = ""
-        #expect(
-            await eventually {
-                found =
-                    (try? run([
-                        "\(cluster.programs)/psql", cluster.address(database), "-Atc",
-                        "SELECT pid, extract(epoch FROM backend_start) FROM pg_stat_activity WHERE application_name = 'by socket'",
-                    ]).trimmingCharacters(in: .whitespacesAndNewlines)) ?? ""
-                return !found.isEmpty
-            })
-        let row = found.split(separator: "|")
-        let frozen = await processes.freeze()
+        let job = try Job()
+        let session = try job.start("by socket", at: job.cluster.address(job.database))
+        let row = await job.row("by socket", "pid, extract(epoch FROM backend_start)")
+            .split(separator: "|")
+        try #require(row.count == 2)
+        let frozen = await job.processes.freeze()
         #expect(frozen.problem == nil)
         let said = try #require(frozen.connections.first).split(separator: "@")
         #expect(frozen.connections.count == 1 && said.first == "postgres:\(row[0])")
         let began = try #require(Double(said[1]))
         #expect(abs(began - (Double(row[1]) ?? 0)) < 2)
-        #expect(await processes.end().problem == nil)
+        #expect(await job.processes.end().problem == nil)
         session.wait()
     }
 
@@ -97,16 +101,6 @@ import Testing
         #expect(await processes.freeze().problem == nil)
         let ended = await processes.end()
         #expect(ended.processes > 0 && ended.running.isEmpty)
-    }
-
-    /// The port of a session, as the database sees it.
-    private func ask(_ cluster: PostgresCluster, _ database: String, _ name: String = "late") throws
-        -> String
-    {
-        try run([
-            "\(cluster.programs)/psql", cluster.address(database), "-Atc",
-            "SELECT client_port FROM pg_stat_activity WHERE application_name = '\(name)'",
-        ]).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     @Test func addressesOfBothKindsAreRead() {
