@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import Testing
 
 /// A fleet whose primary has a standby: the old release reads there while the primary is migrated, and goes on there when that fails.
 extension FleetTests {
-    private static let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
-
     /// No read fails, none sees a mixed pair, and replication is byte for byte what it was.
     @Test func readersNoticeNothingWhileTheyReadFromAFrozenStandby() async throws {
         let run = try await runFleet("--frozen", "--entries", "20000", "--before", "3")

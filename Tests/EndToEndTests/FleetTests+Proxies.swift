@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import Testing
 
 /// Fleets whose nodes have another proxy than nginx; Caddy's has a Varnish in front of it, which is banned when its node has flipped.
 extension FleetTests {
-    /// Forward with each, with pages open in a browser that carry the script by themselves; the way back with HAProxy, and with Caddy where there is time for all kills.
+    /// Forward with each, with pages open in a browser that carry the script by themselves; the way back where there is time for it.
     static let otherProxies: [[String]] = {
-        let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
-        let always = [
-            ["haproxy", "--browser"], ["caddy", "--browser"], ["haproxy", "--fail", "verify"],
-        ]
-        return isWhole ? always + [["caddy", "--fail", "verify"]] : always
+        let forward = [["haproxy", "--browser"], ["caddy", "--browser"]]
+        let back = [["haproxy", "--fail", "verify"], ["caddy", "--fail", "verify"]]
+        return cases(forward + back, inIntegration: forward)
     }()
 
     @Test(arguments: otherProxies)

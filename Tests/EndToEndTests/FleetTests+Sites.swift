@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import Foundation
 import Testing
 
 /// Applications as people have them, with their own dependencies, sessions, uploads, workers and migrations.
@@ -41,7 +40,7 @@ extension FleetTests {
 
     /// Killed in each phase, or failing there: every end has the switches as they were.
     @Test(
-        .enabled(if: ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil),
+        .enabled(if: isWhole),
         arguments: phases)
     func aSiteOfFrappeHasItsSwitchesAsTheyWereWhateverHappens(phase: String) async throws {
         for options in [["--fail", phase], ["--kill", "agent"], ["--kill", "coordinator"]] {

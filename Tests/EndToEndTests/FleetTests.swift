@@ -10,19 +10,28 @@ import Testing
         "finish",
     ]
 
-    /// Whoever is killed, and in which phase: every pair with `SLUICE_ALL_KILLS=1`, else every fifth one, so that each victim has
-    /// its phases within the time that continuous integration has.
+    /// Whether every case has a fleet of its own: with `SLUICE_ALL_KILLS=1`. Continuous integration has time for some of each kind.
+    static let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
+
+    /// The cases of a test: all of them where there is time, else those that are named.
+    static func cases<Case>(_ all: [Case], inIntegration some: [Case]) -> [Case] {
+        isWhole ? all : some
+    }
+
+    /// Where a run fails by itself: before anything is closed, closed, migrated, activated everywhere, and after the point of no return.
+    static let failures = cases(
+        phases, inIntegration: ["stage", "drain", "migrate", "verify", "finish"])
+
+    /// Whoever is killed, and in which phase: every pair, or every seventh one, so that each victim has its phases.
     static let kills: [(victim: String, phase: String)] = {
-        let isWhole = ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] != nil
         let victims = ["coordinator", "agent", "migration"]
         let pairs = phases.flatMap { phase in victims.map { (victim: $0, phase: phase) } }
-        return pairs.enumerated().filter { isWhole || $0.offset.isMultiple(of: 5) }.map(\.element)
+        let sample = pairs.enumerated().filter { $0.offset.isMultiple(of: 7) }.map(\.element)
+        return cases(pairs, inIntegration: sample)
     }()
 
-    /// Where a way back begins: once everything is another, and, where there is time for all kills, in the middle of it.
-    static let turns =
-        ProcessInfo.processInfo.environment["SLUICE_ALL_KILLS"] == nil
-        ? ["verify"] : ["rollout", "verify"]
+    /// Where a way back begins: once everything is another, and, where there is time, in the middle of it.
+    static let turns = cases(["rollout", "verify"], inIntegration: ["verify"])
 
     @Test func onePlanTakesAFleetToTheNextReleaseWhileItsReadersKeepReading() async throws {
         let run = try await runFleet("--browser")
@@ -47,7 +56,7 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
-    @Test(arguments: phases) func aFailureInAnyPhaseLeavesEverythingAsItWas(phase: String)
+    @Test(arguments: failures) func aFailureInAnyPhaseLeavesEverythingAsItWas(phase: String)
         async throws
     {
         let run = try await runFleet("--fail", phase)
@@ -72,7 +81,7 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
-    @Test(arguments: ["coordinator", "agent", "migration"])
+    @Test(arguments: cases(["coordinator", "agent", "migration"], inIntegration: ["agent"]))
     func killedWhileTheReleaseStartsTheRunEndsDoneOrRolledBack(victim: String) async throws {
         let run = try await runFleet(
             "--start", "after-migration", "--kill", victim, "--in", "rollout", "--after", "0.3")
@@ -91,14 +100,14 @@ import Testing
         #expect(run.fallen.isEmpty)
     }
 
-    @Test(arguments: ["coordinator", "agent"])
+    @Test(.enabled(if: isWhole), arguments: ["coordinator", "agent"])
     func killedInTheSwitchTheRunEndsDoneOrRolledBack(victim: String) async throws {
         let run = try await runFleet("--by", "actions", "--kill", victim, "--in", "rollout")
         #expect(run.fallen.isEmpty)
     }
 
     /// Gates may open by themselves meanwhile, but not from the rollout on: then every write is held all that time.
-    @Test(arguments: ["drain", "rollout"])
+    @Test(.enabled(if: isWhole), arguments: ["drain", "rollout"])
     func aCoordinatorThatWasAwayForLongerThanTheLeaseBringsTheRunToItsEnd(phase: String)
         async throws
     {
