@@ -34,6 +34,9 @@ public struct ProxyConfiguration: Sendable {
         public var position: String
     }
 
+    /// How long it waits for an answer to the gate's question; 16 at most.
+    public private(set) var asking: [HeldBound] = []
+
     private var upstream: (name: String, servers: [String])?
     private var speaksHTTP2 = false
     private var streams: Int?
@@ -55,6 +58,7 @@ public struct ProxyConfiguration: Sendable {
 
     private mutating func read(_ text: String, of file: String, depth: Int) {
         texts.append(text)
+        var isQuestion = false
         for directive in nginxDirectives(text) {
             let words = directive.words
             guard let name = words.first, words.count > 1 else { continue }
@@ -84,6 +88,16 @@ public struct ProxyConfiguration: Sendable {
             case "server", "proxy_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "grpc_pass":
                 if name == "server" { upstream?.servers.append(words[1]) }
                 note(backend: words[1])
+            case "location": isQuestion = words.last == "/_sluice/admit"
+            case "proxy_read_timeout" where isQuestion && asking.count < 16:
+                // Without a unit nginx takes seconds.
+                let isBare = words[1].utf8.allSatisfy { (48...57).contains($0) }
+                let time = isBare ? "\(words[1])s" : words[1]
+                guard let most = milliseconds(time) else { break }
+                asking.append(
+                    HeldBound(
+                        "proxy_read_timeout of the question to the agent", at: position,
+                        .milliseconds(most)))
             case "include" where depth < 10:
                 for path in expanded(words[1]) where filesLeft > 0 {
                     filesLeft -= 1

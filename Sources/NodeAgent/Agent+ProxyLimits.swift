@@ -33,11 +33,12 @@ extension Agent {
             requests: min(requests, Bounds.requests),
             openFiles: min(gate.openFiles, Bounds.requests),
             queues: queues(at: socket, proxy?.backends ?? []),
-            longestQueue: min(ListenQueues.longest ?? Bounds.requests, Bounds.requests))
+            longestQueue: min(ListenQueues.longest ?? Bounds.requests, Bounds.requests),
+            longestHold: configuration.gate.longestHold)
         return (proxy.map(limits), bounds(proxy), room)
     }
 
-    /// What HAProxy or Caddy does to held requests, and what any proxy does to a flip; `nil` where none asks this gate.
+    /// What a proxy does to held requests besides its limits, and to a flip; `nil` where none asks this gate.
     private nonisolated func bounds(_ nginx: ProxyConfiguration?) -> [ProxyBound]? {
         let flipping = configuration.directories.app + "/current/"
         let socket = configuration.gate.admissionSocket
@@ -52,9 +53,11 @@ extension Agent {
             $0.mentions(socket) ? $0 : nil
         }
         guard nginx != nil || haproxy != nil || caddy != nil else { return nil }
-        let ofNginx = (nginx?.keeping ?? []).filter { upstream in
-            upstream.servers.contains { $0.contains(flipping) }
-        }.map { HeldBound("the upstream \($0.name)", at: $0.position, .kept) }
+        let ofNginx =
+            (nginx?.keeping ?? []).filter { upstream in
+                upstream.servers.contains { $0.contains(flipping) }
+            }.map { HeldBound("the upstream \($0.name)", at: $0.position, .kept) }
+            + (nginx?.asking ?? [])
         let isListening = haproxy?.mentions(listening) ?? false
         let ofHAProxy = haproxy?.bounds(fromDefaults: "sluice") ?? []
         let ofCaddy = caddy?.bounds(asking: socket, flipping: flipping) ?? []

@@ -65,7 +65,8 @@ extension Run {
         let warnings =
             (proof?.limits?.warnings(holding: held) ?? [])
             + (proof?.bounds ?? []).flatMap { $0.warnings(holding: held, for: longest) }
-            + (proof?.room?.warnings(holding: held) ?? []) + [unknown].compactMap { $0 }
+            + (proof?.room?.warnings(holding: held, for: longest) ?? [])
+            + [unknown].compactMap { $0 }
         return warnings.isEmpty ? nil : warnings
     }
 

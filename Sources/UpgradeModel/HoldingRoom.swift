@@ -11,6 +11,8 @@ public struct HoldingRoom: Hashable, Codable, Sendable {
     public var queues: [Queue]
     /// `net.core.somaxconn`: no listen queue is longer, whatever was asked for.
     public var longestQueue: Int
+    /// The agent holds no request for longer, whatever the plan says; `nil`: an older agent does not say.
+    public var longestHold: Span?
 
     /// The listen queue of one socket.
     public struct Queue: Hashable, Codable, Sendable {
@@ -36,17 +38,28 @@ public struct HoldingRoom: Hashable, Codable, Sendable {
     /// With so many an agent is bounded by itself.
     private static let plentyOfFiles = 16_384
 
-    public init(requests: Int, openFiles: Int, queues: [Queue], longestQueue: Int) {
+    public init(
+        requests: Int, openFiles: Int, queues: [Queue], longestQueue: Int, longestHold: Span? = nil
+    ) {
         self.requests = requests
         self.openFiles = openFiles
         self.queues = queues
         self.longestQueue = longestQueue
+        self.longestHold = longestHold
     }
 
-    /// What stands in the way of so many held requests, each with what would not; empty when nothing does.
-    public func warnings(holding held: Int) -> [String] {
+    /// What stands in the way of so many requests that are held for so long, each with what would not; empty when nothing does.
+    public func warnings(holding held: Int, for longest: Span = .zero) -> [String] {
         guard held > 0 else { return [] }
         var warnings: [String] = []
+        if let longestHold, longestHold < longest {
+            warnings.append(
+                "its agent holds no request for longer than \(longestHold) (gate.longest_hold in agent.yaml), and the plan holds them for up to \(longest): "
+                    + "whoever waits for longer gets 503; set it to \(longest), "
+                    + "and what waits for the gate's answer to \(longest + .seconds(10)) (nginx: proxy_read_timeout of /_sluice/admit), "
+                    + "or lower the plan's hold_for"
+            )
+        }
         if held > requests {
             warnings.append(
                 "its agent has room for \(requests) held requests (\(openFiles) open files), and the plan holds \(held): "

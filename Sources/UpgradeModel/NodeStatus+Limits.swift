@@ -85,6 +85,7 @@ extension GateObservation {
         check.number("gate.room", proof?.room?.requests, Bounds.requests)
         check.number("gate.room", proof?.room?.openFiles, Bounds.requests)
         check.number("gate.room", proof?.room?.longestQueue, Bounds.requests)
+        check.span("gate.room", proof?.room?.longestHold)
         check.entries("listen queues", proof?.room?.queues.count ?? 0)
         for queue in proof?.room?.queues ?? [] {
             check.text("gate.queues", queue.place)

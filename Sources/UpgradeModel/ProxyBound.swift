@@ -87,7 +87,7 @@ public struct ProxyBound: Hashable, Codable, Sendable {
         guard span <= longest else { return nil }
         return
             "\(name) is \(span) (\(position)), and the plan holds requests for up to \(longest): "
-            + "whoever waits for longer is cut off, and the write is done nevertheless when the gate opens; "
+            + "whoever waits for longer gets 503 or no answer, and a write may be done nevertheless when the gate opens; "
             + "set it to \(longest + .minutes(1)), or lower the plan's hold_for"
     }
 }

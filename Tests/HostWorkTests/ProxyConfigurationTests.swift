@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import TestSupport
 import Testing
 
@@ -74,6 +75,23 @@ import Testing
         #expect(found.keeping.map(\.name) == ["gate", "app"])
         #expect(found.keeping[1].servers == ["unix:/srv/app/current/app.sock"])
         #expect(found.keeping[1].position == "\(directory.path)/nginx.conf:6")
+    }
+
+    /// The shipped files around a site's own timeouts, which do not run while a request is held.
+    @Test func howLongItWaitsForTheGatesAnswerIsRead() throws {
+        let directory = try TemporaryDirectory()
+        let shipped = URL(filePath: #filePath).deletingLastPathComponent().appending(
+            path: "../../agents/nginx/sluice-server.conf")
+        try directory.write(
+            String(contentsOf: shipped, encoding: .utf8), to: "sluice-server.conf")
+        try directory.write(
+            "server { include sluice-server.conf; proxy_read_timeout 60s; }\n"
+                + "location = /_sluice/admit { proxy_read_timeout 5m; }\n"
+                + "location /_sluice/admit { proxy_read_timeout 20; } location / { proxy_read_timeout 9s; }",
+            to: "nginx.conf")
+        let found = try #require(ProxyConfiguration(file: directory.path + "/nginx.conf"))
+        #expect(found.asking.map(\.kind) == [120, 300, 20].map { .milliseconds($0 * 1000) })
+        #expect(found.asking.last?.position == "\(directory.path)/nginx.conf:3")
     }
 
     static let speakers: [(String, Int?)] = [

@@ -35,6 +35,7 @@ import UpgradeModel
         #expect(room.queues == [.init(place: path, length: 5)])
         #expect(room.warnings(holding: 1000).contains { $0.contains("takes 5, and up to 64") })
         #expect(room.openFiles > 0 && room.requests > 0)
+        #expect(room.longestHold == .seconds(110))
     }
 
     /// As a service does that the node's own actions switch: no release of Sluice's listens at a socket of its own.

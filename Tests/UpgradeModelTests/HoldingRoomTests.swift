@@ -33,6 +33,19 @@ import UpgradeModel
         #expect(cut.first?.contains("net.core.somaxconn, which is 20") == true)
     }
 
+    /// What it says leads out.
+    @Test func aHoldThatTheAgentCutsShortIsSaidWithWhatToSet() throws {
+        var room = room()
+        #expect(room.warnings(holding: 10, for: .minutes(5)) == [])
+        room.longestHold = .seconds(110)
+        #expect(room.warnings(holding: 10, for: .seconds(110)) == [])
+        let warning = try #require(room.warnings(holding: 10, for: .minutes(5)).first)
+        #expect(warning.contains("no request for longer than 110s (gate.longest_hold"))
+        #expect(warning.contains("set it to 5m, and what waits for the gate's answer to 310s"))
+        room.longestHold = .minutes(5)
+        #expect(room.warnings(holding: 10, for: .minutes(5)) == [])
+    }
+
     @Test func tooFewOpenFilesAreSaidWithTheUnitsKey() throws {
         let few = try #require(
             room(requests: 704, files: 1024).warnings(holding: 1000).first)

@@ -39,7 +39,11 @@ struct LoadBalancerTests {
         .replacingOccurrences(of: "127.0.0.12:80 ", with: "\(addresses[1]):8080 ")
         .replacingOccurrences(of: "# \"~^POST /api/search\"", with: "\"~^POST /search\"")
         .replacingOccurrences(
-            of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: "")
+            of: "    server 127.0.0.13:80 max_fails=2 fail_timeout=5s;\n", with: ""
+        )
+        // Less than these tests hold reads.
+        .replacingOccurrences(
+            of: "proxy_next_upstream_timeout 29s", with: "proxy_next_upstream_timeout 500ms")
         let address = privateLoopbackAddress()
         balancer = try await PrivateNginx(
             in: nodes[0].directory.path, name: "balancer", address: address,
@@ -77,6 +81,32 @@ struct LoadBalancerTests {
             "GET", "/page", headers: [pass.name: pass.value])
         #expect(check.status == 200)
         try gate.setService(.in)
+    }
+
+    @Test func aReadWhoseHoldIsOverIsAnsweredAndNotHeldAgainOnTheNextNode() async throws {
+        var setting = GateSetting.hold()
+        setting.readHold = HoldLimits(
+            atMost: 10, duration: .milliseconds(800), retryAfter: .seconds(3))
+        let gates = try nodes.map { try $0.gate(setting) }
+        for _ in 0..<6 {
+            let response = try await client.get("/page")
+            #expect(response.status == 503 && response.headers["retry-after"] == "3")
+            #expect(response.headers["x-sluice-refused"] == "hold-expired")
+        }
+        #expect(gates.map { $0.observe().totals.readsWaited }.reduce(0, +) == 6)
+        // Nor has it spoken against a node.
+        for gate in gates { try gate.set(.open) }
+        for _ in 0..<6 { #expect(try await client.get("/page").status == 200) }
+        #expect(nodes.allSatisfy { !$0.application.requests.isEmpty })
+    }
+
+    @Test func aReadForWhichNoNodeIsLeftIsAnswered503WithRetryAfter() async throws {
+        for node in nodes { node.nginx.stop() }
+        for _ in 0..<6 {
+            let response = try await client.get("/page")
+            #expect(response.status == 503 && response.headers["retry-after"] == "5")
+        }
+        #expect(try await client.post("/entries").status == 502)
     }
 
     @Test func aWriteThatANodeMayHaveDoneIsNotSentToAnother() async throws {

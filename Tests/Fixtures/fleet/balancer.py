@@ -9,6 +9,9 @@ from processes import wait_until
 
 
 class Balancer:
+    # A second less than the longest `reads.hold_for` of the fleet's plans.
+    reads_tried_for = "59s"
+
     def __init__(self, address, port, directory, nodes, processes):
         self.address = address
         self.port = port
@@ -46,4 +49,5 @@ class Balancer:
         text = text.replace("listen 127.0.0.1:8080;", "listen %s:%d;" % (self.address, self.port))
         text = text.replace("Host            $host;", "Host            $http_host;")
         text = text.replace("    # \"~^POST /api/search\" ", "    \"~^POST /preview\\z\" ")
+        text = text.replace("proxy_next_upstream_timeout 29s;", "proxy_next_upstream_timeout %s;" % self.reads_tried_for)
         return text.replace("fail_timeout=5s;\n}", "fail_timeout=5s;\n    keepalive 32;\n}")
