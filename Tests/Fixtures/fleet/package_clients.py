@@ -17,7 +17,7 @@ import clients
 from clients import FAILURES, Browser, Notes, paced
 
 # Longer than the gate's longest hold.
-clients.TIMEOUT = 140.0
+clients.TIMEOUT = 360.0
 EXPERIMENT = "1"
 API = "/api/2.0/mlflow/"
 _SCRIPT = re.compile(r'(?:src|href)="(?:\./)?(?:/)?(static-files/static/[^"]+)"')

@@ -11,6 +11,7 @@ import time
 import checker
 import ending
 import site_checker
+import site_figures
 import state
 from checker import Claim, acknowledged
 from faults import Fault
@@ -28,7 +29,7 @@ def everything(fleet, faults, mishap, say):
     claims += upgrade(fleet, mishap, say)
     time.sleep(5)
     fleet.stop_clients()
-    return [*claims, checker.reads(fleet.notes), *writes(fleet), checker.refused(fleet.notes, "hold")]
+    return [*claims, checker.reads(fleet.notes), *writes(fleet), checker.refused(fleet.notes, mishap.writes)]
 
 
 def fail(fleet, fault, say):
@@ -50,7 +51,7 @@ def fail(fleet, fault, say):
 
 
 def upgrade(fleet, mishap, say):
-    package = fleet.site
+    package, own = fleet.site, site_figures.own_start(fleet)
     said = set(fleet.outputs_of_tool())
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     plan = mishap.prepare(fleet)
@@ -72,17 +73,20 @@ def upgrade(fleet, mishap, say):
         claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, proof, ledger="public.alembic_version"))
     window = journal.write_window()
     if window is not None:
-        say_window(fleet, journal, window, say)
+        say_window(fleet, journal, window, own, say)
     return claims
 
 
-def say_window(fleet, journal, window, say):
-    """Where it went: the tool by its node's clock, the slowest start, and what is left of the window without both."""
+def say_window(fleet, journal, window, own, say):
+    """Where it went: the tool by its node's clock, the slowest start, and what is left of the window without both.
+
+    `own`: what the old release's tool takes where nothing is to be done.
+    """
     tool = journal.migration_time()
     starts = {node.name: node.start_took(fleet.site.new) or 0.0 for node in fleet.nodes}
     slowest = max(starts.values())
-    say("\nThe write window: %.1f s; without the tool (%.1f s) and the slowest start (%.1f s): %.1f s" % (
-        window, tool, slowest, window - tool - slowest))
+    say("\nThe write window: %.1f s; without the tool (%.1f s, its own start %.1f s) and the slowest start (%.1f s): %.1f s" % (
+        window, tool, own, slowest, window - tool - slowest))
     for step, seconds in journal.window_parts():
         say("  %-28s %6.0f ms" % (step, seconds * 1000))
     say("  starts: %s" % ", ".join("%s %.1f s" % pair for pair in starts.items()))
@@ -121,7 +125,7 @@ def arguments():
                         help="let this go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the tool is killed" % (
                             ", ".join(FAULTS), ", ".join(MISHAPS)))
     parser.add_argument("--nodes", type=int, choices=[2, 3], default=3)
-    parser.add_argument("--workers", type=int, default=2, help="of the application on each node (default: 2)")
+    parser.add_argument("--workers", type=int, default=1, help="of the application on each node (default: 1)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
     return parser.parse_args()

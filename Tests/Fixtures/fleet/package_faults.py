@@ -6,10 +6,11 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import threading
+import time
 
 from checker import Claim
 from faults import DONE, ROLLED_BACK, Fault
+from processes import wait_until
 
 # In a revision of the package, the first time: says which process it is, and waits.
 WAIT = """
@@ -87,32 +88,29 @@ class FailingHook(Fault):
 
 
 class Killed(Changed):
-    """The tool says in its last but one revision which process it is, and waits."""
+    """The tool says in its last but one revision which process it is, and waits; then somebody is killed."""
 
     codes = (DONE,)
     tool_runs_once = False
     waits = 60
+    killed = False
 
     def changes(self, fleet):
         self.mark = fleet.directory / ("waits-%s" % self.__class__.__name__)
-        self.stop = threading.Event()
-        self.killer = threading.Thread(target=self.watch, args=(fleet,))
-        self.killer.start()
         bundle = fleet.bundle(fleet.site.new)
         [path] = bundle.glob("venv/lib/python3*/site-packages/mlflow/store/db_migrations/versions/de4033877273_*.py")
         text = path.read_text().replace("def upgrade():\n", "def upgrade():\n" + WAIT % (str(self.mark), self.waits), 1)
         return {str(path.relative_to(bundle)): text}
 
-    def watch(self, fleet):
-        while not self.stop.wait(0.02):
-            if self.mark.exists():
-                self.kill(fleet, int(self.mark.read_text()))
-                return
+    def on_fact(self, fleet, body):
+        if body["type"] == "step-began" and body["step"] == "nodes:tool" and not self.killed:
+            self.killed = True
+            # It imports the application before it does anything.
+            wait_until("the tool waits", self.mark.exists, deadline=180.0)
+            self.kill(fleet, int(self.mark.read_text()))
 
-    def remove(self, fleet):
-        self.stop.set()
-        self.killer.join()
-        super().remove(fleet)
+    def kill(self, fleet, process):
+        raise NotImplementedError
 
 
 class KilledTool(Killed):
@@ -128,23 +126,44 @@ class KilledAgent(Killed):
     text = "kill -9 of the agent of the tool's node while the tool runs"
     tool_runs_once = True
     waits = 5
+    # Those that it held are refused politely: nginx finds the flag and answers in its place.
+    writes = "either"
 
     def kill(self, fleet, process):
-        node = fleet.nodes[0]
-        fleet.kill_agent(node)
-        # As soon as systemd would.
-        self.stop.wait(1)
-        fleet.start_agent(node)
-        # It ends with the thread that has started it.
-        self.stop.wait()
+        restart_agent(fleet)
 
-    def remove(self, fleet):
-        super().remove(fleet)
-        node = fleet.nodes[0]
-        fleet.processes.stop(fleet.agent_name(node))
-        fleet.start_agent(node)
+
+class KilledAgentAndTool(KilledAgent):
+    """Nobody has seen the tool's end."""
+
+    text = "kill -9 of the agent of the tool's node and of the tool"
+    tool_runs_once = False
+    waits = 60
+
+    def kill(self, fleet, process):
+        restart_agent(fleet, lambda: os.kill(process, signal.SIGKILL))
+
+
+class KilledCoordinator(Killed):
+    text = "kill -9 of the coordinator while the tool runs"
+    tool_runs_once = True
+    waits = 5
+
+    def kill(self, fleet, process):
+        fleet.kill_coordinator()
+        # As soon as systemd would.
+        time.sleep(1)
+        fleet.start_coordinator()
+
+
+def restart_agent(fleet, meanwhile=lambda: None):
+    node = fleet.nodes[0]
+    fleet.kill_agent(node)
+    meanwhile()
+    time.sleep(1)
+    fleet.start_agent(node)
 
 
 # By name; the first ones before the upgrade, the last ones in it.
 FAULTS = {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook}
-MISHAPS = {"tool": KilledTool, "agent": KilledAgent}
+MISHAPS = {"tool": KilledTool, "agent": KilledAgent, "agent-and-tool": KilledAgentAndTool, "coordinator": KilledCoordinator}

@@ -11,6 +11,7 @@ import urllib.request
 
 from balancer import Balancer
 from node import FIXTURES, REPOSITORY
+from proxies import changed
 from site_applications import virtual_environment
 from sites import ENVIRONMENT, SiteFleet, SiteNode
 
@@ -106,6 +107,12 @@ class PackageNode(SiteNode):
         environment.write_text("DATABASE_URL=%s\nWORKERS=%d\n" % (database_url, self.fleet.workers))
         environment.chmod(0o600)
 
+    def write_nginx_configuration(self):
+        super().write_nginx_configuration()
+        # As long as the plan holds, and a little longer: docs/gate.md.
+        server = self.root / "etc" / "nginx" / "sluice-server.conf"
+        server.write_text(changed(server.read_text(), ("proxy_read_timeout    120s;", "proxy_read_timeout    310s;")))
+
     def command(self, action):
         program = str(REPOSITORY / "agents" / "start" / "program")
         if action == "start-app":
@@ -145,6 +152,7 @@ class PackageBalancer(Balancer):
     """Tries on another node whatever only reads, `POST` or not."""
 
     routes = ()
+    reads_tried_for = "299s"
 
     def _answers(self):
         try:
@@ -156,6 +164,7 @@ class PackageBalancer(Balancer):
     def site(self):
         reads = "\n".join("    " + route.replace(" read;", " 0;") for route in self.routes if not route.startswith("#"))
         text = "\n".join(line for line in super().site().splitlines() if not re.match(r" +server 127\.0\.0\.1\d:80 ", line)) + "\n"
+        text = changed(text, ("proxy_read_timeout 150s;", "proxy_read_timeout 330s;"))
         return text.replace('    "~^POST /preview\\z"          0;     # POST that only reads', reads)
 
 
@@ -164,7 +173,7 @@ class PackageFleet(SiteFleet):
 
     node_type = PackageNode
 
-    def __init__(self, binaries, package, bundles, workers=2, **options):
+    def __init__(self, binaries, package, bundles, workers=1, **options):
         super().__init__(binaries, package, bundles, tool=True, **options)
         self.workers = workers
         balancer = self.balancer
@@ -200,7 +209,7 @@ class PackageFleet(SiteFleet):
     def agent_configuration(self, node):
         script = REPOSITORY / "agents" / "migrate" / "alembic"
         return f"""{self.agent_places(node)}  shared: [{", ".join(self.site.shared)}]
-gate: {{}}
+gate: {{longest_hold: 5m}}
 actions:
   start-app:
     command: {words(node.command("start-app"))}
