@@ -303,6 +303,26 @@ struct CommandTests {
         #expect(console.out.contains("error: app may make roles; ALTER ROLE [createrole]"))
     }
 
+    /// The plan holds writes for 15 s.
+    @Test(arguments: [(16_000, true), (14_000, false)])
+    func aPlanSaysThatTheLastWindowWasLongerThanWritesAreHeld(length: Int64, isLonger: Bool)
+        async throws
+    {
+        let directory = try PlanDirectory()
+        let opened = SampleRun.view().windowOpened ?? SampleRun.began
+        let server = try coordinator(runs: [SampleRun.summary(.done)]) { request in
+            guard request.path == Path.run(SampleRun.identifier) else { return .text(404, "") }
+            return .json(
+                SampleRun.view(.done, windowClosed: opened + Span(milliseconds: length)))
+        }
+        let console = TestConsole()
+        let command = try PlanCommand.parse([directory.plan, "--coordinator", server.url])
+        #expect(await exitCode { try await command.perform(console.console()) } == 0)
+        let words = "to v2, took 16.0s, and this plan holds a write for 15s"
+        #expect(console.out.contains(words) == isLonger)
+        #expect(console.out.contains("sluice report 20261122-182903-k3") == isLonger)
+    }
+
     @Test func aPlanWhoseDatabaseCannotBeAskedSaysSo() async throws {
         let directory = try PlanDirectory()
         let server = try coordinator()

@@ -81,6 +81,7 @@ extension CoordinatorClient {
         var world = try await world(of: prepared.plan.fleet)
         // A database that a run is at work on says nothing but that.
         guard !prepared.plan.databases.isEmpty, world.holder == nil else { return world }
+        world.lastWindow = await lastWindow(of: prepared.plan.fleet)
         do throws(CommandFailure) {
             let findings = try await console.during("the coordinator looks at the database") {
                 () throws(CommandFailure) in
@@ -91,6 +92,18 @@ extension CoordinatorClient {
             world.database = [.databaseNotAsked(error.message)]
         }
         return world
+    }
+}
+
+extension CoordinatorClient {
+    /// How long writes were closed in the last run of a fleet that was done; `nil` where nobody can say.
+    private func lastWindow(of fleet: FleetName) async -> Forecast.PastWindow? {
+        let done = try? await runs().filter { $0.fleet == fleet && $0.state == .done }
+        guard let last = done?.max(by: { $0.createdAt < $1.createdAt }),
+            case .known(let view)? = try? await run(last.run),
+            let opened = view.windowOpened, let closed = view.windowClosed
+        else { return nil }
+        return Forecast.PastWindow(run: last.run, release: last.release, length: closed - opened)
     }
 }
 

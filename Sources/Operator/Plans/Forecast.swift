@@ -67,6 +67,15 @@ extension Forecast {
         var holder: RunSummary?
         /// What preflight would find in the database; empty when it was not asked.
         var database: [Diagnostic] = []
+        /// The last write window of the fleet; `nil` where nobody knows of one.
+        var lastWindow: PastWindow?
+    }
+
+    /// The write window of a run that was done.
+    struct PastWindow: Sendable {
+        var run: RunIdentifier
+        var release: ReleaseName
+        var length: Span
     }
 
     /// Why the coordinator would not take this plan for certain, as far as that can be known without the bundle.
@@ -118,6 +127,7 @@ extension Forecast {
         let begun = itinerary.prefix { $0.phase != .lift }.map(\.step)
         undo = Itinerary.back(plan, from: itinerary, begun: Set(begun)).map(line)
         findings += drift(plan, world, selected)
+        findings += Forecast.longWindow(plan, world?.lastWindow)
         // What the plan's own files say has been said.
         findings += (world?.database ?? []).filter { !findings.contains($0) }
     }
@@ -141,6 +151,21 @@ extension Forecast {
         return Node(
             name: name, batch: batch, release: active?.name, isUpToDate: active == release,
             lastSeen: view?.lastSeen)
+    }
+
+    /// What may take longer than a write is held, by what the fleet's last run has measured.
+    private static func longWindow(_ plan: Plan, _ last: PastWindow?) -> [Diagnostic] {
+        guard let last, case .hold(_, let hold) = plan.writes.admission, last.length > hold else {
+            return []
+        }
+        return [
+            Diagnostic(
+                .warning, code: "long-window",
+                "the last write window of this fleet, to \(last.release), took \(last.length.text), and this plan holds a write for \(hold)",
+                advice:
+                    "beyond it writes get a 503; lengthen `writes.hold_for`, or look where it went: sluice report \(last.run)"
+            )
+        ]
     }
 
     /// What is not as the plan expects.
