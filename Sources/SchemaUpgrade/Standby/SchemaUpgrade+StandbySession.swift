@@ -154,7 +154,25 @@ extension SchemaUpgrade {
     }
 
     func lookAtStandby() async throws -> StandbyLook {
-        StandbyLook(try await openStandby().query(StandbyLook.query)[0])
+        try await despiteReplay {
+            StandbyLook(try await openStandby().query(StandbyLook.query)[0])
+        }
+    }
+
+    /// Asks again where replay has cancelled the question.
+    ///
+    /// A standby that has much to catch up with waits for nobody in its way (`max_standby_streaming_delay` counts from when it received
+    /// what it replays now), and what it removes then is seldom in the way of the next question as well.
+    func despiteReplay<Answer>(_ question: () async throws -> Answer) async throws -> Answer {
+        for _ in 0..<50 {
+            do {
+                return try await question()
+            } catch PostgresError.server(let error) where error.sqlState == "40001" {
+                try checkCancellation()
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+        return try await question()
     }
 
     /// What the primary keeps of the freeze, or of a server that was shut; `nil` where there is nothing.
