@@ -29,7 +29,8 @@ def everything(fleet, faults, mishap, say):
     claims += upgrade(fleet, mishap, say)
     time.sleep(5)
     fleet.stop_clients()
-    return [*claims, checker.reads(fleet.notes), *writes(fleet), checker.refused(fleet.notes, mishap.writes)]
+    policy = "either" if any(each.writes == "either" for each in [*faults, mishap]) else "hold"
+    return [*claims, checker.reads(fleet.notes), *writes(fleet), checker.refused(fleet.notes, policy)]
 
 
 def fail(fleet, fault, say):
@@ -122,7 +123,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo-mlflow", description=__doc__)
     parser.add_argument("--package", choices=sorted(PACKAGES), default="mlflow")
     parser.add_argument("--fail", choices=[*FAULTS, *MISHAPS, "all"], metavar="NAME",
-                        help="let this go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the tool is killed" % (
+                        help="let this go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the last of the latter" % (
                             ", ".join(FAULTS), ", ".join(MISHAPS)))
     parser.add_argument("--nodes", type=int, choices=[2, 3], default=3)
     parser.add_argument("--workers", type=int, default=1, help="of the application on each node (default: 1)")
@@ -141,7 +142,7 @@ def upgraded(chosen, say):
             say("%d nodes on %s %s at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), package.name, package.old, fleet.balancer.url(), made - began, time.monotonic() - made))
             faults = list(FAULTS.values()) if chosen.fail == "all" else [FAULTS[chosen.fail]] if chosen.fail in FAULTS else []
-            mishap = MISHAPS["tool" if chosen.fail == "all" else chosen.fail] if chosen.fail in (*MISHAPS, "all") else Fault
+            mishap = MISHAPS[list(MISHAPS)[-1] if chosen.fail == "all" else chosen.fail] if chosen.fail in (*MISHAPS, "all") else Fault
             return everything(fleet, [fault() for fault in faults], mishap(), say)
     finally:
         if bundles is not None:

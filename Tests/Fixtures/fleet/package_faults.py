@@ -88,10 +88,12 @@ class FailingHook(Fault):
 
 
 class Killed(Changed):
-    """The tool says in its last but one revision which process it is, and waits; then somebody is killed."""
+    """The tool says in the middle of its revisions which process it is, and waits; then somebody is killed.
 
-    codes = (DONE,)
-    tool_runs_once = False
+    MLflow's are one transaction: a tool that is killed has done nothing.
+    """
+
+    codes = (ROLLED_BACK,)
     waits = 60
     killed = False
 
@@ -120,50 +122,62 @@ class KilledTool(Killed):
         os.kill(process, signal.SIGKILL)
 
 
+class KilledAgentAndTool(Killed):
+    """Nobody has seen the tool's end."""
+
+    text = "kill -9 of the agent of the tool's node and of the tool"
+    # Those that an agent held are refused politely: nginx finds the flag and answers in its place.
+    writes = "either"
+
+    def kill(self, fleet, process):
+        restart_agent(fleet, lambda: os.kill(process, signal.SIGKILL))
+
+
 class KilledAgent(Killed):
     """The tool goes on without its agent and ends well; the next agent finds that out."""
 
     text = "kill -9 of the agent of the tool's node while the tool runs"
-    tool_runs_once = True
-    waits = 5
-    # Those that it held are refused politely: nginx finds the flag and answers in its place.
+    codes = (DONE,)
+    waits = 8
     writes = "either"
 
     def kill(self, fleet, process):
         restart_agent(fleet)
 
 
-class KilledAgentAndTool(KilledAgent):
-    """Nobody has seen the tool's end."""
-
-    text = "kill -9 of the agent of the tool's node and of the tool"
-    tool_runs_once = False
-    waits = 60
-
-    def kill(self, fleet, process):
-        restart_agent(fleet, lambda: os.kill(process, signal.SIGKILL))
-
-
 class KilledCoordinator(Killed):
     text = "kill -9 of the coordinator while the tool runs"
-    tool_runs_once = True
-    waits = 5
+    codes = (DONE,)
+    waits = 8
 
     def kill(self, fleet, process):
-        fleet.kill_coordinator()
-        # As soon as systemd would.
-        time.sleep(1)
-        fleet.start_coordinator()
+        restart_coordinator(fleet)
+
+
+class KilledCoordinatorAndAgent(KilledAgent):
+    text = "kill -9 of the coordinator, and then of the agent of the tool's node, while the tool runs"
+    waits = 15
+
+    def kill(self, fleet, process):
+        restart_coordinator(fleet)
+        restart_agent(fleet)
 
 
 def restart_agent(fleet, meanwhile=lambda: None):
     node = fleet.nodes[0]
     fleet.kill_agent(node)
     meanwhile()
+    # As soon as systemd would.
     time.sleep(1)
     fleet.start_agent(node)
 
 
+def restart_coordinator(fleet):
+    fleet.kill_coordinator()
+    time.sleep(1)
+    fleet.start_coordinator()
+
+
 # By name; the first ones before the upgrade, the last ones in it.
-FAULTS = {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook}
-MISHAPS = {"tool": KilledTool, "agent": KilledAgent, "agent-and-tool": KilledAgentAndTool, "coordinator": KilledCoordinator}
+FAULTS = {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook, "tool": KilledTool, "agent-and-tool": KilledAgentAndTool}
+MISHAPS = {"agent": KilledAgent, "coordinator": KilledCoordinator, "coordinator-and-agent": KilledCoordinatorAndAgent}
