@@ -31,7 +31,7 @@ enum AgentKeys {
             .section(
                 ReleaseActions.Occasion.allCases.map {
                     DocumentKey($0.rawValue, .name, .optional)
-                }), .optional),
+                } + [DocumentKey("standby", .flag, .fallback("false"))]), .optional),
         DocumentKey("gate", .section(gate), .optional),
         DocumentKey("actions", .named(action, maximum: 200), .fallback("none")),
         DocumentKey("health", .named(health, maximum: 100), .fallback("none")),

@@ -84,6 +84,15 @@ struct ConfigurationBuilder {
                 "whoever switches to a version has to say which one is served, and the other way round",
                 advice: "name both `switch` and `report`")
         }
+        release.heedsDatabase = values.flag("release.standby") == true
+        if release.heedsDatabase, !release.areForVersions {
+            findings.error(
+                "action", at: values.position(of: "release.standby"),
+                "nothing switches a version to the standby",
+                advice:
+                    "name `switch` and `report`, or remove `standby`: a bundle is started there by the plan"
+            )
+        }
         return release
     }
 

@@ -18,6 +18,9 @@ public struct ReleaseActions: Hashable, Sendable {
     }
 
     private var names: [Occasion: ActionName] = [:]
+    /// Whether `switch` takes a version to the standby where SLUICE_DATABASE says so, and `report` prints `primary` or `standby` behind
+    /// it.
+    public var heedsDatabase = false
 
     public init() {}
 

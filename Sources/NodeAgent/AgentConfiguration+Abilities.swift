@@ -10,6 +10,7 @@ extension AgentConfiguration {
             switch ability {
             case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase: true
             case .switchesVersions: release.areForVersions
+            case .switchesDatabases: release.heedsDatabase
             case .servesFromStandby: applicationSocket?.contains("{release}") == true
             }
         }

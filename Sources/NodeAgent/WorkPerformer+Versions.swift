@@ -15,8 +15,11 @@ extension WorkPerformer {
 
     func versions(among releases: [ReleaseReference]) -> [ReleaseReference: String] {
         guard configuration.release[.remove] != nil else { return [:] }
+        // On the standby it is the same version, which stays.
         return Dictionary(
-            releases.compactMap { release in version(of: release).map { (release, $0) } },
+            releases.filter { $0.database == nil }.compactMap { release in
+                version(of: release).map { (release, $0) }
+            },
             uniquingKeysWith: { first, _ in first })
     }
 
@@ -48,14 +51,45 @@ extension WorkPerformer {
             occasion, context(occasion, release, directory, version, run: run), .unfinished) != nil
     }
 
+    /// Makes a version ready to be switched to another database: the node's own action may look whether that is there.
+    ///
+    /// - Parameter isStarted: whether the plan has actions that start a release there.
+    /// - Returns: `false` for a bundle, which is started there.
+    func prepareSwitch(
+        of release: ReleaseReference, isStarted: Bool, _ run: RunIdentifier?
+    ) async throws(ReleaseFailure) -> Bool {
+        let plain = release.on(nil)
+        guard try await store.isStaged(plain) else {
+            try await store.stageBeside(release)
+            return true
+        }
+        guard let version = version(of: plain) else {
+            if isStarted { return false }
+            throw ReleaseFailure(
+                .unfinished,
+                "\(release.name) is a bundle, and nothing starts it on the standby: the plan's release is a version, which an action "
+                    + "switches; bring this node to a version of the old release first, by a plan without `reads.from`"
+            )
+        }
+        guard !isStarted, configuration.release.heedsDatabase else {
+            throw ReleaseFailure(
+                .unfinished,
+                "\(release.name) is the version \(version), which cannot run twice beside itself: a plan with `release.by: actions` switches "
+                    + "it to the standby, where \(configuration.file) says `standby: true` under `release`"
+            )
+        }
+        _ = try await act(.fetch, context(.fetch, release, nil, version, run: run), .unfinished)
+        try await store.stageBeside(release)
+        return true
+    }
+
     /// Makes a version the one that is served, and asks what is.
     func switchVersion(
         to plan: ActivationPlan, _ run: RunIdentifier?
     ) async throws(ReleaseFailure) {
         let release = plan.release
         guard let version = version(of: release) else { return }
-        var context = context(
-            .switch, release, store.filesDirectory(of: release), version, run: run)
+        var context = context(.switch, release, nil, version, run: run)
         context.generation = plan.generation
         _ = try await act(.switch, context, .unfinished)
         if let trouble = await troubleReporting(release) {
@@ -67,7 +101,8 @@ extension WorkPerformer {
     func removeVersions(_ versions: [ReleaseReference: String], _ run: RunIdentifier?) async {
         for (release, version) in versions.sorted(by: { $0.value < $1.value }) {
             // What cannot be removed costs room and nothing else; the action's output is kept.
-            let context = context(.remove, release, nil, version, run: run)
+            var context = context(.remove, release, nil, version, run: run)
+            context.releaseDirectory = nil
             _ = try? await act(.remove, context, .unfinished)
         }
     }
@@ -82,18 +117,24 @@ extension WorkPerformer {
     /// - Returns: `nil` when the node reports the version of this release, or when it is a bundle.
     func troubleReporting(_ release: ReleaseReference) async -> String? {
         guard let version = version(of: release) else { return nil }
-        let context = context(
-            .report, release, store.filesDirectory(of: release), version, run: nil)
+        let context = context(.report, release, nil, version, run: nil)
         do throws(ReleaseFailure) {
             let output = try await act(.report, context, .unfinished) ?? ""
             let lines = output.split(separator: "\n").map { $0.drop { $0 == " " } }
             let found = lines.last { !$0.isEmpty } ?? ""
-            if found == version { return nil }
+            let expected = report(of: release, version)
+            if found == expected { return nil }
             return
-                "the node reports \(TaskOutcome.text(Array(found.utf8), limit: 200)), not \(version)"
+                "the node reports \(TaskOutcome.text(Array(found.utf8), limit: 200)), not \(expected)"
         } catch {
             return error.message
         }
+    }
+
+    /// Where the actions know two databases, which of them answers belongs to what is served.
+    private func report(of release: ReleaseReference, _ version: String) -> String {
+        guard configuration.release.heedsDatabase else { return version }
+        return "\(version) \(release.database?.rawValue ?? "primary")"
     }
 
     /// Runs the node's action for an occasion.
@@ -120,15 +161,18 @@ extension WorkPerformer {
         return outcome.output
     }
 
+    /// - Parameter directory: where it is not yet in its place. A version has one on whatever database: it runs once, and by that
+    ///   directory its processes are known.
     private func context(
         _ occasion: ReleaseActions.Occasion, _ release: ReleaseReference, _ directory: String?,
         _ version: String?, run: RunIdentifier?
     ) -> ActionRunner.Context {
-        ActionRunner.Context(
+        let place = version == nil ? release : release.on(nil)
+        return ActionRunner.Context(
             identity: TaskIdentity(rawValue: "\(occasion.rawValue)/\(release.identifier)"),
             run: run,
-            release: release, releaseDirectory: directory,
-            socket: configuration.applicationSocket == nil ? nil : store.socketPath(of: release),
+            release: release, releaseDirectory: directory ?? store.filesDirectory(of: place),
+            socket: configuration.applicationSocket == nil ? nil : store.socketPath(of: place),
             version: version)
     }
 }

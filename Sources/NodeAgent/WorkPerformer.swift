@@ -122,7 +122,7 @@ struct WorkPerformer: Sendable {
         if release.database == nil {
             try await fetch(release, surroundings)
         } else {
-            try await stageBeside(release)
+            try await stageBeside(release, surroundings)
         }
         // So that the flip in the write window is one rename.
         try await store.prepareActivation(
@@ -130,7 +130,12 @@ struct WorkPerformer: Sendable {
     }
 
     /// The release that is here already, for another database.
-    private func stageBeside(_ release: ReleaseReference) async throws(ReleaseFailure) {
+    private func stageBeside(
+        _ release: ReleaseReference, _ surroundings: Surroundings
+    ) async throws(ReleaseFailure) {
+        // Whoever starts a release on the standby has an action for it.
+        let isStarted = surroundings.lastWarming != nil
+        if try await prepareSwitch(of: release, isStarted: isStarted, surroundings.run) { return }
         guard configuration.applicationSocket != nil else {
             throw ReleaseFailure(
                 .unfinished,

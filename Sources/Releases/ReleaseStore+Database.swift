@@ -62,11 +62,10 @@ extension ReleaseStore {
                     + "what is served with `sluice-agent adopt`, or roll it out with a run")
         }
         let manifest = try manifest(of: origin)
-        guard !manifest.entries.contains(where: { $0.path.text == Bundle.versionFile }) else {
-            throw ReleaseFailure(
-                .unfinished,
-                "\(origin.name) is a version and no bundle: it cannot run twice beside itself, once on each database"
-            )
+        // A version runs once, and is switched from one database to the other.
+        if manifest.entries.contains(where: { $0.path.text == Bundle.versionFile }) {
+            try checkShared()
+            return manifest
         }
         let socket = socketPath(of: release)
         guard socket != socketPath(of: origin) else {

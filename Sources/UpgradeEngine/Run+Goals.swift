@@ -34,6 +34,13 @@ extension Run {
         return HoldLimits(atMost: atMost, duration: duration, retryAfter: plan.writes.retryAfter)
     }
 
+    /// The limits of reads that wait for a node's own action to switch; `nil` where none does, beside the frozen standby.
+    var switchHold: HoldLimits? {
+        guard isDatabaseSwitched, let hold = plan.switchHold else { return nil }
+        return HoldLimits(
+            atMost: hold.atMost, duration: hold.span, retryAfter: plan.writes.retryAfter)
+    }
+
     /// The limits of the held reads of those who have a session; `nil` when they are served.
     var sessionHold: HoldLimits? {
         guard !plan.databases.isEmpty, let sessions = plan.sessions, let hold = sessions.hold else {
@@ -99,9 +106,10 @@ extension Run {
         return actions(plan.rollout.retire, at: .retired, .afterActivation, release: old)
     }
 
-    /// What starts the old release of a node on the standby.
+    /// What starts the old release of a node on the standby. Where it is switched there, nothing is started, and nothing has to end.
     func readerTasks(of node: NodeName) -> [NodeTask] {
-        actions(plan.rollout.warm, at: .reader, .beforeActivation, release: reader(of: node))
+        if isDatabaseSwitched { return [] }
+        return actions(plan.rollout.warm, at: .reader, .beforeActivation, release: reader(of: node))
     }
 
     /// What it has to answer there before anybody is sent to it.
@@ -123,7 +131,9 @@ extension Run {
 
     /// Stops the old release of a node on the standby.
     func endReaderTasks(of node: NodeName) -> [NodeTask] {
-        actions(plan.rollout.retire, at: .readerEnded, .afterActivation, release: reader(of: node))
+        if isDatabaseSwitched { return [] }
+        return actions(
+            plan.rollout.retire, at: .readerEnded, .afterActivation, release: reader(of: node))
     }
 
     /// Stops the old release of a node on a primary that is none any more.

@@ -54,7 +54,7 @@ extension Run {
             held += count
             longest = duration
         }
-        for hold in [readHold, sessionHold].compactMap({ $0 }) {
+        for hold in [readHold, switchHold, sessionHold].compactMap({ $0 }) {
             held += hold.atMost
             longest = max(longest, hold.duration)
         }

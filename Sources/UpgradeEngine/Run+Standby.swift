@@ -20,6 +20,9 @@ extension Run {
         return oldRelease(of: node)?.on(.standby)
     }
 
+    /// Whether a node's own action takes the old release, which runs once, to the standby and back.
+    var isDatabaseSwitched: Bool { plan.isDatabaseSwitched }
+
     /// What a node serves at the end of the way back.
     func releaseServedAgain(on node: NodeName) -> ReleaseReference? {
         isPromoting ? reader(of: node) : oldRelease(of: node)
@@ -81,6 +84,11 @@ extension Run {
         }
         return nil
     }
+}
+
+extension Plan {
+    /// Whether the nodes' own actions take the application, which runs once, to the standby and from there to the new release.
+    var isDatabaseSwitched: Bool { frozenStandby != nil && release.version != nil }
 }
 
 extension Run {

@@ -16,6 +16,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     /// It stages a release once more for the standby (``ReleaseReference/database``), and says when a release is vacated
     /// (``Directive/vacated``). Only where releases listen on sockets of their own.
     case servesFromStandby = "serves-from-standby"
+    /// Its configuration says that its actions lead a version to the standby and back, and report which server answers.
+    case switchesDatabases = "switches-databases"
 
     /// What it can do, for people: `its agent cannot …`.
     public var phrase: String {
@@ -25,6 +27,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
         case .runsToolsUnfenced: "run a migration tool outside the write window"
         case .tellsToolsTheirDatabase: "tell a migration tool which database it is for"
         case .servesFromStandby: "start the old release once more on the standby"
+        case .switchesDatabases: "switch a version to the standby and back"
         }
     }
 
@@ -35,6 +38,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
             "install the sluice-agent of the coordinator's version"
         case .servesFromStandby:
             "install the sluice-agent of the coordinator's version, and give its agent.yaml an `application.socket` with {release}"
+        case .switchesDatabases:
+            "have the actions `switch` and `report` of its agent.yaml heed SLUICE_DATABASE, and say `standby: true` under `release` there"
         case .switchesVersions:
             "name the actions under `release.switch` and `release.report` of its agent.yaml"
         }

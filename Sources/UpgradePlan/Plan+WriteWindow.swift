@@ -66,15 +66,18 @@ extension Plan {
         public struct Hold: Hashable, Sendable {
             public let span: Span
             public let atMost: Int
+
+            public init(_ span: Span, atMost: Int) {
+                precondition(Limits.held.contains(atMost), "held reads out of range")
+                precondition(Limits.hold.contains(span), "hold out of range")
+                self.span = span
+                self.atMost = atMost
+            }
         }
 
         public init(_ mark: SessionMark, hold: (span: Span, atMost: Int)?) {
-            if let hold {
-                precondition(Limits.held.contains(hold.atMost), "held reads out of range")
-                precondition(Limits.hold.contains(hold.span), "hold out of range")
-            }
             self.mark = mark
-            self.hold = hold.map { Hold(span: $0.span, atMost: $0.atMost) }
+            self.hold = hold.map { Hold($0.span, atMost: $0.atMost) }
         }
     }
 

@@ -22,6 +22,9 @@ public struct Plan: Hashable, Sendable {
     /// How those who have a session are known, and what becomes of their reads while the database is fenced; `nil`: they are reads
     /// like others.
     public let sessions: Sessions?
+    /// How long reads wait, at most, while a node's own action switches to the standby and from there to the new release: the application
+    /// runs once. `nil`: no action does.
+    public let switchHold: Sessions.Hold?
     public let drain: Drain
     public let rollout: Rollout
     /// The phases that wait for an operator's approval before they begin, in the order of a run.
@@ -45,6 +48,7 @@ public struct Plan: Hashable, Sendable {
         writes: Writes = Writes(),
         reads: Reads = .serve,
         sessions: Sessions? = nil,
+        switchHold: Sessions.Hold? = nil,
         drain: Drain = Drain(),
         rollout: Rollout,
         approvals: [Phase] = [],
@@ -70,6 +74,7 @@ public struct Plan: Hashable, Sendable {
         self.writes = writes
         self.reads = reads
         self.sessions = sessions
+        self.switchHold = switchHold
         self.drain = drain
         self.rollout = rollout
         self.approvals = Set(approvals).sorted()

@@ -19,8 +19,8 @@ struct PlanBuilder {
         else { return nil }
         return Plan(
             fleet: fleet, selection: selection, release: release, databases: databases,
-            writes: writes, reads: reads, sessions: sessions, drain: drain, rollout: rollout,
-            approvals: approvals.compactMap { Phase(rawValue: $0.text) },
+            writes: writes, reads: reads, sessions: sessions, switchHold: switchHold, drain: drain,
+            rollout: rollout, approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
             lease: lease, keepReleases: keepReleases, migrationsAtOnce: migrationsAtOnce)
     }
@@ -92,6 +92,13 @@ struct PlanBuilder {
             let count = values.count("reads.sessions.hold_at_most")
         else { return Plan.Sessions(mark, hold: nil) }
         return Plan.Sessions(mark, hold: (span, count))
+    }
+
+    private var switchHold: Plan.Sessions.Hold? {
+        guard reads == .standby, release?.version != nil, let span = values.span("reads.hold_for"),
+            let count = values.count("reads.hold_at_most")
+        else { return nil }
+        return Plan.Sessions.Hold(span, atMost: count)
     }
 
     private var drain: Plan.Drain? {

@@ -30,7 +30,7 @@ extension PlanChecks {
         else { return }
         guard start == .afterMigration else {
             // The old release is asked for them on the standby.
-            if readsFromStandby { return }
+            if readsFromStandby, !isByActions { return }
             warnOfNoEffect(
                 ["rollout.start_checks"],
                 because: "the release starts in stage, where only its old schema is there")

@@ -39,18 +39,11 @@ extension PlanChecks {
                 "name the variable that holds its URL: `\(first.key == "database" ? "database" : "databases.\(first.name)").standby: {url: env:STANDBY_URL}`"
             )
         }
-        checkReader()
+        if !isByActions { checkReader() }
     }
 
-    /// The old release is started once more, on the standby.
+    /// The old release is started once more, on the standby. One that the nodes' own actions switch runs once.
     private mutating func checkReader() {
-        if values.text("release.by") == "actions" {
-            refuse(
-                values.position(of: "release.by"),
-                "the old release is started once more on the standby, and only Sluice's own bundles can run twice"
-                    + " on a node",
-                "deliver the application as a bundle, or write `reads: {while_migrating: hold}`")
-        }
         if values.list("rollout.warm")?.isEmpty == true {
             refuse(
                 values.position(of: "rollout"), "nothing starts the old release on the standby",

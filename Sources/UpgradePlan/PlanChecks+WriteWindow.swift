@@ -51,7 +51,8 @@ extension PlanChecks {
     mutating func checkReads() {
         if readsFromStandby {
             warnOfNoEffect(
-                ["reads.while_migrating", "reads.hold_for", "reads.hold_at_most"],
+                ["reads.while_migrating"]
+                    + (isByActions ? [] : ["reads.hold_for", "reads.hold_at_most"]),
                 because: "reads go on on the frozen standby")
             return
         }

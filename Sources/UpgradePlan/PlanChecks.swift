@@ -79,9 +79,11 @@ struct PlanChecks {
             advice: "write the name of the release that the nodes are on now")
     }
 
+    /// Whether the nodes' own actions switch the release.
+    var isByActions: Bool { values.text("release.by") == "actions" }
+
     private mutating func checkSource() {
-        guard values.isGiven("release"), let by = values.text("release.by") else { return }
-        let isByActions = by == "actions"
+        guard values.isGiven("release"), values.isPresent("release.by") else { return }
         let needed = isByActions ? "release.version" : "release.bundle"
         if !values.isPresent(needed), !values.isFaulty(needed) {
             findings.error(

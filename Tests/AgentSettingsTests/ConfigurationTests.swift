@@ -59,6 +59,22 @@ import WriteGate
         #expect(!found.contains { $0.contains("`turn`") })
     }
 
+    @Test func actionsThatKnowTheStandbySaySo() throws {
+        let actions = """
+            actions: {turn: {command: [/bin/true], repeatable: true}, say: {command: [/bin/true]}}
+
+            """
+        let knowing = least + "release: {switch: turn, report: say, standby: true}\n" + actions
+        let read = AgentConfiguration.read(text: knowing, file: "a")
+        #expect(read.configuration?.release.heedsDatabase == true)
+        let silent = knowing.replacing(", standby: true", with: "")
+        #expect(
+            AgentConfiguration.read(text: silent, file: "a").configuration?.release.heedsDatabase
+                == false)
+        let found = findings(least + "release: {standby: true}\n")
+        #expect(found.contains { $0.contains("nothing switches a version to the standby") })
+    }
+
     @Test func theLeastConfigurationHasDefaults() throws {
         let configuration = try #require(
             AgentConfiguration.read(text: least, file: "a").configuration)

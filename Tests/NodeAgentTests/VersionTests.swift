@@ -30,8 +30,10 @@ import UpgradeModel
         """
 
     /// A node that serves 1.0 and has been adopted.
-    private func node() async throws -> (node: TestNode, v1: ReleaseReference) {
-        let node = try TestNode(coordinator, extra: Self.actions)
+    private func node(
+        _ actions: String = Self.actions
+    ) async throws -> (node: TestNode, v1: ReleaseReference) {
+        let node = try TestNode(coordinator, extra: actions)
         try FileManager.default.createDirectory(
             atPath: "\(node.root)/versions/1.0", withIntermediateDirectories: true)
         try FileManager.default.createSymbolicLink(
@@ -101,6 +103,106 @@ import UpgradeModel
             #expect(failed.failures.first?.goal == .activate)
             #expect(failed.failures.first?.message.contains("reports 1.0, not 2.0") == true)
             #expect(failed.active?.release == v1)
+        }
+    }
+
+    // MARK: Beside a frozen standby
+
+    /// The application runs once: the node's own action leads it to the other server, and says which one answers.
+    private static let databaseActions = """
+        release: {fetch: fetch, switch: switch, report: report, remove: remove, standby: true}
+        actions:
+          fetch:
+            command: [/bin/sh, -c, 'mkdir -p "ROOT/versions/$0"; echo "fetch $0 ${SLUICE_DATABASE:-primary}" >> ROOT/marks', "{version}"]
+            repeatable: true
+          switch:
+            command: [/bin/sh, -c, 'test -e ROOT/stuck || echo "$SLUICE_VERSION ${SLUICE_DATABASE:-primary}" > ROOT/served; echo "switch $SLUICE_VERSION ${SLUICE_DATABASE:-primary} $SLUICE_GENERATION $SLUICE_RELEASE_DIR" >> ROOT/marks']
+            repeatable: true
+          report: {command: [/bin/cat, ROOT/served]}
+          remove:
+            command: [/bin/sh, -c, 'echo "remove $SLUICE_VERSION" >> ROOT/marks']
+            repeatable: true
+        """
+
+    private func node(serving served: String) async throws -> (TestNode, ReleaseReference) {
+        let (node, v1) = try await node(Self.databaseActions)
+        try write("\(served)\n", to: "\(node.root)/served", mode: 0o600)
+        return (node, v1)
+    }
+
+    @Test func aVersionIsSwitchedToTheStandbyAndFromThereToTheNext() async throws {
+        let (node, v1) = try await node(serving: "1.0 primary")
+        let reader = v1.on(.standby)
+        let v2 = try publish("2.0", "v2")
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v2 })
+            _ = try await coordinator.status {
+                $0.staged.contains(v2) && $0.has(.switchesDatabases)
+            }
+            coordinator.say(directive(2) { $0.stage = reader })
+            let ready = try await coordinator.status { $0.staged.contains(reader) }
+            #expect(ready.active?.release == v1)
+            #expect(node.lines().last == "fetch 1.0 standby")
+            coordinator.say(
+                directive(3) {
+                    $0.stage = v2
+                    $0.active = goal(reader, "standby")
+                    $0.vacated = v1
+                })
+            let there = try await coordinator.status { $0.vacated?.isVacant == true }
+            #expect(there.active?.release == reader)
+            #expect(there.active?.cacheGeneration == CacheGeneration(rawValue: 1))
+            // One directory, by which its processes are known whichever database they read.
+            let files = "\(node.root)/app/releases/\(v1.identifier)/files"
+            #expect(node.lines().last == "switch 1.0 standby 1 \(files)")
+            coordinator.say(directive(4) { $0.active = goal(v2, "forward") })
+            _ = try await coordinator.status { $0.active?.release == v2 }
+            #expect(node.lines().last?.hasPrefix("switch 2.0 primary 2 ") == true)
+            coordinator.say(
+                directive(5) {
+                    $0.active = goal(v2, "forward")
+                    $0.unstage = reader
+                })
+            _ = try await coordinator.status {
+                $0.revision == 5 && !$0.staged.contains(reader)
+            }
+            #expect(!node.lines().contains("remove 1.0"), "it is there on its usual database")
+        }
+    }
+
+    @Test func aSwitchThatDoesNotLeadToTheStandbyHasFailed() async throws {
+        let (node, v1) = try await node(serving: "1.0 primary")
+        try write("", to: "\(node.root)/stuck", mode: 0o600)
+        try await node.withAgent {
+            coordinator.say(
+                directive(1) {
+                    $0.stage = v1.on(.standby)
+                    $0.active = goal(v1.on(.standby), "standby")
+                })
+            let failed = try await coordinator.status { !$0.failures.isEmpty }
+            #expect(failed.failures.first?.goal == .activate)
+            #expect(
+                failed.failures.first?.message.contains("reports 1.0 primary, not 1.0 standby")
+                    == true)
+        }
+    }
+
+    /// Found at once, and not in the first window.
+    @Test func aReportThatDoesNotSayWhichServerAnswersIsNoRelease() async throws {
+        let (node, _) = try await node(serving: "1.0")
+        try await node.withAgent {
+            let status = try await coordinator.status { _ in true }
+            #expect(status.active == nil)
+        }
+    }
+
+    @Test func aNodeWhoseActionsKnowNoStandbyRefusesItAndSaysWhatIsMissing() async throws {
+        let (node, v1) = try await node()
+        try await node.withAgent {
+            coordinator.say(directive(1) { $0.stage = v1.on(.standby) })
+            let failed = try await coordinator.status { !$0.failures.isEmpty }
+            #expect(failed.failures.first?.message.contains("says `standby: true`") == true)
+            #expect(!failed.has(.switchesDatabases))
         }
     }
 

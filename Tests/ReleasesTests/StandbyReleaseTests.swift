@@ -90,17 +90,24 @@ import UpgradeModel
                 == "\(shared)/shared/uploads")
     }
 
-    @Test func itIsRefusedWhereTheNodeDoesNotHaveTheReleaseOrItIsAVersion() async throws {
+    /// A version runs once, and needs no socket of its own there.
+    @Test func aVersionIsNamedOnceMore() async throws {
+        let oneSocket = try ReleaseStore(
+            .init(root: root, socketTemplate: "/run/test/app.sock", reservedBytes: 0))
+        let version = try TestRelease("v7", [Bundle.versionFile: "7\n"])
+        try await oneSocket.stage(version)
+        let other = version.reference.on(.standby)
+        try await oneSocket.stageBeside(other)
+        #expect(try await oneSocket.staged().contains(other))
+        #expect(
+            try content("\(oneSocket.filesDirectory(of: other))/\(Bundle.versionFile)") == "7\n")
+    }
+
+    @Test func itIsRefusedWhereTheNodeDoesNotHaveTheReleaseOrCannotRunItTwice() async throws {
         let strange = v2.reference.on(.standby)
         let missing = await failure { try await store.stageBeside(strange) }
         #expect(missing?.code == .notStaged)
         #expect(missing?.message.contains("sluice-agent adopt") == true)
-        let version = try TestRelease("v7", [Bundle.versionFile: "7\n"])
-        try await store.stage(version)
-        let refused = await failure {
-            try await store.stageBeside(version.reference.on(.standby))
-        }
-        #expect(refused?.code == .unfinished)
         let oneSocket = try ReleaseStore(
             .init(root: root, socketTemplate: "/run/test/app.sock", reservedBytes: 0))
         let shared = await failure { try await oneSocket.stageBeside(reader) }

@@ -52,9 +52,10 @@ import UpgradeModel
         Self.expectAnEnd(
             of: group, prepare: { $0.database.standby = FakeStandby() },
             plan: { seed in
-                ScenarioTests.plan(
+                let plan = ScenarioTests.plan(
                     onFailure: seed % 5 == 0 ? "pause" : "rollback", budget: Int(seed % 2),
                     reads: "standby", start: seed % 4 == 0 ? "after-migration" : "warm")
+                return seed % 3 == 2 ? SwitchedDatabaseTests.switched(plan) : plan
             })
     }
 

@@ -47,6 +47,22 @@ import UpgradeModel
         #expect(PlanDocument.parse(text: empty, file: "p").plan == nil)
     }
 
+    /// One that the nodes' own actions switch runs once: nothing starts it there, and reads wait while it is switched.
+    @Test func aVersionIsSwitchedToTheStandby() throws {
+        let switched = text.replacing("bundle: b", with: "by: actions, version: \"2.0\"")
+            .replacing("warm: [start-app], retire: [stop-app], ", with: "")
+        let document = PlanDocument.parse(text: switched, file: "p")
+        #expect(document.diagnostics == [])
+        #expect(document.plan?.switchHold == Plan.Sessions.Hold(.seconds(10), atMost: 1000))
+        let held = switched.replacing(
+            "from: standby", with: "from: standby, hold_for: 3s, hold_at_most: 7")
+        let plan = try #require(PlanDocument.parse(text: held, file: "p").plan)
+        #expect(plan.switchHold == Plan.Sessions.Hold(.seconds(3), atMost: 7))
+        #expect(PlanDocument.parse(text: text, file: "p").plan?.switchHold == nil)
+        let served = switched.replacing("from: standby", with: "from: primary")
+        #expect(PlanDocument.parse(text: served, file: "p").plan?.switchHold == nil)
+    }
+
     /// They are what shows in stage which pages write while they read.
     @Test func theReaderIsAskedForTheStartChecksToo() {
         let more = text.replacing("rollout: {", with: "rollout: {start_checks: [entries], ")

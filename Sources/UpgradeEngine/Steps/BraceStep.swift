@@ -80,6 +80,11 @@ extension StepPreview {
             [
                 "reads are held for \(span) at most, \(count) a node, until the release that fits the schema answers there"
             ]
+        } else if plan.isDatabaseSwitched, let hold = plan.switchHold {
+            [
+                "reads are served throughout, by the old release on the standby; while a node switches they are held for \(hold.span) at most, "
+                    + "\(hold.atMost) a node"
+            ]
         } else if plan.frozenStandby != nil {
             ["reads are served throughout, by the old release on the standby"]
         } else {

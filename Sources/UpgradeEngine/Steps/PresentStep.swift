@@ -70,9 +70,11 @@ struct PresentStep: StepDefinition {
 extension Run {
     /// What the plan needs and an agent cannot do.
     func missingAbility(of status: NodeStatus) -> String? {
+        let isRunTwice = plan.frozenStandby != nil && !isDatabaseSwitched
         let needs: [(ability: AgentAbility, isNeeded: Bool)] = [
-            (.asksOwnSocket, plan.startsAfterMigration || plan.frozenStandby != nil),
-            (.servesFromStandby, plan.frozenStandby != nil),
+            (.asksOwnSocket, plan.startsAfterMigration || isRunTwice),
+            (.servesFromStandby, isRunTwice),
+            (.switchesDatabases, isDatabaseSwitched),
             (.switchesVersions, plan.release.version != nil),
             (.runsToolsUnfenced, plan.toolDatabases.contains { $0.tool?.runsUnfenced == true }),
             (.tellsToolsTheirDatabase, plan.toolDatabases.count > 1),

@@ -32,10 +32,10 @@ struct ReactivateStep: StepDefinition {
                 directive.tasks += run.readerTasks(of: seat.node)
             }
             // It ends with the first primary: what is frozen of it does not go on first.
-            directive.replaced = run.releaseToSilence(on: seat.node)
+            directive.replaced = run.isDatabaseSwitched ? nil : run.releaseToSilence(on: seat.node)
         }
         directive.active = ActivationGoal(release: old, identity: run.backActivation)
-        if let hold = run.readHold {
+        if let hold = run.readHold ?? run.switchHold {
             directive.reads = ReadAdmission(hold: hold, until: run.backActivation)
         }
         // While a person is asked, whoever has flipped serves its readers as well as it can: release and schema fit.
@@ -46,7 +46,7 @@ struct ReactivateStep: StepDefinition {
         if let failure = status.failure(of: .activate) { return .failed(failure) }
         let served = run.releaseServedAgain(on: seat.node)
         let silenced = status.silenced.flatMap {
-            run.isPromoting && $0.release != served ? nil : $0
+            run.isPromoting && $0.release != served && !run.isDatabaseSwitched ? nil : $0
         }
         if let failure = silenced?.failure { return .failed(failure) }
         // What was silenced goes on before it serves again.

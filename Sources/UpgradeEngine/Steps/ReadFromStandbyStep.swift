@@ -21,7 +21,13 @@ struct ReadFromStandbyStep: StepDefinition {
     let isProof = true
 
     func details(_ preview: StepPreview) -> [String] {
-        [
+        if preview.plan.isDatabaseSwitched {
+            return [
+                "every node's action `switch` has taken the old release to the standby, and its `report` has said so, within "
+                    + "\(preview.plan.deadline(of: .readOnly))"
+            ]
+        }
+        return [
             "every node serves the old release on the standby, and nothing is in the hands of the one on the primary, within "
                 + "\(preview.plan.deadline(of: .readOnly))"
         ]
@@ -32,6 +38,9 @@ struct ReadFromStandbyStep: StepDefinition {
         directive.active = ActivationGoal(release: reader, identity: run.readingActivation)
         directive.vacated = reader.on(nil)
         directive.health = run.standbyHealth(of: reader)
+        if let hold = run.switchHold {
+            directive.reads = ReadAdmission(hold: hold, until: run.readingActivation)
+        }
     }
 
     /// Until it is known who is served instead.

@@ -5,7 +5,8 @@ import UpgradePlan
 
 /// The old release once more, on the standby: beside itself, warm, and asked at its own socket on pages that read.
 ///
-/// The standby still follows then. What the release cannot do there it shows now, where it costs nothing.
+/// The standby still follows then. What the release cannot do there it shows now, where it costs nothing. A release that the node's own
+/// actions switch runs once: it is made ready to be switched to the standby, and asked once it is there.
 struct ReaderStep: StepDefinition {
     static let word = "nodes:reader"
     static let asksWhileCurrent = true
@@ -19,7 +20,16 @@ struct ReaderStep: StepDefinition {
 
     var title: String { "start the old release on the standby" }
 
+    func title(in plan: Plan) -> String {
+        plan.isDatabaseSwitched ? "make the old release ready for the standby" : title
+    }
+
     func details(_ preview: StepPreview) -> [String] {
+        if preview.plan.isDatabaseSwitched {
+            return [
+                "the nodes' own action `fetch`, where they have one, with SLUICE_DATABASE=standby"
+            ]
+        }
         let rollout = preview.plan.rollout
         let checks = [rollout.health.check] + rollout.startChecks
         return Listed.line("start with SLUICE_DATABASE=standby", rollout.warm) + [
@@ -35,7 +45,7 @@ struct ReaderStep: StepDefinition {
         else { return }
         directive.stage = reader
         directive.tasks += run.readerTasks(of: seat.node)
-        directive.health = run.readerHealth(of: reader)
+        if !run.isDatabaseSwitched { directive.health = run.readerHealth(of: reader) }
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
@@ -44,8 +54,9 @@ struct ReaderStep: StepDefinition {
         }
         if let failure = status.failure(of: .stage) { return .failed(failure) }
         let isHealthy =
-            status.health?.identity == run.readerHealth(of: reader).identity
-            && status.health?.state == .healthy
+            run.isDatabaseSwitched
+            || status.health?.identity == run.readerHealth(of: reader).identity
+                && status.health?.state == .healthy
         return Verdict.on(
             run.readerTasks(of: seat.node), in: status,
             and: status.staged.contains(reader) && isHealthy)
@@ -55,7 +66,10 @@ struct ReaderStep: StepDefinition {
     /// follows again: what waits for what readers still look at would be cut off.
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         let resume = ResumeManagerStep.undoOfPause(undoing)
-        if undoing.isPromoting { return [EndOldStep(phase, index: nil)] + resume }
+        if undoing.isPromoting {
+            // Where it is switched, it is the one that is served.
+            return (undoing.plan.isDatabaseSwitched ? [] : [EndOldStep(phase, index: nil)]) + resume
+        }
         let end: [any StepDefinition] = [EndReaderStep(phase, index: nil)]
         // The census keeps what the freeze has to give back.
         guard undoing.hasBegun(CensusStep.self) else { return end + resume }

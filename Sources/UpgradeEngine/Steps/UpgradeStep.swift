@@ -55,6 +55,9 @@ struct UpgradeStep: StepDefinition {
         let own = member.batch ?? 0
         directive.tasks += isExtra ? run.extraTasks : run.upgradeTasks(own)
         directive.health = isExtra ? run.extraHealth : run.upgradeHealth(own)
+        if let hold = run.switchHold {
+            directive.reads = ReadAdmission(hold: hold, until: run.forwardActivation)
+        }
         if !isExtra { directive.replaced = run.releaseReplaced(on: seat.node) }
     }
 

@@ -312,6 +312,8 @@ def arguments():
     what.add_argument("--refuse", action="store_true", help="refuse writes in the window instead of holding them")
     parser.add_argument("--frozen", action="store_true",
                         help="a standby, from which the old release reads while the primary is migrated")
+    parser.add_argument("--repoint", choices=["pgbouncer"],
+                        help="with --frozen: versions, each application runs once, and the node's pgbouncer leads it to the standby")
     what.add_argument("--compare", action="store_true", help="with --frozen: the same plan with reads held beside it")
     parser.add_argument("--before", type=float, metavar="SECONDS", default=4.0,
                         help="with --frozen: how long reads are measured before the run (default: 4)")
@@ -345,7 +347,7 @@ def arguments():
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
     of_standby = chosen.compare or chosen.kill in frozen_faults.SERVERS or chosen.fail in frozen_faults.FAILURES
-    if not chosen.frozen and (of_standby or chosen.phase not in faults.PHASES):
+    if not chosen.frozen and (of_standby or chosen.repoint or chosen.phase not in faults.PHASES):
         parser.error("only a fleet with --frozen has a standby")
     if not frozen_faults.is_place(chosen.phase):
         parser.error("--in: neither a phase nor a step")

@@ -12,6 +12,7 @@ from frozen import Asking, FrozenFleet
 from frozen_again import Again
 from frozen_faults import failing_at, median_claim
 from processes import wait_until
+from repointed import RepointedFleet
 
 
 class FrozenDemo:
@@ -23,8 +24,9 @@ class FrozenDemo:
         self.arguments = demo.arguments
 
     def fleet(self, is_frozen=True):
-        fleet = FrozenFleet(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
-                            strict=self.arguments.start == "after-migration")
+        kind = RepointedFleet if self.arguments.repoint else FrozenFleet
+        fleet = kind(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
+                     strict=self.arguments.start == "after-migration")
         fleet.is_frozen = is_frozen
         closing = self.demo.closing(fleet)
         self.say("%d nodes on v1, a primary and a streaming standby with %d entries, everything below %s" % (
@@ -83,7 +85,8 @@ class FrozenDemo:
         slow, added = frozen.latency(fleet.notes, journal.step("nodes:closed")[0], journal.write_window_ends())
         beyond, rest = frozen.window(journal, max(self.demo.starts(fleet), default=0) if fleet.strict else None)
         mixed = frozen.mixed(fleet.notes, fleet)
-        if not is_frozen:
+        # An application that runs once is ended and started anew at its node's flip, and reads wait for that.
+        if not is_frozen or self.arguments.repoint:
             gap.is_speed = slow.is_speed = True
         return [gap, slow, beyond, mixed], {
             "longest time without an answer": "%.0f ms" % (longest * 1000),
