@@ -138,8 +138,14 @@ public actor SchemaUpgrade {
         for attempt in 1... {
             do {
                 try await turn(task)
-                if task.kind == .promoteStandby, configuration.standby != nil {
-                    return .done(try await promoteStandby(task))
+                // A session with the primary may not be had.
+                if configuration.standby != nil {
+                    if task.kind == .promoteBehindFence {
+                        return .done(try await promoteBehindFence(task))
+                    }
+                    if task.kind == .promoteStandby {
+                        return .done(try await promoteStandby(task))
+                    }
                 }
                 try await prepareSession(for: task)
                 try await bringUpToDate(task)
@@ -159,7 +165,8 @@ public actor SchemaUpgrade {
                 case .preflight, .raiseFence, .census, .lowerFence, .openPass, .closePass,
                     .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
                     .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema,
-                    .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager:
+                    .freezeStandby, .feedStandby, .promoteBehindFence, .promoteStandby,
+                    .pauseManager, .resumeManager:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -195,6 +202,7 @@ public actor SchemaUpgrade {
         case .judgeContract: try await judge(.contract, task)
         case .freezeStandby: try await freezeStandby(task)
         case .feedStandby: try await feedStandby(task)
+        case .promoteBehindFence: try await promoteBehindFence(task)
         case .promoteStandby: try await promoteStandby(task)
         case .pauseManager: try await pauseManager(task)
         case .resumeManager: try await resumeManager(task)

@@ -53,7 +53,7 @@ public enum Itinerary {
         CloseRevertPassStep.self, RevertMigrationStep.self, ReactivateStep.self,
         HaltStep.self, SettleExpandStep.self, RevertExpandWithStep.self, JudgeRevertExpandStep.self,
         RevertExpansionStep.self, UnstageStep.self, CompareSchemaStep.self, BakeStep.self,
-        HookStep.self, PromoteStep.self, EndOldStep.self,
+        HookStep.self, PromoteBehindFenceStep.self, PromoteStep.self, EndOldStep.self,
     ]
 
     /// All steps from preflight to finish.

@@ -158,7 +158,7 @@ extension Run {
         if let step = step(of: fact) {
             if direction == .forward { begun.insert(step) } else { begunBack.insert(step) }
         }
-        if fact.kind == .promoteStandby { database.promotion = .unknown }
+        if fact.kind.promotes { database.promotion = .unknown }
         guard fact.kind == .lowerFence, direction == .forward else { return }
         if database.lifted.insert(label).inserted { database.beingLifted.insert(label) }
         isPastPointOfNoReturn = true

@@ -155,11 +155,12 @@ extension Run {
         begun.contains(.upgraded(batch: 0)) ? nil : created.release
     }
 
-    /// What the old release has to answer once it is served again. It has served before, so any answer will do.
+    /// What the old release has to answer once it is served again. It has served before, so any answer will do, and one is enough.
     func backHealth(of release: ReleaseReference) -> HealthGoal {
         var goal = health("reactivate", at: .reactivated)
         goal.release = release.name
         goal.standard = .anyAnswer
+        goal.consecutive = 1
         return goal
     }
 

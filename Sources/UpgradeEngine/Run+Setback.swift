@@ -79,7 +79,7 @@ extension Run {
             // Where a person has to be asked, that is when its turn has come: the run then waits for its database.
             guard isNow ? !willRetry : turnsBackByItself else { return [ended] }
             let reason = "\(task.title) failed: \(failure.message)"
-            if task.kind == .promoteStandby {
+            if task.kind.promotes {
                 return [ended] + setbackOfPromotion(reason, failure)
             }
             let mayGoBack = failure.effect == .none && !staysPastPointOfNoReturn(without: task)

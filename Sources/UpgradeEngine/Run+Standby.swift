@@ -9,6 +9,8 @@ public enum Promotion: Hashable, Sendable {
     case none
     /// It was begun, and nobody knows how far it came.
     case unknown
+    /// The standby is promoted, and its fence is up as that of the primary: neither takes writes.
+    case fenced
     case done
 }
 
@@ -57,7 +59,11 @@ extension Run {
         guard database.promotion != .none else { return [] }
         let where_ = plan.frozenStandby.map { " (\($0.url))" } ?? ""
         guard database.promotion == .done else {
-            return ["whether the standby\(where_) is the primary now is not known"]
+            return database.promotion == .fenced
+                ? [
+                    "the standby\(where_) is promoted behind its fence, and neither server takes writes"
+                ]
+                : ["whether the standby\(where_) is the primary now is not known"]
         }
         return [
             "the primary is now the server that was the standby\(where_); the nodes serve the old release there",
@@ -100,8 +106,13 @@ extension Run {
     }
 
     mutating func notePromotion(_ ended: DatabaseTaskEnded) {
-        guard ended.kind == .promoteStandby else { return }
-        notePromotion(ended.result, ended.failure, ended.report)
+        guard ended.kind.promotes else { return }
+        if ended.kind == .promoteBehindFence, ended.result == .done {
+            database.isStandbyFenced = true
+            database.promotion = .fenced
+        } else {
+            notePromotion(ended.result, ended.failure, ended.report)
+        }
     }
 
     private mutating func notePromotion(
@@ -113,9 +124,16 @@ extension Run {
             database.promotionLines = report?.lines ?? []
         case .failed where failure?.effect == DatabaseFailure.PossibleEffect.none:
             // An earlier attempt may have taken effect all the same.
-            if !database.wasPromotionUnknown { database.promotion = .none }
+            if !database.wasPromotionUnknown {
+                database.promotion = database.isStandbyFenced ? .fenced : .none
+            }
         case .failed, .lost:
             database.wasPromotionUnknown = true
         }
     }
+}
+
+extension DatabaseTask.Kind {
+    /// Whether it may make the standby a primary.
+    var promotes: Bool { self == .promoteBehindFence || self == .promoteStandby }
 }

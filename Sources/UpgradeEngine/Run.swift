@@ -167,6 +167,8 @@ public struct Run: Sendable {
         public var promotionLines: [String] = []
         /// Whether an attempt at it has ended and nobody knows how.
         var wasPromotionUnknown = false
+        /// Whether the standby has been promoted behind its fence.
+        var isStandbyFenced = false
         /// The labels of the databases whose fence may have been lowered on the way forward; and those of which only the attempt in
         /// flight may have done so.
         var lifted: Set<DatabaseName?> = []

@@ -51,6 +51,9 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case freezeStandby
         /// Let the standby follow again, and wait until it has caught up; what was set for the freeze is as it was before.
         case feedStandby
+        /// On the way back, while nodes go over to read from the frozen standby: promote it. It has the fence, which stays up, so that
+        /// nobody writes on either server.
+        case promoteBehindFence
         /// On the way back: shut the primary for good, make the frozen standby the primary, and take the fence down there.
         case promoteStandby
         /// Tell whoever looks after both servers to change neither of them by itself, and wait until it says so.

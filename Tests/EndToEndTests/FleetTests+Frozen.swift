@@ -39,7 +39,7 @@ extension FleetTests {
         arguments: ["coordinator", "agent", "standby", "primary", "receiver"],
         [
             "nodes:reader", "database:freezeStandby", "migrate", "rollout", "database:feedStandby",
-            "back:database:promoteStandby",
+            "back:database:promoteBehindFence", "back:database:promoteStandby",
         ])
     func aKillWithAStandbyLosesNothing(victim: String, phase: String) async throws {
         let run = try await runFleet(

@@ -95,6 +95,15 @@ struct FrozenSite {
         standby.address(site.database, user: site.application)
     }
 
+    /// The first task after a promotion: what was set for the freeze is given back while writes go on.
+    func tidyPromotion(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
+        var revert = DatabaseTask(
+            kind: .revertExpand, run: RunIdentifier(unchecked: "r1"),
+            epoch: Epoch(rawValue: epoch), attempt: 1)
+        revert.isPromoted = true
+        if case .failed(let failure) = await upgrade.perform(revert) { throw failure }
+    }
+
     /// Brings a run to where its standby is frozen.
     func freeze(_ upgrade: SchemaUpgrade, epoch: Int64 = 1) async throws {
         for kind in [

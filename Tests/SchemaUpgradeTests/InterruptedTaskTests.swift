@@ -135,7 +135,9 @@ import UpgradeModel
                 [.expand, .raiseFence, .census, .openPass]
             case .readPreview, .judgeExpand, .settleExpand, .judgeRevertExpand: [.expand]
             case .judgeContract: [.expand, .raiseFence, .census, .migrate, .lowerFence, .contract]
-            case .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager: []
+            case .freezeStandby, .feedStandby, .promoteBehindFence, .promoteStandby, .pauseManager,
+                .resumeManager:
+                []
             }
         if kind == .contract {
             // There is no way back from contract but by hand.

@@ -135,6 +135,7 @@ import UpgradeModel
         #expect(!promoted.contains { $0.contains("pg_rewind") }, "that is Patroni's to do")
         #expect(await frozen.writes(frozen.standbyForApplication))
         #expect(try managed.leader() == PatroniCluster.primary)
+        try await frozen.tidyPromotion(upgrade)
         var resume = DatabaseTask(
             kind: .resumeManager, run: RunIdentifier(unchecked: "r1"), epoch: Epoch(rawValue: 1),
             attempt: 1)

@@ -37,22 +37,15 @@ import UpgradeModel
         let after = try await frozen.onStandby(rights).map { $0[0] }
         #expect(after == before)
         #expect(try await frozen.onStandby("SELECT count(name) FROM entry")[0].text(0) == "11")
+        // Again, by one that knows nothing; and what comes after it goes to the new primary.
+        let stranger = frozen.upgrade(try Self.dropping())
+        try await stranger.done(.promoteStandby, epoch: 2)
+        try await frozen.tidyPromotion(stranger, epoch: 2)
+        // Writers have not waited for that.
         let left = try await frozen.onStandby(
             "SELECT (SELECT count(*) FROM sluice.fence), (SELECT count(*) FROM sluice.standby), (SELECT count(*) FROM pg_trigger WHERE tgname = '!sluice_fence'), "
                 + "(SELECT count(*) FROM pg_file_settings WHERE setting ~ 'sluice')")[0]
         #expect(left.cells == ["0", "0", "0", "0"])
-
-        // Again, by one that knows nothing; and what comes after it goes to the new primary.
-        let stranger = frozen.upgrade(try Self.dropping())
-        try await stranger.done(.promoteStandby, epoch: 2)
-        var revert = DatabaseTask(
-            kind: .revertExpand, run: RunIdentifier(unchecked: "r1"), epoch: Epoch(rawValue: 2),
-            attempt: 1)
-        revert.isPromoted = true
-        guard case .done = await stranger.perform(revert) else {
-            Issue.record("a task for the new primary was not done there")
-            return
-        }
         #expect(try await stranger.failure(.lowerFence, epoch: 2).code == "primary-shut")
         #expect(
             try await frozen.upgrade().failure(.preflight, epoch: 3, run: "r2").code
@@ -62,6 +55,71 @@ import UpgradeModel
         #expect(await !frozen.writes(frozen.primaryForApplication))
         await stranger.close()
         await upgrade.close()
+    }
+
+    /// Readers go over to it meanwhile, so nobody is cut off on the primary yet; and neither server takes writes.
+    @Test(arguments: [false, true])
+    func aStandbyThatIsPromotedBehindItsFenceTakesNoWrites(primaryDies: Bool) async throws {
+        let frozen = try await FrozenSite.make()
+        let upgrade = frozen.upgrade(try Self.dropping())
+        let reading = try await frozen.site.connect(as: "$app")
+        try await frozen.freeze(upgrade)
+        try await upgrade.done(.migrate)
+        try await upgrade.done(.promoteBehindFence)
+        #expect(try await frozen.onStandby("SELECT pg_is_in_recovery()")[0].isTrue(0) == false)
+        #expect(await !frozen.writes(frozen.standbyForApplication))
+        #expect(await !frozen.writes(frozen.primaryForApplication))
+        #expect(try await reading.query("SELECT count(*) FROM entry").count == 1)
+        #expect(try await upgrade.failure(.lowerFence).code == "primary-shut")
+        let again = try await upgrade.done(.promoteBehindFence, attempt: 2)
+        #expect(again.lines == ["the standby was promoted already"])
+        if primaryDies { try frozen.primary.stop(crash: true) }
+        let report = try await upgrade.done(.promoteStandby)
+        #expect(await frozen.writes(frozen.standbyForApplication))
+        if primaryDies {
+            #expect(
+                report.lines.contains { $0.contains("the primary does not answer; it was shut") })
+            try frozen.primary.start()
+        }
+        await #expect(throws: PostgresError.self) { try await reading.query("SELECT 1") }
+        #expect(await !frozen.writes(frozen.primaryForApplication))
+        await upgrade.close()
+    }
+
+    /// A standby that may have what the migration has done is not promoted, and the primary stays as it is.
+    @Test func aStandbyThatFollowsAgainIsNotPromotedBehindItsFence() async throws {
+        let frozen = try await FrozenSite.make()
+        let upgrade = frozen.upgrade(try Self.dropping())
+        try await frozen.freeze(upgrade)
+        try await upgrade.done(.feedStandby)
+        let failure = try await upgrade.failure(.promoteBehindFence)
+        #expect(failure.code == "standby-thawed" && failure.effect == .none)
+        #expect(try await frozen.onStandby("SELECT pg_is_in_recovery()")[0].isTrue(0))
+        try await upgrade.done(.lowerFence)
+        await upgrade.close()
+    }
+
+    /// Prints what writers wait for; asserts nothing about it.
+    @Test func thePartsOfAPromotionAreMeasured() async throws {
+        for _ in 1...3 {
+            let frozen = try await FrozenSite.make()
+            var connections: [PostgresConnection] = []
+            for _ in 1...8 { connections.append(try await frozen.site.connect(as: "$app")) }
+            let upgrade = frozen.upgrade(try Self.dropping())
+            try await frozen.freeze(upgrade)
+            try await upgrade.done(.migrate)
+            let clock = ContinuousClock()
+            let began = clock.now
+            let promoted = try await upgrade.done(.promoteBehindFence)
+            let middle = clock.now
+            let report = try await upgrade.done(.promoteStandby)
+            print(
+                "standby: promoted behind its fence in \(began.duration(to: middle)), \(promoted.lines[0]); in its place in "
+                    + "\(middle.duration(to: clock.now)), \(report.lines.first { $0.contains("takes writes") } ?? "")"
+            )
+            for connection in connections { await connection.close() }
+            await upgrade.close()
+        }
     }
 
     /// A primary that cannot be asked may only be cut off from here: nobody promotes but a person, who knows.
@@ -107,10 +165,12 @@ import UpgradeModel
             proxy.cut(afterAnswers: answered, thenRefuse: true)
             let outcome = await upgrade.perform(.promoteStandby, epoch: 2)
             let isCut = proxy.mend()
+            // Once it was shut, the standby promotes itself while its sessions end; nothing has to be asked any more.
             if case .failed(let failure) = outcome {
                 #expect(isCut, "\(failure)")
                 #expect(failure.code == "primary-unknown", "\(failure)")
                 #expect(try await frozen.onStandby("SELECT pg_is_in_recovery()")[0].isTrue(0))
+                #expect(await !frozen.writes(frozen.standbyForApplication))
             }
             #expect(await !frozen.writes(frozen.primaryForApplication))
             await upgrade.close()

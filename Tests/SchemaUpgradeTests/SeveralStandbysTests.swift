@@ -59,6 +59,7 @@ import UpgradeModel
         let lines = try await upgrade.done(.promoteStandby).lines
         #expect(lines.contains { $0.hasPrefix("standby s2 (127.0.0.1) follows the old primary") })
         #expect(await frozen.writes(frozen.standbyForApplication))
+        try await frozen.tidyPromotion(upgrade)
 
         _ = try await frozen.onStandby("SELECT pg_create_physical_replication_slot('s2')")
         try other.stop(crash: false)

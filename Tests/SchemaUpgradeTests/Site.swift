@@ -165,7 +165,8 @@ struct Site {
 extension DatabaseTask.Kind {
     /// The tasks of a standby.
     static let ofStandby: Set<DatabaseTask.Kind> = [
-        .freezeStandby, .feedStandby, .promoteStandby, .pauseManager, .resumeManager,
+        .freezeStandby, .feedStandby, .promoteBehindFence, .promoteStandby, .pauseManager,
+        .resumeManager,
     ]
 }
 

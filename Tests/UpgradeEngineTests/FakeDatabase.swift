@@ -121,6 +121,7 @@ struct FakeDatabase {
         case .feedStandby: standby?.isFrozen = false
         case .pauseManager: isManagerPaused = true
         case .resumeManager: isManagerPaused = false
+        case .promoteBehindFence: standby?.isFenced = true
         case .promoteStandby:
             isShut = true
             standby?.isPrimary = true
@@ -161,7 +162,10 @@ struct FakeStandby {
     var isFrozen = false
     /// Nobody who reads there misses what they have written.
     var hasAll = false
+    /// It takes writes.
     var isPrimary = false
+    /// Promoted, and takes none yet.
+    var isFenced = false
     /// What it shows while it is cut off.
     var isMigrated = false
     var isExpanded = false

@@ -163,11 +163,38 @@ import UpgradeModel
         #expect(world.violations == [])
     }
 
+    /// Promoted behind its fence, it takes no writes, and is a primary all the same.
+    @Test func aStandbyThatIsPromotedBehindItsFenceIsNoWayForward() {
+        var world = world(plan())
+        world.nodes[Self.node]?.failingTask = "reload"
+        world.database.failing = [.promoteStandby: 5]
+        world.settle()
+        #expect(world.theRun.state == .waiting)
+        #expect(world.theRun.database.promotion == .fenced)
+        #expect(world.theRun.next?.contains("--forward") == false)
+        world.demand(.goForward)
+        #expect(world.text.contains("refused: the standby is the primary now, or may be"))
+        world.request(.retry)
+        world.settle()
+        #expect(world.theRun.state == .rolledBack)
+        #expect(world.violations == [])
+    }
+
+    /// Nodes go over to it meanwhile: writers wait for both, and neither for the other.
+    @Test func theStandbyIsPromotedWhileNodesGoOverToIt() {
+        var world = world(plan())
+        world.nodes[Self.node]?.isUnhealthy = true
+        world.database.hanging = [.promoteBehindFence]
+        world.settle()
+        #expect(world.nodes.values.allSatisfy { $0.active.release == Self.reader })
+        #expect(!world.theRun.begunBack.contains(.reactivated))
+    }
+
     /// A standby that cannot be promoted leaves the way forward.
     @Test func aPromotionThatCertainlyTookNoEffectMayGoForwardAgain() {
         var world = world(plan())
         world.nodes[Self.node]?.failingTask = "reload"
-        world.database.failing = [.promoteStandby: 5]
+        world.database.failing = [.promoteBehindFence: 5]
         world.settle()
         #expect(world.theRun.state == .waiting)
         #expect(world.theRun.next?.contains("`sluice retry r1 --forward`") == true)
@@ -373,8 +400,8 @@ import UpgradeModel
         let back = Itinerary.back(run.plan, from: forward, begun: begun).map(\.step)
         #expect(
             back == [
-                .reactivated, .promoteStandby, .opened, .database(.revertExpand), .oldEnded,
-                .unstaged,
+                .promoteBehindFence, .reactivated, .promoteStandby, .opened,
+                .database(.revertExpand), .oldEnded, .unstaged,
             ])
         let before = Set(forward.prefix { $0.phase != .migrate }.map(\.step))
         #expect(
@@ -387,7 +414,7 @@ import UpgradeModel
     @Test func thePlanSaysWhenTheStandbyIsNotTheWayBack() {
         let plan = world(plan()).theRun.plan
         let preview = StepPreview(plan: plan, batches: [], migrations: [])
-        let promotion = PromoteStep(.migrate, index: nil).details(preview).joined()
+        let promotion = PromoteBehindFenceStep(.migrate, index: nil).details(preview).joined()
         #expect(promotion.contains("otherwise the old release is served on the primary again"))
         let reactivation = ReactivateStep(.migrate, index: nil)
         #expect(reactivation.details(preview).joined().contains("otherwise on the primary"))

@@ -492,6 +492,9 @@ struct ScenarioWorld {
             violations.append("lowers a fence with a database migrated")
         }
         if task.kind == .promoteStandby { checkReadersAreOnStandby() }
+        if task.kind == .promoteBehindFence, !database.isFenced {
+            violations.append("promotes a standby of a primary without a fence")
+        }
         if task.kind == .migrate {
             checkClosed(before: "migrates")
             if !databases.allSatisfy({ $0.performed.contains { $0.kind == .census } }) {

@@ -21,57 +21,99 @@ extension SchemaUpgrade {
             ? configuration.standby?.address ?? configuration.address : configuration.address
     }
 
-    /// Shuts the primary for good, promotes the standby, and takes the fence down there.
+    /// Promotes the standby while nodes go over to read from it. Its fence stays up, and that of the primary, so that neither takes writes;
+    /// from here on no task but the two of a promotion works on the primary.
+    func promoteBehindFence(_ task: DatabaseTask) async throws -> DatabaseReport {
+        let (_, isPromoted) = try await lookBeforePromotion(task)
+        if isPromoted { return DatabaseReport(lines: ["the standby was promoted already"]) }
+        do {
+            try await prepareSession(for: task)
+            try await bringUpToDate(task)
+            try await leavePrimary(task)
+        } catch let error as PostgresError {
+            throw await reasonNotToPromote(error)
+        }
+        do {
+            let lines = try await promote()
+            await warmUpStandby(task)
+            return DatabaseReport(
+                lines: lines + ["its fence is up still: neither server takes writes"])
+        } catch let error as PostgresError where error.isConnectionLost {
+            throw error
+        } catch {
+            var reason = failure(from: error)
+            reason.effect = .unknown
+            throw reason
+        }
+    }
+
+    /// What is to be said of a primary that could not be asked.
+    private func reasonNotToPromote(_ error: PostgresError) async -> any Error {
+        if !error.isUnanswered, await answers() { return error }
+        // One that was lost in the middle may be had again.
+        if error.isConnectionLost { return error }
+        return DatabaseFailure(
+            code: "primary-unknown",
+            "the primary cannot be asked to shut, so the standby is not promoted: \(error)",
+            advice:
+                "start the primary, whose fence still holds, and try again; or, when it is lost, make sure that it never comes back "
+                + "(its machine off, or its directory gone), then promote the standby by hand, SELECT pg_promote(), and try again",
+            // An earlier attempt may have shut it.
+            effect: .unknown)
+    }
+
+    /// As ``warmUp(_:)``, on the server that is about to let writes in.
+    private func warmUpStandby(_ task: DatabaseTask) async {
+        struct RolledBack: Error {}
+        _ = try? await openStandby().transaction { session in
+            try session.execute(
+                "SET LOCAL lock_timeout = '10ms';" + keepOut(task)
+                    + "SELECT sluice.close_rights(); SELECT sluice.open_rights()")
+            throw RolledBack()
+        }
+    }
+
+    /// Shuts the primary for good, promotes the standby where that is not done yet, and takes the fence down there.
     ///
-    /// There is never a moment at which both take writes: the fence on the primary stays up, nobody may log in there any more and
-    /// nobody is left, and only then is the standby promoted. A primary that cannot be asked is not taken for shut: it may only be
-    /// cut off from here. Whoever knows better promotes the standby by hand, which this task finds and goes on from.
+    /// There is never a moment at which both take writes: the standby has the fence, which comes down there when nobody may log in at
+    /// the primary any more, its own fence stays up, and none of its sessions is left. It promotes itself while these end: most of the
+    /// time that takes is the disk's. A primary that cannot be asked is not taken for shut: it may only be cut off from here. Whoever
+    /// knows better promotes the standby by hand, which this task finds and goes on from.
     func promoteStandby(_ task: DatabaseTask) async throws -> DatabaseReport {
         let clock = ContinuousClock()
         let began = clock.now
         let (row, isPromoted) = try await lookBeforePromotion(task)
         var lines: [String] = []
         var shut = Span.zero
+        var promoted: Result<[String], any Error> = .success([])
         do {
             try await prepareSession(for: task)
             try await bringUpToDate(task)
-            lines += try await shutPrimary(task, isPromoted: isPromoted)
+            let isThere = try await closePrimary(task, isPromoted: isPromoted)
+            async let promotion = self.promotion(isPromoted: isPromoted)
+            let emptied = await emptied(isThere, row?.slot)
+            // Whatever came of the primary: what this server is from now on has to be known.
+            promoted = await promotion
+            lines += try emptied.get()
             shut = Span(began.duration(to: clock.now))
         } catch var failure as DatabaseFailure where isPromoted {
             failure.effect = .unknown
             throw failure
         } catch let error as PostgresError {
+            guard isPromoted else { throw await reasonNotToPromote(error) }
             if !error.isUnanswered, await answers() { throw error }
-            guard isPromoted else {
-                // One that was lost in the middle may be had again.
-                if error.isConnectionLost { throw error }
-                throw DatabaseFailure(
-                    code: "primary-unknown",
-                    "the primary cannot be asked to shut, so the standby is not promoted: \(error)",
-                    advice:
-                        "start the primary, whose fence still holds, and try again; or, when it is lost, make sure that it never comes back "
-                        + "(its machine off, or its directory gone), then promote the standby by hand, SELECT pg_promote(), and try again",
-                    // An earlier attempt may have shut it.
-                    effect: .unknown)
-            }
             lines.append(
-                "the primary does not answer; whoever promoted the standby by hand has taken it for lost"
+                "the primary does not answer; it was shut before the standby was promoted, or whoever promoted the standby by hand has taken it "
+                    + "for lost"
             )
         }
         do {
-            if !isPromoted { lines += try await promote() }
+            lines += try promoted.get()
             try await moveToStandby(task)
-            // Over connections of their own: writers wait for the fence alone.
-            async let given: Void = giveBackSettings(row)
             lines += try await openStandbyForWrites(task)
             let taken = Span(began.duration(to: clock.now))
             lines.append(
                 "the new primary takes writes after \(taken); after \(shut) the old one was shut")
-            try await given
-            // What is kept of the freeze is needed until all is as it was before it.
-            if try await frozenRow(open()) != nil {
-                _ = try await open().execute(claim(task) + "DELETE FROM sluice.standby")
-            }
         } catch let error as PostgresError where error.isConnectionLost {
             throw error
         } catch {
@@ -81,6 +123,14 @@ extension SchemaUpgrade {
         }
         lines += try await nextForOldPrimary(row?.slot)
         return DatabaseReport(lines: lines, duration: Span(began.duration(to: clock.now)))
+    }
+
+    /// What the freeze has set on the new primary is as it was before, and what was kept of it is gone. Writers wait for a promotion, and
+    /// not for this: the first task after it does it.
+    func tidyPromotion(_ task: DatabaseTask) async throws {
+        guard isAtStandby, let row = try await frozenRow(open()) else { return }
+        try await giveBackSettings(row)
+        _ = try await open().execute(claim(task) + "DELETE FROM sluice.standby")
     }
 
     /// Whether the primary answers a session of its own.
@@ -138,101 +188,10 @@ extension SchemaUpgrade {
         return false
     }
 
-    /// Nobody writes on this server any more, whoever starts it again: the fence stays, and nobody may log in.
-    private func shutPrimary(_ task: DatabaseTask, isPromoted: Bool) async throws -> [String] {
-        let connection = try open()
-        if isPromoted,
-            try await connection.query("SELECT pg_is_in_recovery()")[0].isTrue(0)
-        {
-            return ["the old primary is a standby now, as whoever promoted this one has made it"]
-        }
-        let row = try await frozenRow(connection)
-        guard let row, row.run == task.run.rawValue else {
-            throw DatabaseFailure(
-                code: "standby-thawed",
-                "the primary knows of no standby that is frozen for this run",
-                advice: "see which standby the primary has, and what it shows")
-        }
-        guard ["frozen", "shut"].contains(row.state) || isPromoted else {
-            throw DatabaseFailure(
-                code: "standby-thawed", "the standby was not frozen to the end, or follows already",
-                advice: "the migration has not begun, or the lift has: neither needs a promotion")
-        }
-        _ = try await connection.execute(
-            claim(task) + expectFence(task, "up")
-                + """
-                UPDATE sluice.fence SET passes = NULL, pass = NULL;
-                UPDATE sluice.standby SET state = 'shut', connection_limit = coalesce(connection_limit, (
-                    SELECT datconnlimit FROM pg_database WHERE datname = current_database()));
-                DO $shut$ BEGIN
-                    EXECUTE format('ALTER DATABASE %I CONNECTION LIMIT 0', current_database());
-                END $shut$
-                """)
-        do {
-            return try await emptyPrimary() + otherStandbys(row.slot)
-        } catch {
-            if let lost = error as? PostgresError, lost.isConnectionLost { throw lost }
-            var reason = failure(from: error)
-            reason.effect = .unknown
-            throw reason
-        }
-    }
-
-    /// Ends every session, and asks until the server says that none is left.
-    private func emptyPrimary() async throws -> [String] {
-        let connection = try open()
-        let others = """
-            FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-                AND backend_type NOT IN ('autovacuum worker', 'parallel worker')
-            """
-        var ended = 0
-        let deadline = deadline(.seconds(10))
-        while true {
-            let left = try await connection.query(
-                "SELECT pg_terminate_backend(pid), backend_type, usename, application_name \(others)"
-            )
-            if left.isEmpty { break }
-            ended = max(ended, left.count)
-            guard ContinuousClock.now < deadline else {
-                let first = left[0]
-                throw DatabaseFailure(
-                    code: "primary-busy",
-                    "the primary does not get empty: \(first.text(1)) of role \(first.text(2)), application \(first.text(3))",
-                    advice: "stop whatever logs in there as a superuser, then try again")
-            }
-            try await Task.sleep(for: .milliseconds(2))
-        }
-        let proof = try await connection.query(
-            """
-            SELECT (SELECT datconnlimit FROM pg_database WHERE datname = current_database()), (SELECT state FROM sluice.fence),
-                (SELECT connection_limit FROM sluice.standby), (SELECT count(*) \(others)),
-                (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())
-            """)[0]
-        guard proof.integer(0) == 0, proof[1] == "up", proof.integer(3) == 0, proof.integer(4) == 0
-        else {
-            throw DatabaseFailure(
-                code: "primary-busy",
-                "the primary does not stay shut: connection limit \(proof.text(0)), fence \(proof[1] ?? "down"), sessions \(proof.text(3)), "
-                    + "prepared transactions \(proof.text(4))",
-                advice: "see who changes it, then try again")
-        }
-        return [
-            "the old primary is shut: its fence stays up, nobody but superusers may log in (connection limit 0, before: \(proof.text(2))), "
-                + "\(ended) sessions were ended, none is left"
-        ]
-    }
-
-    /// Who else follows the first primary, and has what it has.
-    private func otherStandbys(_ slot: String) async throws -> [String] {
-        try await open().query(
-            """
-            SELECT coalesce(s.slot_name, r.application_name) || coalesce(' (' || host(r.client_addr) || ')', '')
-            FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
-            WHERE r.state = 'streaming' AND s.slot_type IS DISTINCT FROM 'logical' AND s.slot_name IS DISTINCT FROM $1 ORDER BY 1
-            """, [slot]
-        ).map { row in
-            "standby \(row.text(0)) follows the old primary and has the migration with it: let nobody read there, and make it a standby of the "
-                + "new one as the old primary"
+    /// - Returns: what is worth saying of it; nothing where it is the primary already.
+    private func promotion(isPromoted: Bool) async -> Result<[String], any Error> {
+        do { return .success(isPromoted ? [] : try await promote()) } catch {
+            return .failure(error)
         }
     }
 

@@ -91,6 +91,7 @@ extension SchemaUpgrade {
 
     /// Undoes what this run has applied of a phase, the last first.
     func revert(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
+        if phase == .expand { try await tidyPromotion(task) }
         let left = phase == .expand ? try await tidyFence(task) : []
         let deadline = deadline(patience(phase))
         var lines = try await undoUnfinished(phase, task, until: deadline)

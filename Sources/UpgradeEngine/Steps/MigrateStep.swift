@@ -42,8 +42,9 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
         // Readers first: whoever reads with the new release would be cut off when its primary is shut. One that was started on the new
         // schema is halted before the standby takes writes: an address that names both servers would lead it there.
         if undoing.isPromoting {
-            return [ReactivateStep(.migrate, index: nil)] + HaltStep.undoOfStart(undoing)
-                + [PromoteStep(.migrate, index: nil)]
+            return [
+                PromoteBehindFenceStep(.migrate, index: nil), ReactivateStep(.migrate, index: nil),
+            ] + HaltStep.undoOfStart(undoing) + [PromoteStep(.migrate, index: nil)]
         }
         let revert = RevertMigrationStep(.migrate, index: index)
         guard case .hold = undoing.plan.reads else { return [revert] }

@@ -17,7 +17,6 @@ struct PromoteStep: DatabaseStep {
 
     func details(_ preview: StepPreview) -> [String] {
         [
-            "only where the schema may be another than before; otherwise the old release is served on the primary again, the fence is lowered, and the standby follows",
             "the primary is shut for good, with all that the migration has done; no down-migration runs",
             "the nodes serve the old release there; afterwards the first server is made a standby of it by hand, as the report says",
         ]
