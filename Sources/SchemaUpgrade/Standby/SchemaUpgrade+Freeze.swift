@@ -15,9 +15,10 @@ extension SchemaUpgrade {
         let clock = ContinuousClock()
         let began = clock.now
         let deadline = deadline(task.budget ?? .milliseconds(access.lag.milliseconds + 10_000))
-        var look = try await lookAtStandby()
-        try await refuseStranger(look)
+        async let found = lookAtStandby()
         let earlier = try await frozenRow(open())
+        var look = try await found
+        try await refuseStranger(look)
         if let earlier, earlier.run == task.run.rawValue, earlier.state == "frozen",
             look.isStarved, !look.isReceiving, earlier.lsn == look.replayed
         {
@@ -29,8 +30,9 @@ extension SchemaUpgrade {
         var lines = try await leaveSynchronousNames(row)
         var held: [String] = []
         while true {
-            // While it receives by what its files say, nothing of it was changed yet.
-            if look.isStarved || !look.isReceiving || !held.isEmpty {
+            // While it receives by what its files say, nothing of it was changed yet; by what they said before, the census has armed it.
+            let isArmed = try await isArmed(look, target)
+            if !isArmed, look.isStarved || !look.isReceiving || !held.isEmpty {
                 try await feed(to: target, row)
                 look = try await lookAtStandby()
             }
@@ -59,8 +61,9 @@ extension SchemaUpgrade {
         if !held.isEmpty {
             lines.append("waited until replay had let go of \(held.joined(separator: ", "))")
         }
+        // Whatever the migration commits comes to the disk after it. Where nothing does, there is nothing to go back from.
         _ = try await open().execute(
-            claim(task) + expectFence(task, "up")
+            "SET LOCAL synchronous_commit = off;\n" + claim(task) + expectFence(task, "up")
                 + "UPDATE sluice.standby SET state = 'frozen', lsn = \(quotedLiteral(look.replayed))"
         )
         return DatabaseReport(lines: lines)
@@ -159,10 +162,16 @@ extension SchemaUpgrade {
         try await giveBackSettings(row)
     }
 
-    /// - Returns: the standby as it stands still.
-    private func starve(
-        _ before: StandbyLook, until deadline: ContinuousClock.Instant
-    ) async throws -> StandbyLook {
+    /// Writes what will cut the standby off into its files, which it does not read before it is told to. It follows on, and the freeze
+    /// need not wait for its disk.
+    func armStandby() async throws {
+        guard configuration.standby != nil, !isAtStandby else { return }
+        let look = try await lookAtStandby()
+        // An earlier attempt has cut it off, or nobody knows what it follows.
+        if look.isStreaming { try await writeStarvation(look) }
+    }
+
+    private func writeStarvation(_ before: StandbyLook) async throws {
         let standby = try await openStandby()
         let restore = Starvation.starved(restore: before.restore)
         if restore != before.restore { try await alterSystem(standby, "restore_command", restore) }
@@ -170,6 +179,25 @@ extension SchemaUpgrade {
             try await alterSystem(
                 standby, "primary_conninfo", Starvation.starved(conninfo: before.conninfo))
         }
+    }
+
+    /// Whether it follows still, and has everything, while its files say otherwise already. One that does not come that far was about to
+    /// be cut off by an earlier attempt.
+    private func isArmed(_ look: StandbyLook, _ target: String) async throws -> Bool {
+        guard look.isStarved, look.isStreaming else { return false }
+        let standby = try await openStandby()
+        return try await reached(by: deadline(.milliseconds(500))) {
+            try await standby.query("SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", [target])[0]
+                .isTrue(0)
+        }
+    }
+
+    /// - Returns: the standby as it stands still.
+    private func starve(
+        _ before: StandbyLook, until deadline: ContinuousClock.Instant
+    ) async throws -> StandbyLook {
+        let standby = try await openStandby()
+        try await writeStarvation(before)
         try await reload(standby)
         var replayed = before.replayed
         var still = 0
@@ -177,7 +205,7 @@ extension SchemaUpgrade {
             let next = try await standby.query(StandbyLook.stillness)[0]
             still = next.text(0) == replayed && next.isTrue(1) ? still + 1 : 0
             replayed = next.text(0)
-            return still >= 4
+            return still >= 2
         }
         let look = try await lookAtStandby()
         guard isStill, look.replayed == replayed else {

@@ -13,7 +13,8 @@ extension SchemaUpgrade {
     func waitForStandby(_ proof: CensusProof, _ task: DatabaseTask) async throws -> [String] {
         guard let access = configuration.standby, !isAtStandby else { return [] }
         // An earlier freeze of this run has cut it off: nothing was written since, and the freeze is still to end.
-        if try await lookAtStandby().isStarved { return [] }
+        let look = try await lookAtStandby()
+        if look.isStarved, !look.isReceiving { return [] }
         let clock = ContinuousClock()
         let began = clock.now
         try await reach(

@@ -28,8 +28,11 @@ extension SchemaUpgrade {
                 UPDATE sluice.fence SET census_transaction = pg_current_xact_id()::text
                 RETURNING census_transaction
                 """)[0].text(0)
+        // What that has kept of the standby may be changed now.
+        async let armed: Void = armStandby()
         try await waitUntilOldest(isPast: transaction, task, until: deadline)
         var report = try await report(transaction)
+        try await armed
         if let proof = report.census { report.lines += try await waitForStandby(proof, task) }
         return report
     }
