@@ -33,6 +33,14 @@ extension FleetTests {
         #expect(run.fallen.isEmpty)
     }
 
+    /// Behind a pgbouncer on each node, which the node's own action leads to the standby and back.
+    @Test(.enabled(if: isWhole), arguments: [[], ["--fail", "verify"]])
+    func anApplicationThatRunsOnceIsLedToTheStandbyAndBack(options: [String]) async throws {
+        let run = try await runFleet(
+            ["--frozen", "--repoint", "pgbouncer", "--entries", "20000"] + options)
+        #expect(run.fallen.isEmpty)
+    }
+
     /// Whoever is killed: done, or back, or a person is told what to do, whose next try ends it; never two servers that take writes.
     @Test(
         .enabled(if: isWhole),
