@@ -110,21 +110,29 @@ import UpgradeModel
         #expect(await runner.run(stop, context).state == .done)
     }
 
-    @Test func aProgramThatEndsBeforeItListensIsToldWithWhatItSaid() async throws {
+    @Test(arguments: [
+        ("program, start, /bin/sh, bin/serve", "bin/serve", "/bin/sh"),
+        // The release's own puma comes before the machine's.
+        ("puma, start", "bin/puma", "puma"),
+    ])
+    func aProgramThatEndsBeforeItListensIsToldWithWhatItSaid(
+        _ start: String, _ file: String, _ name: String
+    ) async throws {
         let node = try TestNode(
             coordinator,
             extra: """
                 actions:
                   start-app:
-                    command: [/usr/bin/env, LOG=ROOT/app.log, \(AdoptTests.scripts)/program, start, /bin/sh, bin/serve]
+                    command: [/usr/bin/env, LOG=ROOT/app.log, \(AdoptTests.scripts)/\(start)]
                     timeout: 30s
                 """)
         let directory = try bundle(
-            node, ["bin/serve": "echo 'no such option: --sockte' >&2\nexit 3\n"])
+            node, [file: "#!/bin/sh\necho 'no such option: --sockte' >&2\nexit 3\n"])
+        chmod("\(directory)/\(file)", 0o755)
         let adopted = try await adopt(node, directory, ["--action", "start-app"])
         #expect(adopted.status != 0)
         #expect(adopted.output.contains("no such option: --sockte"), "\(adopted.output)")
-        #expect(adopted.output.contains("/bin/sh ended with 3 before it listened at "))
+        #expect(adopted.output.contains("\(name) ended with 3 before it listened at "))
     }
 
     /// It is there when the script looks, and gone when the signal is sent.
