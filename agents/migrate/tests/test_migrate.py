@@ -258,6 +258,7 @@ class MigrateTests(unittest.TestCase):
 
     def test_redmine_takes_back_its_plugins_and_then_its_own(self):
         plugin = "plugins/wiki_extras/db/migrate/"
+        self.assertEqual(self.calls("redmine", "forward"), ["db:migrate"])
         self.write({plugin + "001_one.rb": "", plugin + "002_two.rb": "", plugin + "20260110000000_ten.rb": ""})
         self.assertEqual(self.calls("redmine", "forward"), ["db:migrate", "redmine:plugins:migrate"])
         self.assertEqual(
@@ -265,6 +266,18 @@ class MigrateTests(unittest.TestCase):
             ["redmine:plugins:migrate NAME=wiki_extras VERSION=2", "db:migrate VERSION=20260101000000"])
         self.assertEqual(self.calls("redmine", "back", before="99", added="2-wiki_extras\n1-wiki_extras"),
                          ["redmine:plugins:migrate NAME=wiki_extras VERSION=0"])
+
+    def test_redmine_says_what_of_its_plugins_is_not_applied(self):
+        """Rails says that all is: the tool was killed between the two."""
+        self.write({"plugins/wiki_extras/db/migrate/001_one.rb": "", "bin/rails": REDMINE % "echo a word; echo 1-wiki_extras"})
+        self.assertEqual(self.run_action("redmine", "preview"), 0, self.output)
+        self.assertIn("no migration is pending\n down    1-wiki_extras", self.output)
+        self.assertEqual(self.run_action("redmine", "done"), 1)
+        self.assertIn("not applied: 1-wiki_extras", self.output)
+        self.write({"bin/rails": REDMINE % "echo a word"})
+        self.assertEqual(self.run_action("redmine", "done"), 0, self.output)
+        self.write({"bin/rails": REDMINE % "exit 3"})
+        self.assertEqual(self.run_action("redmine", "done"), 3)
 
     def test_with_pass_puts_the_pass_into_the_url(self):
         parameter = "options=-c%20sluice.pass%3Dsecret%20-c%20default_transaction_read_only%3Doff"
@@ -288,6 +301,13 @@ class MigrateTests(unittest.TestCase):
         self.assertIn("does not set SHOP_URL", shown("")[1])
 
 
+REDMINE = """#!/bin/sh
+case $1 in
+runner) case $2 in *Redmine::Plugin.all*) %s ;; *) exit 1 ;; esac ;;
+db:migrate:status | db:abort_if_pending_migrations) ;;
+*) exit 1 ;;
+esac
+"""
 DJANGO = """from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = %s
