@@ -155,6 +155,8 @@ public struct RunView: Hashable, Codable, Sendable {
     public var lateSessions: [String]?
     /// Which tables the fence has refused, and how often, once it has gone down, for people.
     public var refusedTables: [String]?
+    /// The databases whose fence stays up, with their sites closed, and why; `nil` for none, and from an older coordinator.
+    public var leftOut: [String]?
     /// All of them, or some with `totals` beside them.
     public var nodes: [NodeRow]
     /// Of all nodes together; `nil` when `nodes` has all.
@@ -165,7 +167,7 @@ public struct RunView: Hashable, Codable, Sendable {
         advice: String?,
         batch: Int, batches: Int, windowOpened: Instant?, windowClosed: Instant?, database: String?,
         stillPaused: [String]? = nil, lateSessions: [String]? = nil, refusedTables: [String]? = nil,
-        nodes: [NodeRow], totals: FleetTotals? = nil
+        leftOut: [String]? = nil, nodes: [NodeRow], totals: FleetTotals? = nil
     ) {
         self.summary = summary
         self.version = version
@@ -181,6 +183,7 @@ public struct RunView: Hashable, Codable, Sendable {
         self.stillPaused = stillPaused
         self.lateSessions = lateSessions
         self.refusedTables = refusedTables
+        self.leftOut = leftOut
         self.nodes = nodes
         self.totals = totals
     }

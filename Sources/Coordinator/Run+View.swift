@@ -24,6 +24,7 @@ extension Run {
             stillPaused: stillPaused.isEmpty ? nil : stillPaused,
             lateSessions: lateSessions.isEmpty ? nil : lateSessions,
             refusedTables: refusedTables.isEmpty ? nil : refusedTables,
+            leftOut: databasesLeftOut.isEmpty ? nil : databasesLeftOut.map(\.sentence),
             nodes: members.keys.sorted().map { row(of: $0, statuses[$0], at: now) })
     }
 

@@ -8,7 +8,9 @@ extension AgentConfiguration {
     var abilities: [AgentAbility] {
         AgentAbility.allCases.filter { ability in
             switch ability {
-            case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase: true
+            case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase,
+                .tellsActionsTheirDatabase:
+                true
             case .switchesVersions: release.areForVersions
             case .switchesDatabases: release.heedsDatabase
             case .servesFromStandby: applicationSocket?.contains("{release}") == true

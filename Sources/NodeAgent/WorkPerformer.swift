@@ -173,7 +173,7 @@ struct WorkPerformer: Sendable {
             socket: task.release.flatMap { socket(of: $0) },
             version: task.release.flatMap { version(of: $0) },
             generation: task.release.flatMap { surroundings.host.generation(of: $0) },
-            database: task.tool?.database,
+            database: task.database ?? task.tool?.database,
             onOutput: { surroundings.onOutput(task.identity, $0) })
     }
 

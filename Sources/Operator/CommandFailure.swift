@@ -16,12 +16,17 @@ enum CommandExit: Int32, Sendable {
     case rolledBack = 4
     /// Stopped, and waiting for a person.
     case waiting = 5
+    /// Done, but for databases that are left out: a person has to put them right.
+    case leftOut = 6
     /// Ctrl-C or SIGTERM ended the watching; the run goes on. As shells have it for SIGINT: neither done nor failed.
     case detached = 130
 
     /// What a command that watched a run to this state ends with; `nil` while there is more to watch.
-    init?(_ state: RunState) {
+    ///
+    /// - Parameter leavesOut: whether databases are left out of it.
+    init?(_ state: RunState, leavesOut: Bool = false) {
         switch state {
+        case .done where leavesOut: self = .leftOut
         case .done: self = .done
         case .refused: self = .refused
         case .rolledBack: self = .rolledBack

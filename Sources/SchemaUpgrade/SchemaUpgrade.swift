@@ -166,7 +166,7 @@ public actor SchemaUpgrade {
                     .settlePass, .openRevertPass, .closeRevertPass, .readPreview, .judgeExpand,
                     .settleExpand, .judgeRevertExpand, .judgeContract, .compareSchema,
                     .freezeStandby, .feedStandby, .promoteBehindFence, .promoteStandby,
-                    .pauseManager, .resumeManager:
+                    .pauseManager, .resumeManager, .leaveOut:
                     // These look before they do anything, so they are simply begun again.
                     if attempt < 3 { continue }
                     return .failed(
@@ -190,6 +190,7 @@ public actor SchemaUpgrade {
         case .raiseFence: try await raiseFence(task)
         case .census: try await census(task)
         case .migrate: try await guardingStandby(task) { try await migrate(task) }
+        case .leaveOut: try await leaveOut(task)
         case .lowerFence: try await lowerFence(task)
         case .contract: try await contract(task)
         case .revertMigrate: try await revert(.switch, task)

@@ -34,7 +34,7 @@ extension Run {
         case .paused where current?.definition is CensusStep: .everyMember
         case .resumed where current?.definition is CensusStep: .everyMember
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
-            .databaseTaskStarted, .databaseTaskEnded,
+            .databaseTaskStarted, .databaseTaskEnded, .databaseLeftOut,
             .paused, .resumed, .approved, .aborted, .drainCutShort, .oldReleaseSeen:
             .some([])
         // The migration tool's node may be another one.

@@ -74,6 +74,7 @@ public struct EventWords: Sendable {
             return "\(offered.node) has made a pass for the migration tool"
         case .databaseTaskStarted(let fact):
             return "\(database(fact.database)): \(title(fact.kind, fact.attempt))"
+        case .databaseLeftOut(let left): return "goes on without \(left.sentence)"
         case .approved(let approved): return "\(approved.phase) approved\(signed(approved.stamp))"
         case .paused(let stamp): return "paused\(signed(stamp))"
         case .resumed(let stamp): return "resumed\(signed(stamp))"
@@ -181,7 +182,8 @@ extension Run {
     /// Why it turned back or waits.
     public var because: String? {
         if case .stopped(let stopped) = standing { return stopped.reason }
-        return reason
+        let reasons = [reason, reasonOfLeavingOut].compactMap { $0 }
+        return reasons.isEmpty ? nil : reasons.joined(separator: "; ")
     }
 
     /// What to do next, when a person has to.
@@ -192,7 +194,8 @@ extension Run {
                 separator: "; ")
         }
         if state == .paused { return "go on with `sluice resume \(identifier)`" }
-        return promotionAdvice ?? advice
+        let advices = [promotionAdvice ?? advice, adviceOnLeftOut].compactMap { $0 }
+        return advices.isEmpty ? nil : advices.joined(separator: "; ")
     }
 
     /// What whoever approves has to know.

@@ -28,7 +28,8 @@ public enum Itinerary {
         (.drain, [ReadFromStandbyStep.self]),
         (.migrate, [BraceStep.self]),
         (.migrate, [MigrateStep.self]),
-        (.migrate, [OpenPassStep.self, ToolStep.self, ClosePassStep.self]),
+        (.migrate, [OpenPassStep.self, ToolStep.self, ClosePassStep.self, LeaveOutStep.self]),
+        (.migrate, [CloseSitesStep.self]),
         (.rollout, [StartStep.self]),
         (.rollout, [UpgradeStep.self]),
         (.verify, [VerifyStep.self]),
@@ -38,6 +39,7 @@ public enum Itinerary {
         // Before it what a hook has done until the fence is down is undone.
         (.lift, [OpenStep.self]),
         (.lift, [HookUndoStep.self]),
+        (.finish, [OpenSitesStep.self]),
         (.finish, [DrainReaderStep.self]),
         (.finish, [EndReaderStep.self]),
         (.finish, [FeedStep.self]),

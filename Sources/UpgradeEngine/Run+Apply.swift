@@ -44,6 +44,8 @@ extension Run {
             passes[offered.pass.task] = offered
         case .toolEnded(let ended):
             noteTool(ended)
+        case .databaseLeftOut(let left):
+            leftOut[left.database] = left
         case .databaseTaskStarted(let fact):
             begin(fact)
         case .databaseTaskEnded(let ended):
@@ -134,6 +136,7 @@ extension Run {
             Run.note(definition, in: &askingBack)
         }
         noteTool(definition)
+        if definition is CloseSitesStep { closedSites.formUnion(leftOut.keys) }
         makeGoals(of: began.step)
         let named = Set(definition.named(in: self))
         if let hook = definition as? HookStep {
@@ -262,6 +265,7 @@ extension Run {
         if let proof = report.census { database.census[label] = proof }
         if let schema = report.schema { database.schema[label] = schema }
         if let place = report.place { database.places[label] = place }
+        if let other = report.leftOutBy { database.leftOutBy[label] = other }
         if let refused = report.refused { database.refused[label] = refused }
         if let seen = report.sessions {
             database.sessions[label] = database.sessions[label]?.merged(with: seen) ?? seen
@@ -313,7 +317,7 @@ extension RunEvent {
     fileprivate var changesWhatIsAsked: Bool {
         switch self {
         case .nodeReached, .nodeSurveyed, .nodeFailed, .passOffered, .toolEnded,
-            .databaseTaskStarted, .databaseTaskEnded,
+            .databaseTaskStarted, .databaseTaskEnded, .databaseLeftOut,
             .paused, .resumed, .approved, .aborted, .drainCutShort, .oldReleaseSeen:
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,

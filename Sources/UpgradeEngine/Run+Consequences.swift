@@ -15,7 +15,7 @@ extension Run {
     private func nextStep(seeing observations: Observations, at now: Instant) -> [RunEvent] {
         guard isGoingOn else { return [] }
         guard let current else { return begin(0, seeing: observations, at: now) }
-        if current.isDatabaseDone {
+        if current.isDatabaseDone, !isPassedOver(current.definition) {
             let follows = current.definition.followUp(in: self)
             if !follows.isEmpty { return standing == .active ? follows : [] }
         }
@@ -50,6 +50,9 @@ extension Run {
         _ index: Int, seeing observations: Observations, at now: Instant
     ) -> [RunEvent] {
         guard standing == .active else { return [] }
+        let index =
+            itinerary.indices.dropFirst(index).first { !isPassedOver(itinerary[$0]) }
+            ?? itinerary.endIndex
         // A task of the way forward may still be at work: its end is awaited before anything is undone.
         if direction == .back, database.isEnding { return [] }
         guard itinerary.indices.contains(index) else { return [.ended(Ended(outcome: outcome))] }
@@ -74,6 +77,7 @@ extension Run {
 
     private func isComplete(_ current: Current, at now: Instant) -> Bool {
         let definition = current.definition
+        if isPassedOver(definition) { return true }
         guard current.pending.isEmpty, definition.isSatisfied(in: self) else { return false }
         if definition.task != nil { return current.isDatabaseDone }
         return definition.wait(in: self).map { now >= current.beganAt + $0 } ?? true

@@ -47,11 +47,12 @@ extension Run {
     // MARK: Side by side
 
     /// The current step and those behind it whose tasks may be at work at once: of other databases, and of the same kind.
-    private var stepsTogether: ArraySlice<any StepDefinition> {
+    private var stepsTogether: [any StepDefinition] {
         guard let current, itinerary.indices.contains(current.index),
             itinerary[current.index].step == current.step
         else { return [] }
         return itinerary[current.index...].prefix { $0.step.word == current.step.word }
+            .filter { leftOut.isEmpty || !isPassedOver($0) }
     }
 
     /// The steps whose tasks are asked for now: the current one, and others of its kind that nobody has to be waited for.

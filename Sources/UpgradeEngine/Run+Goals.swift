@@ -182,6 +182,15 @@ extension Run {
         }
     }
 
+    /// What closes or opens the site of a database.
+    func siteTask(
+        _ database: DatabaseName, _ action: ActionName, at step: Step, _ timing: TaskTiming
+    ) -> NodeTask {
+        NodeTask(
+            identity: identity(database.rawValue, action.rawValue, at: step), kind: .action,
+            name: action.rawValue, timing: timing, release: created.release, database: database)
+    }
+
     func upgradeHealth(_ batch: Int) -> HealthGoal {
         made.batches[batch]?.health ?? health("upgrade", at: .upgraded(batch: batch))
     }

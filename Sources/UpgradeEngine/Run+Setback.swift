@@ -74,11 +74,17 @@ extension Run {
             guard !slot.isAbandoned, isAskedFor(task.kind, of: task.database), isGoingOn else {
                 return [ended]
             }
+            let reason = "\(task.title) failed: \(failure.message)"
+            if [.expand, .migrate].contains(task.kind), failure.isOfMigration,
+                let left = leavingOut(
+                    task.database, task.kind == .expand ? .stage : .migrate, because: reason)
+            {
+                return [ended] + left
+            }
             let isNow = isCurrent(task.kind, of: task.database)
             let willRetry = (direction == .back || isPastPointOfNoReturn) && slot.failures + 1 < 5
             // Where a person has to be asked, that is when its turn has come: the run then waits for its database.
             guard isNow ? !willRetry : turnsBackByItself else { return [ended] }
-            let reason = "\(task.title) failed: \(failure.message)"
             if task.kind.promotes {
                 return [ended] + setbackOfPromotion(reason, failure)
             }

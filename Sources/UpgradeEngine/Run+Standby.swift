@@ -42,7 +42,8 @@ extension Run {
     var undoing: Undoing {
         Undoing(
             plan: plan, begun: begun, schemas: Set(database.schema.keys),
-            isSchemaInDoubt: isPromotionDecided ?? isSchemaOther)
+            isSchemaInDoubt: isPromotionDecided ?? isSchemaOther,
+            fencesKept: Set(database.leftOutBy.keys))
     }
 
     /// Whether the schema of the primary may be another one than the old release knows. A tool that is known to have done nothing,

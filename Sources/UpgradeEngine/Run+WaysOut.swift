@@ -193,6 +193,7 @@ extension Run {
             windowClosed = nil
         }
         turns += 1
+        takeInAgain(from: index, of: steps)
         for node in members.keys { members[node]?.frozenConnections = [] }
         acceptedSchemas = []
         database.schemaChanges = [:]

@@ -40,6 +40,10 @@ public struct Run: Sendable {
     var isUnread = true
     public internal(set) var members: [NodeName: Member]
     public internal(set) var database = DatabaseProgress()
+    /// The databases that the run goes on without, and why.
+    public internal(set) var leftOut: [DatabaseName: DatabaseLeftOut] = [:]
+    /// The databases whose sites were told to close, whatever has become of that.
+    var closedSites: Set<DatabaseName> = []
     /// What has become of each migration tool, by the label of its database.
     public internal(set) var tools: [DatabaseName?: ToolProgress] = [:]
     /// The pass of each run of a tool, and which node has made it.
@@ -152,6 +156,8 @@ public struct Run: Sendable {
         public var schema: [DatabaseName?: Digest] = [:]
         /// What of it is not as before, after everything has been undone.
         public var schemaChanges: [DatabaseName?: [String]] = [:]
+        /// The run that has left each of them out, with its fence up, as preflight has found.
+        public var leftOutBy: [DatabaseName?: RunIdentifier] = [:]
         /// Which database of which server each of them is.
         public var places: [DatabaseName?: String] = [:]
         /// Who could write to each before and in the window.

@@ -25,6 +25,7 @@ extension RunEvent: Codable {
         case .toolEnded: "tool-ended"
         case .databaseTaskStarted: "database-task-started"
         case .databaseTaskEnded: "database-task-ended"
+        case .databaseLeftOut: "database-left-out"
         case .approved: "approved"
         case .paused: "paused"
         case .resumed: "resumed"
@@ -57,6 +58,7 @@ extension RunEvent: Codable {
         case .toolEnded(let payload): payload
         case .databaseTaskStarted(let payload): payload
         case .databaseTaskEnded(let payload): payload
+        case .databaseLeftOut(let payload): payload
         case .approved(let payload): payload
         case .paused(let payload), .resumed(let payload), .aborted(let payload),
             .retried(let payload), .schemaAccepted(let payload):
@@ -104,6 +106,7 @@ extension RunEvent: Codable {
         case "database-task-started":
             self = .databaseTaskStarted(try DatabaseTaskFact(from: decoder))
         case "database-task-ended": self = .databaseTaskEnded(try DatabaseTaskEnded(from: decoder))
+        case "database-left-out": self = .databaseLeftOut(try DatabaseLeftOut(from: decoder))
         case "approved": self = .approved(try Approved(from: decoder))
         case "paused": self = .paused(try RequestStamp(from: decoder))
         case "resumed": self = .resumed(try RequestStamp(from: decoder))

@@ -28,6 +28,8 @@ public enum RunEvent: Hashable, Sendable {
     case toolEnded(ToolEnded)
     case databaseTaskStarted(DatabaseTaskFact)
     case databaseTaskEnded(DatabaseTaskEnded)
+    /// The migration of a database has failed, and the run goes on without it.
+    case databaseLeftOut(DatabaseLeftOut)
     case approved(Approved)
     case paused(RequestStamp)
     case resumed(RequestStamp)
@@ -204,6 +206,15 @@ public struct DatabaseTaskEnded: Hashable, Codable, Sendable {
     public var failure: DatabaseFailure?
     /// The label of the database; `nil` where the plan has one.
     public var database: DatabaseName?
+}
+
+/// A database that is left out: its fence stays up, and its site is closed.
+public struct DatabaseLeftOut: Hashable, Codable, Sendable {
+    public var database: DatabaseName
+    /// When it has failed; `nil` for one that an earlier run has left out.
+    public var phase: Phase?
+    /// What has failed, for people.
+    public var reason: String
 }
 
 /// Who asked, and by which request.

@@ -86,6 +86,7 @@ extension RunReport {
                         kind: fact.kind, attempt: fact.attempt, began: instant,
                         database: fact.database))
             case .databaseTaskEnded(let ended): end(ended, at: instant)
+            case .databaseLeftOut: lastFact = instant
             case .ended:
                 completeStep(by: instant)
                 report.endedAt = instant
@@ -158,6 +159,7 @@ extension RunReport {
         schemaChanges = run.schemaChanges.isEmpty ? nil : run.schemaChanges
         refusedTables = run.refusedTables.isEmpty ? nil : run.refusedTables
         stillPaused = run.stillPaused.isEmpty ? nil : run.stillPaused
+        leftOut = run.databasesLeftOut.isEmpty ? nil : run.databasesLeftOut
         for index in nodes.indices {
             guard let member = run.members[nodes[index].name] else { continue }
             nodes[index].batch = member.batch.map { $0 + 1 }
@@ -185,6 +187,7 @@ extension RunReport.TroubleEntry {
         case .oldReleaseSeen(let seen):
             kind = .oldRelease
             node = seen.node
+        case .databaseLeftOut: kind = .databaseLeftOut
         case .turnedBack: kind = .turnedBack
         case .stopped: kind = .stopped
         case .databaseTaskEnded(let ended):

@@ -39,6 +39,8 @@ public struct RunReport: Hashable, Codable, Sendable {
     public var tools: [ToolEntry]?
     /// What hooks have done and nothing has undone, for people.
     public var stillPaused: [String]?
+    /// The databases whose fence is left up, with their sites closed.
+    public var leftOut: [DatabaseLeftOut]?
     /// What of the schema is not as before, after a way back.
     public var schemaChanges: [String]?
     /// Which tables the fence has refused, and how often, for people; the figures are with the task that lowered it.
@@ -129,7 +131,7 @@ public struct RunReport: Hashable, Codable, Sendable {
     public struct TroubleEntry: Hashable, Codable, Sendable {
         public enum Kind: String, Codable, Sendable {
             case failed, quarantined, joined, turnedBack, stopped, cutShort, databaseFailed,
-                databaseLost, takeover, oldRelease
+                databaseLost, databaseLeftOut, takeover, oldRelease
         }
 
         public var at: Instant

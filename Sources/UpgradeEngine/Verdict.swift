@@ -69,7 +69,9 @@ extension Run {
         guard begun.contains(.upgraded(batch: 0)) else { return false }
         // What has to start first has to have started there as well.
         let started = begun.contains(.started) ? startTasks : []
-        let tasks = started + extraTasks + undoneAtFence(on: node)
+        let sites =
+            closingTasks + (hasBegun(OpenSitesStep.self) ? openingTasks : [])
+        let tasks = started + extraTasks + undoneAtFence(on: node) + sites
         return upgradeVerdict(status, health: extraHealth, tasks: tasks) == .reached
     }
 }

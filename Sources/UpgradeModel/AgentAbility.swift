@@ -13,6 +13,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     case runsToolsUnfenced = "runs-tools-unfenced"
     /// It tells a migration tool which database it is for (``ToolRun/database``).
     case tellsToolsTheirDatabase = "tells-tools-their-database"
+    /// It tells an action which database it is for (``NodeTask/database``).
+    case tellsActionsTheirDatabase = "tells-actions-their-database"
     /// It stages a release once more for the standby (``ReleaseReference/database``), and says when a release is vacated
     /// (``Directive/vacated``). Only where releases listen on sockets of their own.
     case servesFromStandby = "serves-from-standby"
@@ -26,6 +28,7 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
         case .switchesVersions: "switch to a version"
         case .runsToolsUnfenced: "run a migration tool outside the write window"
         case .tellsToolsTheirDatabase: "tell a migration tool which database it is for"
+        case .tellsActionsTheirDatabase: "tell an action which database it is for"
         case .servesFromStandby: "start the old release once more on the standby"
         case .switchesDatabases: "switch a version to the standby and back"
         }
@@ -34,7 +37,8 @@ public enum AgentAbility: String, Hashable, Sendable, CaseIterable {
     /// What to do on a node that lacks it.
     public var advice: String {
         switch self {
-        case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase:
+        case .asksOwnSocket, .runsToolsUnfenced, .tellsToolsTheirDatabase,
+            .tellsActionsTheirDatabase:
             "install the sluice-agent of the coordinator's version"
         case .servesFromStandby:
             "install the sluice-agent of the coordinator's version, and give its agent.yaml an `application.socket` with {release}"

@@ -30,6 +30,8 @@ public struct DatabaseReport: Hashable, Codable, Sendable {
     public var older: Int? = nil
     /// For `preflight`: which database of which server it is, so that two names for one are noticed.
     public var place: String? = nil
+    /// For `preflight`: the run that has left the database out, with its fence up. This one takes the fence over.
+    public var leftOutBy: RunIdentifier? = nil
     /// For `preflight` and `lowerFence`: who could write then, so that what is left of it is known after the lift.
     public var sessions: WindowSessions? = nil
     /// For `lowerFence`: what the fence has refused since it went up; `nil` where nothing was counted.

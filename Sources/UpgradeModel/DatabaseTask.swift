@@ -16,6 +16,9 @@ public struct DatabaseTask: Hashable, Codable, Sendable {
         case census
         /// Apply the `switch` migrations in one transaction.
         case migrate
+        /// After a migration that has failed, where the run goes on without it: prove that the fence is up, as the census left it, and
+        /// keep it up for a later run, which may take it over.
+        case leaveOut
         /// Take the write block down and restore exactly what was stored.
         case lowerFence
         /// Apply the `contract` migrations, after the lift.

@@ -18,17 +18,20 @@ public struct NodeTask: Hashable, Codable, Sendable {
     public var release: ReleaseReference?
     /// Set for an action that runs a migration tool: the fence lets it through, and it is ended when it is not asked for any more.
     public var tool: ToolRun?
+    /// Which of the plan's databases another action is for; `nil`: for none in particular.
+    public var database: DatabaseName?
 
     private enum CodingKeys: String, CodingKey {
-        case identity, kind, name, release, tool
+        case identity, kind, name, release, tool, database
         case timing = "moment"
     }
 
     public init(
         identity: TaskIdentity, kind: Kind, name: String, timing: TaskTiming,
-        release: ReleaseReference?, tool: ToolRun? = nil
+        release: ReleaseReference?, tool: ToolRun? = nil, database: DatabaseName? = nil
     ) {
         self.identity = identity
+        self.database = database
         self.kind = kind
         self.name = name
         self.timing = timing

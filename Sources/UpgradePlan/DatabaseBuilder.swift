@@ -55,6 +55,7 @@ struct DatabaseBuilder {
             values.isPresent(path("migrate_with")) == (tool != nil),
             values.isPresent(path("migrations")) || tool != nil,
             values.isPresent(path("standby")) == (standby != nil),
+            values.isPresent(path("leave_out_with")) == (leaveOut != nil),
             let lockTimeout = values.span(path("lock_timeout")),
             let trusted = values.list(path("trusted")),
             let readers = values.list(path("readers")),
@@ -70,7 +71,15 @@ struct DatabaseBuilder {
             trusted: trusted.map(\.text), readers: readers.map(\.text), tls: tls,
             tool: tool, fence: fence,
             accepted: Set(accepted.compactMap { FenceGap(rawValue: $0.text) }),
-            standby: standby)
+            standby: standby, leaveOut: leaveOut)
+    }
+
+    private var leaveOut: Plan.Database.LeaveOut? {
+        func action(_ name: String) -> ActionName? {
+            values.name(section.path("leave_out_with.\(name)"), as: ActionName.self)
+        }
+        guard let close = action("close"), let open = action("open") else { return nil }
+        return Plan.Database.LeaveOut(close: close, open: open)
     }
 
     private var standby: Plan.Database.Standby? {

@@ -9,6 +9,7 @@ enum Limits {
     static let nodes = 1...10_000
     static let databases = 100
     static let migrationsAtOnce = 1...16
+    static let failedDatabases = 0...99
     static let failureBudget = 0...10_000
     static let consecutive = 1...100
     static let held = 1...100_000

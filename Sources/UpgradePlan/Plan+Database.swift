@@ -63,6 +63,20 @@ extension Plan {
         public let accepted: [FenceGap]
         /// Its physical standby, which is frozen for the write window where the plan reads from it.
         public let standby: Standby?
+        /// How its site is closed on the nodes where the run goes on without it, and opened again by the run that migrates it.
+        public let leaveOut: LeaveOut?
+
+        /// The actions that close the site of a database and open it, each of which is told the database's name.
+        public struct LeaveOut: Hashable, Sendable {
+            public let close: ActionName
+            public let open: ActionName
+
+            public init(close: ActionName, open: ActionName) {
+                precondition(close != open, "what closes a site does not open it")
+                self.close = close
+                self.open = open
+            }
+        }
 
         /// Whether the connection to a database on another machine may be in clear.
         public enum TransportRule: String, Hashable, Sendable, CaseIterable {
@@ -77,7 +91,7 @@ extension Plan {
             statementTimeout: Span? = nil, owner: String? = nil, searchPath: [String]? = nil,
             trusted: [String] = [], readers: [String] = [], tls: TransportRule = .required,
             tool: Tool? = nil, fence: FenceLevel = .complete, accepted: Set<FenceGap> = [],
-            standby: Standby? = nil
+            standby: Standby? = nil, leaveOut: LeaveOut? = nil
         ) {
             precondition(migrations?.isEmpty != true, "migrations need a path")
             precondition(migrations != nil || tool != nil, "nothing migrates")
@@ -100,6 +114,7 @@ extension Plan {
             self.fence = fence
             self.accepted = FenceGap.allCases.filter(accepted.contains)
             self.standby = standby
+            self.leaveOut = leaveOut
         }
     }
 }

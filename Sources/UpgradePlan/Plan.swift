@@ -39,6 +39,8 @@ public struct Plan: Hashable, Sendable {
     public let keepReleases: Int
     /// How many of the databases apply their migration files at the same time.
     public let migrationsAtOnce: Int
+    /// How many of the databases may be left out because their migration has failed, while the others go to the new release.
+    public let failedDatabasesAtMost: Int
 
     public init(
         fleet: FleetName,
@@ -57,7 +59,8 @@ public struct Plan: Hashable, Sendable {
         onFailure: OnFailure = .rollback,
         lease: Span = .seconds(30),
         keepReleases: Int = 3,
-        migrationsAtOnce: Int = 1
+        migrationsAtOnce: Int = 1,
+        failedDatabasesAtMost: Int = 0
     ) {
         precondition(
             !approvals.contains(.preflight), "nothing is approved before preflight")
@@ -67,6 +70,11 @@ public struct Plan: Hashable, Sendable {
         precondition(Limits.keepReleases.contains(keepReleases), "keepReleases out of range")
         precondition(
             Limits.migrationsAtOnce.contains(migrationsAtOnce), "migrationsAtOnce out of range")
+        precondition(
+            failedDatabasesAtMost == 0
+                || (1..<databases.count).contains(failedDatabasesAtMost)
+                    && databases.allSatisfy { $0.leaveOut != nil },
+            "not every database can be left out, or all of them")
         self.fleet = fleet
         self.selection = selection.normalized()
         self.release = release
@@ -84,6 +92,7 @@ public struct Plan: Hashable, Sendable {
         self.lease = lease
         self.keepReleases = keepReleases
         self.migrationsAtOnce = migrationsAtOnce
+        self.failedDatabasesAtMost = failedDatabasesAtMost
     }
 }
 

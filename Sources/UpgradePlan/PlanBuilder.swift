@@ -15,6 +15,7 @@ struct PlanBuilder {
             let onFailure = values.text("on_failure").flatMap(Plan.OnFailure.init),
             let lease = values.span("lease"), let keepReleases = values.count("keep_releases"),
             let migrationsAtOnce = values.count("migrations_at_once"),
+            let failedDatabases = values.count("failed_databases_at_most"),
             let databases
         else { return nil }
         return Plan(
@@ -22,7 +23,8 @@ struct PlanBuilder {
             writes: writes, reads: reads, sessions: sessions, switchHold: switchHold, drain: drain,
             rollout: rollout, approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
-            lease: lease, keepReleases: keepReleases, migrationsAtOnce: migrationsAtOnce)
+            lease: lease, keepReleases: keepReleases, migrationsAtOnce: migrationsAtOnce,
+            failedDatabasesAtMost: databases.count > 1 ? failedDatabases : 0)
     }
 
     private var selection: NodeSelection? {

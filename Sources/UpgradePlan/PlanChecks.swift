@@ -22,6 +22,7 @@ struct PlanChecks {
         checkStandby()
         checkSessions()
         checkDatabases()
+        checkLeavingOut()
         checkRollout()
         checkStart()
         checkFailureBudget()

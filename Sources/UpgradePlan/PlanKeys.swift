@@ -19,6 +19,8 @@ enum PlanKeys {
         DocumentKey("database", .section(database), .optional),
         DocumentKey("databases", .named(database, maximum: Limits.databases), .optional),
         DocumentKey("migrations_at_once", .count(Limits.migrationsAtOnce), .fallback("1")),
+        DocumentKey(
+            "failed_databases_at_most", .count(Limits.failedDatabases), .fallback("0")),
         DocumentKey("writes", .section(writes), .optional),
         DocumentKey("reads", .section(reads), .optional),
         DocumentKey("drain", .section(drain), .optional),
@@ -76,6 +78,12 @@ enum PlanKeys {
                 .init("list of what is not held", maximum: FenceGap.allCases.count)),
             .fallback("[]")),
         DocumentKey("standby", .section(standby), .optional),
+        DocumentKey("leave_out_with", .section(leaveOut), .optional),
+    ]
+
+    private static let leaveOut: [DocumentKey] = [
+        DocumentKey("close", .name, .required),
+        DocumentKey("open", .name, .required),
     ]
 
     private static let standby: [DocumentKey] = [

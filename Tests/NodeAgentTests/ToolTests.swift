@@ -154,6 +154,27 @@ import UpgradeModel
         #expect(status.tasks.last?.output.contains("database, and the action needs one") == true)
     }
 
+    /// An action that is no migration tool, such as what closes the site of one database.
+    @Test func anotherActionIsToldWhichDatabaseItIsForAsWell() async throws {
+        let node = try TestNode(coordinator, extra: actions)
+        try await node.adopt("v1", files: ["a": "1"])
+        let agent = try AgentProcess(node)
+        defer { agent.kill() }
+        coordinator.say(
+            directive(1) {
+                $0.tasks = [
+                    NodeTask(
+                        identity: TaskIdentity(rawValue: "close.1"), kind: .action,
+                        name: "migrate-site", timing: .beforeActivation, release: nil,
+                        database: DatabaseName(unchecked: "shop.example"))
+                ]
+            })
+        let status = try await coordinator.status { status in
+            status.tasks.contains { $0.state == .done }
+        }
+        #expect(status.tasks.first?.output.contains("shop.example shop.example") == true)
+    }
+
     /// Where no fence stands there is no secret to be had; its sessions have a name, by which the database finds them.
     @Test func aToolThatRunsOutsideTheWindowGetsANameAndNoSecret() async throws {
         let node = try TestNode(coordinator, extra: actions)

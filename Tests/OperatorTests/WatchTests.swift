@@ -97,6 +97,30 @@ struct WatchTests {
         #expect(end.type == "ended" && end.state == state && end.exitCode == code)
     }
 
+    /// A script has to notice that somebody is not served.
+    @Test(arguments: [(RunState.done, 6), (.rolledBack, 4)] as [(RunState, Int32)])
+    func aRunThatHasLeftDatabasesOutEndsWithACodeOfItsOwn(
+        state: RunState, code: Int32
+    ) async throws {
+        var view = SampleRun.view(
+            state, version: 0, reason: "left out: shop: it failed", advice: "run it again")
+        view.leftOut = ["shop: it failed"]
+        let seen = view
+        let server = try FakeCoordinator { _ in
+            .stream {
+                $0.event("view", seen)
+                $0.waitForEnd()
+            }
+        }
+        let console = TestConsole()
+        #expect(try await watch(server, style: .lines, console).rawValue == code)
+        #expect(console.lines.contains("sluice: done: run it again") == (code == 6))
+        #expect(try await watch(server, style: .json, TestConsole()).rawValue == code)
+        let lines = RunScreen(view: view).lines(width: 100).map(\.plain)
+        #expect(lines.contains { $0.hasPrefix("because") && $0.hasSuffix("shop: it failed") })
+        #expect(lines.contains { $0.hasPrefix("next") && $0.hasSuffix("run it again") })
+    }
+
     @Test func theWatchOutlivesARestartOfTheCoordinatorAndTellsEachFactOnce() async throws {
         let run = SampleRun.straight()
         let half = run.entries.count / 2

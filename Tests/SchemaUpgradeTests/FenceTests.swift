@@ -72,7 +72,8 @@ import UpgradeModel
     let order: [DatabaseTask.Kind] = [
         .preflight, .compareSchema, .readPreview, .expand, .judgeExpand, .raiseFence, .census,
         .migrate, .openPass,
-        .closePass, .settlePass, .openRevertPass, .closeRevertPass, .revertMigrate, .lowerFence,
+        .closePass, .settlePass, .openRevertPass, .closeRevertPass, .leaveOut, .revertMigrate,
+        .lowerFence,
         .settleExpand, .judgeRevertExpand, .revertExpand,
         .expand, .raiseFence, .census, .migrate, .lowerFence, .contract, .judgeContract,
     ]

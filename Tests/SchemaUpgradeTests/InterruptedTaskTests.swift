@@ -125,6 +125,7 @@ import UpgradeModel
             case .expand: [.revertExpand]
             case .raiseFence: [.lowerFence, .expand]
             case .census: [.lowerFence, .expand, .raiseFence]
+            case .leaveOut: [.lowerFence, .expand, .raiseFence, .census]
             case .migrate: [.expand, .raiseFence, .revertMigrate, .census]
             case .lowerFence: [.expand, .raiseFence, .census, .migrate]
             case .contract: [.expand, .raiseFence, .census, .migrate, .lowerFence]

@@ -12,6 +12,7 @@ struct FakeDatabase {
     /// What a failure advises, and what it has found.
     var advice: String?
     var effect = DatabaseFailure.PossibleEffect.none
+    var code = "sql"
     var findings: [Diagnostic] = []
     /// Every task that was begun, as it was given.
     private(set) var performed: [DatabaseTask] = []
@@ -43,6 +44,18 @@ struct FakeDatabase {
     /// Which database of which server it is.
     var place: String?
 
+    /// An earlier run has left it out: its fence is up, for a release that does not know its schema.
+    private(set) var leftOutBy: RunIdentifier?
+    /// Whoever comes later may take its fence over.
+    private(set) var isKept = false
+
+    mutating func leaveOut(by run: RunIdentifier) {
+        leftOutBy = run
+        isFenced = true
+        isKept = true
+        isExpanded = true
+    }
+
     /// What of the schema is not as before once everything is undone.
     var schemaChanges: [String] = []
 
@@ -59,7 +72,7 @@ struct FakeDatabase {
             failing[task.kind] = left - 1
             return .failed(
                 DatabaseFailure(
-                    code: "sql", "0003_split_name.up.sql: relation does not exist",
+                    code: code, "0003_split_name.up.sql: relation does not exist",
                     advice: advice, effect: effect, findings: findings))
         }
         if task.isPromoted == true { return performOnStandby(task) }
@@ -69,6 +82,7 @@ struct FakeDatabase {
                 report {
                     $0.schema = ScenarioWorld.old.manifest
                     $0.place = place
+                    if isFenced, isKept { $0.leftOutBy = leftOutBy }
                     $0.sessions = sessions.map { WindowSessions(holders: $0.holders) }
                 })
         case .census:
@@ -85,8 +99,14 @@ struct FakeDatabase {
         case .migrate:
             if !isMigrated { migrations += 1 }
             isMigrated = true
+        case .leaveOut:
+            guard isFenced, tool.pass == nil else {
+                return .failed(DatabaseFailure(code: "fence-down", "the fence is not up"))
+            }
+            isKept = true
         case .lowerFence:
             isFenced = false
+            isKept = false
             standby?.hasAll = false
             return .done(
                 report {

@@ -87,6 +87,16 @@ struct FakeNode {
                 preview: task.preview(state))
     }
 
+    /// The sites that are closed there.
+    var closedSites: Set<DatabaseName> {
+        get { real?.closedSites ?? obediently.closed }
+        set {
+            real?.closedSites = newValue
+            obediently.closed = newValue
+        }
+    }
+    private var obediently = SiteSwitches()
+
     /// The names of all tasks that were done.
     private(set) var done: Set<String> = []
 
@@ -135,7 +145,10 @@ struct FakeNode {
         if let directive, !new.isNewer(than: directive) { return }
         directive = new
         done.formUnion(new.tasks.map(\.name))
-        for task in new.tasks { begin(task) }
+        for task in new.tasks {
+            begin(task)
+            if task.name != failingTask { obediently.perform(task) }
+        }
         if let stage = new.stage, !staged.contains(stage), failingGoal != .stage {
             staged.append(stage)
         }
@@ -235,6 +248,18 @@ struct FakeNode {
             [NodeFailure(goal: .activate, message: "disk full")]
         default: []
         }
+    }
+}
+
+/// What actions close and open.
+struct SiteSwitches {
+    var closed: Set<DatabaseName> = []
+    private var done: Set<TaskIdentity> = []
+
+    mutating func perform(_ task: NodeTask) {
+        guard let database = task.database, done.insert(task.identity).inserted else { return }
+        if task.name == "close-site" { closed.insert(database) }
+        if task.name == "open-site" { closed.remove(database) }
     }
 }
 

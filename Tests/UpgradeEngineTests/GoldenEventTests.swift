@@ -134,6 +134,10 @@ import UpgradeModel
                 task: TaskIdentity(rawValue: "r1/nodes.tool.1/tool/migrate/1"), state: .done,
                 output: "", duration: .milliseconds(1500), database: visits)),
         .databaseTaskStarted(DatabaseTaskFact(kind: .closePass, attempt: 1, database: visits)),
+        .databaseLeftOut(
+            DatabaseLeftOut(
+                database: visits, phase: .migrate, reason: "migrate the schema (visits) failed: sql"
+            )),
     ]
     static let visits = DatabaseName(unchecked: "visits")
 
@@ -174,7 +178,8 @@ import UpgradeModel
         "database:closeRevertPass", "database:compareSchema", "database:contract",
         "database:expand", "database:feedStandby", "database:freezeStandby",
         "database:judgeContract", "database:judgeExpand", "database:judgeRevertExpand",
-        "database:lowerFence", "database:migrate", "database:openPass", "database:openRevertPass",
+        "database:leaveOut", "database:lowerFence", "database:migrate", "database:openPass",
+        "database:openRevertPass",
         "database:pauseManager",
         "database:preflight", "database:promoteBehindFence", "database:promoteStandby",
         "database:raiseFence",
@@ -184,6 +189,7 @@ import UpgradeModel
         "nodes:drained", "nodes:halted", "nodes:old-ended", "nodes:opened", "nodes:present",
         "nodes:reactivated", "nodes:reader", "nodes:reader-drained", "nodes:reader-ended",
         "nodes:reads-held", "nodes:retired", "nodes:sessions-held", "nodes:silenced",
+        "nodes:sites-closed", "nodes:sites-opened",
         "nodes:staged", "nodes:standby-served", "nodes:started", "nodes:tool",
         "nodes:tool-contracted",
         "nodes:tool-expanded", "nodes:tool-expansion-reverted", "nodes:tool-previewed",

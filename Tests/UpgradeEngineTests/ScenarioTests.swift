@@ -10,36 +10,39 @@ import UpgradeModel
         onFailure: String = "rollback", budget: Int = 0, stragglers: String = "terminate",
         approvals: String = "[]", reads: String = "hold", batches: String = "1",
         start: String = "warm", sessions: String? = nil, tool: String? = nil,
-        databases: [String] = [], otherTool: String? = nil
+        databases: [String] = [], otherTool: String? = nil, leftOutAtMost: Int? = nil
     ) -> String {
-        """
-        fleet: guestbook
-        nodes:
-          labels: {role: web}
-        release: {name: v2, expected: v1, bundle: ../v2}
-        database: {url: env:URL, migrations: ../migrations\(reads == "standby" ? ", standby: {url: env:STANDBY_URL}" : "")\(tool.map { ", migrate_with: {\($0)}" } ?? "")}\(others(databases, otherTool))
-        reads: {\(reads == "standby" ? "from" : "while_migrating"): \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
-        drain: {timeout: 5s, stragglers: \(stragglers)}
-        rollout:
-          warm: [start-app]
-          start: \(start)
-          canary: 1
-          batches: \(batches)
-          failure_budget: \(budget)
-          health: {check: page, deadline: 30s, consecutive: 1}
-          actions: [reload]
-          caches: [pages]
-          retire: [stop-app]
-        approvals: \(approvals)
-        on_failure: \(onFailure)
-        """
+        let sites =
+            leftOutAtMost == nil ? "" : ", leave_out_with: {close: close-site, open: open-site}"
+        let most = leftOutAtMost.map { "\nfailed_databases_at_most: \($0)" } ?? ""
+        return """
+            fleet: guestbook
+            nodes:
+              labels: {role: web}
+            release: {name: v2, expected: v1, bundle: ../v2}
+            database: {url: env:URL, migrations: ../migrations\(reads == "standby" ? ", standby: {url: env:STANDBY_URL}" : "")\(tool.map { ", migrate_with: {\($0)}" } ?? "")\(sites)}\(others(databases, otherTool, sites))\(most)
+            reads: {\(reads == "standby" ? "from" : "while_migrating"): \(reads)\(sessions.map { ", sessions: {\($0)}" } ?? "")}
+            drain: {timeout: 5s, stragglers: \(stragglers)}
+            rollout:
+              warm: [start-app]
+              start: \(start)
+              canary: 1
+              batches: \(batches)
+              failure_budget: \(budget)
+              health: {check: page, deadline: 30s, consecutive: 1}
+              actions: [reload]
+              caches: [pages]
+              retire: [stop-app]
+            approvals: \(approvals)
+            on_failure: \(onFailure)
+            """
     }
 
     /// Databases besides the one under `database`.
-    private static func others(_ names: [String], _ tool: String?) -> String {
+    private static func others(_ names: [String], _ tool: String?, _ sites: String) -> String {
         let migrating = tool.map { ", migrate_with: {\($0)}" } ?? ""
         let sections = names.map {
-            "\($0): {url: env:\($0.uppercased()), migrations: ../\($0)\(migrating)}"
+            "\($0): {url: env:\($0.uppercased()), migrations: ../\($0)\(migrating)\(sites)}"
         }
         return names.isEmpty ? "" : "\ndatabases: {\(sections.joined(separator: ", "))}"
     }

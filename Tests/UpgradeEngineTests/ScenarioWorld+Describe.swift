@@ -26,6 +26,7 @@ extension ScenarioWorld {
             "\(EventWords.database(task.database)) task \(task.kind.rawValue) \(task.attempt) started"
         case .databaseTaskEnded(let ended):
             "\(EventWords.database(ended.database)) task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
+        case .databaseLeftOut(let left): "goes on without \(left.sentence)"
         case .approved(let approved): "\(approved.stamp.by) approved \(approved.phase)"
         case .paused(let stamp): "\(stamp.by) paused"
         case .resumed(let stamp): "\(stamp.by) resumed"

@@ -116,7 +116,18 @@ struct ScenarioWorld {
     private var databases: [FakeDatabase] {
         [database] + others.sorted { $0.key < $1.key }.map(\.value)
     }
-    private var isFenced: Bool { databases.contains { $0.isFenced } }
+    /// All of them by their names.
+    private var named: [(name: DatabaseName, database: FakeDatabase)] {
+        [(.default, database)] + others.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+    /// Whether a fence is up for which the gates stay closed: not that of what is left out.
+    private var isFenced: Bool { named.contains { $0.database.isFenced && !isLeftOut($0.name) } }
+
+    /// Whether a database is left out of the run, or was of an earlier one and is not taken in yet.
+    private func isLeftOut(_ name: DatabaseName) -> Bool {
+        let found = others[name] ?? database
+        return theRun.reasonLeftOut(name) != nil || found.leftOutBy != nil
+    }
 
     /// - Parameter label: `nil` where there is one.
     private mutating func perform(
@@ -295,8 +306,9 @@ struct ScenarioWorld {
     private mutating func run(
         _ begun: ToolBegun, _ unfenced: ToolRun.Unfenced, undoes: Bool, on name: NodeName
     ) {
-        if isFenced { violations.append("\(begun.task.name) runs behind the fence") }
         if unfenced == .preview { return }
+        let own = begun.task.tool?.database.flatMap { others[$0] } ?? database
+        if own.isFenced { violations.append("\(begun.task.name) runs behind the fence") }
         let wrong: String? = change(begun.task.tool?.database) { database in
             if undoes {
                 database.tool.early.undo(begun.behaviour)
@@ -390,7 +402,9 @@ struct ScenarioWorld {
             let starts = directive.tasks.contains {
                 $0.identity.rawValue.contains("/nodes.started/")
             }
-            if starts, databases.contains(where: { !$0.isMigrated }), theRun.direction == .forward {
+            if starts, named.contains(where: { !$0.database.isMigrated && !isLeftOut($0.name) }),
+                theRun.direction == .forward
+            {
                 violations.append("\(name) is told to start on the old schema")
             }
             pending.append(.directive(name))
@@ -558,6 +572,7 @@ struct ScenarioWorld {
     /// Nobody writes with the old release on the new schema, heard or not.
     private mutating func checkWriters() {
         checkStandby()
+        checkLeftOut()
         let isOpen = databases.contains { database in
             (database.isMigrated || database.tool.level > 0) && !database.isFenced
         }
@@ -572,6 +587,25 @@ struct ScenarioWorld {
         }
     }
 
+    /// The fence of what is left out never comes down for a release that does not know its schema, and nobody is served there.
+    private mutating func checkLeftOut() {
+        guard let run = core.run(ScenarioWorld.run) else { return }
+        let isServed = run.asking.contains { $0 is UpgradeStep }
+        for (name, database) in named where !database.isFenced {
+            let isOfBefore = database.leftOutBy != nil && !database.isMigratedAnyhow
+            if isOfBefore || (run.reasonLeftOut(name) != nil && isServed) {
+                note(violation: "the fence of \(name) is down, which is left out")
+            }
+        }
+        guard run.direction == .forward, isServed else { return }
+        for (name, node) in nodes.sorted(by: { $0.key < $1.key })
+        where node.active.release == ScenarioWorld.new && !isOff(name)
+            && !node.closedSites.isSuperset(of: run.leftOut.keys)
+        {
+            note(violation: "\(name) serves the new release with an open site that is left out")
+        }
+    }
+
     private mutating func checkEnd() {
         let run = theRun
         guard run.isEnded else { return }
@@ -579,8 +613,24 @@ struct ScenarioWorld {
         if database.standby?.isPrimary == true {
             checkEndOfPromotion()
         } else {
-            for database in databases { checkEnd(of: database, isDone) }
-            for planned in run.plan.toolDatabases { checkEndOfTool(of: planned, isDone) }
+            // Of a run that has ended before it looked at the database, nobody expects a word.
+            let before = named.filter { !isDone && $0.database.leftOutBy != nil }.map(\.name)
+            let left = Set(run.databasesLeftOut.map(\.database) + before)
+            for (name, database) in named {
+                if left.contains(name) {
+                    if !database.isFenced { violations.append("\(name) ended without its fence") }
+                    if !database.isKept { violations.append("nobody may take \(name) over") }
+                } else {
+                    checkEnd(of: database, isDone)
+                }
+            }
+            for planned in run.plan.toolDatabases where !left.contains(planned.name) {
+                checkEndOfTool(of: planned, isDone)
+            }
+            for (name, node) in nodes.sorted(by: { $0.key < $1.key })
+            where !node.isLost && run.members[name]?.quarantine == nil && node.closedSites != left {
+                violations.append("\(name) ended with the wrong sites closed")
+            }
         }
         for (name, node) in nodes.sorted(by: { $0.key < $1.key }) where !node.isLost {
             let member = run.members[name]

@@ -21,6 +21,12 @@ struct SimulatedNode {
     /// What a migration tool does on it, one run after the other; the rest ends well.
     var tools: [ToolBehaviour] = []
     private var toolsBegun: [ToolBegun] = []
+    private var sites = SiteSwitches()
+    /// The sites that are closed there.
+    var closedSites: Set<DatabaseName> {
+        get { sites.closed }
+        set { sites.closed = newValue }
+    }
     /// The tool that does not end.
     private var hanging: NodeWork?
     private var records: [NodeJournalRecord] = []
@@ -131,6 +137,7 @@ struct SimulatedNode {
         if case .probe = work { return .probed(isGood: true, detail: "200") }
         if case .run(let task) = work {
             begun.insert(task.identity)
+            sites.perform(task)
             return .task(TaskOutcome(identity: task.identity, state: .done))
         }
         if case .resolve(let task) = work {

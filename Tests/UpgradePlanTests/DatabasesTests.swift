@@ -53,6 +53,34 @@ import UpgradeModel
         #expect(plan.toolDatabases.map(\.name.rawValue) == ["shop.example", "blog.example"])
     }
 
+    private static let sites = "leave_out_with: {close: c, open: o}"
+
+    @Test func soManyMayBeLeftOutWhereEachSaysHowItsSiteIsClosed() throws {
+        let text = """
+            databases:
+              shop: {url: env:SHOP_URL, migrations: m, \(Self.sites)}
+              blog: {url: env:BLOG_URL, migrations: m, \(Self.sites)}
+            """
+        let plan = try plan(text + "\nfailed_databases_at_most: 1")
+        #expect(plan.failedDatabasesAtMost == 1)
+        #expect(plan.databases.map(\.leaveOut?.close.rawValue) == ["c", "c"])
+        #expect(plan.databases[1].leaveOut?.open.rawValue == "o")
+        #expect(try self.plan(text).failedDatabasesAtMost == 0)
+    }
+
+    /// The same plan, cut down to the database that was left out.
+    @Test func aPlanWithOneDatabaseLeavesNoneOutAndMayTakeItIn() throws {
+        let text = minimal(
+            more: """
+                databases: {shop: {url: env:SHOP_URL, migrations: m, \(Self.sites)}}
+                failed_databases_at_most: 1
+                """)
+        #expect(findings(text) == ["6:1 no-effect"])
+        let plan = try #require(PlanDocument.parse(text: text, file: "p").plan)
+        #expect(plan.failedDatabasesAtMost == 0)
+        #expect(plan.databases[0].leaveOut != nil)
+    }
+
     @Test func everyDirectoryIsNamedAlsoWhereTheDocumentHasErrors() {
         let text = minimal(
             rollout: "canary: 0",

@@ -107,6 +107,14 @@ enum ReceivedView: Sendable, Codable {
         }
     }
 
+    /// Whether databases are left out of the run.
+    var leavesOut: Bool {
+        switch self {
+        case .known(let view): view.leftOut?.isEmpty == false
+        case .newer: false
+        }
+    }
+
     /// The state and the phase, for people.
     var standing: (state: String, phase: String) {
         switch self {

@@ -42,8 +42,7 @@ struct Watch: Sendable {
         }
         switch end {
         case .followed(.success(let state)):
-            await display.end(state)
-            return CommandExit(state) ?? .error
+            return await display.end(state) ?? .error
         case .followed(.failure(let failure)):
             await display.end(nil)
             throw failure

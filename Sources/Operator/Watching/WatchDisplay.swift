@@ -48,7 +48,11 @@ actor WatchDisplay {
     }
 
     func handle(_ update: WatchUpdate) {
-        if style == .json { return console.line(WatchRecord.line(update)) }
+        if style == .json {
+            // What the command ends with depends on the last one.
+            if case .view(let view) = update { self.view = view }
+            return console.line(WatchRecord.line(update))
+        }
         switch update {
         case .view(let view):
             if style == .lines { tellWaits(view) }
@@ -132,21 +136,25 @@ actor WatchDisplay {
             .lines(width: width, height: height)
     }
 
-    func end(_ state: RunState?) {
+    /// - Returns: what the command ends with; `nil` while there is more to watch.
+    @discardableResult
+    func end(_ state: RunState?) -> CommandExit? {
         tellCounts()
         if state != nil { draw() }
         console.write(frame.end())
-        guard let state, let exit = CommandExit(state) else { return }
+        let leavesOut = view?.leavesOut == true
+        guard let state, let exit = CommandExit(state, leavesOut: leavesOut) else { return nil }
         switch style {
         case .json:
             console.line(
                 jsonLine(
                     WatchRecord.End(run: view?.run, state: state, exitCode: exit.rawValue)))
-        case .lines where exit == .waiting:
+        case .lines where exit == .waiting || exit == .leftOut:
             // An end is a fact; that a run waits is said with what to do about it.
             console.line("sluice: \(state.title)\(view?.advice.map { ": " + printable($0) } ?? "")")
         default: break
         }
+        return exit
     }
 }
 

@@ -81,7 +81,7 @@ enum FenceStatements {
                 \(underWay.isEmpty ? "" : refusal(of: underWay))
                 RETURN NULL;
             END $pass$;
-            DELETE FROM sluice.stored WHERE kind = 'tool';
+            DELETE FROM sluice.stored WHERE kind IN ('tool', 'left-out');
             """
     }
 

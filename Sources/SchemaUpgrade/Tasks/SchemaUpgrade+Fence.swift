@@ -13,6 +13,8 @@ struct FenceState: Sendable {
     var census: String?
     /// When it went up, for the server.
     var raisedAt: String?
+    /// The run has ended without this database, and has left its fence up for a later one.
+    var isLeftOut = false
 
     func isHeld(against task: DatabaseTask) -> Bool {
         run != task.run.rawValue && state != "lifting"
@@ -33,11 +35,14 @@ extension SchemaUpgrade {
     func fenceState() async throws -> FenceState? {
         guard try await isInstalled() else { return nil }
         return try await open().query(
-            "SELECT state, run, \(FenceSchema.utcText("raised_at")), census_transaction, raised_at FROM sluice.fence"
+            """
+            SELECT state, run, \(FenceSchema.utcText("raised_at")), census_transaction, raised_at,
+                state = 'up' AND \(FenceStatements.isLeftOut) FROM sluice.fence
+            """
         ).first.map {
             FenceState(
                 state: $0.text(0), run: $0.text(1), since: $0.text(2), census: $0[3],
-                raisedAt: $0[4])
+                raisedAt: $0[4], isLeftOut: $0.isTrue(5))
         }
     }
 

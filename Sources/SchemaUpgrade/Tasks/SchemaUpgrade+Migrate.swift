@@ -51,7 +51,9 @@ extension SchemaUpgrade {
     /// Applies the migrations of an online phase, each as soon as the one before has taken effect.
     func apply(_ phase: MigrationPhase, _ task: DatabaseTask) async throws -> DatabaseReport {
         try await install(task)
+        var takenOver: [String] = []
         if phase == .expand {
+            takenOver = try await takeOver(task)
             try await installStandbySchema(task)
             await warmUp(task)
         }
@@ -59,7 +61,8 @@ extension SchemaUpgrade {
         let before = try await checkedLedger()
         let known = before.entries(of: phase, in: task.run)
         var report = DatabaseReport(
-            lines: known.map { "\($0.title) had been applied" }, versions: known.map(\.version))
+            lines: takenOver + known.map { "\($0.title) had been applied" },
+            versions: known.map(\.version))
         let deadline = deadline(patience(phase))
         for migration in before.pending(phase, configuration.migrations) {
             let step = Step.apply(migration, migration.up)

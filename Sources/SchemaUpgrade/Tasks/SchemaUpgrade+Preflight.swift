@@ -10,7 +10,8 @@ extension SchemaUpgrade {
     /// Fails with all findings at once, each with the statement that mends it.
     func preflight(_ task: DatabaseTask) async throws -> DatabaseReport {
         // What another run does here is none of the operator's mistakes, so it is said alone.
-        if let fence = try await fenceState(), fence.isHeld(against: task) { throw fence.held }
+        let fence = try await fenceState()
+        if let fence, fence.keepsOut(task) { throw fence.held }
         try await refuseOtherRuns(task)
         let isInstalled = try await isInstalled()
         let mayBeInClear = configuration.mayBeInClear
@@ -32,7 +33,7 @@ extension SchemaUpgrade {
             superusers + ledger + (try await migrationFindings()) + withoutWayBack()
             + (try await longTransactionWarnings()) + (try await toolFindings())
             + (try await standbyFindings(task))
-        let all = (findings + toolGaps()).map(judged) + others
+        let all = (findings + toolGaps()).map(judged) + leftOutFindings(fence) + others
         let errors = all.filter { $0.severity == .error }
         if !errors.isEmpty {
             throw DatabaseFailure(
@@ -45,6 +46,7 @@ extension SchemaUpgrade {
             lines: ["the database is ready; \(pending) migrations in the release"] + levelLines(),
             warnings: all.filter { $0.severity != .error })
         report.place = try await place()
+        if let fence, fence.isLeftOut { report.leftOutBy = RunIdentifier(rawValue: fence.run) }
         report.sessions = try await windowSessions(
             hasPooler: all.contains { $0.code == "pooler-behind" })
         return report
@@ -64,7 +66,7 @@ extension SchemaUpgrade {
     /// Of two runs that begin at once the first one wins: the other finds its lock. When that cannot be told, both go on, and
     /// the row of `sluice.fence` decides. Only the lock of a superuser or of the migrator counts; an application could
     /// take the same one.
-    private func refuseOtherRuns(_ task: DatabaseTask) async throws {
+    func refuseOtherRuns(_ task: DatabaseTask) async throws {
         // The run before this one may have ended a moment ago.
         let others = try await settled(within: .seconds(1)) {
             try await open().query(

@@ -53,15 +53,27 @@ extension EachToolStep {
         let outcome = change.isNone ? "has done nothing" : "has done a part of its work"
         let reason =
             "\(name) \(outcome)\(moment(of: part, wanted)): \(run.toolTrouble(index)) (\(change.sentence))"
+        if change.isNone, part == .switch, let left = leavingOut(reason, in: run) { return left }
         if change.isNone || run.isPastPointOfNoReturn && wanted.onPartly == .back {
             return run.setback(reason, waysOut: run.isPastPointOfNoReturn ? advice : nil)
         }
         switch wanted.onPartly {
         case .again where progress[part].runs < ClosePassStep.mostRuns:
             return run.begins(Step(kind.word, index), or: current)
-        case .again, .person: return [.stopped(Stopped(reason: reason, advice: advice))]
+        case .again, .person:
+            // A tool that goes on where it was does so in a later run as well.
+            if wanted.onPartly == .again, part == .switch,
+                let left = leavingOut(reason, in: run)
+            {
+                return left
+            }
+            return [.stopped(Stopped(reason: reason, advice: advice))]
         case .back: return run.setback(reason)
         }
+    }
+
+    private func leavingOut(_ reason: String, in run: Run) -> [RunEvent]? {
+        run.leavingOut(database(in: run.plan), .migrate, because: reason)
     }
 
     /// When a part of the tool's work is done, for people; nothing where all of it is done in the window.

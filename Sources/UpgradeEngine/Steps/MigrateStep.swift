@@ -21,8 +21,11 @@ struct MigrateStep: BracedTask, EachDatabaseStep {
     let isProof = true
 
     func details(_ preview: StepPreview) -> [String] {
+        let isLast = preview.plan.failedDatabasesAtMost > 0
         let before = preview.plan.databases(before: self).map {
-            "when it fails, what \($0) has committed is undone by its down files before any fence is lowered"
+            isLast
+                ? "when it fails and no more may be left out, what \($0) has committed is undone by its down files before any fence is lowered"
+                : "when it fails, what \($0) has committed is undone by its down files before any fence is lowered"
         }
         return preview.pending(.switch, of: self) + [before].compactMap { $0 }
     }

@@ -78,6 +78,7 @@ extension Run {
             (.switchesVersions, plan.release.version != nil),
             (.runsToolsUnfenced, plan.toolDatabases.contains { $0.tool?.runsUnfenced == true }),
             (.tellsToolsTheirDatabase, plan.toolDatabases.count > 1),
+            (.tellsActionsTheirDatabase, plan.databases.contains { $0.leaveOut != nil }),
         ]
         let lacking = needs.first { $0.isNeeded && !status.has($0.ability) }?.ability
         return lacking.map {

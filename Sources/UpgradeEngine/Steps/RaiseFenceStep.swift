@@ -37,7 +37,12 @@ struct RaiseFenceStep: EachDatabaseStep {
     func undo(_ undoing: Undoing) -> [any StepDefinition] {
         // Once the last of them is down.
         let hooks = isFirst ? HookStep.undoBehindFence(undoing) : []
+        let sites: [any StepDefinition] =
+            isFirst && undoing.hasBegun(CloseSitesStep.self)
+            ? [OpenSitesStep(.drain, index: nil)] : []
         // A primary that is shut for good keeps it; the one that has taken its place has none any more.
-        return (undoing.isPromoting ? [] : [LowerFenceStep(.drain, index: index)]) + hooks
+        let isKept =
+            undoing.isPromoting || undoing.fencesKept.contains(database(in: undoing.plan))
+        return (isKept ? [] : [LowerFenceStep(.drain, index: index)]) + sites + hooks
     }
 }

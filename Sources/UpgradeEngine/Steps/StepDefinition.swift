@@ -146,6 +146,8 @@ public struct Undoing: Sendable {
     public let schemas: Set<DatabaseName?>
     /// Whether the schema of a database may be another one than before the run.
     public let isSchemaInDoubt: Bool
+    /// The databases whose fence an earlier run has left up, for the release that is served since: it stays up.
+    public var fencesKept: Set<DatabaseName?> = []
 
     /// Whether the frozen standby takes the primary's place, so that nothing is undone there: with the schema as it was, going back to
     /// the primary costs nobody anything.

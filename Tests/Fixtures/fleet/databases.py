@@ -2,6 +2,7 @@
 """The guestbook with a second database, in which a worker counts visits, and what becomes of both in one run."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -12,8 +13,9 @@ import psycopg2
 import state
 import tools
 from checker import Claim
-from faults import DONE, ROLLED_BACK, Fault
-from postgres import VISITS
+from faults import DONE, LEFT_OUT, ROLLED_BACK, Fault
+from node import GUESTBOOK
+from postgres import MIGRATOR, VISITS
 from processes import wait_until
 
 SCHEMA = """
@@ -251,7 +253,87 @@ class KilledBetween(Databases):
         fleet.start_coordinator()
 
 
+class LeftOut(Databases):
+    """The data of the second one do not fit its migration. It is left out, and the first goes to the new release; then a run with it alone
+    that fails as well, and at last the same plan once more."""
+
+    text = "the migration of the second database fails, and it is left out"
+    codes = (LEFT_OUT,)
+    # What is tried before the window would be found there.
+    statements = "-- sluice: switch trial=none\n" + UP + "ALTER TABLE visit_log ADD CONSTRAINT visit_later CHECK (id > 3);\n"
+    sites = "leave_out_with: {close: close-site, open: open-site}\n"
+
+    def migrating(self, fleet):
+        return super().migrating(fleet) + "    " + self.sites
+
+    def plan(self, fleet, append):
+        files = "  migrations: %s\n" % (GUESTBOOK / "migrations")
+        plan = fleet.variant("databases", replace=[(files, files + "  " + self.sites)], append=append + "failed_databases_at_most: 1\n")
+        again = plan.read_text().replace("  expected: v1\n", "")
+        self.again, self.alone = plan.with_name("again.yaml"), plan.with_name("alone.yaml")
+        self.again.write_text(again)
+        self.alone.write_text(re.sub(r"(?m)^database:\n(  .*\n)+", "", again).replace("failed_databases_at_most: 1\n", ""))
+        return plan
+
+    def remove(self, fleet):
+        """The worker goes on for as long as the fence stands."""
+
+    def closed(self, fleet):
+        """What each node served when the site was closed there, for those where it is."""
+        notes = [node.faults / "closed-visits" for node in fleet.nodes]
+        return [note.read_text().strip() for note in notes if note.exists()]
+
+    def fence(self, fleet):
+        return [row[0] for row in fleet.postgres.query("SELECT state FROM sluice.fence", database=VISITS)]
+
+    def claims_of_standing(self, fleet, when):
+        closed, fence = self.closed(fleet), self.fence(fleet)
+        columns = fleet.postgres.query(
+            "SELECT count(*) FROM information_schema.columns WHERE table_name = 'visit_log' AND column_name = 'times'", database=VISITS)[0][0]
+        return [
+            Claim("%s: nodes where the site is closed, and was before they flipped" % when, " ".join(closed), "all of them, at v1",
+                  len(closed) == len(fleet.nodes) and all("-v1" in line for line in closed)),
+            Claim("%s: the fence of visits" % when, " ".join(fence), "up", fence == ["up"]),
+            Claim("%s: migrations of visits" % when, self.ledger_of_visits(fleet).strip(), "none", not self.ledger_of_visits(fleet).strip()),
+            Claim("%s: columns that its migration would have added" % when, str(columns), "0", columns == 0)]
+
+    def claims(self, fleet, journal):
+        try:
+            return self.claims_of_runs(fleet, journal)
+        finally:
+            self.worker.stop()
+
+    def claims_of_runs(self, fleet, journal):
+        claims = self.claims_of_standing(fleet, "left out")
+        run = journal.facts[0].body["run"]
+        shown = [" ".join(fleet.operator(command, run)[1]) for command in ("status", "report")]
+        claims.append(Claim("status and report that name it", str(sum("left out: visits: " in text for text in shown)), "2",
+                            all("left out: visits: " in text for text in shown), shown))
+        code, _ = fleet.apply(self.alone)
+        claims.append(Claim("the run with visits alone, whose data are as they were", "exit code %d" % code, "exit code 4", code == ROLLED_BACK))
+        claims += self.claims_of_standing(fleet, "failed again")
+        fleet.postgres.query("DELETE FROM public.visit_log WHERE id <= 3", user=MIGRATOR, database=VISITS)
+        code, last = fleet.apply(self.again)
+        time.sleep(1)
+        self.worker.stop()
+        closed, fence = self.closed(fleet), self.fence(fleet)
+        raised, lowered = journal.task("raiseFence", "visits"), fleet.journal(last).task("lowerFence", "visits")
+        behind = [note for note in self.worker.notes if raised and lowered and note[1] > raised[1] and note[2] < lowered[0]]
+        through = [note for note in behind if note[3]]
+        after = [note for note in self.worker.notes if lowered and note[1] > lowered[1] and note[3]]
+        times = fleet.postgres.query("SELECT count(times) FROM visit_log", database=VISITS)[0][0] if code == DONE else 0
+        return claims + self.claims_of_worker(fleet) + [
+            Claim("the same plan once its data are mended", "exit code %d" % code, "exit code 0", code == DONE),
+            Claim("nodes where the site is still closed", str(len(closed)), "0", not closed),
+            Claim("the fence of visits in the end", " ".join(fence) or "none", "none", not fence),
+            Claim("visits with the new column", str(times), "all", times > 0),
+            Claim("writes of the worker behind the fence, over three runs", "%d of %d tried" % (len(through), len(behind)), "0",
+                  not through and len(behind) > 0, [str(note) for note in through[:10]]),
+            Claim("writes of the worker after it", str(len(after)), "some", len(after) > 0)]
+
+
 CASES = {
+    "left-out": LeftOut,
     "done": ByTool, "second-fails": SecondFails, "coordinator-killed": KilledBetween, "files": Databases,
     "two-tools": TwoTools, "second-tool-fails": SecondToolFails, "second-tool-again": SecondToolAgain,
 }

@@ -216,11 +216,11 @@ class Demo:
                             "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes,
                             journal.reasons() if journal else [])]
             claims += self.claims_of_clients(fleet, fault.writes)
-            if code in (faults.DONE, faults.WAITING):
+            if code in (faults.DONE, faults.WAITING, faults.LEFT_OUT):
                 window = journal.proof("v1", "v2")
                 if window is not None:
                     claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, window, fault.ledger()))
-                if code == faults.DONE:
+                if code in (faults.DONE, faults.LEFT_OUT):
                     claims += self.claims_of_new_state(fleet, before)
             else:
                 for part, lines in sorted({**dict.fromkeys(before, []), **state.differences(before, after)}.items()):

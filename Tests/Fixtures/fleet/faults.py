@@ -15,7 +15,7 @@ PHASES = ["preflight", "stage", "read-only", "drain", "migrate", "rollout", "ver
 # In the plan for a victim that stays away for longer, in seconds.
 LEASE = 3
 
-DONE, REFUSED, ROLLED_BACK, WAITING = 0, 3, 4, 5
+DONE, REFUSED, ROLLED_BACK, WAITING, LEFT_OUT = 0, 3, 4, 5, 6
 
 
 class Fault:

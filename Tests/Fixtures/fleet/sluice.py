@@ -122,6 +122,10 @@ class SluiceFleet(Fleet):
                                ("migrate-preview", "preview"), ("migrate", "up")])
         actions += '    probe: ["%s", "check", "%s"]\n' % (GUESTBOOK / "bin" / "tool", node.root / "etc" / "tool.env")
         actions += self.pooler.action() if self.pooler else ""
+        # What a site of a database is closed by; the file says what was served then (databases.py).
+        closed = "%s/closed-$SLUICE_DATABASE_NAME" % node.faults
+        for name, command in [("close-site", "readlink %s/current > %s" % (node.app, closed)), ("open-site", "rm -f %s" % closed)]:
+            actions += "  %s:\n    command: %s\n    timeout: 10s\n    repeatable: true\n" % (name, json.dumps(["/bin/sh", "-c", command]))
         # Until a page that was opened in the window has been told of it (open_tabs.py), or for ten seconds.
         actions += "  wait-for-late:\n    command: %s\n    repeatable: true\n" % json.dumps(
             ["/bin/sh", "-c", "n=0; until [ -e %s ] || [ $n -ge 100 ]; do sleep 0.1; n=$((n+1)); done" % (
@@ -295,6 +299,8 @@ def sentence(body):
         return "database: %s %s %s" % (body["kind"], body["result"], failure.get("message") or "; ".join(lines))
     if kind in ("node-failed", "node-quarantined"):
         return "%s: %s: %s" % (kind, body["node"], body["reason"])
+    if kind == "database-left-out":
+        return "goes on without %s: %s" % (body["database"], body["reason"])
     if kind in ("turned-back", "stopped"):
         return "%s: %s" % (kind, body["reason"])
     if kind == "ended":

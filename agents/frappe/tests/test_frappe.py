@@ -169,6 +169,45 @@ class FrappeTests(unittest.TestCase):
             self.assertEqual(self.config("two.example"), before["two.example"])
         self.assertEqual((self.sites / "one.example" / "site_config.json").stat().st_mode & 0o777, 0o640)
 
+    def test_a_site_that_is_closed_stays_so_until_it_is_opened_whatever_the_others_say(self):
+        self.configure("two.example", {"db_name": "x", "allow_reads_during_maintenance": 1})
+        before = {site: self.config(site) for site in SITES}
+        closed = {"db_name": "x", "maintenance_mode": 1}
+        two = ["--sites", self.sites, "--site", "two.example"]
+        # Its upgrade fails while all are read-only; the next one begins and ends with it closed, and opens it.
+        for words in (["read-only", "--sites", self.sites], ["close", *two], ["close", *two], ["normal", "--sites", self.sites],
+                      ["read-only", "--sites", self.sites], ["normal", "--sites", self.sites]):
+            self.run_it(*words)
+            if words[0] != "read-only":
+                self.assertEqual(self.config("two.example"), closed, words)
+        self.assertEqual(self.config("one.example"), before["one.example"])
+        for _ in range(2):
+            self.run_it("open", *two)
+            self.assertEqual(self.config("two.example"), before["two.example"])
+        # A run that turns back opens it while all are read-only still.
+        for words in (["read-only", "--sites", self.sites], ["close", *two], ["open", *two]):
+            self.run_it(*words)
+        self.assertEqual(self.config("two.example"), {"db_name": "x", "maintenance_mode": 1, "allow_reads_during_maintenance": 1})
+        self.run_it("normal", "--sites", self.sites)
+        self.assertEqual(self.config("two.example"), before["two.example"])
+
+    def test_a_site_that_is_closed_is_not_asked_and_its_cache_is_kept(self):
+        self.release("15.8.1", ["p1"])
+        tokens = self.root / "tokens"
+        tokens.write_text("one.example x:y\n")
+        tokens.chmod(0o600)
+        self.run_it("close", "--sites", self.sites, "--site", "two.example")
+        self.serve()
+        said = self.run_it("answers", "--sites", self.sites, "--tokens", tokens)
+        self.assertIn("two.example: closed, and not asked", said)
+        self.assertEqual(self.ask(self.environment["SLUICE_SOCKET"], site="two.example")[0], 503)
+        subprocess.run([str(HERE.parent / "start"), "stop"], env=self.environment, check=True)
+        self.state.write_text(json.dumps({"15.8.0": 2, "15.8.1": 1}))
+        self.assertIn("is kept: two.example is closed", self.run_it("flush-deferred", "--sites", self.sites, *self.cached))
+        self.run_it("open", "--sites", self.sites, "--site", "two.example")
+        self.run_it("flush-deferred", "--sites", self.sites, *self.cached)
+        self.assertEqual(json.loads(self.state.read_text()), {"15.8.1": 1})
+
     def test_killed_at_any_point_it_comes_to_the_same_when_it_is_run_again(self):
         before = self.config("one.example")
         for command in ("read-only", "normal"):
@@ -378,7 +417,7 @@ class FrappeTests(unittest.TestCase):
     def test_the_shipped_configuration_says_what_the_program_understands(self):
         text = (HERE.parent / "agent.yaml").read_text()
         lines = re.findall(r"command: \[/opt/sluice/frappe/sluice-frappe, (.*)\]", text)
-        self.assertEqual(len(lines), 7)
+        self.assertEqual(len(lines), 9)
         for line in lines:
             words = [word.strip('"') for word in line.split(", ")]
             if "--unit" in words:
