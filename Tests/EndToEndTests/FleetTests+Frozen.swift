@@ -10,8 +10,11 @@ extension FleetTests {
         #expect(run.fallen.isEmpty)
     }
 
-    /// The standby becomes the primary, with everything that was acknowledged, and the first one takes no write again.
-    @Test(.enabled(if: isWhole), arguments: ["migrated", "canary", "rollout", "verify"])
+    /// Before the migration everything is as before; later the standby becomes the primary, with everything that was acknowledged, and the
+    /// first one takes no write again.
+    @Test(
+        .enabled(if: isWhole),
+        arguments: ["stage", "drain", "migrate", "migrated", "canary", "rollout", "verify", "lift"])
     func aMigrationThatHasHappenedIsLeftBehindByPromotion(phase: String) async throws {
         let run = try await runFleet("--frozen", "--entries", "20000", "--fail", phase)
         #expect(run.fallen.isEmpty)
@@ -44,7 +47,7 @@ extension FleetTests {
     /// Whoever is killed: done, or back, or a person is told what to do, whose next try ends it; never two servers that take writes.
     @Test(
         .enabled(if: isWhole),
-        arguments: ["coordinator", "agent", "standby", "primary", "receiver"],
+        arguments: ["coordinator", "agent", "standby", "primary", "receiver", "leader"],
         [
             "nodes:reader", "database:freezeStandby", "migrate", "rollout", "database:feedStandby",
             "back:database:promoteBehindFence", "back:database:promoteStandby",

@@ -54,15 +54,20 @@ def notes_of(directory, prefix):
 # Readers
 
 
-def reads(directory):
-    """No read failed, was mixed, or had an asset of another release."""
+def reads(directory, is_excused=lambda note: False):
+    """No read failed, was mixed, or had an asset of another release. `is_excused`: of a server that was away, where nobody else could
+    have answered."""
     notes = notes_of(directory, "reader") + notes_of(directory, "tabs")
-    failed = [note for note in notes if "problem" in note]
+    problems = [note for note in notes if "problem" in note]
+    failed = [note for note in problems if not is_excused(note)]
+    excused = len(problems) - len(failed)
     slowest = max((note["ended"] - note["began"] for note in notes), default=0)
     median = statistics.median(note["ended"] - note["began"] for note in notes) if notes else 0
     return Claim(
         "reads failed through the load balancer",
-        "%d of %d (median %.0f ms, slowest %.0f ms)" % (len(failed), len(notes), median * 1000, slowest * 1000),
+        "%d of %d (median %.0f ms, slowest %.0f ms%s)" % (
+            len(failed), len(notes), median * 1000, slowest * 1000,
+            ", and %d more of the server that was away" % excused if excused else ""),
         "0", not failed and len(notes) > 0, [json.dumps(note) for note in failed[:10]])
 
 
@@ -220,9 +225,11 @@ def writes(directory, postgres):
     ]
 
 
-def refused(directory, policy):
-    """`hold`: no write was refused. `refuse`: refused with 503 and Retry-After, and with nothing else. `either`: both may be."""
-    notes = notes_of(directory, "writer")
+def refused(directory, policy, is_excused=lambda note: False):
+    """`hold`: no write was refused. `refuse`: refused with 503 and Retry-After, and with nothing else. `either`: both may be.
+
+    `is_excused`: as for reads; what became of such a write is told by the next attempt."""
+    notes = [note for note in notes_of(directory, "writer") if "problem" not in note or not is_excused(note)]
     turned_away = [note for note in notes if note["outcome"] == "refused"]
     by_fence = [note for note in turned_away if note["by"] != "gate"]
     wrong = [note for note in notes if note["outcome"] in ("unknown", "rejected")]

@@ -161,9 +161,10 @@ def tabs(arguments, notes, chance):
 
 
 def writer(arguments, notes, chance):
-    """Writes entries with a key of its own each; an unknown outcome is tried again with the same key until it is known."""
+    """Writes entries with a key of its own each; an unknown outcome is tried again with the same key until it is known. With --follow it
+    then reads what it has written, wherever it is led, as browsers do: a read like any other."""
     browser = Browser(arguments.url)
-    form_of = None
+    form_of = own = None
     fields = ["author"]
     for _ in paced(arguments.rate, chance):
         if form_of is None:
@@ -179,13 +180,18 @@ def writer(arguments, notes, chance):
             form["author"] = author
         else:
             form["given_name"], _, form["family_name"] = author.partition(" ")
-        release = write_until_known(browser, notes, key, author, form)
-        if release is not None and release != form_of:
+        answer = write_until_known(browser, notes, key, author, form)
+        if answer is None:
+            continue
+        if arguments.follow:
+            own = own or Notes(arguments.out / ("reader-own-%d.ndjson" % threading.get_ident()))
+            fetch(browser, own, "own", answer.get("Location"))
+        if answer.get("X-Release") != form_of:
             form_of = None
 
 
 def write_until_known(browser, notes, key, author, form):
-    """Returns the release that acknowledged, or nothing when the client had to stop before it knew."""
+    """Returns the headers of what acknowledged, or nothing when the client had to stop before it knew."""
     attempt = 0
     while attempt == 0 or not stopping.is_set():
         attempt += 1
@@ -201,7 +207,7 @@ def write_until_known(browser, notes, key, author, form):
                     database=headers.get("X-Database"))
         if status == 303:
             notes.add(**note, outcome="acknowledged")
-            return headers.get("X-Release")
+            return headers
         retry_after = headers.get("Retry-After")
         if status == 503 and retry_after is not None:
             notes.add(**note, outcome="refused", retry_after=retry_after, by=headers.get("X-Refused-By", "gate"))
@@ -346,6 +352,7 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="of PostgreSQL, for sneaky")
     parser.add_argument("--rate", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--follow", action="store_true", help="writers read what they have written")
     parser.add_argument("--without", action="append", default=[], choices=sorted(TECHNIQUES), help="sneaky leaves it out")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

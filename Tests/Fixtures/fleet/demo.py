@@ -13,6 +13,7 @@ import databases
 import ending
 import faults
 import frozen_demo
+import frozen_every
 import frozen_faults
 import proxies
 import owner_level
@@ -144,8 +145,9 @@ class Demo:
                   "<= %d MB" % MEMORY_TARGET_MB, own <= MEMORY_TARGET_MB),
             Claim("agent: processor when idle", "%.2f %%" % idle, "about 0 %", idle <= IDLE_TARGET_PERCENT)]
 
-    def claims_of_clients(self, fleet, policy="hold"):
-        return [checker.reads(fleet.notes), *checker.writes(fleet.notes, fleet.postgres),
+    def claims_of_clients(self, fleet, policy="hold", primary=None):
+        """`primary`: the server that has the writes in the end, where it is another one."""
+        return [checker.reads(fleet.notes), *checker.writes(fleet.notes, primary or fleet.postgres),
                 checker.refused(fleet.notes, policy)]
 
     def claims_of_new_state(self, fleet, before):
@@ -302,8 +304,8 @@ def arguments():
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--fail", choices=faults.PHASES + frozen_faults.FAILURES, metavar="PHASE",
                       help="inject a failure there and show the way back; with --frozen also migrated, canary, or every one of them")
-    what.add_argument("--kill", choices=faults.VICTIMS + frozen_faults.SERVERS,
-                      help="kill -9 it, in the phase of --in; servers and the standby's receiver with --frozen")
+    what.add_argument("--kill", choices=faults.VICTIMS + frozen_faults.SERVERS + ["every"],
+                      help="kill -9 it, in the phase of --in; with --frozen also servers, the standby's receiver, and every one of them")
     what.add_argument("--tool", choices=sorted(tools.CASES), metavar="CASE",
                       help="the application's own tool migrates: %s" % ", ".join(sorted(tools.CASES)))
     what.add_argument("--databases", choices=sorted(databases.CASES), metavar="CASE",
@@ -319,10 +321,12 @@ def arguments():
                         help="with --frozen: how long reads are measured before the run (default: 4)")
     parser.add_argument("--reads", type=int, metavar="N", default=0, help="with --frozen: read until it is so many (default: 0)")
     parser.add_argument("--rate", type=float, metavar="N", default=60.0, help="with --frozen: pages a second (default: 60)")
+    parser.add_argument("--patroni", action="store_true", help="with --frozen: Patroni looks after both servers")
     parser.add_argument("--again", action="store_true",
                         help="with --frozen --fail: after a promotion do what the page says, and run the upgrade again")
-    parser.add_argument("--in", dest="phase", metavar="PHASE", default="migrate",
-                        help="with --frozen also a step, such as database:freezeStandby or back:database:promoteStandby")
+    parser.add_argument("--in", dest="phase", metavar="PHASE",
+                        help="with --frozen also a step, such as database:freezeStandby or back:database:promoteStandby, or every one"
+                             " (default: migrate; of --kill every: every)")
     parser.add_argument("--after", type=float, metavar="SECONDS", default=0.0, help="how long after that phase began to kill (default: 0)")
     parser.add_argument("--away", type=float, metavar="SECONDS", default=0.5, help="how long until it is started again (default: 0.5)")
     parser.add_argument("--start", choices=["warm", "after-migration"], default="warm",
@@ -346,11 +350,15 @@ def arguments():
     parser.add_argument("--entries", type=int, default=2000, help="rows in the guestbook (default: 2000)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
-    of_standby = chosen.compare or chosen.kill in frozen_faults.SERVERS or chosen.fail in frozen_faults.FAILURES
-    if not chosen.frozen and (of_standby or chosen.repoint or chosen.phase not in faults.PHASES):
+    chosen.phase = chosen.phase or ("every" if chosen.kill == "every" else "migrate")
+    of_standby = (chosen.compare or chosen.patroni or chosen.repoint or chosen.kill in [*frozen_faults.SERVERS, "every"]
+                  or chosen.fail in frozen_faults.FAILURES)
+    if not chosen.frozen and (of_standby or chosen.phase not in faults.PHASES):
         parser.error("only a fleet with --frozen has a standby")
     if not frozen_faults.is_place(chosen.phase):
         parser.error("--in: neither a phase nor a step")
+    if chosen.kill == "migration" and chosen.phase not in faults.PHASES:
+        parser.error("--kill migration: --in a phase")
     if (chosen.proxy != "nginx") + chosen.caches + (chosen.by == "actions") > 1 or chosen.caches and chosen.browser:
         parser.error("--proxy, --caches and --by actions exclude one another, and so do --caches and --browser")
     return chosen
@@ -375,11 +383,13 @@ def chosen_claims(demo, chosen):
 def frozen_claims(demo, chosen):
     fleet = frozen_demo.FrozenDemo(demo)
     if chosen.fail == "every":
-        return fleet.fail_everywhere(["migrated", "canary", "rollout", "verify"])
+        return fleet.fail_everywhere(frozen_faults.failures())
     if chosen.fail:
         return fleet.fail(frozen_faults.failing_at(chosen.fail, chosen.start))
     if chosen.tool:
         return fleet.upgrade(tools.CASES[chosen.tool]())
+    if chosen.kill and "every" in (chosen.kill, chosen.phase):
+        return frozen_every.kill_each(fleet, frozen_faults.pairs(chosen.kill, chosen.phase))
     if chosen.kill:
         return fleet.fail(frozen_faults.killing(chosen.kill, chosen.phase, chosen.after, chosen.away))
     return fleet.compare() if chosen.compare else fleet.upgrade()

@@ -29,6 +29,10 @@ class Fault:
     tool_runs_once = True
     # What may become of writes: `hold`, or `either` where a hold may be cut off.
     writes = "hold"
+    # Whether Patroni has to look after the database's servers.
+    is_managed = False
+    # Whether a person may be asked on the way to one of these codes.
+    may_ask = False
 
     def __init__(self, phase=None):
         self.phase = phase
@@ -46,6 +50,10 @@ class Fault:
     def lead_out(self, fleet, run):
         """What a person does about a run that waits; returns what else has to be so."""
         return []
+
+    def is_excused(self, note):
+        """Whether an answer that a client has noted went wrong as the fault has to make it."""
+        return False
 
     def ledger(self):
         """The table in which a migration tool of the application's own notes each of its transactions; nothing without one."""

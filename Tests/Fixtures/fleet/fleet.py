@@ -119,10 +119,10 @@ class Fleet:
 
     # Clients
 
-    def start_client(self, kind, rate, threads=2, seconds=600, seed=1, without=()):
+    def start_client(self, kind, rate, threads=2, seconds=600, seed=1, without=(), more=()):
         environment = {"PATH": os.environ["PATH"]}
         command = ["/usr/bin/python3", "-s", "-E", HERE / "clients.py", kind, "--out", self.notes, "--rate", rate,
-                   "--threads", threads, "--seconds", seconds, "--seed", seed]
+                   "--threads", threads, "--seconds", seconds, "--seed", seed, *more]
         if kind == "sneaky":
             environment["FLEET_PASSWORDS"] = json.dumps(self.postgres.passwords)
             command += ["--port", self.postgres.port]

@@ -50,8 +50,11 @@ class Standby(Postgres):
         self.query("SELECT pg_reload_conf()")
 
     def streams(self):
-        rows = self.primary.query("SELECT state FROM pg_stat_replication WHERE application_name = %s", (self.name,))
-        return rows == [("streaming",)]
+        """And commits wait for it where its name is among those that they wait for."""
+        rows = self.primary.query(
+            "SELECT r.state, r.sync_state = 'sync' OR current_setting('synchronous_standby_names') = '' FROM pg_stat_replication AS r"
+            " JOIN pg_replication_slots AS s ON s.active_pid = r.pid WHERE s.slot_name = %s", (SLOT,))
+        return rows == [("streaming", True)]
 
     def is_primary(self):
         return not self.query("SELECT pg_is_in_recovery()")[0][0]
@@ -78,13 +81,17 @@ class FrozenNode(Node):
 
 
 class FrozenFleet(SluiceFleet):
-    """`is_frozen`: whether the plans say so; without, the same fleet is upgraded with reads held."""
+    """`is_frozen`: whether the plans say so; without, the same fleet is upgraded with reads held. `synchronous`: commits wait for the
+    standby."""
 
     node_type = FrozenNode
     is_frozen = True
+    # What looks after both servers, if anything.
+    patroni = None
 
-    def __init__(self, binaries, **options):
+    def __init__(self, binaries, synchronous=False, **options):
         super().__init__(binaries, **options)
+        self.is_synchronous = synchronous
         # For pg_rewind.
         self.postgres.initdb_options = ["--data-checksums"]
         self.standby = Standby(self.directory / "standby", self._ports.take(), self.processes, self.postgres)
@@ -92,6 +99,10 @@ class FrozenFleet(SluiceFleet):
     def prepare_database(self):
         url = super().prepare_database()
         self.standby.create()
+        if self.is_synchronous:
+            self.postgres.query("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (%s)'" % self.standby.name)
+            self.postgres.query("SELECT pg_reload_conf()")
+            wait_until("commits wait for the standby", self.standby.streams)
         for node in self.nodes:
             node.standby_url = self.standby.url("guestbook_app")
         return url
@@ -115,7 +126,8 @@ class FrozenFleet(SluiceFleet):
         """More of them than a demo without a standby has: the longest gap is theirs to see. `rate`: pages a second."""
         threads = max(4, round(rate / 15))
         self.start_client("reader", rate=rate / threads, threads=threads, seconds=3600)
-        self.start_client("writer", rate=8, seconds=3600)
+        # Whoever has written misses nothing of it on the standby.
+        self.start_client("writer", rate=8, seconds=3600, more=["--follow"])
         self.start_client("tabs", rate=4, threads=1)
         self.start_client("sneaky", rate=8, threads=9, without=["open_transaction", "late_writer"])
 
@@ -149,32 +161,40 @@ class FrozenFleet(SluiceFleet):
                 time.sleep(0.2)
 
 
-class Asking(threading.Thread):
-    """Asks both servers all the time whether they take a write, and notes when one did: never both."""
+class Asking:
+    """Asks both servers all the time, each by itself, whether they take a write, and notes when one did: never both."""
 
     def __init__(self, fleet):
-        super().__init__(daemon=True)
         self.fleet = fleet
         self.ended = threading.Event()
-        # Each write that was taken: the server's name, its key, when it began and ended. And how often each was asked.
+        servers = (fleet.postgres, fleet.standby)
+        # Each write that was taken: the server's name, its key, when it began and ended.
         self.taken = []
-        self.asked = {fleet.postgres.name: 0, fleet.standby.name: 0}
+        # How often each was asked, and for how long it was not, at most: it kept a question waiting, or this machine was busy.
+        self.asked = {server.name: 0 for server in servers}
+        self.longest = {server.name: 0.0 for server in servers}
+        self._threads = [threading.Thread(target=self._ask_all_the_time, args=(server,), daemon=True) for server in servers]
 
-    def run(self):
-        connections = {}
+    def start(self):
+        for thread in self._threads:
+            thread.start()
+
+    def _ask_all_the_time(self, server):
+        connection, last = None, time.time()
         while not self.ended.wait(0.01):
-            for server in (self.fleet.postgres, self.fleet.standby):
-                self.ask(server, connections)
-        for connection in connections.values():
+            connection = self._ask(server, connection)
+            self.longest[server.name] = max(self.longest[server.name], time.time() - last)
+            last = time.time()
+        if connection is not None:
             connection.close()
 
-    def ask(self, server, connections):
+    def _ask(self, server, connection):
+        """Returns the connection to go on with, or nothing."""
         began, key = time.time(), str(uuid.uuid4())
         self.asked[server.name] += 1
         try:
-            connection = connections.get(server.name)
             if connection is None or connection.closed:
-                connection = connections[server.name] = psycopg2.connect(
+                connection = psycopg2.connect(
                     host="127.0.0.1", port=server.port, dbname="guestbook", user="guestbook_app",
                     password=server.passwords["guestbook_app"], connect_timeout=2,
                     options="-c default_transaction_read_only=off -c lock_timeout=1s -c statement_timeout=2s")
@@ -183,10 +203,10 @@ class Asking(threading.Thread):
                 cursor.execute("INSERT INTO visit (request_id, how) VALUES (%s, 'asked')", (key,))
             self.taken.append((server.name, key, began, time.time()))
         except psycopg2.Error:
-            connection = connections.get(server.name)
-            if connection is not None and connection.closed:
-                connections.pop(server.name)
+            return connection if connection is not None and not connection.closed else None
+        return connection
 
     def stop(self):
         self.ended.set()
-        self.join(30.0)
+        for thread in self._threads:
+            thread.join(30.0)

@@ -25,9 +25,9 @@ def mixed(directory, fleet):
     """Each answer is of the old release on the old schema, or of the new one on the new schema of the primary."""
     primary, standby = fleet.postgres.port, fleet.standby.port
     allowed = {("v1", "%d old" % primary), ("v1", "%d old" % standby), ("v2", "%d new" % primary)}
-    # An answer that needs no database has none while its server is away.
+    # An answer that needs no database has no schema while its server is away.
     answers = [note for note in pages(directory) + notes_of(directory, "writer")
-               if note.get("database") not in (None, "unknown")]
+               if note.get("database") and not note["database"].endswith(" unknown")]
     wrong = [note for note in answers if (note["release"], note["database"]) not in allowed]
     counts = {}
     for note in answers:
@@ -38,15 +38,6 @@ def mixed(directory, fleet):
     return Claim("answers of a mixed pair of code, server and schema", "%d of %d (%s)" % (
         len(wrong), len(answers), ", ".join("%s %d" % pair for pair in sorted(counts.items()))),
         "0", not wrong and len(answers) > 0, [str(note) for note in wrong[:10]])
-
-
-def reads_while_away(directory, began, ended):
-    """A server that is away fails reads for as long as it is, and two seconds more; no others fail."""
-    notes = notes_of(directory, "reader") + notes_of(directory, "tabs")
-    failed = [note for note in notes if "problem" in note]
-    others = [note for note in failed if not began <= note["ended"] <= ended + 2]
-    return Claim("reads failed but for the time that a server was away", "%d of %d (%d while it was away)" % (
-        len(others), len(notes), len(failed) - len(others)), "0", not others and bool(notes), [str(note) for note in others[:10]])
 
 
 def read_from(directory, fleet, servers):
@@ -107,15 +98,27 @@ def replication(fleet):
     """Everything about replication on both servers, with each line of the settings' files."""
     parts = {}
     for server in (fleet.postgres, fleet.standby):
-        lines = ["%s: %s" % (name, " | ".join(map(str, row)))
-                 for name, rows in server.query_all(_REPLICATION).items() for row in rows]
-        for name in ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "standby.signal", "recovery.signal"):
-            path = pathlib.Path(server.data) / name
-            found = path.read_text().splitlines() if path.exists() else ["not there"]
-            # ALTER SYSTEM writes what it changes at the end of its file: the order there says nothing.
-            lines += ["%s: %s" % (name, line) for line in (sorted(found) if name == "postgresql.auto.conf" else found)]
-        parts["replication on %s" % server.name] = "\n".join(lines) + "\n"
+        parts["replication on %s" % server.name] = "".join(
+            "%s: %s\n" % (name, " | ".join(map(str, row)))
+            for name, rows in server.query_all(_REPLICATION).items() for row in rows) + signals(server)
+        parts["files of %s" % server.name] = files(server)
+    if fleet.patroni:
+        parts["Patroni"] = fleet.patroni.state()
     return parts
+
+
+def signals(server):
+    return "".join("%s: %s\n" % (name, (pathlib.Path(server.data) / name).exists()) for name in ("standby.signal", "recovery.signal"))
+
+
+def files(server):
+    """The settings of a server as they lie on its disk."""
+    lines = []
+    for name in ("postgresql.conf", "postgresql.auto.conf", "pg_hba.conf"):
+        found = (pathlib.Path(server.data) / name).read_text().splitlines()
+        # ALTER SYSTEM writes what it changes at the end of its file: the order there says nothing.
+        lines += ["%s: %s" % (name, line) for line in (sorted(found) if name == "postgresql.auto.conf" else found)]
+    return "\n".join(lines) + "\n"
 
 
 # The way back by promotion
@@ -127,8 +130,9 @@ def one_primary(asking):
     late = [note for note in asking.taken if first is not None and note[0] == "postgres" and note[3] >= first]
     taken = {name: sum(1 for note in asking.taken if note[0] == name) for name in asking.asked}
     return Claim("writes that the old primary took once the standby took one", "%d (%s)" % (len(late), ", ".join(
-        "%s took %d of %d" % (name, taken[name], asked) for name, asked in asking.asked.items())),
-        "0", not late, [str(note) for note in late[:10]])
+        "%s took %d of %d, not asked for %.0f ms at most" % (name, taken[name], asked, asking.longest[name] * 1000)
+        for name, asked in asking.asked.items())),
+        "0", not late and all(asking.asked.values()), [str(note) for note in late[:10]])
 
 
 def asked_writes_kept(asking, server):

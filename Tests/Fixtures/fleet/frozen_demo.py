@@ -6,11 +6,13 @@ import time
 import checker
 import faults
 import frozen_checker as frozen
+import frozen_patroni
 import state
 from checker import Claim
-from frozen import Asking, FrozenFleet
+from frozen import SLOT, Asking, FrozenFleet
 from frozen_again import Again
 from frozen_faults import failing_at, median_claim
+from frozen_patroni import PatroniFleet
 from processes import wait_until
 from repointed import RepointedFleet
 
@@ -23,10 +25,12 @@ class FrozenDemo:
         self.say = demo.say
         self.arguments = demo.arguments
 
-    def fleet(self, is_frozen=True):
-        kind = RepointedFleet if self.arguments.repoint else FrozenFleet
+    def fleet(self, is_frozen=True, is_managed=False, is_synchronous=False):
+        """`is_managed`: Patroni looks after both servers; it has a list of its own of those that commits wait for."""
+        is_managed = is_managed or self.arguments.patroni
+        kind = PatroniFleet if is_managed else RepointedFleet if self.arguments.repoint else FrozenFleet
         fleet = kind(self.demo.binaries, entries=self.arguments.entries, keep=self.arguments.keep,
-                     strict=self.arguments.start == "after-migration")
+                     strict=self.arguments.start == "after-migration", synchronous=is_synchronous and not is_managed)
         fleet.is_frozen = is_frozen
         closing = self.demo.closing(fleet)
         self.say("%d nodes on v1, a primary and a streaming standby with %d entries, everything below %s" % (
@@ -66,7 +70,8 @@ class FrozenDemo:
             self.demo.report(fleet, run)
             claims = [Claim("the run is done", "exit code %d, %s" % (code, journal.outcome()), "0, done",
                             code == 0 and journal.outcome() == "done", journal.reasons())]
-            claims += self.demo.claims_of_clients(fleet)
+            claims += self.demo.claims_of_clients(
+                fleet, primary=fleet.standby if fleet.standby.is_primary() else fleet.postgres)
             if journal.write_window() is None:
                 return claims + [Claim("a write window", "none", "one", False)], {}
             speed, figures = self.claims_of_speed(fleet, journal, is_frozen)
@@ -75,7 +80,7 @@ class FrozenDemo:
                 claims.append(frozen.read_from(fleet.notes, fleet, "P S"))
             if code == 0:
                 claims += self.demo.claims_of_new_state(fleet, before) + self.claims_of_replication(fleet, before)
-            claims += tool.claims(fleet, journal) if tool else []
+                claims += tool.claims(fleet, journal) if tool else []
             self.parts("The write window: %.0f ms, of them %.0f ms of migration" % (
                 journal.write_window() * 1000, journal.migration_time() * 1000), journal, journal.window_parts())
             return claims, {"reads failed": claims[1].measured.split(" (")[0], **figures}
@@ -109,7 +114,8 @@ class FrozenDemo:
 
     def claims_of_replication(self, fleet, before):
         """The standby follows again, and everything that was set for it is as it was."""
-        wait_until("the standby has caught up", fleet.standby.has_caught_up)
+        # A receiver that has lost its primary asks again after five seconds (wal_retrieve_retry_interval).
+        wait_until("the standby streams, and has caught up", lambda: fleet.standby.streams() and fleet.standby.has_caught_up())
         after = frozen.replication(fleet)
         changed = state.differences({part: before[part] for part in after}, after)
         claims = [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0", part not in changed,
@@ -129,7 +135,7 @@ class FrozenDemo:
 
     def fail(self, fault, took=None):
         """`took`: gets the milliseconds from the decision to the first write."""
-        with self.fleet() as fleet:
+        with self.fleet(is_managed=fault.is_managed, is_synchronous=True) as fleet:
             self.say("Injected: %s" % fault.text)
             before = {**state.snapshot(fleet), **frozen.replication(fleet)}
             plan = fault.prepare(fleet)
@@ -137,13 +143,7 @@ class FrozenDemo:
             asking = Asking(fleet)
             asking.start()
             time.sleep(2)
-            self.say("\nsluice apply %s" % plan)
-            code, run = fleet.apply(
-                plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say, patience=600.0)
-            asks = [] if code != faults.WAITING else fleet.journal(run).reasons()
-            if asks:
-                self.say("waits for a person, who tries it again: %s" % asks[-1])
-                code = fleet.try_again(run, self.say)
+            code, run, asked = self.apply(fleet, fault, plan)
             time.sleep(2)
             if self.arguments.again:
                 asking.stop()
@@ -153,51 +153,75 @@ class FrozenDemo:
             asking.stop()
             fault.remove(fleet)
             journal = fleet.journal(run)
-            claims = [Claim("%s: how it ended" % fault.phase, "exit code %d, %s%s" % (
-                code, journal.outcome(), ", after a person was asked" if asks else ""),
-                "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes, journal.reasons())]
-            reads = fault.reads(fleet.notes) if hasattr(fault, "reads") else checker.reads(fleet.notes)
-            claims += [reads, frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
-                       frozen.one_primary(asking), *fault.claims(fleet, journal)]
-            if code == faults.WAITING:
-                return claims + [Claim("it says what to do", " ".join(journal.reasons())[:200], "a sentence", bool(journal.reasons()))]
             self.parts("The way back", journal, journal.back_parts())
-            if fleet.standby.is_primary():
-                return claims + self.claims_of_promotion(fleet, journal, before, asking, took)
-            claims += [*checker.writes(fleet.notes, fleet.postgres), checker.refused(fleet.notes, fault.writes),
-                       frozen.asked_writes_kept(asking, fleet.postgres)]
-            if code == faults.DONE:
-                claims += self.demo.claims_of_new_state(fleet, before)
-            else:
-                claims += self.claims_of_state(before, state.snapshot(fleet), ("schema", "rights", "nodes"))
-            return claims + self.claims_of_replication(fleet, before)
+            return [
+                self.how_it_ended(fault, journal, code, asked), *self.claims_of_advice(asked),
+                checker.reads(fleet.notes, fault.is_excused), frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
+                frozen.one_primary(asking), *fault.claims(fleet, journal),
+                *self.claims_of_where_it_ended(fleet, fault, journal, code, before, asking, took)]
+
+    def apply(self, fleet, fault, plan):
+        """Returns the exit code in the end, the run, and the facts that say what a person was asked for, and did."""
+        self.say("\nsluice apply %s" % plan)
+        code, run = fleet.apply(
+            plan, on_fact=lambda body: fault.on_fact(fleet, body), say=self.say, patience=600.0)
+        if code != faults.WAITING:
+            return code, run, []
+        self.say("waits for a person, who tries it again: %s" % fleet.journal(run).reasons()[-1])
+        code = fleet.try_again(run, self.say)
+        return code, run, [fact.body for fact in fleet.journal(run).facts if fact.type == "stopped"]
+
+    def how_it_ended(self, fault, journal, code, asked):
+        return Claim("%s: how it ended" % fault.phase, "exit code %d, %s%s" % (
+            code, journal.outcome(), ", after a person was asked" if asked else ""),
+            "exit code %s" % " or ".join(map(str, fault.codes)), code in fault.codes and (not asked or fault.may_ask),
+            journal.reasons())
+
+    def claims_of_advice(self, asked):
+        """What a person was told leads out by what was done: a retry."""
+        if not asked:
+            return []
+        mute = [body for body in asked if "retry" not in body["advice"]]
+        return [Claim("what a person was asked for does not say what leads on", "%d of %d" % (len(mute), len(asked)), "0", not mute,
+                      [str(body) for body in mute])]
+
+    def claims_of_where_it_ended(self, fleet, fault, journal, code, before, asking, took):
+        if fleet.standby.is_primary():
+            return self.claims_of_promotion(fleet, fault, journal, before, asking, took)
+        claims = [*checker.writes(fleet.notes, fleet.postgres), checker.refused(fleet.notes, fault.writes, fault.is_excused),
+                  frozen.asked_writes_kept(asking, fleet.postgres)]
+        if code == faults.DONE:
+            claims += self.demo.claims_of_new_state(fleet, before)
+        else:
+            claims += self.claims_of_state(before, state.snapshot(fleet), ("schema", "rights", "migrations", "nodes"))
+        return claims + self.claims_of_replication(fleet, before)
 
     def claims_of_state(self, before, after, parts):
         changed = state.differences({part: before[part] for part in parts}, after)
         return [Claim("%s: lines that differ from before" % part, str(len(changed.get(part, []))), "0", part not in changed,
                       changed.get(part, [])) for part in parts]
 
-    def claims_of_promotion(self, fleet, journal, before, asking, took=None):
+    def claims_of_promotion(self, fleet, fault, journal, before, asking, took=None):
         """The standby is the primary, as the primary was before; the nodes serve the old release from it."""
         served = [node.served() for node in fleet.nodes]
         on_standby = [name for name in served if name.startswith("v1.") and name.endswith(".standby")]
-        after = {"schema": state.schema(fleet.standby), "rights": state.rights(fleet.standby)}
-        # The index of `expand` may stay: both releases live with it.
-        before = {**before, "schema": without_index(before["schema"])}
-        after["schema"] = without_index(after["schema"])
+        before = {**before, "files": before["files of standby"]}
+        after = {"schema": state.schema(fleet.standby), "rights": state.rights(fleet.standby),
+                 "migrations": state.migrations(fleet.standby)}
+        if fleet.patroni:
+            wait_until("the new primary is Patroni's leader", fleet.patroni.leads_the_standby, 60.0)
+            after["Patroni"] = fleet.patroni.state()
+            before["Patroni"] = before["Patroni"].replace("leader: %s" % frozen_patroni.PRIMARY, "leader: %s" % SLOT)
+        else:
+            after["files"] = frozen.files(fleet.standby)
         first, milliseconds = frozen.decision_to_write(fleet.notes, journal, fleet)
         if took is not None and milliseconds:
             took.append(milliseconds)
         return [
-            first, *checker.writes(fleet.notes, fleet.standby), checker.refused(fleet.notes, "hold"),
+            first, *checker.writes(fleet.notes, fleet.standby), checker.refused(fleet.notes, fault.writes, fault.is_excused),
             frozen.asked_writes_kept(asking, fleet.standby),
             Claim("nodes that serve v1 on the standby", "%d of %d" % (len(on_standby), len(served)), "all",
                   len(on_standby) == len(served), served),
             Claim("gates that are open", str(sum(node.gate_is_open() for node in fleet.nodes)), str(len(fleet.nodes)),
                   all(node.gate_is_open() for node in fleet.nodes)),
-            *self.claims_of_state(before, after, ("schema", "rights"))]
-
-
-def without_index(schema):
-    """A dump without the index of `0002_recent_entries` and its comment."""
-    return "\n".join(line for line in schema.splitlines() if "entry_created_at" not in line and line.strip("- "))
+            *self.claims_of_state(before, after, sorted(after))]

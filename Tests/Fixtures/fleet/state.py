@@ -13,7 +13,7 @@ _RIGHTS = {
                " FROM pg_auth_members ORDER BY 1, 2, 3",
     "settings": "SELECT coalesce(d.datname, '-'), coalesce(setrole::regrole::text, '-'), setconfig"
                 " FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase ORDER BY 1, 2",
-    "databases": "SELECT datname, datdba::regrole::text, datacl::text FROM pg_database ORDER BY 1",
+    "databases": "SELECT datname, datdba::regrole::text, datacl::text, datconnlimit FROM pg_database ORDER BY 1",
     "schemas": "SELECT nspname, nspowner::regrole::text, nspacl::text FROM pg_namespace"
                " WHERE nspname !~ '^pg_(toast|temp)' AND nspname <> 'sluice' ORDER BY 1",
     "relations": "SELECT oid::regclass::text, relkind::text, relowner::regrole::text, relacl::text FROM pg_class"

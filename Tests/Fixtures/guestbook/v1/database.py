@@ -4,6 +4,7 @@
 import threading
 
 import psycopg2
+import psycopg2.extensions
 
 LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
@@ -26,13 +27,13 @@ class Database:
             return self._run(statement, values)
 
     def stamp(self):
-        """Which server this thread is connected to, by its port, and whether names are split on it."""
+        """Which server this thread is connected to, by its port, and whether names are split on it, or `unknown` while it does not answer."""
         try:
             rows = self.run(
                 "SELECT inet_server_port(), EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('public.entry')"
                 " AND attname = 'given_name' AND NOT attisdropped)")
         except psycopg2.Error:
-            return "unknown"
+            return "%s unknown" % psycopg2.extensions.parse_dsn(self._dsn).get("port")
         return "%d %s" % (rows[0][0], "new" if rows[0][1] else "old")
 
     def _run(self, statement, values):
