@@ -186,6 +186,31 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// The connection of the standby's receiver is lost just then: the next one is waited for, and the run goes on.
+    @Test func aCensusWaitsForTheReceiversNextConnection() async throws {
+        let frozen = try await FrozenSite.make()
+        for command in [
+            "ALTER SYSTEM SET wal_retrieve_retry_interval = '1s'", "SELECT pg_reload_conf()",
+        ] { _ = try await frozen.onStandby(command) }
+        let upgrade = frozen.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.preflight, .expand, .raiseFence] {
+            try await upgrade.done(kind)
+        }
+        // The first time it comes back at once.
+        for _ in 1...2 {
+            try await poll { try await frozen.follows() }
+            try await frozen.site.asSuperuser(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+        }
+        try await poll {
+            try await frozen.onStandby("SELECT FROM pg_stat_wal_receiver").isEmpty
+        }
+        for kind in [DatabaseTask.Kind.census, .freezeStandby, .feedStandby, .lowerFence] {
+            try await upgrade.done(kind)
+        }
+        await upgrade.close()
+    }
+
     /// A run that turns back between census and freeze leaves nothing of it to the next one.
     @Test func aStandbyThatWasNeverCutOffIsLetGoOf() async throws {
         let frozen = try await FrozenSite.make()

@@ -18,12 +18,27 @@ extension SchemaUpgrade {
     ///
     /// - Throws: as ``freezing(_:_:_:)``.
     func freezing(_ task: DatabaseTask) async throws -> String {
-        guard configuration.standby != nil, !isAtStandby else { return "" }
+        guard let access = configuration.standby, !isAtStandby else { return "" }
         let earlier = try await frozenRow(open())
         if let earlier, earlier.run == task.run.rawValue, earlier.state != "shut" { return "" }
-        let look = try await lookAtStandby()
+        let look = try await lookOnceItReceives(access)
         try await refuseStranger(look)
         return try await freezing(look, earlier, task)
+    }
+
+    /// Between two connections it has no slot to be seen. A receiver that has failed twice asks again after
+    /// `wal_retrieve_retry_interval`, five seconds unless set; that is waited for as what the standby is behind is.
+    private func lookOnceItReceives(
+        _ access: Configuration.StandbyAccess
+    ) async throws -> StandbyLook {
+        let end = deadline(.milliseconds(access.lag.milliseconds + 5_000))
+        var look = try await lookAtStandby()
+        _ = try await reached(by: end, every: .milliseconds(20)) {
+            if look.slot != nil || !look.isInRecovery { return true }
+            look = try await lookAtStandby()
+            return false
+        }
+        return look
     }
 
     /// Keeps what is set now. What an earlier attempt has kept stays: by now it may be changed.
