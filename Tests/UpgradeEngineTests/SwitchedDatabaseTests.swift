@@ -27,7 +27,7 @@ import UpgradeModel
         world.settle()
         #expect(world.theRun.state == .done)
         #expect(world.violations == [])
-        #expect(!world.text.contains("on the standby, action"), "nothing is started there")
+        #expect(!world.text.contains("start-app on the standby"), "nothing is started there")
         #expect(!world.text.contains("stop-app on the standby"), "and nothing ended")
         try Transcript.compare(world, "standby/straight-run-switched")
     }
