@@ -206,6 +206,19 @@ class MigrateTests(unittest.TestCase):
         self.assertEqual(self.run_action("alembic", "back", before="0001", added="0004"), 0, self.output)
         self.assertEqual((self.columns(), self.psql("SELECT version_num FROM alembic_version")), (["id", "author"], ["0001"]))
 
+    def test_a_revision_that_asks_the_database_is_named_where_its_sql_cannot_be_said(self):
+        """Such are common: rows are changed by what is in them."""
+        rows = "[op.execute('SELECT 1') for _ in op.get_bind().execute(sqlalchemy.text('SELECT 1')).all()]"
+        self.write({
+            "alembic.ini": "[alembic]\nscript_location = alembic\n", "alembic/env.py": ENV,
+            "alembic/versions/0001.py": ALEMBIC % ("0001", "None", "op.execute('CREATE TABLE book (id int, author text)')", "pass"),
+            "alembic/versions/0002.py": "import sqlalchemy\n" + ALEMBIC % ("0002", "'0001'", rows, "pass"),
+            "alembic/versions/0003.py": ALEMBIC % ("0003", "'0002'", "op.execute('ALTER TABLE book ADD slug text')", "pass")})
+        said = self.preview("alembic", "CREATE TABLE book", "ALTER TABLE book ADD slug text")
+        self.assertEqual([line.split()[1] for line in said.splitlines() if "CANNOT BE WRITTEN AS SQL" in line], ["0002"])
+        self.assertEqual(self.run_action("alembic", "forward"), 0, self.output)
+        self.assertEqual(self.columns(), ["id", "author", "slug"])
+
     def test_rails(self):
         self.write({
             "bin/rails": "#!/usr/bin/ruby\nAPP_PATH = File.expand_path('../config/application', __dir__)\n"
