@@ -45,8 +45,9 @@ class Notes:
 class Browser:
     """One lasting connection to the load balancer, as a browser has it."""
 
-    def __init__(self, url):
+    def __init__(self, url, timeout=None):
         self._host = urllib.parse.urlsplit(url).netloc
+        self._timeout = timeout or TIMEOUT
         self._connection = None
 
     def request(self, method, path, form=None, headers=(), body=None):
@@ -57,7 +58,7 @@ class Browser:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         try:
             if self._connection is None:
-                self._connection = http.client.HTTPConnection(self._host, timeout=TIMEOUT)
+                self._connection = http.client.HTTPConnection(self._host, timeout=self._timeout)
             self._connection.request(method, path, body=body, headers=headers)
             response = self._connection.getresponse()
             text = response.read().decode("utf-8", "replace")
@@ -163,7 +164,7 @@ def tabs(arguments, notes, chance):
 def writer(arguments, notes, chance):
     """Writes entries with a key of its own each; an unknown outcome is tried again with the same key until it is known. With --follow it
     then reads what it has written, wherever it is led, as browsers do: a read like any other."""
-    browser = Browser(arguments.url)
+    browser = Browser(arguments.url, arguments.timeout)
     form_of = own = None
     fields = ["author"]
     for _ in paced(arguments.rate, chance):
@@ -352,6 +353,7 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="of PostgreSQL, for sneaky")
     parser.add_argument("--rate", type=float, default=8.0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--timeout", type=float, help="how long writers wait for an answer, in seconds (default: %d)" % TIMEOUT)
     parser.add_argument("--follow", action="store_true", help="writers read what they have written")
     parser.add_argument("--without", action="append", default=[], choices=sorted(TECHNIQUES), help="sneaky leaves it out")
     parser.add_argument("--seed", type=int, default=1)

@@ -111,8 +111,8 @@ class FrozenFleet(SluiceFleet):
         return {**super().coordinator_environment(), "SLUICE_STANDBY_URL": self.standby.url(MIGRATOR)}
 
     def example(self):
-        # The migration takes its time, and a busy machine its own.
-        text = super().example().replace("  hold_for: 15s\n", "  hold_for: 60s\n")
+        # The migration takes its time, and a busy machine its own: nearly as long as a gate holds (gate.longest_hold).
+        text = super().example().replace("  hold_for: 15s\n", "  hold_for: 105s\n")
         if not self.is_frozen:
             return text
         if READS not in text:
@@ -127,7 +127,7 @@ class FrozenFleet(SluiceFleet):
         threads = max(4, round(rate / 15))
         self.start_client("reader", rate=rate / threads, threads=threads, seconds=3600)
         # Whoever has written misses nothing of it on the standby.
-        self.start_client("writer", rate=8, seconds=3600, more=["--follow"])
+        self.start_client("writer", rate=8, seconds=3600, more=["--follow", "--timeout", 115])
         self.start_client("tabs", rate=4, threads=1)
         self.start_client("sneaky", rate=8, threads=9, without=["open_transaction", "late_writer"])
 

@@ -23,8 +23,8 @@ EVERYBODY = ["coordinator", "agent", *SERVERS]
 EVERYWHERE = [
     "nodes:reader", "database:census", "database:freezeStandby", "nodes:standby-served", "database:migrate", "nodes:upgraded:0",
     "nodes:upgraded:1", "nodes:verified", "nodes:silenced", "database:lowerFence", "nodes:opened", "nodes:reader-ended",
-    "database:feedStandby", "back:nodes:reactivated", "back:database:promoteStandby", "back:nodes:opened", "back:nodes:old-ended",
-    "back:database:lowerFence", "back:database:feedStandby"]
+    "database:feedStandby", "back:database:promoteBehindFence", "back:nodes:reactivated", "back:database:promoteStandby",
+    "back:nodes:opened", "back:nodes:old-ended", "back:database:lowerFence", "back:database:feedStandby"]
 
 # Where there is Patroni: only its leader is killed there.
 MANAGED = ["database:pauseManager", "database:resumeManager", "back:database:resumeManager"]
