@@ -18,12 +18,16 @@ public protocol DatabaseWorker: Sendable {
     func waits(of run: RunIdentifier) async -> [String]
     /// How far the task under way has come, for people; `nil` where that is not known. May be asked beside a task; ends soon.
     func progress() async -> String?
+    /// What is to be seen of the frozen standby of a run at this moment; `nil` where nobody could look. May be asked beside a task; ends
+    /// soon.
+    func sight(of run: RunIdentifier) async -> StandbySight?
     /// The run has ended: lets connections go.
     func close() async
 }
 
 extension DatabaseWorker {
     public func progress() async -> String? { nil }
+    public func sight(of run: RunIdentifier) async -> StandbySight? { nil }
 }
 
 /// What a run's worker is made from.

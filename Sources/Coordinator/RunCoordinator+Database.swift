@@ -19,6 +19,9 @@ extension RunCoordinator {
             if run.mayWaitForLocks, watchedForWaits.insert(identifier).inserted {
                 group.addTask { await self.watchWaits(of: identifier) }
             }
+            if run.watchesStandby, watchedForStandby.insert(identifier).inserted {
+                group.addTask { await self.watchStandby(of: identifier) }
+            }
             if run.isEnded, slots[identifier]?.values.allSatisfy({ $0.task == nil }) ?? true,
                 let held = workers.removeValue(forKey: identifier)
             {

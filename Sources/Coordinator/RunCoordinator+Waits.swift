@@ -28,13 +28,14 @@ extension RunCoordinator {
     }
 
     /// The worker of the database at work; one is made where this coordinator has taken over while the tool was at work.
-    private func worker(thatLooksFor run: Run) async -> (any DatabaseWorker)? {
+    func worker(thatLooksFor run: Run) async -> (any DatabaseWorker)? {
         let label = run.databaseAtWork
         if let held = workers[run.identifier]?[label] { return held.worker }
         // Whoever performs a task makes it.
         if slots[run.identifier]?[label]?.task != nil { return nil }
         return try? await worker(of: run, label) {
-            published.run(run.identifier)?.mayWaitForLocks == true
+            guard let run = published.run(run.identifier) else { return false }
+            return run.mayWaitForLocks || run.watchesStandby
         }
     }
 }

@@ -25,13 +25,17 @@ public actor RunCoordinator {
         public var pruneInterval: Duration
         /// How often it is looked whom a migration waits for.
         public var waitInterval: Duration
+        /// How often the frozen standby of a run is looked at.
+        public var standbyInterval: Duration
 
         public init(
             journal: any Journal, lease: any LeaderLease, blobs: any BlobStore,
             registry: any Registry,
             makeWorker: @escaping MakeDatabaseWorker, cancelInterval: Duration = .seconds(1),
-            pruneInterval: Duration = .seconds(3600), waitInterval: Duration = .seconds(1)
+            pruneInterval: Duration = .seconds(3600), waitInterval: Duration = .seconds(1),
+            standbyInterval: Duration = .milliseconds(500)
         ) {
+            self.standbyInterval = standbyInterval
             self.waitInterval = waitInterval
             self.pruneInterval = pruneInterval
             self.journal = journal
@@ -81,6 +85,8 @@ public actor RunCoordinator {
     var progress: [RunIdentifier: String] = [:]
     /// Runs of which that is looked at.
     var watchedForWaits: Set<RunIdentifier> = []
+    /// Runs whose frozen standby is looked after.
+    var watchedForStandby: Set<RunIdentifier> = []
     /// What the identifiers of requests were used for; of the runs that were not folded once somebody starts one.
     var memory: RequestMemory
     var hasReadOldStarts = false

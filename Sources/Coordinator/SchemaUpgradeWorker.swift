@@ -23,7 +23,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
             var access = SchemaUpgrade.Configuration.StandbyAccess(
                 address: try SchemaUpgradeWorker.address(
                     frozen.url.name, "the standby's", environment), lag: frozen.lag,
-                budget: frozen.wal)
+                budget: frozen.wal, mayBeLost: assignment.plan.readsWithoutStandby == .serve)
             if let manager = frozen.manager {
                 access.patroni = try SchemaUpgradeWorker.address(
                     manager.patroni.name, "Patroni's", environment)
@@ -109,6 +109,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
     public func look() async -> DatabaseOutcome { await upgrade.look() }
     public func cancel(_ task: DatabaseTask) async { await upgrade.cancel(task) }
     public func waits(of run: RunIdentifier) async -> [String] { await upgrade.waits(of: run) }
+    public func sight(of run: RunIdentifier) async -> StandbySight? { await upgrade.sight(of: run) }
     public func progress() async -> String? { await upgrade.progress() }
     public func close() async {
         await upgrade.endWatch()

@@ -75,6 +75,8 @@ extension NodeEngine {
         if health?.goal != directive.health {
             health = directive.health.map { Health(goal: $0, nextAt: now) }
         }
+        // Reads that pass without being asked for were let go for good; if they are held once more, that is another hold.
+        if directive.reads.hold == nil { readsLetGo = nil }
         record(.accepted(directive), &ready)
         acceptedAt = now
         ready.report = true

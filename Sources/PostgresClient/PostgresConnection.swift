@@ -29,6 +29,13 @@ public actor PostgresConnection {
         return connection
     }
 
+    /// Whether a server is there and takes no sessions yet, or any more: it replays its log after a crash, or ends.
+    public static func isStarting(_ options: ConnectionOptions) async -> Bool {
+        await PostgresConnection().refuses(options)
+    }
+
+    private func refuses(_ options: ConnectionOptions) -> Bool { Session.refuses(options) }
+
     private func open(_ options: ConnectionOptions) throws(PostgresError) {
         let opened = try Session(options)
         canceller.withLock { $0 = opened.canceller() }

@@ -35,6 +35,16 @@ public struct Session: ~Copyable {
 
     deinit { PQfinish(handle) }
 
+    /// Whether a server answers that it takes no sessions now, in whatever language it says so.
+    static func refuses(_ options: ConnectionOptions) -> Bool {
+        let parameters = options.parameters
+        return withCStrings(parameters.map(\.keyword)) { keywords in
+            withCStrings(parameters.map(\.value)) { values in
+                PQpingParams(keywords, values, 1) == PQPING_REJECT
+            }
+        }
+    }
+
     /// The server process behind this session, as the handshake said. A pooler makes one up.
     public var processIdentifier: Int32 { PQbackendPID(handle) }
 

@@ -58,9 +58,13 @@ public actor SchemaUpgrade {
     var isAtStandby = false
     /// Transactions that were rolled back on the standby when preflight looked.
     var rollbacksBefore: Int64?
+    /// Looks at the standby beside all that.
+    var standbyWatch = StandbyWatch()
+    /// Which server is waited for because it starts, and for how long so far, for people.
+    var starting: String?
     /// Why a migration that a frozen standby is the way back of was cut off.
     var guardTrouble: DatabaseFailure?
-    private var current: DatabaseTask?
+    private(set) var current: DatabaseTask?
     /// Told to stop before it came, or after it ended.
     private var stopped: DatabaseTask?
     /// Whether the current task was told to stop; it may be clearing up after that, which is not to be stopped again.

@@ -47,7 +47,7 @@ extension Run {
         case .stepBegan(let began): nodesAffected(by: began)
         case .nodeTakenOff(let taken): .some([taken.node])
         case .created, .retried, .mended, .claimed, .schemaAccepted, .turnedForward, .turnedBack,
-            .stopped, .ended:
+            .stopped, .standbySeen, .ended:
             .everyMember
         }
     }

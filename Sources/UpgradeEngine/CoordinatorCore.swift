@@ -45,6 +45,7 @@ public enum CoreInput: Sendable {
     case demand(RunIdentifier, Demand, RequestStamp)
     case status(NodeName, NodeStatus)
     case databaseEnded(RunIdentifier, DatabaseTaskFact, DatabaseOutcome)
+    case standbySeen(RunIdentifier, StandbySight)
     case time
     /// Put in once, first: what the last leader had in flight is lost.
     case leadershipTaken
@@ -72,6 +73,9 @@ extension CoordinatorCore {
         case .databaseEnded(let identifier, let task, let outcome):
             guard let index = table.index(of: identifier) else { break }
             try handle(.databaseEnded(task, outcome), inRunAt: index, at: now, &ready)
+        case .standbySeen(let identifier, let sight):
+            guard let index = table.index(of: identifier) else { break }
+            try handle(.standbySeen(sight), inRunAt: index, at: now, &ready)
         case .time:
             for index in table.indicesByFleet { try handle(.time, inRunAt: index, at: now, &ready) }
         case .leadershipTaken:

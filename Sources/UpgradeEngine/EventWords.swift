@@ -50,8 +50,19 @@ public struct EventWords: Sendable {
             let which = EventWords.database(ended.database)
             sentence.text = "\(which): \(attempt)\(colon) \(sentence.text)"
             return sentence
+        case .standbySeen(let seen): return sentence(of: seen)
         default:
             return Sentence(text: EventWords.short(event))
+        }
+    }
+
+    private func sentence(of seen: StandbySeen) -> Sentence {
+        let message = seen.message ?? ""
+        switch seen.state {
+        case .frozen: return Sentence(text: "the frozen standby answers again")
+        case .trouble: return Sentence(text: message)
+        case .silent, .thawed:
+            return Sentence(text: message + (plan.map { "; \($0.fateOfReaders)" } ?? ""))
         }
     }
 
@@ -93,7 +104,8 @@ public struct EventWords: Sendable {
         case .nodeHeardAgain(let fact): return "\(fact.node) is not off: it was heard"
         case .turnedForward(let turned): return "goes forward again\(signed(turned.stamp))"
         case .ended(let ended): return title(ended.outcome)
-        case .created, .stepBegan, .turnedBack, .stopped, .toolEnded, .databaseTaskEnded:
+        case .created, .stepBegan, .turnedBack, .stopped, .toolEnded, .databaseTaskEnded,
+            .standbySeen:
             return event.type
         }
     }
@@ -182,7 +194,7 @@ extension Run {
     /// Why it turned back or waits.
     public var because: String? {
         if case .stopped(let stopped) = standing { return stopped.reason }
-        let reasons = [reason, reasonOfLeavingOut].compactMap { $0 }
+        let reasons = [reason ?? standbyNote, reasonOfLeavingOut].compactMap { $0 }
         return reasons.isEmpty ? nil : reasons.joined(separator: "; ")
     }
 
@@ -194,7 +206,7 @@ extension Run {
                 separator: "; ")
         }
         if state == .paused { return "go on with `sluice resume \(identifier)`" }
-        let advices = [promotionAdvice ?? advice, adviceOnLeftOut].compactMap { $0 }
+        let advices = [promotionAdvice ?? advice ?? adviceOfLoss, adviceOnLeftOut].compactMap { $0 }
         return advices.isEmpty ? nil : advices.joined(separator: "; ")
     }
 

@@ -50,6 +50,8 @@ extension Run {
             begin(fact)
         case .databaseTaskEnded(let ended):
             end(ended, at: recorded.at)
+        case .standbySeen(let seen):
+            note(seen)
         case .approved, .paused, .resumed, .aborted, .retried, .mended, .claimed, .nodeTakenOff,
             .schemaAccepted, .turnedForward:
             apply(request: recorded.event)
@@ -322,7 +324,7 @@ extension RunEvent {
             false
         case .created, .stepBegan, .nodeQuarantined, .nodeReadmitted, .nodeJoined, .retried,
             .mended, .claimed, .schemaAccepted, .nodeTakenOff, .nodeHeardAgain, .turnedForward,
-            .turnedBack,
+            .turnedBack, .standbySeen,
             .stopped, .ended:
             true
         }

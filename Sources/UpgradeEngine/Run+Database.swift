@@ -20,12 +20,13 @@ extension Run {
         }
     }
 
-    /// Whether something is at work that may wait long for locks of the database's: migrations, or the application's tool.
+    /// Whether something is at work that may wait long: for locks of the database's, as migrations and the application's tool do, or for
+    /// a server that starts, as a promotion does.
     public var mayWaitForLocks: Bool {
         if isEnded { return false }
         if !database.inFlight.isEmpty {
             let kinds: Set<DatabaseTask.Kind> = [
-                .expand, .migrate, .contract, .revertMigrate, .revertExpand,
+                .expand, .migrate, .contract, .revertMigrate, .revertExpand, .promoteStandby,
             ]
             return database.inFlight.contains { kinds.contains($0.kind) }
         }

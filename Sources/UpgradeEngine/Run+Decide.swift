@@ -7,6 +7,8 @@ public enum RunInput: Hashable, Sendable {
     /// A node has reported; what it says is among the observations.
     case status(NodeName)
     case databaseEnded(DatabaseTaskFact, DatabaseOutcome)
+    /// Somebody has looked at the frozen standby.
+    case standbySeen(StandbySight)
     case request(RequestVerb, RequestStamp)
     case demand(Demand, RequestStamp)
     /// It is later.
@@ -28,6 +30,7 @@ extension Run {
                 + lateFacts(node, observations)
                 + statusFacts(node, observations, at: now)
         case .databaseEnded(let task, let outcome): return databaseFacts(task, outcome)
+        case .standbySeen(let sight): return standbyFacts(sight)
         case .request(let verb, let stamp): return try requestFacts(verb, stamp)
         case .demand(let demand, let stamp):
             return try demandFacts(demand, stamp, observations, at: now)

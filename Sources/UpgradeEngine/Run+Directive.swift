@@ -19,6 +19,7 @@ extension Run {
             }
         }
         for step in askingBack { step.ask(&directive, of: seat, in: self) }
+        holdUntilFlip(&directive, of: seat)
         return directive
     }
 

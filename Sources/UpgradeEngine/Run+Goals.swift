@@ -14,6 +14,10 @@ extension Run {
     var readingActivation: ActivationIdentity {
         ActivationIdentity(unchecked: "\(identifier).standby\(turn)")
     }
+    /// Of a node that reads from the primary because the standby is lost.
+    var leavingActivation: ActivationIdentity {
+        ActivationIdentity(unchecked: "\(identifier).primary\(turn)")
+    }
     /// A run that goes forward again flips anew.
     private var turn: String { turns == 0 ? "" : "\(turns + 1)" }
 
@@ -126,6 +130,21 @@ extension Run {
         var goal = health("standby", at: .standbyServed)
         goal.release = reader.name
         goal.consecutive = 1
+        return goal
+    }
+
+    /// The same once more, after the standby was lost.
+    func lossHealth(of reader: ReleaseReference) -> HealthGoal {
+        var goal = standbyHealth(of: reader)
+        let word = "standby-lost-\(database.standbyLosses)"
+        goal.identity = identity(word, "health", at: .standbyServed)
+        return goal
+    }
+
+    /// What a node has to answer that serves the old release on the primary because the standby is lost.
+    func primaryHealth(of reader: ReleaseReference) -> HealthGoal {
+        var goal = lossHealth(of: reader)
+        goal.standard = .anyAnswer
         return goal
     }
 

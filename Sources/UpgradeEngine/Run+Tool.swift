@@ -194,10 +194,11 @@ extension Run {
         }
     }
 
-    var isWayBackBlocked: Bool { !toolsInTheWay.isEmpty }
+    var isWayBackBlocked: Bool { !toolsInTheWay.isEmpty || isWayBackLost }
 
     /// What a person has to know about a run that does not turn back by itself.
     var blockedAdvice: String {
+        if isWayBackLost { return adviceWithoutWayBack }
         let names = toolsInTheWay.map { plan.name(ofTool: $0) }.joined(separator: " and ")
         let has = toolsInTheWay.count > 1 ? "have" : "has"
         return

@@ -196,6 +196,8 @@ extension Run {
         takeInAgain(from: index, of: steps)
         for node in members.keys { members[node]?.frozenConnections = [] }
         acceptedSchemas = []
+        database.standbyLoss = nil
+        database.standbyTroubles = []
         database.schemaChanges = [:]
         direction = .forward
         isPromotionDecided = nil

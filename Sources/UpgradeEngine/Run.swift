@@ -171,6 +171,12 @@ public struct Run: Sendable {
         /// Whether the standby has taken the primary's place, and what the task that did it has said.
         public var promotion = Promotion.none
         public var promotionLines: [String] = []
+        /// What is wrong with the frozen standby in the window; `nil`: it is as it was frozen.
+        public internal(set) var standbyLoss: StandbyLoss?
+        /// How often it was lost.
+        var standbyLosses = 0
+        /// What else was found of it, by code: each stops the run once.
+        var standbyTroubles: Set<String> = []
         /// Whether an attempt at it has ended and nobody knows how.
         var wasPromotionUnknown = false
         /// Whether the standby has been promoted behind its fence.

@@ -26,6 +26,7 @@ extension RunEvent: Codable {
         case .databaseTaskStarted: "database-task-started"
         case .databaseTaskEnded: "database-task-ended"
         case .databaseLeftOut: "database-left-out"
+        case .standbySeen: "standby-seen"
         case .approved: "approved"
         case .paused: "paused"
         case .resumed: "resumed"
@@ -59,6 +60,7 @@ extension RunEvent: Codable {
         case .databaseTaskStarted(let payload): payload
         case .databaseTaskEnded(let payload): payload
         case .databaseLeftOut(let payload): payload
+        case .standbySeen(let payload): payload
         case .approved(let payload): payload
         case .paused(let payload), .resumed(let payload), .aborted(let payload),
             .retried(let payload), .schemaAccepted(let payload):
@@ -107,6 +109,7 @@ extension RunEvent: Codable {
             self = .databaseTaskStarted(try DatabaseTaskFact(from: decoder))
         case "database-task-ended": self = .databaseTaskEnded(try DatabaseTaskEnded(from: decoder))
         case "database-left-out": self = .databaseLeftOut(try DatabaseLeftOut(from: decoder))
+        case "standby-seen": self = .standbySeen(try StandbySeen(from: decoder))
         case "approved": self = .approved(try Approved(from: decoder))
         case "paused": self = .paused(try RequestStamp(from: decoder))
         case "resumed": self = .resumed(try RequestStamp(from: decoder))

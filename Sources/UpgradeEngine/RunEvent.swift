@@ -30,6 +30,8 @@ public enum RunEvent: Hashable, Sendable {
     case databaseTaskEnded(DatabaseTaskEnded)
     /// The migration of a database has failed, and the run goes on without it.
     case databaseLeftOut(DatabaseLeftOut)
+    /// The frozen standby is not what it was, or is again.
+    case standbySeen(StandbySeen)
     case approved(Approved)
     case paused(RequestStamp)
     case resumed(RequestStamp)
@@ -215,6 +217,26 @@ public struct DatabaseLeftOut: Hashable, Codable, Sendable {
     public var phase: Phase?
     /// What has failed, for people.
     public var reason: String
+}
+
+/// What was found of the frozen standby in the window.
+public struct StandbySeen: Hashable, Codable, Sendable {
+    public enum State: String, Codable, Sendable {
+        /// It answers again, as it was frozen.
+        case frozen
+        /// It does not answer.
+        case silent
+        /// It is not frozen any more, and no way back.
+        case thawed
+        /// Something else that the run should not go on with.
+        case trouble
+    }
+
+    public var state: State
+    /// Of a trouble: which kind, by the code of its failure.
+    public var code: String?
+    /// What was found, for people; `nil` where it answers again.
+    public var message: String?
 }
 
 /// Who asked, and by which request.

@@ -87,6 +87,7 @@ extension RunReport {
                         database: fact.database))
             case .databaseTaskEnded(let ended): end(ended, at: instant)
             case .databaseLeftOut: lastFact = instant
+            case .standbySeen: break
             case .ended:
                 completeStep(by: instant)
                 report.endedAt = instant
@@ -188,6 +189,7 @@ extension RunReport.TroubleEntry {
             kind = .oldRelease
             node = seen.node
         case .databaseLeftOut: kind = .databaseLeftOut
+        case .standbySeen: kind = .standby
         case .turnedBack: kind = .turnedBack
         case .stopped: kind = .stopped
         case .databaseTaskEnded(let ended):

@@ -131,7 +131,7 @@ public struct RunReport: Hashable, Codable, Sendable {
     public struct TroubleEntry: Hashable, Codable, Sendable {
         public enum Kind: String, Codable, Sendable {
             case failed, quarantined, joined, turnedBack, stopped, cutShort, databaseFailed,
-                databaseLost, databaseLeftOut, takeover, oldRelease
+                databaseLost, databaseLeftOut, takeover, oldRelease, standby
         }
 
         public var at: Instant

@@ -19,6 +19,9 @@ public struct Plan: Hashable, Sendable {
     public let databases: [Database]
     public let writes: Writes
     public let reads: Reads
+    /// What becomes of the reads of the old release when the frozen standby that serves them does not answer: they are held, or the
+    /// old release serves them from the primary, with the schema as it is there.
+    public let readsWithoutStandby: Reads
     /// How those who have a session are known, and what becomes of their reads while the database is fenced; `nil`: they are reads
     /// like others.
     public let sessions: Sessions?
@@ -49,6 +52,7 @@ public struct Plan: Hashable, Sendable {
         databases: [Database] = [],
         writes: Writes = Writes(),
         reads: Reads = .serve,
+        readsWithoutStandby: Reads = .hold(for: .seconds(10), atMost: 1000),
         sessions: Sessions? = nil,
         switchHold: Sessions.Hold? = nil,
         drain: Drain = Drain(),
@@ -64,6 +68,8 @@ public struct Plan: Hashable, Sendable {
     ) {
         precondition(
             !approvals.contains(.preflight), "nothing is approved before preflight")
+        precondition(
+            readsWithoutStandby != .standby, "a standby that is lost is not read")
         precondition(
             Set(databases.map(\.name)).count == databases.count, "a database is named twice")
         precondition(Limits.lease.contains(lease), "lease out of range")
@@ -81,6 +87,7 @@ public struct Plan: Hashable, Sendable {
         self.databases = databases
         self.writes = writes
         self.reads = reads
+        self.readsWithoutStandby = readsWithoutStandby
         self.sessions = sessions
         self.switchHold = switchHold
         self.drain = drain

@@ -10,7 +10,7 @@ struct PlanBuilder {
     /// - Returns: `nil` when a value is missing after all: a fault of the table or of the checks.
     func build() -> Plan? {
         guard let fleet = values.name("fleet", as: FleetName.self), let selection, let release,
-            let writes, let reads, let drain, let rollout, let deadlines,
+            let writes, let reads, let readsWithoutStandby, let drain, let rollout, let deadlines,
             let approvals = values.list("approvals"), let hooks = values.sections("hooks"),
             let onFailure = values.text("on_failure").flatMap(Plan.OnFailure.init),
             let lease = values.span("lease"), let keepReleases = values.count("keep_releases"),
@@ -20,8 +20,9 @@ struct PlanBuilder {
         else { return nil }
         return Plan(
             fleet: fleet, selection: selection, release: release, databases: databases,
-            writes: writes, reads: reads, sessions: sessions, switchHold: switchHold, drain: drain,
-            rollout: rollout, approvals: approvals.compactMap { Phase(rawValue: $0.text) },
+            writes: writes, reads: reads, readsWithoutStandby: readsWithoutStandby,
+            sessions: sessions, switchHold: switchHold, drain: drain, rollout: rollout,
+            approvals: approvals.compactMap { Phase(rawValue: $0.text) },
             hooks: hooks.compactMap(hook) + paused, deadlines: deadlines, onFailure: onFailure,
             lease: lease, keepReleases: keepReleases, migrationsAtOnce: migrationsAtOnce,
             failedDatabasesAtMost: databases.count > 1 ? failedDatabases : 0)
@@ -76,7 +77,14 @@ struct PlanBuilder {
 
     private var reads: Plan.Reads? {
         if values.text("reads.from") == "standby" { return .standby }
-        guard values.text("reads.while_migrating") == "hold" else { return .serve }
+        return reads("reads.while_migrating")
+    }
+
+    private var readsWithoutStandby: Plan.Reads? { reads("reads.when_standby_is_lost") }
+
+    /// - Parameter rule: the key that says whether reads are held.
+    private func reads(_ rule: String) -> Plan.Reads? {
+        guard values.text(rule) == "hold" else { return .serve }
         guard let span = values.span("reads.hold_for"),
             let count = values.count("reads.hold_at_most")
         else { return nil }

@@ -51,11 +51,17 @@ extension PlanChecks {
     mutating func checkReads() {
         if readsFromStandby {
             warnOfNoEffect(
-                ["reads.while_migrating"]
-                    + (isByActions ? [] : ["reads.hold_for", "reads.hold_at_most"]),
-                because: "reads go on on the frozen standby")
+                ["reads.while_migrating"], because: "reads go on on the frozen standby")
+            if values.text("reads.when_standby_is_lost") == "serve", !isByActions {
+                warnOfNoEffect(
+                    ["reads.hold_for", "reads.hold_at_most"],
+                    because: "reads are served also when the standby is lost")
+            }
             return
         }
+        warnOfNoEffect(
+            ["reads.when_standby_is_lost"],
+            because: "the plan does not say `reads: {from: standby}`")
         switch values.text("reads.while_migrating") {
         case "serve":
             warnOfNoEffect(

@@ -129,6 +129,7 @@ enum PlanKeys {
         DocumentKey("while_migrating", .word(["serve", "hold"]), .fallback("serve")),
         DocumentKey("hold_for", .span(Limits.hold), .fallback("10s")),
         DocumentKey("hold_at_most", .count(Limits.held), .fallback("1000")),
+        DocumentKey("when_standby_is_lost", .word(["hold", "serve"]), .fallback("hold")),
         DocumentKey("sessions", .section(sessions), .optional),
     ]
 

@@ -67,6 +67,10 @@ struct FakeAgent {
             health: directive.health.map {
                 HealthObservation(identity: $0.identity, state: .healthy, detail: "200")
             }, failures: [], diskFree: 1 << 30,
-            silenced: directive.silenced.map { Silence(release: $0, state: .silent) } ?? Silence())
+            silenced: directive.silenced.map { Silence(release: $0, state: .silent) } ?? Silence(),
+            abilities: AgentAbility.allCases.map(\.rawValue),
+            vacated: directive.vacated.map {
+                Vacancy(release: $0, requests: active.release == $0 ? nil : 0)
+            })
     }
 }

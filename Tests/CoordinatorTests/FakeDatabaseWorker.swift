@@ -13,6 +13,7 @@ final class FakeDatabaseWorker: DatabaseWorker {
         var hanging: Set<DatabaseTask.Kind> = []
         var waits: [String] = []
         var progress: String?
+        var sight: StandbySight?
         var isClosed = false
         var isDeaf = false
         var isHolding = false
@@ -78,6 +79,10 @@ final class FakeDatabaseWorker: DatabaseWorker {
     /// How far whatever is at work has come.
     func come(so far: String) { change { $0.progress = far } }
     func progress() async -> String? { state.withLock { $0.progress } }
+
+    /// What is to be seen of the frozen standby.
+    func see(_ sight: StandbySight?) { change { $0.sight = sight } }
+    func sight(of run: RunIdentifier) async -> StandbySight? { state.withLock { $0.sight } }
 
     func cancel(_ task: DatabaseTask) async {
         change { $0.cancelled.append(task) }

@@ -80,7 +80,7 @@ struct World: Sendable {
                     if let known = workers[assignment.database.name] { return known }
                     return next.withLock { $0.isEmpty ? worker : $0.removeFirst() }
                 }, cancelInterval: cancelInterval, pruneInterval: pruneInterval,
-                waitInterval: .milliseconds(5)), holder: "test",
+                waitInterval: .milliseconds(5), standbyInterval: .milliseconds(5)), holder: "test",
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 

@@ -88,6 +88,20 @@ import UpgradeModel
         #expect(rig.succeed().gate == GateTarget(writes: hold, reads: nil))
     }
 
+    /// A standby that was lost, came back, and is lost again.
+    @Test func readsThatPassedMeanwhileAreHeldAnew() {
+        var rig = flipped()
+        for _ in 0..<4 { rig.succeed() }
+        var passing = flipping(2)
+        passing.reads = .pass
+        rig.hear(.directive(passing))
+        var again = flipping(3)
+        again.health?.identity = TaskIdentity(rawValue: "again")
+        #expect(rig.hear(.directive(again)).gate == GateTarget(writes: hold, reads: readHold))
+        #expect(rig.succeed().gate == nil, "one good answer of two")
+        #expect(rig.succeed().gate == GateTarget(writes: hold, reads: nil))
+    }
+
     /// A coordinator of an earlier version asks for no answer.
     @Test func theWayBackHoldsThemUntilItsOwnFlip() {
         var rig = flipped()

@@ -16,6 +16,8 @@ final class CutProxy: Sendable {
         var isCut = false
         var refusesAfterCut = false
         var ignoresNewcomers = false
+        /// How many more newcomers are told that the server starts up.
+        var starts = 0
     }
 
     var port: UInt16 { listener.port }
@@ -58,7 +60,13 @@ final class CutProxy: Sendable {
     /// Takes new connections and says nothing to them, as in a partition.
     func ignoreNewcomers() { state.withLock { $0.ignoresNewcomers = true } }
 
+    /// Tells so many newcomers what a server says that replays its log.
+    func start(refusing newcomers: Int) { state.withLock { $0.starts = newcomers } }
+    /// How many are left.
+    var startsLeft: Int { state.withLock { $0.starts } }
+
     private func serve(_ client: Int32) {
+        if refuses(client) { return }
         if state.withLock({ $0.ignoresNewcomers }) {
             var descriptor = pollfd(fd: client, events: Int16(POLLHUP), revents: 0)
             poll(&descriptor, 1, -1)
@@ -104,6 +112,27 @@ final class CutProxy: Sendable {
                 }
             }
         }
+    }
+}
+
+extension CutProxy {
+    /// Whether a newcomer was told that the server starts up, in the server's own words.
+    private func refuses(_ client: Int32) -> Bool {
+        let isStarting = state.withLock { state in
+            defer { state.starts = max(0, state.starts - 1) }
+            return state.starts > 0
+        }
+        guard isStarting else { return false }
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        guard read(client, &buffer, buffer.count) > 0 else { return true }
+        let fields = [
+            "SFATAL", "VFATAL", "C57P03", "Mthe database system is starting up",
+            "Fpostmaster.c", "L1", "RProcessStartupPacket", "",
+        ]
+        let body = fields.flatMap { Array($0.utf8) + [0] }
+        let length = UInt8(body.count + 4)
+        _ = send(client, ([UInt8(ascii: "E"), 0, 0, 0, length] + body)[...])
+        return true
     }
 }
 

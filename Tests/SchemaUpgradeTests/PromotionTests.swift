@@ -146,6 +146,30 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// After a crash the primary replays its log, and says so: it is waited for, and no try is spent.
+    @Test func aPrimaryThatStartsUpIsWaitedFor() async throws {
+        let frozen = try await FrozenSite.make()
+        let proxy = try CutProxy(server: frozen.primary.port)
+        defer { proxy.stop() }
+        let first = frozen.upgrade(try Self.dropping())
+        try await frozen.freeze(first)
+        try await first.done(.migrate)
+        await first.close()
+        let upgrade = frozen.upgrade(try Self.dropping()) {
+            $0.address =
+                "host=127.0.0.1 port=\(proxy.port) user=\(frozen.site.migrator) dbname=\(frozen.site.database) "
+                + "sslmode=disable gssencmode=disable"
+        }
+        proxy.start(refusing: 20)
+        let promotion = Task { try await upgrade.done(.promoteStandby, epoch: 2) }
+        try await poll { await upgrade.progress()?.hasPrefix("the primary starts up") == true }
+        _ = try await promotion.value
+        #expect(proxy.startsLeft == 0)
+        #expect(await upgrade.progress() == nil)
+        #expect(await frozen.writes(frozen.standbyForApplication))
+        await upgrade.close()
+    }
+
     /// Cut from the primary after each answer, and killed there: the next leader ends it, and at no moment do both take writes.
     @Test func aPromotionThatIsCutAnywhereEndsWithOnePrimary() async throws {
         // The ninth request shuts the primary; those after it end sessions and ask.

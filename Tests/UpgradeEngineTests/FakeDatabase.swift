@@ -75,6 +75,7 @@ struct FakeDatabase {
                     code: code, "0003_split_name.up.sql: relation does not exist",
                     advice: advice, effect: effect, findings: findings))
         }
+        if let failure = failureWithoutStandby(task) { return .failed(failure) }
         if task.isPromoted == true { return performOnStandby(task) }
         switch task.kind {
         case .preflight:
@@ -161,6 +162,19 @@ struct FakeDatabase {
 }
 
 extension FakeDatabase {
+    /// What needs the standby fails while that does not answer.
+    private func failureWithoutStandby(_ task: DatabaseTask) -> DatabaseFailure? {
+        guard let standby, standby.isLost else { return nil }
+        let isNeeded =
+            switch task.kind {
+            case .freezeStandby, .feedStandby, .promoteBehindFence, .promoteStandby, .migrate: true
+            case .openPass: task.attempt == 1
+            default: task.isPromoted == true
+            }
+        return isNeeded
+            ? DatabaseFailure(code: "standby-unreachable", "the standby does not answer") : nil
+    }
+
     /// What a task does once the standby is the primary.
     private mutating func performOnStandby(_ task: DatabaseTask) -> DatabaseOutcome {
         var report = DatabaseReport()
@@ -186,6 +200,8 @@ struct FakeStandby {
     var isPrimary = false
     /// Promoted, and takes none yet.
     var isFenced = false
+    /// It does not answer.
+    var isLost = false
     /// What it shows while it is cut off.
     var isMigrated = false
     var isExpanded = false

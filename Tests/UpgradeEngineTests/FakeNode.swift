@@ -12,6 +12,8 @@ struct FakeNode {
     var isUnhealthy = false
     /// The release that it served before does not answer any more.
     var isOldDead = false
+    /// What it serves on the standby does not answer.
+    var isStandbyDead = false { didSet { real?.isStandbyDead = isStandbyDead } }
     /// Write requests that never end.
     var stuckWrites = 0
     /// Read requests in the hands of what it served before that never end.
@@ -106,6 +108,12 @@ struct FakeNode {
         return breakGlass != nil || directive?.writes.isOpen ?? true
     }
 
+    /// Whether its gate lets no read through, whatever it was told.
+    var holdsReads: Bool {
+        if let real { return real.gate.reads != nil }
+        return directive.map { gate($0).readsHeld } ?? false
+    }
+
     /// Whether nothing of a release can write any more.
     func isSilent(_ release: ReleaseReference) -> Bool {
         if let real { return real.silenced == release }
@@ -188,7 +196,12 @@ struct FakeNode {
     }
 
     private func isGood(_ goal: HealthGoal) -> Bool {
-        goal.release == ScenarioWorld.old.name ? !isOldDead : !isUnhealthy
+        if goal.release == ScenarioWorld.old.name, isStandbyDead,
+            active.release.database == .standby
+        {
+            return false
+        }
+        return goal.release == ScenarioWorld.old.name ? !isOldDead : !isUnhealthy
     }
 
     private func offer(_ goal: PassGoal) -> PassOffer {

@@ -138,6 +138,10 @@ import UpgradeModel
             DatabaseLeftOut(
                 database: visits, phase: .migrate, reason: "migrate the schema (visits) failed: sql"
             )),
+        .standbySeen(StandbySeen(state: .silent, message: "the frozen standby does not answer")),
+        .standbySeen(
+            StandbySeen(state: .trouble, code: "wal-budget", message: "the log costs too much")),
+        .standbySeen(StandbySeen(state: .frozen)),
     ]
     static let visits = DatabaseName(unchecked: "visits")
 

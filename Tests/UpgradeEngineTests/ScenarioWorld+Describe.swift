@@ -27,6 +27,8 @@ extension ScenarioWorld {
         case .databaseTaskEnded(let ended):
             "\(EventWords.database(ended.database)) task \(ended.kind.rawValue) \(ended.attempt) \(ended.result.rawValue)"
         case .databaseLeftOut(let left): "goes on without \(left.sentence)"
+        case .standbySeen(let seen):
+            "standby \(seen.state.rawValue)\(seen.message.map { ": \($0)" } ?? "")"
         case .approved(let approved): "\(approved.stamp.by) approved \(approved.phase)"
         case .paused(let stamp): "\(stamp.by) paused"
         case .resumed(let stamp): "\(stamp.by) resumed"

@@ -16,7 +16,8 @@ extension ScenarioWorld {
             let release = node.active.release
             let isRead = run.members[name]?.isOff != true
             switch (release.name == ScenarioWorld.old.name, release.database) {
-            case (true, nil) where isRead && database.isMigratedAnyhow:
+            case (true, nil)
+            where isRead && database.isMigratedAnyhow && !mayReadAnyhow(run):
                 note(violation: "\(name) reads the new schema with the old release")
             case (true, .standby) where database.isStandbyMigrated:
                 note(violation: "\(name) reads the new schema of the standby with the old release")
@@ -35,6 +36,56 @@ extension ScenarioWorld {
             if release.database == nil, database.isShut {
                 note(violation: "\(name) lets writes through to a primary that is shut")
             }
+        }
+    }
+
+    /// The plan says that the old code survives the migration, and the standby was lost.
+    private func mayReadAnyhow(_ run: Run) -> Bool {
+        run.plan.readsWithoutStandby == .serve && run.database.standbyLosses > 0
+    }
+
+    mutating func loseStandby() {
+        note("the standby is lost")
+        database.standby?.isLost = true
+        for name in nodes.keys { nodes[name]?.isStandbyDead = true }
+    }
+
+    mutating func startStandby() {
+        note("the standby is back")
+        database.standby?.isLost = false
+        for name in nodes.keys { nodes[name]?.isStandbyDead = false }
+    }
+
+    mutating func outage() {
+        guard let standbyOutage, database.standby != nil else { return }
+        let isLost = standbyOutage.contains(journal.count)
+        if isLost != database.standby?.isLost { isLost ? loseStandby() : startStandby() }
+    }
+
+    /// Somebody looks after the standby all the time. - Returns: whether anything came of it.
+    mutating func watchStandby() -> Bool {
+        guard let standby = database.standby, let run = core.run(ScenarioWorld.run),
+            run.watchesStandby
+        else { return false }
+        checkReadersWithoutStandby()
+        let sight: StandbySight =
+            standby.isLost ? .silent("the standby does not answer") : .frozen
+        guard run.isNews(sight) else { return false }
+        put(.standbySeen(ScenarioWorld.run, sight))
+        return true
+    }
+
+    /// Once everybody has heard of it, nobody is sent to a standby that does not answer.
+    private mutating func checkReadersWithoutStandby() {
+        let run = theRun
+        guard database.standby?.isLost == true, run.database.standbyLoss?.isOver == false else {
+            return
+        }
+        for name in run.participants {
+            guard let node = nodes[name], !node.isLost, disturbance == nil || node.real == nil,
+                node.active.release.database == .standby, !node.holdsReads
+            else { continue }
+            note(violation: "\(name) sends readers to a standby that is lost")
         }
     }
 

@@ -30,6 +30,8 @@ struct ScenarioWorld {
     private var requests = 0
     /// What goes wrong at random; `nil` in a told scenario.
     var disturbance: Disturbance?
+    /// From and until how many events in the journal the standby does not answer.
+    var standbyOutage: Range<Int>?
     /// A task that is told to end does so only at `endCancelled`.
     var holdsCancellations = false
     private var stale: [NodeName: FakeNode] = [:]
@@ -198,6 +200,8 @@ struct ScenarioWorld {
             if !pending.isEmpty {
                 deliver(pending.remove(at: disturbance?.pick(of: pending.count) ?? 0))
                 disturb()
+            } else if watchStandby() {
+                continue
             } else if heartbeatMatters() {
                 continue
             } else if let wake = wakeAt, !theRun.isEnded {
@@ -234,10 +238,13 @@ struct ScenarioWorld {
     /// No fault from here on, and every node is back.
     mutating func endDisturbance() {
         disturbance?.end()
+        standbyOutage = nil
+        if database.standby?.isLost == true { startStandby() }
         for name in nodes.keys { nodes[name]?.isLost = false }
     }
 
     private mutating func disturb() {
+        outage()
         guard var source = disturbance else { return }
         let disturbed = source.next(nodes: nodes.keys.sorted())
         disturbance = source

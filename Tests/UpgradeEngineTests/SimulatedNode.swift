@@ -16,6 +16,8 @@ struct SimulatedNode {
     private(set) var begun: Set<TaskIdentity> = []
     /// The release whose processes are frozen, or gone.
     private(set) var silenced: ReleaseReference?
+    /// What it serves on the standby does not answer.
+    var isStandbyDead = false
     /// The agent is killed after so many effects more; `nil`: it lives.
     var effectsLeft: Int?
     /// What a migration tool does on it, one run after the other; the rest ends well.
@@ -134,7 +136,12 @@ struct SimulatedNode {
         if case .stage(let release) = work { stage(release) }
         if case .unstage(let release) = work { host.staged.removeAll { $0 == release } }
         if case .activate(let plan) = work { return activate(plan) }
-        if case .probe = work { return .probed(isGood: true, detail: "200") }
+        if case .probe(let goal) = work {
+            let isDead =
+                isStandbyDead && goal.place != .ownSocket
+                && host.current?.release.database == .standby
+            return .probed(isGood: !isDead, detail: isDead ? "500" : "200")
+        }
         if case .run(let task) = work {
             begun.insert(task.identity)
             sites.perform(task)

@@ -84,6 +84,30 @@ import UpgradeModel
         #expect(plan.databases.first?.standby != nil)
     }
 
+    /// Nobody who says nothing is given pages of code that meets a schema which it does not know.
+    @Test func readsAreHeldWhenTheStandbyIsLostUnlessThePlanServesThem() throws {
+        func plan(_ more: String) -> PlanDocument {
+            let reads = text.replacing("{from: standby}", with: "{from: standby\(more)}")
+            return PlanDocument.parse(text: reads, file: "p")
+        }
+        #expect(
+            plan("").plan?.readsWithoutStandby == .hold(for: .seconds(10), atMost: 1000))
+        let held = plan(", when_standby_is_lost: hold, hold_for: 3s, hold_at_most: 7")
+        #expect(held.diagnostics == [])
+        #expect(held.plan?.readsWithoutStandby == .hold(for: .seconds(3), atMost: 7))
+        #expect(plan(", when_standby_is_lost: serve").plan?.readsWithoutStandby == .serve)
+    }
+
+    /// It says nothing of a plan that freezes none.
+    @Test func aStandbyThatIsNotReadIsNotLost() {
+        let served = text.replacing("{from: standby}", with: "{when_standby_is_lost: serve}")
+        let document = PlanDocument.parse(text: served, file: "p")
+        #expect(
+            document.diagnostics.contains {
+                $0.code == "no-effect" && $0.message.contains("reads.when_standby_is_lost")
+            })
+    }
+
     @Test(
         arguments: [
             ("64MB", 64 << 20), ("10GB", 10 << 30), ("2TB", 2 << 40), ("10", nil), ("GB", nil),

@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import MigrationReader
 internal import Releases
+internal import UpgradeEngine
 internal import UpgradeModel
 internal import UpgradePlan
 
@@ -72,6 +73,9 @@ struct ValidateCommand: AsyncParsableCommand {
         if let standby = prepared.plan.frozenStandby {
             console.line(
                 "standby \(standby.url): frozen for the window, read by the old release, and promoted where the run turns back"
+            )
+            console.line(
+                "standby lost in the window: \(prepared.plan.fateOfReaders); while nothing is migrated, the run turns back"
             )
             if let manager = standby.manager {
                 console.line(

@@ -109,6 +109,8 @@ actor WatchDisplay {
         case .databaseTaskEnded(let ended) where ended.kind == .preflight:
             let which = ended.database.map { "\($0): " } ?? ""
             warnings += (ended.report?.warnings ?? []).map { which + printable($0.description) }
+        case .standbySeen(let seen):
+            if let message = seen.message { warnings.append(printable(message)) }
         case .oldReleaseSeen(let seen): warnings.append(printable(EventWords.late(seen)))
         default: break
         }

@@ -24,10 +24,14 @@ extension SchemaUpgrade {
     /// Promotes the standby while nodes go over to read from it. Its fence stays up, and that of the primary, so that neither takes writes;
     /// from here on no task but the two of a promotion works on the primary.
     func promoteBehindFence(_ task: DatabaseTask) async throws -> DatabaseReport {
-        let (_, isPromoted) = try await lookBeforePromotion(task)
+        let (_, isPromoted) = try await onceStarted(
+            "the standby", at: standbyAccess().address
+        ) { try await lookBeforePromotion(task) }
         if isPromoted { return DatabaseReport(lines: ["the standby was promoted already"]) }
         do {
-            try await prepareSession(for: task)
+            try await onceStarted("the primary", at: configuration.address) {
+                try await prepareSession(for: task)
+            }
             try await bringUpToDate(task)
             try await leavePrimary(task)
         } catch let error as PostgresError {
@@ -82,12 +86,16 @@ extension SchemaUpgrade {
     func promoteStandby(_ task: DatabaseTask) async throws -> DatabaseReport {
         let clock = ContinuousClock()
         let began = clock.now
-        let (row, isPromoted) = try await lookBeforePromotion(task)
+        let (row, isPromoted) = try await onceStarted(
+            "the standby", at: standbyAccess().address
+        ) { try await lookBeforePromotion(task) }
         var lines: [String] = []
         var shut = Span.zero
         var promoted: Result<[String], any Error> = .success([])
         do {
-            try await prepareSession(for: task)
+            try await onceStarted("the primary", at: configuration.address) {
+                try await prepareSession(for: task)
+            }
             try await bringUpToDate(task)
             let isThere = try await closePrimary(task, isPromoted: isPromoted)
             async let promotion = self.promotion(isPromoted: isPromoted)

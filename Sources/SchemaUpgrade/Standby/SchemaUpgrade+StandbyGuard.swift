@@ -45,11 +45,20 @@ extension SchemaUpgrade {
         }
     }
 
+    /// The tool of the application migrates while the standby is frozen; what comes later, the run is told by ``sight(of:)``.
+    func refuseThawedStandby(_ task: DatabaseTask) async throws {
+        guard task.kind == .openPass, task.attempt == 1, configuration.standby != nil,
+            !isAtStandby, let row = try await frozenRow(open()), row.run == task.run.rawValue
+        else { return }
+        try await refuseThawed(row)
+        try await refuseActiveManager()
+    }
+
     private func refuseThawed(_ row: FrozenRow) async throws {
         if let failure = thawed(row, try await lookAtStandby()) { throw failure }
     }
 
-    private func thawed(_ row: FrozenRow, _ look: StandbyLook) -> DatabaseFailure? {
+    func thawed(_ row: FrozenRow, _ look: StandbyLook) -> DatabaseFailure? {
         if row.state == "frozen", look.isInRecovery, look.isStarved, !look.isReceiving,
             look.replayed == row.lsn
         {
@@ -89,7 +98,8 @@ extension SchemaUpgrade {
             answered = ContinuousClock.now
             return thawed(row, look)
         }
-        guard answered.duration(to: .now) >= SchemaUpgrade.patienceWithStandby, !Task.isCancelled
+        guard answered.duration(to: .now) >= SchemaUpgrade.patienceWithStandby, !Task.isCancelled,
+            configuration.standby?.mayBeLost != true
         else { return nil }
         return DatabaseFailure(
             code: "standby-lost",
@@ -97,7 +107,7 @@ extension SchemaUpgrade {
             advice: "start it, and see in its log why it ended; it is frozen still")
     }
 
-    private func spent(_ slot: String, _ budget: Int64) async -> DatabaseFailure? {
+    func spent(_ slot: String, _ budget: Int64) async -> DatabaseFailure? {
         let row: Rows.Row?
         do {
             row = try await openedWatcher().query(

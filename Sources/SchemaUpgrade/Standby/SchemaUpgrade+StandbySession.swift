@@ -124,7 +124,7 @@ extension SchemaUpgrade {
         return opened
     }
 
-    private func prepareStandby(_ opened: PostgresConnection) async throws {
+    func prepareStandby(_ opened: PostgresConnection) async throws {
         let role = try await opened.query(
             "SELECT rolname, rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) session_user"
         )[0]

@@ -13,15 +13,18 @@ extension SchemaUpgrade.Configuration {
         public var budget: Int64
         /// The REST API of any member, where Patroni looks after both servers: `http://USER:PASSWORD@HOST:8008`.
         public var patroni: String?
+        /// Whether a migration goes on when the standby does not answer: readers are served elsewhere.
+        public var mayBeLost: Bool
 
         public init(
             address: String, lag: Span = .seconds(5), budget: Int64 = 10 * 1024 * 1024 * 1024,
-            patroni: String? = nil
+            patroni: String? = nil, mayBeLost: Bool = false
         ) {
             self.address = address
             self.lag = lag
             self.budget = budget
             self.patroni = patroni
+            self.mayBeLost = mayBeLost
         }
     }
 }

@@ -22,7 +22,7 @@ extension SchemaUpgrade {
 
     /// How far the batches in hand have come, for somebody who watches; `nil` where there are none.
     public func progress() -> String? {
-        batch.map { $0.text + ($0.waitsFor.map { ", waits for \($0)" } ?? "") }
+        starting ?? batch.map { $0.text + ($0.waitsFor.map { ", waits for \($0)" } ?? "") }
     }
 
     /// Runs the statement until it changes nothing, and notes that with the last batch.

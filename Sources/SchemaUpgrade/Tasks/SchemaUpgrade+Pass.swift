@@ -17,6 +17,7 @@ extension SchemaUpgrade {
             throw DatabaseFailure(code: "fault", "a pass was asked for, and no tool is named")
         }
         try await refuseWithoutCensus(task)
+        try await refuseThawedStandby(task)
         if task.kind == .openPass { try await keepBaseline(tool, task) }
         var report = DatabaseReport(ledger: try await baseline(task)?.heads ?? [])
         guard let digest = task.pass else { return report }

@@ -28,6 +28,7 @@ extension SchemaUpgrade {
         let ending = watcher
         watcher = nil
         await ending?.close()
+        await endWatchOfStandby()
     }
 
     private static func migrationWaits(for holder: String) -> String {

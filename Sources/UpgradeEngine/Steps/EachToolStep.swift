@@ -87,6 +87,7 @@ extension EachToolStep {
 
     /// What leads on where a part of the tool's work is done.
     func partlyAdvice(in run: Run) -> String {
+        if run.isWayBackLost { return run.adviceWithoutWayBack }
         let back =
             run.plan.frozenStandby.map { _ in "makes the standby the primary" }
             ?? tool(in: run.plan)?.revert.map { "undoes the run, with the action \($0)" }

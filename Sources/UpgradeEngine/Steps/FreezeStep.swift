@@ -21,7 +21,7 @@ struct FreezeStep: DatabaseStep {
         guard let standby = preview.plan.frozenStandby else { return [] }
         return [
             "it follows until it has all that was ever written, and is cut off there",
-            "the run turns back before more than \(standby.walText) of the write-ahead log wait for it on the primary",
+            "until the lift it is watched: the run turns back before more than \(standby.walText) of the write-ahead log wait for it on the primary",
         ]
     }
 

@@ -29,24 +29,20 @@ struct ReadFromStandbyStep: StepDefinition {
         }
         return [
             "every node serves the old release on the standby, and nothing is in the hands of the one on the primary, within "
-                + "\(preview.plan.deadline(of: .readOnly))"
+                + "\(preview.plan.deadline(of: .readOnly))",
+            "when it does not answer: \(preview.plan.fateOfReaders); while nothing is migrated, the run turns back",
         ]
     }
 
     func ask(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard !seat.isQuarantined, let reader = run.reader(of: seat.node) else { return }
-        directive.active = ActivationGoal(release: reader, identity: run.readingActivation)
-        directive.vacated = reader.on(nil)
-        directive.health = run.standbyHealth(of: reader)
-        if let hold = run.switchHold {
-            directive.reads = ReadAdmission(hold: hold, until: run.readingActivation)
-        }
+        run.askToRead(&directive, from: reader)
     }
 
     /// Until it is known who is served instead.
     func askUntilUndone(_ directive: inout Directive, of seat: Seat, in run: Run) {
         guard !seat.isQuarantined, let reader = run.reader(of: seat.node) else { return }
-        directive.active = ActivationGoal(release: reader, identity: run.readingActivation)
+        run.askToStay(&directive, with: reader)
     }
 
     func judge(_ status: NodeStatus, of seat: Seat, in run: Run) -> Verdict {
