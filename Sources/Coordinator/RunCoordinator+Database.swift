@@ -16,7 +16,7 @@ extension RunCoordinator {
         for identifier in runs.sorted() {
             guard let run = published.run(identifier) else { continue }
             for command in run.databaseCommands { serve(command, of: run, &group) }
-            if run.mayWaitForLocks, watchedForWaits.insert(identifier).inserted {
+            if run.mayTakeLong, watchedForWaits.insert(identifier).inserted {
                 group.addTask { await self.watchWaits(of: identifier) }
             }
             if run.watchesStandby, watchedForStandby.insert(identifier).inserted {

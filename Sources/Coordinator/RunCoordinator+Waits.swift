@@ -8,12 +8,13 @@ extension RunCoordinator {
     /// work, and tells those who watch the run. Nothing of it is stored: what a report needs, the tasks say when they have ended.
     func watchWaits(of identifier: RunIdentifier) async {
         while (try? await Task.sleep(for: ports.waitInterval)) != nil,
-            let run = published.run(identifier), run.mayWaitForLocks
+            let run = published.run(identifier), run.mayTakeLong
         {
             let worker = await worker(thatLooksFor: run)
-            let found = await worker?.waits(of: identifier) ?? []
+            // A promotion waits for no lock, and nobody looks in at the server that it shuts.
+            let found = run.mayWaitForLocks ? await worker?.waits(of: identifier) ?? [] : []
             let done = await worker?.progress()
-            let isAtWork = published.run(identifier)?.mayWaitForLocks == true
+            let isAtWork = published.run(identifier)?.mayTakeLong == true
             note(isAtWork ? found : [], isAtWork ? done : nil, of: identifier)
         }
         watchedForWaits.remove(identifier)
@@ -35,7 +36,7 @@ extension RunCoordinator {
         if slots[run.identifier]?[label]?.task != nil { return nil }
         return try? await worker(of: run, label) {
             guard let run = published.run(run.identifier) else { return false }
-            return run.mayWaitForLocks || run.watchesStandby
+            return run.mayTakeLong || run.watchesStandby
         }
     }
 }

@@ -5,7 +5,7 @@ import SteadyClock
 import Synchronization
 import UpgradeModel
 
-/// The one piece of work that is done at a time, how far it has come, and what is silenced beside it.
+/// The one piece of work that is done at a time, how far it has come, and what is silenced, or migrated by a tool, beside it.
 extension Agent {
     struct StagingState {
         var progress: UpgradeModel.StagingProgress?
@@ -24,44 +24,75 @@ extension Agent {
             silences.continuation.yield(work)
             return
         }
+        if work.isTool {
+            isToolCancelled = false
+            tools.continuation.yield(work)
+            return
+        }
         isWorkCancelled = false
         works.continuation.yield(work)
     }
 
     func performWorks() async {
         for await work in works.stream {
-            staging.withLock { $0.forget() }
-            let surroundings = surroundings()
-            let performer = performer
-            // Not a child task, so that it can be ended alone; it does not outlive this turn of the loop.
-            let task = Task { await performer.perform(work, surroundings) }
+            forgetStaging()
+            let task = started(work)
             currentWork = task
             if isWorkCancelled { task.cancel() }
-            let result = await withTaskCancellationHandler {
-                await task.value
-            } onCancel: {
-                task.cancel()
-            }
+            let result = await ended(task)
             currentWork = nil
-            staging.withLock { $0.forget() }
+            forgetStaging()
             guard !Task.isCancelled else { return }
             log(work, result)
             handle(.ended(work, result))
         }
     }
 
+    /// Of the application's own: it may take hours, and other work is done meanwhile.
+    func performTools() async {
+        for await work in tools.stream {
+            staging.withLock { $0.forget() }
+            let task = started(work)
+            currentTool = task
+            if isToolCancelled { task.cancel() }
+            let result = await ended(task)
+            currentTool = nil
+            forgetStaging()
+            guard !Task.isCancelled else { return }
+            log(work, result)
+            handle(.ended(work, result))
+        }
+    }
+
+    /// Not a child task, so that it can be ended alone; it does not outlive the turn of the loop that has started it.
+    private func started(_ work: NodeWork) -> Task<WorkResult, Never> {
+        let surroundings = surroundings()
+        let performer = performer
+        return Task { await performer.perform(work, surroundings) }
+    }
+
+    private nonisolated func ended(_ task: Task<WorkResult, Never>) async -> WorkResult {
+        await withTaskCancellationHandler {
+            await task.value
+        } onCancel: {
+            task.cancel()
+        }
+    }
+
+    /// What a tool that is under way has said last stays said.
+    private func forgetStaging() {
+        let hasTool = currentTool != nil
+        staging.withLock { state in
+            state.progress = nil
+            if !hasTool { state.said = nil }
+        }
+    }
+
     /// Never cut off by another directive: what is half frozen is neither.
     func performSilences() async {
         for await work in silences.stream {
-            let surroundings = surroundings()
-            let performer = performer
             // Off the agent's queue: it reads all of /proc.
-            let task = Task { await performer.perform(work, surroundings) }
-            let result = await withTaskCancellationHandler {
-                await task.value
-            } onCancel: {
-                task.cancel()
-            }
+            let result = await ended(started(work))
             guard !Task.isCancelled else { return }
             log(work, result)
             handle(.ended(work, result))

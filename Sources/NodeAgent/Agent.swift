@@ -40,6 +40,8 @@ actor Agent {
     private var wakeUp: (any DispatchSourceTimer)?
     var currentWork: Task<WorkResult, Never>?
     var isWorkCancelled = false
+    var currentTool: Task<WorkResult, Never>?
+    var isToolCancelled = false
     var currentPoll: Task<Result<Directive?, CoordinatorClient.Failure>, Never>?
     var contact = Contact()
     var statusRetry = StatusRetry()
@@ -56,6 +58,7 @@ actor Agent {
         bufferingPolicy: .bufferingNewest(1))
     let uncounted = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let works = AsyncStream<NodeWork>.makeStream()
+    let tools = AsyncStream<NodeWork>.makeStream()
     let silences = AsyncStream<NodeWork>.makeStream()
     /// Only the newest counts.
     let proofs = AsyncStream<ProofGoal>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -113,6 +116,7 @@ actor Agent {
         let reason = await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.watchGate(gateChanges) }
             group.addTask { await self.performWorks() }
+            group.addTask { await self.performTools() }
             group.addTask { await self.performSilences() }
             group.addTask { await self.followDirectives() }
             group.addTask { await self.sendStatuses() }
@@ -129,6 +133,7 @@ actor Agent {
             }
             group.cancelAll()
             currentWork?.cancel()
+            currentTool?.cancel()
             currentPoll?.cancel()
             return reason
         }
@@ -181,6 +186,9 @@ actor Agent {
         case .endWork:
             isWorkCancelled = true
             currentWork?.cancel()
+        case .endTool:
+            isToolCancelled = true
+            currentTool?.cancel()
         case .report: reports.continuation.yield()
         }
         return []

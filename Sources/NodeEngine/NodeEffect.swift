@@ -14,8 +14,10 @@ public enum NodeEffect: Hashable, Sendable {
     /// Watch the last requests of a release.
     case watch(ReleaseReference)
     case begin(NodeWork)
-    /// End the current work as soon as possible; a freeze goes on.
+    /// End the current work as soon as possible; a freeze and a migration tool go on.
     case endWork
+    /// End the migration tool as soon as possible.
+    case endTool
     /// Send a status.
     case report
 }
@@ -32,6 +34,7 @@ extension NodeReady {
             + (vacancy.map { [.watch($0)] } ?? [])
             + works.map { .begin($0) }
             + (cancelsWork ? [.endWork] : [])
+            + (cancelsTool ? [.endTool] : [])
             + (report ? [.report] : [])
     }
 }

@@ -38,8 +38,20 @@ extension NodeEngine {
         case .probe:
             guard case .silence(let goal)? = silence, goal.state == .frozen else { return nil }
             return silence
+        case .run(let task) where task.tool != nil: return workBesideTool(directive, at: now)
         default: return nil
         }
+    }
+
+    /// A tool may take hours, and the standby from which this node reads may be lost meanwhile: it goes to another release and asks whether
+    /// what it serves answers, and does nothing else.
+    private func workBesideTool(_ directive: Directive, at now: Instant) -> NodeWork? {
+        if let retryAt, now < retryAt { return nil }
+        if let goal = directive.active, activeIdentity != goal.identity {
+            return failures[.activate] == nil ? flip(goal) : nil
+        }
+        guard let health, !health.isHealthy, now >= health.nextAt else { return nil }
+        return .probe(health.goal)
     }
 
     /// The first thing that is not as it should be, apart from processes that are to be silent, which come before all else. In order: on

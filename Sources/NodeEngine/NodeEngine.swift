@@ -11,7 +11,8 @@ public struct NodeEngine: Sendable {
     public internal(set) var host: HostFacts
     public internal(set) var gate: GateObservation
     public internal(set) var service: Service
-    /// The current pieces of work: one, or a freeze and a question of health, neither of which touches what the other looks at.
+    /// The current pieces of work: one, or a freeze and a question of health, neither of which touches what the other looks at; or a
+    /// migration tool and what leads readers elsewhere meanwhile.
     public internal(set) var works: [NodeWork] = []
     public var work: NodeWork? { works.first }
     /// What the gate was last told.
@@ -139,7 +140,8 @@ public struct NodeEngine: Sendable {
         askForVacancy(&ready)
         begin(at: now, &ready)
         announceAlarms(&ready)
-        ready.cancelsWork = works.contains { !isWanted($0) }
+        ready.cancelsWork = works.contains { !$0.isTool && !isWanted($0) }
+        ready.cancelsTool = works.contains { $0.isTool && !isWanted($0) }
         // Whoever has been asked for a status and has not taken it yet will take one that says all of it.
         ready.report =
             !isReportAsked && !isGathering(at: now) && (ready.report || isReportDue(at: now))

@@ -83,6 +83,11 @@ public enum NodeWork: Hashable, Sendable {
     case silence(SilenceGoal)
     case unstage(ReleaseReference)
     case prune(keep: Int)
+
+    /// Whether it is the run of the application's own migration tool, beside which other work may be under way.
+    public var isTool: Bool {
+        if case .run(let task) = self { task.tool != nil } else { false }
+    }
 }
 
 /// How a piece of work ended.
@@ -142,6 +147,8 @@ public struct NodeReady: Hashable, Sendable {
     public var proof: ProofGoal?
     /// End the current work as soon as possible: it is not asked for any more.
     public var cancelsWork = false
+    /// The same of a migration tool: beside it other work may be under way.
+    public var cancelsTool = false
     /// Send a status now.
     public var report = false
     /// Those that have begun, for the log, loudly; ``NodeEngine/alarms`` has all that hold.

@@ -20,13 +20,18 @@ extension Run {
         }
     }
 
-    /// Whether something is at work that may wait long: for locks of the database's, as migrations and the application's tool do, or for
-    /// a server that starts, as a promotion does.
+    /// Whether something is at work of which somebody wants to know how far it has come: what may wait for locks, and a promotion, which
+    /// may wait for a server that starts.
+    public var mayTakeLong: Bool {
+        mayWaitForLocks || !isEnded && database.inFlight.contains { $0.kind == .promoteStandby }
+    }
+
+    /// Whether something is at work that may wait long for locks of the database's: migrations, or the application's tool.
     public var mayWaitForLocks: Bool {
         if isEnded { return false }
         if !database.inFlight.isEmpty {
             let kinds: Set<DatabaseTask.Kind> = [
-                .expand, .migrate, .contract, .revertMigrate, .revertExpand, .promoteStandby,
+                .expand, .migrate, .contract, .revertMigrate, .revertExpand,
             ]
             return database.inFlight.contains { kinds.contains($0.kind) }
         }

@@ -52,8 +52,9 @@ extension Run {
         guard isGoingOn else { return [event] }
         switch sight {
         case .frozen: return [event]
-        case .silent(let words), .thawed(let words):
-            return [event] + (isSchemaInDoubt ? [] : setback(words, advice: adviceOfLoss))
+        case .silent(let words):
+            return [event] + (isSchemaInDoubt ? [] : setback(words, advice: Run.startStandby))
+        case .thawed(let words): return [event] + (isSchemaInDoubt ? [] : setback(words))
         case .trouble(let failure):
             return [event] + setback(failure.message, advice: failure.adviceForPeople)
         }
@@ -98,9 +99,11 @@ extension Run {
     }
 
     var adviceOfLoss: String? {
-        database.standbyLoss?.isThawed == true
-            ? nil : "start the standby, and see in its log why it ended; it is frozen still"
+        standbyNote == nil || database.standbyLoss?.isThawed == true ? nil : Run.startStandby
     }
+
+    private static let startStandby =
+        "start the standby, and see in its log why it ended; it is frozen still"
 
     // MARK: Those who read there
 

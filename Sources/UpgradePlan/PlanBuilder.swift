@@ -77,13 +77,13 @@ struct PlanBuilder {
 
     private var reads: Plan.Reads? {
         if values.text("reads.from") == "standby" { return .standby }
-        return reads("reads.while_migrating")
+        return held(by: "reads.while_migrating")
     }
 
-    private var readsWithoutStandby: Plan.Reads? { reads("reads.when_standby_is_lost") }
+    private var readsWithoutStandby: Plan.Reads? { held(by: "reads.when_standby_is_lost") }
 
     /// - Parameter rule: the key that says whether reads are held.
-    private func reads(_ rule: String) -> Plan.Reads? {
+    private func held(by rule: String) -> Plan.Reads? {
         guard values.text(rule) == "hold" else { return .serve }
         guard let span = values.span("reads.hold_for"),
             let count = values.count("reads.hold_at_most")

@@ -49,11 +49,48 @@ import UpgradeModel
     @Test func aToolIsCutOffWhenItIsNotAskedForAnyMoreAndAnotherActionIsNot() {
         var rig = Rig()
         #expect(rig.hear(.directive(directive(1) { $0.tasks = [tool] })).work == .run(tool))
-        #expect(!rig.hear(.directive(directive(2) { $0.tasks = [tool] })).cancelsWork)
-        #expect(rig.hear(.directive(directive(3))).cancelsWork)
+        #expect(!rig.hear(.directive(directive(2) { $0.tasks = [tool] })).cancelsTool)
+        let ready = rig.hear(.directive(directive(3)))
+        #expect(ready.cancelsTool && !ready.cancelsWork)
         var other = Rig()
         other.hear(.directive(directive(1) { $0.tasks = [task("t")] }))
-        #expect(!other.hear(.directive(directive(2))).cancelsWork)
+        let later = other.hear(.directive(directive(2)))
+        #expect(!later.cancelsWork && !later.cancelsTool)
+    }
+
+    /// The standby that it reads from is lost while its tool is at work, which may take hours.
+    @Test func besideAToolANodeGoesToAnotherReleaseAndAsksForItsHealth() {
+        var rig = Rig(staged: [v1, v2])
+        func asked(_ revision: Int64, _ health: String) -> Directive {
+            directive(revision) {
+                $0.tasks = [tool]
+                $0.active = flip("left")
+                $0.health = HealthGoal(
+                    identity: TaskIdentity(rawValue: health),
+                    check: HealthCheckName(unchecked: "page"), release: v2.name, consecutive: 1)
+            }
+        }
+        #expect(rig.hear(.directive(directive(1) { $0.tasks = [tool] })).work == .run(tool))
+        let leaving = rig.hear(.directive(asked(2, "h")))
+        guard case .activate(let plan)? = leaving.work else {
+            return #expect(Bool(false), "\(leaving)")
+        }
+        rig.host.flip(to: CurrentRelease(release: plan.release, generation: plan.generation))
+        let flipped = rig.hear(.ended(.activate(plan), .done(rig.host)))
+        guard case .probe(let goal)? = flipped.work else {
+            return #expect(Bool(false), "\(flipped)")
+        }
+        // A question that is not asked any more is ended, and not the tool.
+        let other = rig.hear(.directive(asked(3, "another")))
+        #expect(other.cancelsWork && !other.cancelsTool)
+        let dropped = WorkResult.probed(isGood: false, detail: "cancelled")
+        let next = rig.hear(.ended(.probe(goal), dropped))
+        guard case .probe(let again)? = next.work else { return #expect(Bool(false), "\(next)") }
+        #expect(again.identity == TaskIdentity(rawValue: "another"))
+        rig.hear(.ended(.probe(again), .probed(isGood: true, detail: "200")))
+        let done = TaskOutcome(identity: tool.identity, state: .done)
+        rig.hear(.ended(.run(tool), .task(done)))
+        #expect(rig.engine.works.isEmpty)
     }
 
     @Test func aToolWhoseAgentDiedIsNotBegunASecondTime() {

@@ -99,7 +99,8 @@ struct SimulatedNode {
         case .makePass(let goal): return [.passMade(goal, PassOffer(test: goal))]
         // Requests of a simulated node end at once.
         case .begin(let work): return begin(work)
-        case .endWork:
+        case .endWork: return []
+        case .endTool:
             guard let work = hanging, case .run(let task) = work else { return [] }
             hanging = nil
             let killed = TaskOutcome(identity: task.identity, state: .failed, output: "killed")

@@ -39,6 +39,12 @@ import UpgradeModel
         world.core.directives[node]?.reads
     }
 
+    /// Somebody looks after the standby, and has news.
+    private func look(_ world: inout ScenarioWorld) {
+        let isNews = world.watchStandby()
+        #expect(isNews)
+    }
+
     // MARK: Who reads where
 
     /// Nothing is migrated: turning back costs nothing, and readers are served by the primary.
@@ -68,7 +74,7 @@ import UpgradeModel
         world.settle(untilBegun: .database(.migrate))
         world.settleAtOnce()
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settleAtOnce()
         #expect(world.theRun.direction == .forward)
         #expect(reads(world)?.until == world.theRun.readingActivation)
@@ -88,13 +94,13 @@ import UpgradeModel
         world.settle(untilBegun: .database(.migrate))
         world.settleAtOnce()
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settleAtOnce()
         #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         #expect(world.nodes.values.allSatisfy { !$0.isGateOpen && !$0.holdsReads })
         let task = try #require(world.theRun.database.inFlight.first)
         world.startStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settleAtOnce()
         #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         world.database.hanging = []
@@ -113,7 +119,7 @@ import UpgradeModel
         var world = world(rule, tool: Self.tool)
         world.settle(untilBegun: step)
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settle()
         // The new release is served, and writes are open: the standby alone is waited for.
         #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.new })
@@ -133,7 +139,7 @@ import UpgradeModel
         var world = world("hold", tool: Self.tool, start: "after-migration")
         world.settle(untilBegun: .started)
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
         #expect(reads(world)?.until == world.theRun.forwardActivation)
         world.startStandby()
         world.settle()
@@ -151,13 +157,13 @@ import UpgradeModel
         // More than once: each time they are held anew.
         for _ in 0..<2 {
             world.loseStandby()
-            #expect(world.watchStandby())
+            look(&world)
             world.settleAtOnce()
             #expect(world.nodes.values.allSatisfy { $0.holdsReads })
             #expect(world.theRun.because?.contains("reads are held") == true)
             #expect(world.theRun.next?.contains("start the standby") == true)
             world.startStandby()
-            #expect(world.watchStandby())
+            look(&world)
             world.settleAtOnce()
             #expect(world.nodes.values.allSatisfy { !$0.holdsReads })
             #expect(world.nodes.values.allSatisfy { $0.active.release == Self.reader })
@@ -180,16 +186,20 @@ import UpgradeModel
         #expect(world.nodes[Self.canary]?.holdsReads == true)
     }
 
-    /// Whoever was sent to the primary is served well there.
-    @Test func readersThatWereSentToThePrimaryStayThere() {
-        var world = world("serve", tool: Self.tool)
+    /// Whoever was sent to the primary is served well there: also on the node whose tool is at work.
+    @Test(arguments: [false, true])
+    func readersThatWereSentToThePrimaryStayThere(isReal: Bool) {
+        var world = world("serve", tool: Self.tool, isReal: isReal)
         world.nodes[Self.canary]?.tools = [.hangs]
+        world.nodes[Self.canary]?.real?.tools = [.hangs]
         world.settle(untilBegun: .tool)
         world.settleAtOnce()
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
+        world.settleAtOnce()
+        #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         world.startStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settleAtOnce()
         #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         #expect(!world.theRun.isWayBackBlocked, "it is the way back again")
@@ -291,9 +301,9 @@ import UpgradeModel
         var world = world("serve", tool: Self.tool)
         world.settle(untilBegun: .tool)
         world.loseStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.startStandby()
-        #expect(world.watchStandby())
+        look(&world)
         world.settle()
         let report = try #require(RunReport(world.journal))
         let said = report.troubles.filter { $0.kind == .standby }.map(\.message)

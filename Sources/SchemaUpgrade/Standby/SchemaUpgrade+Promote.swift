@@ -86,6 +86,7 @@ extension SchemaUpgrade {
     func promoteStandby(_ task: DatabaseTask) async throws -> DatabaseReport {
         let clock = ContinuousClock()
         let began = clock.now
+        await endWatchOfStandby()
         let (row, isPromoted) = try await onceStarted(
             "the standby", at: standbyAccess().address
         ) { try await lookBeforePromotion(task) }

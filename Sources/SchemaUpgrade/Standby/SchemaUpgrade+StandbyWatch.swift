@@ -28,7 +28,8 @@ extension SchemaUpgrade {
     /// Asked beside a task, over sessions of its own that stay open until ``endWatch()``. What a migration costs and who has let the
     /// standby go while its files are applied, the task itself finds first.
     public func sight(of run: RunIdentifier) async -> StandbySight? {
-        guard let access = configuration.standby, !isAtStandby,
+        // While it is promoted, the primary gets empty.
+        guard let access = configuration.standby, !isAtStandby, current?.kind != .promoteStandby,
             let row = await rowBeside(of: run), row.state == "frozen"
         else { return nil }
         if current?.kind != .migrate, let trouble = await trouble(row, access) {
@@ -48,7 +49,7 @@ extension SchemaUpgrade {
             )
         }
         guard let look = standbyWatch.look else { return nil }
-        return thawed(row, look).map { .thawed($0.message) } ?? .frozen
+        return thawed(row, look).map { StandbySight.thawed($0.message) } ?? .frozen
     }
 
     private func rowBeside(of run: RunIdentifier) async -> FrozenRow? {
