@@ -23,7 +23,11 @@ extension Run {
     /// Whether something is at work of which somebody wants to know how far it has come: what may wait for locks, and a promotion, which
     /// may wait for a server that starts.
     public var mayTakeLong: Bool {
-        mayWaitForLocks || !isEnded && database.inFlight.contains { $0.kind == .promoteStandby }
+        mayWaitForLocks
+            || !isEnded
+                && database.inFlight.contains {
+                    [.promoteBehindFence, .promoteStandby].contains($0.kind)
+                }
     }
 
     /// Whether something is at work that may wait long for locks of the database's: migrations, or the application's tool.

@@ -29,7 +29,8 @@ extension SchemaUpgrade {
     /// standby go while its files are applied, the task itself finds first.
     public func sight(of run: RunIdentifier) async -> StandbySight? {
         // While it is promoted, the primary gets empty.
-        guard let access = configuration.standby, !isAtStandby, current?.kind != .promoteStandby,
+        guard let access = configuration.standby, !isAtStandby,
+            current?.kind != .promoteStandby, current?.kind != .promoteBehindFence,
             let row = await rowBeside(of: run), row.state == "frozen"
         else { return nil }
         if current?.kind != .migrate, let trouble = await trouble(row, access) {

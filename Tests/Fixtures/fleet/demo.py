@@ -15,6 +15,7 @@ import faults
 import frozen_demo
 import frozen_every
 import frozen_faults
+import frozen_lost
 import proxies
 import owner_level
 import state
@@ -316,6 +317,8 @@ def arguments():
                         help="a standby, from which the old release reads while the primary is migrated")
     parser.add_argument("--repoint", choices=["pgbouncer"],
                         help="with --frozen: versions, each application runs once, and the node's pgbouncer leads it to the standby")
+    what.add_argument("--lost", choices=sorted(frozen_lost.CASES),
+                      help="with --frozen: the standby dies while a tool migrates, and the plan's when_standby_is_lost says so")
     what.add_argument("--compare", action="store_true", help="with --frozen: the same plan with reads held beside it")
     parser.add_argument("--before", type=float, metavar="SECONDS", default=4.0,
                         help="with --frozen: how long reads are measured before the run (default: 4)")
@@ -351,7 +354,7 @@ def arguments():
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     chosen = parser.parse_args()
     chosen.phase = chosen.phase or ("every" if chosen.kill == "every" else "migrate")
-    of_standby = (chosen.compare or chosen.patroni or chosen.repoint or chosen.kill in [*frozen_faults.SERVERS, "every"]
+    of_standby = (chosen.compare or chosen.lost or chosen.patroni or chosen.repoint or chosen.kill in [*frozen_faults.SERVERS, "every"]
                   or chosen.fail in frozen_faults.FAILURES)
     if not chosen.frozen and (of_standby or chosen.phase not in faults.PHASES):
         parser.error("only a fleet with --frozen has a standby")
@@ -386,6 +389,8 @@ def frozen_claims(demo, chosen):
         return fleet.fail_everywhere(frozen_faults.failures())
     if chosen.fail:
         return fleet.fail(frozen_faults.failing_at(chosen.fail, chosen.start))
+    if chosen.lost:
+        return fleet.fail(frozen_lost.CASES[chosen.lost]())
     if chosen.tool:
         return fleet.upgrade(tools.CASES[chosen.tool]())
     if chosen.kill and "every" in (chosen.kill, chosen.phase):
