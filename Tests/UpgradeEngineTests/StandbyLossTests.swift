@@ -105,7 +105,8 @@ import UpgradeModel
         #expect(world.nodes.values.allSatisfy { $0.active.release == ScenarioWorld.old })
         world.database.hanging = []
         let whole = world.theRun.task(task, epoch: Epoch(rawValue: 1), at: world.now)
-        let outcome = try #require(world.database.perform(whole))
+        let ended = world.database.perform(whole)
+        let outcome = try #require(ended)
         world.put(.databaseEnded(ScenarioWorld.run, task, outcome))
         world.settle()
         #expect(world.theRun.state == .done)
