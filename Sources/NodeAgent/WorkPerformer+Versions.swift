@@ -64,7 +64,7 @@ extension WorkPerformer {
             return true
         }
         guard let version = version(of: plain) else {
-            if isStarted { return false }
+            if isStarted || !configuration.release.areForVersions { return false }
             throw ReleaseFailure(
                 .unfinished,
                 "\(release.name) is a bundle, and nothing starts it on the standby: the plan's release is a version, which an action "

@@ -113,10 +113,10 @@ import UpgradeModel
         release: {fetch: fetch, switch: switch, report: report, remove: remove, standby: true}
         actions:
           fetch:
-            command: [/bin/sh, -c, 'mkdir -p "ROOT/versions/$0"; echo "fetch $0 ${SLUICE_DATABASE:-primary}" >> ROOT/marks', "{version}"]
+            command: [/bin/sh, -c, 'mkdir -p "ROOT/versions/$0"; d=$SLUICE_DATABASE; echo "fetch $0 $d" >> ROOT/marks', "{version}"]
             repeatable: true
           switch:
-            command: [/bin/sh, -c, 'test -e ROOT/stuck || echo "$SLUICE_VERSION ${SLUICE_DATABASE:-primary}" > ROOT/served; echo "switch $SLUICE_VERSION ${SLUICE_DATABASE:-primary} $SLUICE_GENERATION $SLUICE_RELEASE_DIR" >> ROOT/marks']
+            command: [/bin/sh, -c, 'd=primary; test -z "$SLUICE_DATABASE" || d=$SLUICE_DATABASE; test -e ROOT/stuck || echo "$SLUICE_VERSION $d" > ROOT/served; echo "switch $SLUICE_VERSION $d $SLUICE_GENERATION $SLUICE_RELEASE_DIR" >> ROOT/marks']
             repeatable: true
           report: {command: [/bin/cat, ROOT/served]}
           remove:
