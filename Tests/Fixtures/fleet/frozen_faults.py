@@ -2,7 +2,8 @@
 """What can go wrong with two servers: one of them, or whoever works with them, is killed at the beginning of a step or some time after it.
 
 A place is a phase or a step by its stored word (`drain`, `database:freezeStandby`); `back:` before it means the way back: by promotion, for
-which the new release is made unhealthy, or, where the step is of no other, to the primary, for which a hook fails before the migration.
+which the new release is made unhealthy, or, where the step is of no other, to the primary, for which a hook fails before the migration. `each` and
+`back:each` are one step after the other of one run, as often as its events come in time.
 """
 
 import statistics
@@ -14,6 +15,7 @@ from faults import DONE, LEASE, PHASES, ROLLED_BACK, Fault, HookFault, Kill, Slo
 
 SERVERS = ["standby", "primary", "receiver", "leader"]
 BACK = "back:"
+EACH = "each"
 
 # Those that have no phase of their own: what fails once the schema is another one, besides `rollout` and `verify`.
 FAILURES = ["migrated", "canary", "every"]
@@ -36,8 +38,14 @@ TO_PRIMARY = ["database:lowerFence", "nodes:reader-drained", "nodes:reader-ended
 def is_at(body, place):
     """Whether a stored event is the beginning of that place."""
     direction = "back" if place.startswith(BACK) else "forward"
-    return (body["type"] == "step-began" and body["direction"] == direction
-            and place.removeprefix(BACK) in (body["phase"], body["step"]))
+    if body["type"] != "step-began" or body["direction"] != direction:
+        return False
+    step = (BACK if direction == "back" else "") + body["step"]
+    return step in EVERYWHERE if is_each(place) else place.removeprefix(BACK) in (body["phase"], body["step"])
+
+
+def is_each(place):
+    return place.removeprefix(BACK) == EACH
 
 
 class KilledAt(Fault):
@@ -55,8 +63,8 @@ class KilledAt(Fault):
         self.may_ask = victim in ("standby", "primary", "leader")
         self.is_managed = victim == "leader"
         self.turn = None
-        self.killed = False
-        self.began = self.ended = 0.0
+        # From when to when it was away, each time.
+        self.times = []
         # The port of a server that was away.
         self.port = None
 
@@ -78,13 +86,12 @@ class KilledAt(Fault):
             self.turn.remove(fleet)
 
     def on_fact(self, fleet, body):
-        if self.killed or not is_at(body, self.place):
+        if self.times and not is_each(self.place) or not is_at(body, self.place):
             return
-        self.killed = True
         time.sleep(self.after)
-        self.began = time.time()
+        began = time.time()
         self.kill(fleet)
-        self.ended = time.time()
+        self.times.append((began, time.time()))
 
     def kill(self, fleet):
         if self.victim == "receiver":
@@ -106,12 +113,13 @@ class KilledAt(Fault):
     def is_excused(self, note):
         """Whether it was the server that was away that did not answer; for two seconds more, what had waited for it."""
         return (self.port is not None and note.get("database") == "%d unknown" % self.port
-                and self.began <= note["ended"] and note["began"] <= self.ended + 2)
+                and any(began <= note["ended"] and note["began"] <= ended + 2 for began, ended in self.times))
 
     def claims(self, fleet, journal):
-        during = [(step, self.began - began) for way, _, step, began, ended in journal.steps() if began <= self.began < ended]
-        step, after = during[-1] if during else ("no step", 0)
-        return [Claim("the %s was killed" % self.victim, "%s, %.0f ms into %s" % (self.killed, after * 1000, step), "True", self.killed)]
+        hits = [next(("%s%s +%.0f ms" % (BACK if way == "back" else "", step, (killed - began) * 1000)
+                      for way, _, step, began, ended in journal.steps() if began <= killed < ended), "no step")
+                for killed, _ in self.times]
+        return [Claim("the %s was killed" % self.victim, "%d times: %s" % (len(hits), ", ".join(hits)), "once", bool(hits))]
 
 
 def failing_at(name, start):
@@ -146,7 +154,7 @@ def pairs(victim, place):
 
 def is_place(text):
     """Whether it may be one: a phase, the word of a step, or all of them."""
-    return text in PHASES or ":" in text or text == "every"
+    return text in PHASES or ":" in text or text in ("every", EACH)
 
 
 def median_claim(took):
