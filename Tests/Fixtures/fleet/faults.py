@@ -8,6 +8,7 @@ exit codes of `sluice apply` are right.
 import shutil
 import time
 
+import checker
 from node import GUESTBOOK
 
 PHASES = ["preflight", "stage", "read-only", "drain", "migrate", "rollout", "verify", "lift", "finish"]
@@ -50,6 +51,10 @@ class Fault:
     def lead_out(self, fleet, run):
         """What a person does about a run that waits; returns what else has to be so."""
         return []
+
+    def reads(self, directory):
+        """What became of reads."""
+        return checker.reads(directory, self.is_excused)
 
     def is_excused(self, note):
         """Whether an answer that a client has noted went wrong as the fault has to make it."""

@@ -142,8 +142,8 @@ class FrozenDemo:
         """`took`: gets the milliseconds from the decision to the first write."""
         with self.fleet(is_managed=fault.is_managed, is_synchronous=True) as fleet:
             self.say("Injected: %s" % fault.text)
-            before = {**state.snapshot(fleet), **frozen.replication(fleet)}
             plan = fault.prepare(fleet)
+            before = {**state.snapshot(fleet), **frozen.replication(fleet)}
             fleet.start_readers(self.arguments.rate)
             asking = Asking(fleet)
             asking.start()
@@ -156,14 +156,15 @@ class FrozenDemo:
                 return Again(fleet, self.say).claims()
             fleet.stop_clients()
             asking.stop()
-            fault.remove(fleet)
             journal = fleet.journal(run)
             self.parts("The way back", journal, journal.back_parts())
-            return [
-                self.how_it_ended(fault, journal, code, asked), *self.claims_of_advice(asked),
-                checker.reads(fleet.notes, fault.is_excused), frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0],
-                frozen.one_primary(asking), *fault.claims(fleet, journal),
+            claims = [
+                self.how_it_ended(fault, journal, code, asked), *self.claims_of_advice(asked), fault.reads(fleet.notes),
+                frozen.mixed(fleet.notes, fleet), frozen.longest_gap(fleet.notes)[0], frozen.one_primary(asking),
+                *fault.claims(fleet, journal),
                 *self.claims_of_where_it_ended(fleet, fault, journal, code, before, asking, took)]
+            fault.remove(fleet)
+            return claims
 
     def apply(self, fleet, fault, plan):
         """Returns the exit code in the end, the run, and the facts that say what a person was asked for, and did."""
