@@ -122,8 +122,8 @@ def holds(directory, run, key):
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/demo-mlflow", description=__doc__)
     parser.add_argument("--package", choices=sorted(PACKAGES), default="mlflow")
-    parser.add_argument("--fail", choices=[*FAULTS, *MISHAPS, "all"], metavar="NAME",
-                        help="let this go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the last of the latter" % (
+    parser.add_argument("--fail", choices=[*FAULTS, *MISHAPS, "all"], metavar="NAME", nargs="+", default=[],
+                        help="let these go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the last of the latter" % (
                             ", ".join(FAULTS), ", ".join(MISHAPS)))
     parser.add_argument("--nodes", type=int, choices=[2, 3], default=3)
     parser.add_argument("--workers", type=int, default=1, help="of the application on each node (default: 1)")
@@ -141,8 +141,9 @@ def upgraded(chosen, say):
         with PackageFleet(chosen.binaries, package, bundles, nodes=chosen.nodes, workers=chosen.workers) as fleet:
             say("%d nodes on %s %s at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), package.name, package.old, fleet.balancer.url(), made - began, time.monotonic() - made))
-            faults = list(FAULTS.values()) if chosen.fail == "all" else [FAULTS[chosen.fail]] if chosen.fail in FAULTS else []
-            mishap = MISHAPS[list(MISHAPS)[-1] if chosen.fail == "all" else chosen.fail] if chosen.fail in (*MISHAPS, "all") else Fault
+            names = [*FAULTS, list(MISHAPS)[-1]] if "all" in chosen.fail else chosen.fail
+            faults = [FAULTS[name] for name in names if name in FAULTS]
+            mishap = next((MISHAPS[name] for name in names if name in MISHAPS), Fault)
             return everything(fleet, [fault() for fault in faults], mishap(), say)
     finally:
         if bundles is not None:
