@@ -45,7 +45,10 @@ struct CoordinatorClient: Sendable {
     }
 
     func start(_ start: StartRun) async throws(CommandFailure) -> ReceivedView {
-        try decode(await send(.post, Path.runs, json: start, maximumBody: 128 << 20))
+        // It looks at each file of the bundle: on a busy machine tens of thousands take longer than an answer usually may.
+        try decode(
+            await send(
+                .post, Path.runs, json: start, total: .seconds(300), maximumBody: 128 << 20))
     }
 
     /// What preflight would find in the plan's database now; `nil` when an older coordinator is asked, which cannot say.
@@ -160,14 +163,16 @@ struct CoordinatorClient: Sendable {
     }
 
     private func send(
-        _ method: HTTPMethod, _ path: String, json: some Encodable, maximumBody: Int
+        _ method: HTTPMethod, _ path: String, json: some Encodable,
+        total: Duration = .seconds(30), maximumBody: Int
     ) async throws(CommandFailure) -> [UInt8] {
         guard let data = try? JSONEncoder().encode(json) else {
             throw CommandFailure(code: "internal", "the request cannot be written as JSON")
         }
         return try await send(
             method, path, body: .bytes(Array(data)),
-            headers: [HTTPHeader("Content-Type", "application/json")], maximumBody: maximumBody)
+            headers: [HTTPHeader("Content-Type", "application/json")], total: total,
+            maximumBody: maximumBody)
     }
 
     private func send(
