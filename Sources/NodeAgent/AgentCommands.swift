@@ -41,6 +41,15 @@ struct AgentCommand: AsyncParsableCommand {
             guard problems.isEmpty else { throw ExitCode(1) }
             return configuration
         }
+
+        /// The same, and what is to be thought of besides.
+        func readWithWarnings() throws -> AgentConfiguration {
+            let configuration = try read()
+            if let problem = configuration.directoryTrustProblem {
+                printError("\(config): warning: `directories.app`: \(problem) [trust]")
+            }
+            return configuration
+        }
     }
 
     struct Run: AsyncParsableCommand {
@@ -54,7 +63,7 @@ struct AgentCommand: AsyncParsableCommand {
                 throw ValidationError("`\(logLevel)` is not a log level")
             }
             signal(SIGPIPE, SIG_IGN)
-            let configuration = try options.read()
+            let configuration = try options.readWithWarnings()
             LoggingSystem.bootstrap(PrintableLogHandler.init(label:))
             var logger = Logger(label: "sluice-agent")
             logger.logLevel = level
@@ -67,7 +76,7 @@ struct AgentCommand: AsyncParsableCommand {
                         stop()
                         unlink(configuration.localSocket)
                         // What an action does now goes on without the agent; the next one finds out how it ended.
-                        Glibc.exit(0)
+                        endAtOnce()
                     }
                 }
             } catch {
@@ -83,7 +92,7 @@ struct AgentCommand: AsyncParsableCommand {
         @OptionGroup var options: Options
 
         func run() throws {
-            let configuration = try options.read()
+            let configuration = try options.readWithWarnings()
             do throws(SystemFailure) { _ = try readToken(configuration.coordinator.token) } catch {
                 printError("\(options.config): error: \(error)")
                 throw ExitCode(1)
@@ -183,9 +192,12 @@ func printError(_ text: String) {
     try? writeAll(shown.utf8, to: STDERR_FILENO, "standard error")
 }
 
+/// Ends the program without what libraries do at an exit: a thread that is still at work would find libcrypto gone, and die of that.
+private func endAtOnce() -> Never { _exit(0) }
+
 /// SIGTERM and SIGINT, taken on a queue of their own. Until something is armed they end the program.
 private final class StopSignals: Sendable {
-    private let action = Mutex<@Sendable () -> Void>({ Glibc.exit(0) })
+    private let action = Mutex<@Sendable () -> Void>({ endAtOnce() })
     private let sources: [any DispatchSourceSignal]
 
     init() {

@@ -24,6 +24,17 @@ extension AgentConfiguration {
         return problems
     }
 
+    /// Who else could put other files in the place of releases, while an agent of root works among them. A warning, since what runs here
+    /// runs as its action's user.
+    var directoryTrustProblem: String? {
+        // One that is not there yet, the agent makes itself.
+        let app = directories.app
+        guard let problem = (try? trustProblem(with: app)) ?? nil else { return nil }
+        return
+            "\(problem): whoever writes there decides what \(app)/current leads to; what the application writes belongs beneath "
+            + "\(app)/shared"
+    }
+
     private func note(_ path: String, _ owners: Set<UInt32>, _ problems: inout [String]) {
         // A program that is not there yet fails when it is run, with its own words.
         guard path.hasPrefix("/"),

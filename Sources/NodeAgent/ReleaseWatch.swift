@@ -22,13 +22,20 @@ struct ReleaseWatch: Sendable {
         let socket = store.socketPath(of: release)
         let begin = ContinuousClock.now
         let processes = ReleaseProcesses(of: store.footprint(of: release), others: [])
+        // A server that loads what a page needs with the first question to each of its workers goes on with those that nobody waits for
+        // any more: asked again and again after the same short time, it might never be done with them.
+        var patience = check?.timeout ?? .seconds(2)
         var good = 0
         var trouble = ""
         var absent = 0
         while !Task.isCancelled {
-            if let found = await self.trouble(at: socket, release) {
+            let asked = ContinuousClock.now
+            if let found = await self.trouble(at: socket, release, patience) {
                 trouble = found
                 good = 0
+                if ContinuousClock.now - asked >= .milliseconds(patience.milliseconds) {
+                    patience = .milliseconds(patience.milliseconds * 2)
+                }
             } else {
                 good += 1
                 if good == 2 { return nil }
@@ -41,20 +48,39 @@ struct ReleaseWatch: Sendable {
                     + "says why it ended"
             }
             if ContinuousClock.now - begin > limit {
-                return
-                    "\(release.name) does not answer at \(socket) within \(limit) (\(trouble)); the application's own log says why, or let the "
-                    + "last action of `rollout.warm` start it (`awaits_socket: false` in \(configuration.file) when it starts elsewhere)"
+                return late(release, socket, trouble, runs: processes.census().processes > 0)
             }
             try? await Task.sleep(for: .milliseconds(200))
         }
         return "cancelled"
     }
 
-    private func trouble(at socket: String, _ release: ReleaseReference) async -> String? {
-        if let reason = reasonNotToConnect(to: socket) { return reason }
-        let check = configuration.health.sorted { $0.key.rawValue < $1.key.rawValue }
+    /// What is said of one that had its time: one that still runs may only need more of it.
+    private func late(
+        _ release: ReleaseReference, _ socket: String, _ trouble: String, runs: Bool
+    ) -> String {
+        let file = configuration.file
+        return
+            "\(release.name) does not answer at \(socket) (\(trouble)), and the time of the action is over; "
+            + (runs
+                ? "it runs: where it was still loading, give the action that started it a longer `timeout` in \(file); or else "
+                : "")
+            + "the application's own log says why, or let the last action of `rollout.warm` start it (`awaits_socket: false` in "
+            + "\(file) when it starts elsewhere)"
+    }
+
+    /// The first by name that asks at the socket: any answer counts.
+    private var check: HealthCheck? {
+        configuration.health.sorted { $0.key.rawValue < $1.key.rawValue }
             .first { $0.value.destination == .applicationSocket }?.value
-        guard let check else { return nil }
+    }
+
+    private func trouble(
+        at socket: String, _ release: ReleaseReference, _ patience: Span
+    ) async -> String? {
+        if let reason = reasonNotToConnect(to: socket) { return reason }
+        guard var check else { return nil }
+        check.timeout = patience
         return await prober.trouble(
             asking: check, at: socket, files: store.filesDirectory(of: release))
     }

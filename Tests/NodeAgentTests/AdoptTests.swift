@@ -201,6 +201,50 @@ import UpgradeModel
         #expect(try await adopt(node, directory, ["--action", "fill-cache"]).status == 0)
     }
 
+    /// A check waits for less than this server takes for any answer; it is asked with more patience each time.
+    @Test func aReleaseThatIsSlowToAnswerIsThere() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  start-app:
+                    command: [/usr/bin/env, WORKERS=1, \(AdoptTests.scripts)/gunicorn, start, "wsgi:application"]
+                    timeout: 30s
+                health:
+                  page: {socket: "{socket}", header: {ignore: true}, timeout: 200ms}
+                """)
+        let code = """
+            import time
+
+            def application(environment, start):
+                time.sleep(0.4)
+                start('200 OK', [])
+                return [b'ok']
+            """
+        let directory = try bundle(node, ["wsgi.py": code + "\n"])
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status == 0, "\(adopted.output)")
+        try await end(node)
+    }
+
+    /// One that is loading when its time is over is told how to get more.
+    @Test func aReleaseThatOnlyNeedsMoreTimeIsToldSo() async throws {
+        let node = try TestNode(
+            coordinator,
+            extra: """
+                actions:
+                  start-app: {command: [/bin/sh, -c, 'setsid sleep 30 <&- >&- 2>&- &'], timeout: 1s}
+                """)
+        let directory = try bundle(node, ["a": "1"])
+        let adopted = try await adopt(node, directory, ["--action", "start-app"])
+        #expect(adopted.status == 1)
+        #expect(
+            adopted.output.contains(
+                "give the action that started it a longer `timeout` in \(node.configurationFile)"),
+            "\(adopted.output)")
+        try await end(node)
+    }
+
     @Test(arguments: ["link", "directory", "releases"])
     func anotherToolsLayoutIsRefusedBeforeAnythingIsMade(_ kind: String) async throws {
         let node = try TestNode(coordinator)
@@ -274,6 +318,18 @@ import UpgradeModel
         #expect(
             said.output.contains("others may write \(place); chmod go-w \(place)"), "\(said.output)"
         )
+    }
+
+    @Test func aDirectoryOfReleasesThatOthersMayChangeIsNamed() async throws {
+        let node = try TestNode(coordinator)
+        let app = node.configuration.directories.app
+        #expect(try await AgentProcess.run(node, ["check"]).output.contains("[trust]") == false)
+        try FileManager.default.createDirectory(atPath: app, withIntermediateDirectories: true)
+        #expect(chmod(app, 0o777) == 0)
+        let said = try await AgentProcess.run(node, ["check"])
+        #expect(said.status == 0)
+        #expect(
+            said.output.contains("others may write \(app); chmod go-w \(app)"), "\(said.output)")
     }
 
     @Test func aCoordinatorsWordsDoNotReachTheTerminalRaw() {

@@ -74,6 +74,22 @@ import UpgradeModel
         #expect(states["again.1"] == .done && states["probed.1"] == .done)
     }
 
+    /// Files are read and digested on another thread meanwhile.
+    @Test func anAgentThatIsToldToEndWhileItStagesEndsWell() async throws {
+        let node = try TestNode(coordinator)
+        let files = Dictionary(
+            uniqueKeysWithValues: (0..<2000).map { ("file-\($0)", "content \($0)") })
+        try await node.adopt("v1", files: files)
+        let v2 = try node.publish("v2", files: files.merging(["new": "2"]) { $1 })
+        coordinator.say(directive(1) { $0.stage = v2 })
+        for _ in 0..<5 {
+            let agent = try AgentProcess(node)
+            try await until("the agent's socket") { node.has("agent.sock") }
+            try await Task.sleep(for: .milliseconds(Int.random(in: 20...200)))
+            #expect(try await agent.end(with: SIGTERM) == 0, "\(node.lines("agent.log"))")
+        }
+    }
+
     /// A reboot empties the runtime directory. Nobody answers who could tell the agent anew.
     @Test(arguments: [false, true])
     func afterARebootTheGateIsClosedBeforeTheProxyMayStart(isAbstract: Bool) async throws {

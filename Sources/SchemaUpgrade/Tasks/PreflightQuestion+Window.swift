@@ -57,13 +57,13 @@ extension PreflightQuestion {
             sql: """
                 SELECT format('table %s looks like one that page views write to (%s writes so far): while the fence is up, they get 25006',
                         c.oid::regclass, pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)),
-                    'let the application serve such a page without its session, or hold the reads of who has one'
+                    'let the application serve such a page without its session, or let the plan hold the reads of who has one (reads.sessions)'
                 FROM pg_class AS c WHERE c.relkind IN ('r', 'p')
                     AND c.relname ~* '^(django_session|(ci_|http_|user_|web_|app_|spring_|flask_)?sessions?)$'
                     AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
                 UNION ALL SELECT format('column %s.%s looks like one that page views write to: while the fence is up, they get 25006',
                         c.oid::regclass, quote_ident(a.attname)),
-                    'let the application serve such a page without writing, or hold the reads of who has a session'
+                    'let the application serve such a page without writing, or let the plan hold the reads of who has a session (reads.sessions)'
                 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE c.relkind IN ('r', 'p')
                     AND a.attnum > 0 AND NOT a.attisdropped AND NOT c.relispartition
                     AND a.attname ~* '^(last_(seen|active|activity|request|access|visit)(_at|_on)?|(page_?)?views?_count|hit_?count)$'
