@@ -129,7 +129,7 @@ extension CutProxy {
             "SFATAL", "VFATAL", "C57P03", "Mthe database system is starting up",
             "Fpostmaster.c", "L1", "RProcessStartupPacket", "",
         ]
-        let body = fields.flatMap { Array($0.utf8) + [0] }
+        let body: [UInt8] = fields.flatMap { field -> [UInt8] in field.utf8 + [0] }
         let length = UInt8(body.count + 4)
         _ = send(client, ([UInt8(ascii: "E"), 0, 0, 0, length] + body)[...])
         return true
