@@ -111,8 +111,9 @@ class KilledAt(Fault):
         start()
 
     def is_excused(self, note):
-        """Whether it was the server that was away that did not answer; for two seconds more, what had waited for it."""
-        return (self.port is not None and note.get("database") == "%d unknown" % self.port
+        """Whether it was the server that was away that did not answer; for two seconds more, what had waited for it. An answer that went
+        wrong says which one it had asked, and may do so once that is back."""
+        return (self.port is not None and (note.get("database") or "").split(" ")[0] == str(self.port)
                 and any(began <= note["ended"] and note["began"] <= ended + 2 for began, ended in self.times))
 
     def claims(self, fleet, journal):
