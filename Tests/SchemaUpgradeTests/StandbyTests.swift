@@ -133,7 +133,9 @@ import UpgradeModel
         let frozen = try await FrozenSite.make()
         let upgrade = frozen.upgrade(try .guestbook())
         for kind in [DatabaseTask.Kind.preflight, .expand] { try await upgrade.done(kind) }
-        // Paused in the middle of a migration, replay would keep its locks, and this test waiting.
+        // Paused in the middle of a migration, replay would keep its locks, and this test waiting. Not every commit of one waits for the
+        // disk; this one does, and brings those before it along.
+        _ = try await frozen.site.asSuperuser("SELECT pg_logical_emit_message(true, 'test', '')")
         try await poll { try await frozen.follows() }
         _ = try await frozen.onStandby("SELECT pg_wal_replay_pause()")
         _ = try await frozen.site.asSuperuser("INSERT INTO entry (name) VALUES ('the last one')")
