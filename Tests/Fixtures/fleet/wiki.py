@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import tempfile
 
+from balancer import Balancer
 from node import FIXTURES, REPOSITORY, Node
+from proxies import changed
 from sluice import SluiceFleet
 from wiki_clients import EDITOR, PASSWORD
 
@@ -59,6 +61,9 @@ class WikiNode(Node):
         path = self.root / "etc" / "nginx" / "sluice-http.conf"
         path.write_text(path.read_text().replace("$cookie_sessionid", "$cookie_wiki_session").replace(
             "cookie:sessionid", "cookie:wiki_session"))
+        # As long as the plan holds, and a little longer: docs/gate.md.
+        server = self.root / "etc" / "nginx" / "sluice-server.conf"
+        server.write_text(changed(server.read_text(), ("proxy_read_timeout    120s;", "proxy_read_timeout    310s;")))
 
     def locations(self):
         return f"""
@@ -84,6 +89,15 @@ class WikiNode(Node):
 """
 
 
+class WikiBalancer(Balancer):
+    """Waits for as long as the plan holds, and a little longer."""
+
+    reads_tried_for = "299s"
+
+    def site(self):
+        return changed(super().site(), ("proxy_read_timeout 150s;", "proxy_read_timeout 330s;"))
+
+
 class WikiFleet(SluiceFleet):
     """Three nodes on v1 of the wiki; PostgreSQL with a role that owns the wiki's tables and logs in as itself."""
 
@@ -92,6 +106,8 @@ class WikiFleet(SluiceFleet):
     def __init__(self, binaries, bundles, **options):
         super().__init__(binaries, entries=50, **options)
         self.bundles = bundles
+        balancer = self.balancer
+        self.balancer = WikiBalancer(balancer.address, balancer.port, balancer.root, self.nodes, self.processes)
         for node in self.nodes:
             node.fleet = self
 
@@ -99,7 +115,8 @@ class WikiFleet(SluiceFleet):
         return self.bundles / release
 
     def example(self):
-        text = (REPOSITORY / "plans" / "php.yaml").read_text()
+        # What is proved is that nobody is refused meanwhile, however slow this machine is.
+        text = (REPOSITORY / "plans" / "php.yaml").read_text().replace("hold_for: 40s", "hold_for: 5m")
         return text.replace("../Tests/Fixtures/mediawiki/bundle/v2", str(self.bundle("v2")))
 
     def changed_bundle(self, name, changes):
@@ -168,7 +185,7 @@ class WikiFleet(SluiceFleet):
         account = "    user: www-data\n" if os.geteuid() == 0 else ""
         tool = '"%s", "%s"' % (HERE.parent / "mediawiki" / "bin" / "update", "{release_dir}")
         return f"""{self.agent_places(node)}  shared: [Secrets.php, images]
-gate: {{}}
+gate: {{longest_hold: 5m}}
 actions:
 {self.actions(node, ["start-app", "stop-app"])}  migrate:
     command: [{tool}]

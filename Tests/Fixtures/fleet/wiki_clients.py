@@ -18,6 +18,8 @@ import clients
 from clients import FAILURES, Notes, pause, paced, stopping
 from site_clients import Visitor
 
+# Longer than the hold.
+clients.TIMEOUT = 360.0
 EDITOR, PASSWORD = "Ada", "a long password for the test"
 # How many pages the wiki has from the beginning.
 PAGES = 50
