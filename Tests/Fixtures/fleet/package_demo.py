@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/demo-mlflow: upgrades an application of somebody else's, from PyPI, under load and proves the figures."""
+"""scripts/demo-mlflow, scripts/demo-redmine: upgrades an application of somebody else's under load and proves the figures."""
 
 import argparse
-import collections
 import pathlib
 import shutil
 import sys
@@ -10,13 +9,17 @@ import time
 
 import checker
 import ending
+import owner_level
 import site_checker
 import site_figures
 import state
-from checker import Claim, acknowledged
+from checker import Claim
 from faults import Fault
-from package_fleet import PACKAGES, PackageFleet, make_bundles
 from package_faults import FAULTS, MISHAPS
+from package_fleet import MLFLOW, PackageFleet, make_bundles
+from redmine import REDMINE, RedmineFleet
+
+PACKAGES = {"mlflow": (MLFLOW, PackageFleet), "redmine": (REDMINE, RedmineFleet)}
 
 
 def everything(fleet, faults, mishap, say):
@@ -26,11 +29,12 @@ def everything(fleet, faults, mishap, say):
     claims = []
     for fault in faults:
         claims += fail(fleet, fault, say)
-    claims += upgrade(fleet, mishap, say)
+    upgraded, journal = upgrade(fleet, mishap, say)
     time.sleep(5)
     fleet.stop_clients()
     policy = "either" if any(each.writes == "either" for each in [*faults, mishap]) else "hold"
-    return [*claims, checker.reads(fleet.notes), *writes(fleet), checker.refused(fleet.notes, policy)]
+    return [*claims, *upgraded, checker.reads(fleet.notes), *fleet.claims_of_writes(journal.write_window_ends()),
+            checker.refused(fleet.notes, policy)]
 
 
 def fail(fleet, fault, say):
@@ -69,13 +73,15 @@ def upgrade(fleet, mishap, say):
               site_checker.own_ledger(fleet.postgres, package, package.after)]
     if mishap.tool_runs_once:
         claims.append(site_checker.tool_runs(journal, [path for path in fleet.outputs_of_tool() if path not in said]))
+    if fleet.postgres.fence == "owner":
+        claims += owner_level.claims(journal, plan.read_text())
     proof = journal.proof(package.old, package.new)
     if proof is not None:
-        claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, proof, ledger="public.alembic_version"))
+        claims.append(checker.commits_in_window(fleet.postgres, fleet.notes, proof, ledger=package.ledger_table))
     window = journal.write_window()
     if window is not None:
         say_window(fleet, journal, window, own, say)
-    return claims
+    return claims, journal
 
 
 def say_window(fleet, journal, window, own, say):
@@ -93,57 +99,38 @@ def say_window(fleet, journal, window, own, say):
     say("  starts: %s" % ", ".join("%s %.1f s" % pair for pair in starts.items()))
 
 
-def writes(fleet):
-    """Each acknowledged run once, with its metrics, its parameter, its end and its file."""
-    ledger = acknowledged(fleet.notes)
-    runs = fleet.postgres.query("SELECT name, run_uuid, status FROM runs")
-    stored = collections.defaultdict(list)
-    for name, run, status in runs:
-        stored[name].append((run, status))
-    metrics = collections.Counter(run for run, in fleet.postgres.query("SELECT run_uuid FROM metrics WHERE key = 'loss' AND value = 0.25"))
-    parameters = dict(fleet.postgres.query("SELECT run_uuid, value FROM params WHERE key = 'request'"))
-    lost = ["run " + key for key in ledger["runs"] if not stored[key]]
-    lost += ["metrics of " + key for key, note in ledger["metrics"].items() if metrics[note["run"]] != 3 or parameters.get(note["run"]) != key]
-    lost += ["end of " + key for key in ledger["finished"] if "FINISHED" not in [status for _, status in stored[key]]]
-    files = fleet.directory / "artifacts"
-    missing = [key for key, note in ledger["artifacts"].items() if not holds(files, note["run"], key)]
-    twice = [key for key, found in stored.items() if len(found) > 1]
-    number = sum(len(notes) for notes in ledger.values())
-    return [Claim("acknowledged writes lost or changed", "%d of %d" % (len(lost), number), "0", not lost and number > 0, lost[:10]),
-            Claim("runs stored twice", str(len(twice)), "0", not twice, twice[:10]),
-            Claim("acknowledged files lost or changed", "%d of %d" % (len(missing), len(ledger["artifacts"])), "0",
-                  not missing and bool(ledger["artifacts"]), missing[:10])]
-
-
-def holds(directory, run, key):
-    return any(key in path.read_text() for path in pathlib.Path(directory).glob("*/%s/artifacts/key.txt" % run))
-
-
 def arguments():
-    parser = argparse.ArgumentParser(prog="scripts/demo-mlflow", description=__doc__)
+    parser = argparse.ArgumentParser(prog="package_demo.py", description=__doc__)
     parser.add_argument("--package", choices=sorted(PACKAGES), default="mlflow")
-    parser.add_argument("--fail", choices=[*FAULTS, *MISHAPS, "all"], metavar="NAME", nargs="+", default=[],
-                        help="let these go wrong, before the upgrade (%s) or in it (%s); `all`: all of the former, and the last of the latter" % (
-                            ", ".join(FAULTS), ", ".join(MISHAPS)))
+    parser.add_argument("--fence", choices=["complete", "owner"], default="complete",
+                        help="owner: the migrator is no superuser, as on managed servers (default: complete)")
+    parser.add_argument("--fail", metavar="NAME", nargs="+", default=[],
+                        help="let these go wrong, before the upgrade or in it; `all`: all of the former, and the last of the latter")
     parser.add_argument("--nodes", type=int, choices=[2, 3], default=3)
     parser.add_argument("--workers", type=int, default=1, help="of the application on each node (default: 1)")
     parser.add_argument("--binaries", required=True, type=pathlib.Path, help="where sluice and sluice-agent are")
     parser.add_argument("--json", action="store_true", help="the claims as one JSON object")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    known = [*FAULTS[chosen.package], *MISHAPS[chosen.package], "all"]
+    if not set(chosen.fail) <= set(known):
+        parser.error("--fail knows %s" % ", ".join(known))
+    return chosen
 
 
 def upgraded(chosen, say):
-    package, bundles = PACKAGES[chosen.package], None
+    package, fleet_type = PACKAGES[chosen.package]
+    known, mishaps, bundles = FAULTS[chosen.package], MISHAPS[chosen.package], None
     try:
         began = time.monotonic()
         bundles = make_bundles(package)
         made = time.monotonic()
-        with PackageFleet(chosen.binaries, package, bundles, nodes=chosen.nodes, workers=chosen.workers) as fleet:
+        with fleet_type(chosen.binaries, package, bundles, nodes=chosen.nodes, workers=chosen.workers, fence=chosen.fence) as fleet:
             say("%d nodes on %s %s at %s (bundles %.1f s, fleet %.1f s)" % (
                 len(fleet.nodes), package.name, package.old, fleet.balancer.url(), made - began, time.monotonic() - made))
-            names = [*FAULTS, list(MISHAPS)[-1]] if "all" in chosen.fail else chosen.fail
-            faults = [FAULTS[name] for name in names if name in FAULTS]
-            mishap = next((MISHAPS[name] for name in names if name in MISHAPS), Fault)
+            names = [*known, list(mishaps)[-1]] if "all" in chosen.fail else chosen.fail
+            faults = [owner_level.NothingAccepted] if chosen.fence == "owner" else []
+            faults += [known[name] for name in names if name in known]
+            mishap = next((mishaps[name] for name in names if name in mishaps), Fault)
             return everything(fleet, [fault() for fault in faults], mishap(), say)
     finally:
         if bundles is not None:
@@ -152,7 +139,7 @@ def upgraded(chosen, say):
 
 def main():
     chosen = arguments()
-    return ending.tell("demo-mlflow", chosen.json, lambda say: upgraded(chosen, say))
+    return ending.tell("demo-%s" % chosen.package, chosen.json, lambda say: upgraded(chosen, say))
 
 
 if __name__ == "__main__":

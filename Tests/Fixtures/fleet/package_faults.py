@@ -12,16 +12,6 @@ from checker import Claim
 from faults import DONE, ROLLED_BACK, Fault
 from processes import wait_until
 
-# In a revision of the package, the first time: says which process it is, and waits.
-WAIT = """
-    import os, pathlib, time
-    mark = pathlib.Path(%r)
-    if not mark.exists():
-        mark.with_suffix(".new").write_text(str(os.getpid()))
-        mark.with_suffix(".new").rename(mark)
-        time.sleep(%d)
-"""
-
 
 class Changed(Fault):
     """The new release with other files; the rest of its hundreds of megabytes are links."""
@@ -66,13 +56,19 @@ class NoWayBack(Changed):
 class DeadRelease(Changed):
     text = "the new release does not start, on the migrated schema"
     codes = (ROLLED_BACK,)
+    # What starts it.
+    program = "bin/serve"
 
     def changes(self, fleet):
-        return {"bin/serve": "#!/bin/sh\necho 'no such option' >&2\nexit 3\n"}
+        return {self.program: "#!/bin/sh\necho 'no such option' >&2\nexit 3\n"}
 
     def claims(self, fleet, journal):
         said = "\n".join(journal.reasons())
         return [Claim("  what the release said stands in the reason", str("no such option" in said), "True", "no such option" in said, [said])]
+
+
+class DeadRedmine(DeadRelease):
+    program = "bin/puma"
 
 
 class FailingHook(Fault):
@@ -100,8 +96,9 @@ class Killed(Changed):
     def changes(self, fleet):
         self.mark = fleet.directory / ("waits-%s" % self.__class__.__name__)
         bundle = fleet.bundle(fleet.site.new)
-        [path] = bundle.glob("venv/lib/python3*/site-packages/mlflow/store/db_migrations/versions/de4033877273_*.py")
-        text = path.read_text().replace("def upgrade():\n", "def upgrade():\n" + WAIT % (str(self.mark), self.waits), 1)
+        place, old, new = fleet.site.slow
+        [path] = bundle.glob(place)
+        text = path.read_text().replace(old, new % {"mark": str(self.mark), "waits": self.waits}, 1)
         return {str(path.relative_to(bundle)): text}
 
     def on_fact(self, fleet, body):
@@ -178,6 +175,23 @@ def restart_coordinator(fleet):
     fleet.start_coordinator()
 
 
-# By name; the first ones before the upgrade, the last ones in it.
-FAULTS = {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook, "tool": KilledTool, "agent-and-tool": KilledAgentAndTool}
-MISHAPS = {"agent": KilledAgent, "coordinator": KilledCoordinator, "coordinator-and-agent": KilledCoordinatorAndAgent}
+class KilledRedmineTool(KilledTool):
+    """Each migration is a transaction: what came before is there, and the tool is run again."""
+
+    codes = (DONE,)
+    tool_runs_once = False
+
+
+class KilledRedmineAgentAndTool(KilledAgentAndTool):
+    codes = (DONE,)
+    tool_runs_once = False
+
+
+# By the package's name and their own: before the upgrade, and in it.
+FAULTS = {
+    "mlflow": {"way-back": NoWayBack, "start": DeadRelease, "migrate": FailingHook, "tool": KilledTool, "agent-and-tool": KilledAgentAndTool},
+    "redmine": {"start": DeadRedmine, "migrate": FailingHook}}
+MISHAPS = {
+    "mlflow": {"agent": KilledAgent, "coordinator": KilledCoordinator, "coordinator-and-agent": KilledCoordinatorAndAgent},
+    "redmine": {"agent": KilledAgent, "coordinator": KilledCoordinator, "coordinator-and-agent": KilledCoordinatorAndAgent,
+                "agent-and-tool": KilledRedmineAgentAndTool, "tool": KilledRedmineTool}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fleet with an application from PyPI that somebody else wrote, as docs/packages.md says; so far MLflow (`Tests/Fixtures/mlflow`)."""
+"""A fleet with an application that somebody else wrote, as docs/packages.md says: MLflow (`Tests/Fixtures/mlflow`); `redmine.py` is another."""
 
 import dataclasses
 import os
@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import urllib.request
 
+import package_checker
 from balancer import Balancer
 from node import FIXTURES, REPOSITORY
 from proxies import changed
@@ -39,10 +40,17 @@ class Package:
     health: str
     # Of all nodes together: what people upload.
     shared: tuple = (".env", "artifacts")
+    # Whose script of `agents/migrate`, and the table that it notes its transactions in.
+    kind: str = "alembic"
+    ledger_table: str = "public.alembic_version"
+    # Where its worker finds what is to be done, if it has one, and the nodes that have such a worker.
+    queue: str | None = None
+    workers: tuple = ()
+    # A migration near the end, what is replaced in it, and by what: it says as `mark` which process it is, and waits.
+    slow: tuple = ()
 
     # What a `Site` has, and these have not.
-    queue, has_cron, has_admin, has_editors, has_files, environment = None, False, False, False, False, ""
-    workers = ()
+    has_cron, has_admin, has_editors, has_files, environment = False, False, False, False, ""
 
     @property
     def fixture(self):
@@ -51,9 +59,6 @@ class Package:
     @property
     def plan(self):
         return self.fixture / "plan.yaml"
-
-    # Whose script of `agents/migrate`.
-    kind = "alembic"
 
     @property
     def routes(self):
@@ -64,9 +69,9 @@ MLFLOW = Package(
     name="mlflow", old="2.22.4", new="3.4.0", assets="venv/lib/python3.11/site-packages/mlflow/server/js/build/static",
     assets_url="/static-files/static/",
     # Its first start makes the tables; once is enough for three nodes.
-    install=[PYTHON, "-c", "import os\nfrom mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore\n"
+    install=[[PYTHON, "-c", "import os\nfrom mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore\n"
                            "store = SqlAlchemyStore(os.environ['DATABASE_URL'], 'mlflow-artifacts:/')\n"
-                           "store.create_experiment('readers and writers')"],
+                           "store.create_experiment('readers and writers')"]],
     ledger="SELECT version_num FROM alembic_version", before=["0584bdc529eb"], after=["71994744cf8e"],
     tool_says="Running upgrade 0584bdc529eb -> 400f98739977, add logged model tables",
     health="""  page:
@@ -81,8 +86,15 @@ MLFLOW = Package(
     header: {ignore: true}
     body_contains: "{release}"
     timeout: 10s
-""")
-PACKAGES = {package.name: package for package in [MLFLOW]}
+""",
+    slow=("venv/lib/python3*/site-packages/mlflow/store/db_migrations/versions/de4033877273_*.py", "def upgrade():\n", """def upgrade():
+    import os, pathlib, time
+    mark = pathlib.Path(%(mark)r)
+    if not mark.exists():
+        mark.with_suffix(".new").write_text(str(os.getpid()))
+        mark.with_suffix(".new").rename(mark)
+        time.sleep(%(waits)d)
+"""))
 
 
 def make_bundles(package):
@@ -96,6 +108,8 @@ def make_bundles(package):
 
 
 class PackageNode(SiteNode):
+    timed_start = HERE / "timed-start"
+
     def write_environment(self, database_url):
         shared = self.app / "shared"
         shared.mkdir()
@@ -116,22 +130,25 @@ class PackageNode(SiteNode):
     def command(self, action):
         program = str(REPOSITORY / "agents" / "start" / "program")
         if action == "start-app":
-            return [str(HERE / "timed-start"), "/usr/bin/env", "LOG=%s" % (self.root / "app.log"), program, "start", "bin/serve"]
+            return [str(self.timed_start), "/usr/bin/env", "LOG=%s" % (self.root / "app.log"), program, "start", "bin/serve"]
         if action == "stop-app":
             return [program, "stop"]
         return super().command(action)
 
-    def locations(self):
-        package = self.fleet.site
+    def static_files(self):
+        url = self.fleet.site.assets_url
         return f"""
         # Of all releases, by their digests; what the old release gave comes from there as well.
-        location {package.assets_url} {{
+        location {url} {{
             auth_request off;
             root {self.app};
-            rewrite ^{package.assets_url}(.*)$ /$1 break;
+            rewrite ^{url}(.*)$ /$1 break;
             try_files /assets$uri =404;
             add_header X-Node {self.name} always;
-        }}
+        }}"""
+
+    def locations(self):
+        return f"""{self.static_files()}
         location / {{
             root {self.app}/current;
             proxy_pass http://unix:{self.app}/current/app.sock;
@@ -162,7 +179,7 @@ class PackageBalancer(Balancer):
             return False
 
     def site(self):
-        reads = "\n".join("    " + route.replace(" read;", " 0;") for route in self.routes if not route.startswith("#"))
+        reads = "\n".join("    " + route.replace(" read;", " 0;") for route in self.routes if route.endswith(" read;"))
         text = "\n".join(line for line in super().site().splitlines() if not re.match(r" +server 127\.0\.0\.1\d:80 ", line)) + "\n"
         text = changed(text, ("proxy_read_timeout 150s;", "proxy_read_timeout 330s;"))
         return text.replace('    "~^POST /preview\\z"          0;     # POST that only reads', reads)
@@ -172,6 +189,9 @@ class PackageFleet(SiteFleet):
     """Three nodes on the old release; PostgreSQL with a role that owns the tables and logs in as itself."""
 
     node_type = PackageNode
+    # Its clients, and how much of each kind they do in a second.
+    client = "package_clients.py"
+    rates = [("reader", 6), ("writer", 3), ("tabs", 1)]
 
     def __init__(self, binaries, package, bundles, workers=1, **options):
         super().__init__(binaries, package, bundles, tool=True, **options)
@@ -186,12 +206,13 @@ class PackageFleet(SiteFleet):
         return self.site.plan.read_text().replace("BUNDLE", str(self.bundle(self.site.new))) + self.more_plan
 
     def prepare_database(self):
-        url = self.postgres.add_site("tracker")
-        result = subprocess.run(
-            self.site.install, cwd=self.bundle(self.site.old), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**ENVIRONMENT, "DATABASE_URL": url, "HOME": str(self.directory)})
-        if result.returncode != 0:
-            raise RuntimeError("%s could not be installed:\n%s" % (self.site.name, result.stdout))
+        url = self.postgres.add_site(self.site.name)
+        for command in self.site.install:
+            result = subprocess.run(
+                command, cwd=self.bundle(self.site.old), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                env={**ENVIRONMENT, "DATABASE_URL": url, "SECRET_KEY_BASE": "of the installation", "HOME": str(self.directory)})
+            if result.returncode != 0:
+                raise RuntimeError("%s could not be installed:\n%s" % (self.site.name, result.stdout))
         return url
 
     def first_release(self):
@@ -199,15 +220,26 @@ class PackageFleet(SiteFleet):
         self.adopt(self.site.old, patience=900)
 
     def start_clients(self, stragglers=False):
-        for kind, rate in [("reader", 6), ("writer", 3), ("tabs", 1)]:
+        for kind, rate in self.rates:
             self.processes.start(
                 "client %s" % kind,
-                ["/usr/bin/python3", "-s", "-E", HERE / "package_clients.py", kind, "--out", self.notes, "--rate", rate,
-                 "--url", self.balancer.url()],
+                ["/usr/bin/python3", "-s", "-E", HERE / self.client, kind, "--out", self.notes, "--rate", rate,
+                 "--url", self.balancer.url(), *self.client_options(kind)],
                 self.directory / ("%s.log" % kind), {"PATH": os.environ["PATH"]})
 
+    def client_options(self, kind):
+        return []
+
+    def more_actions(self, node):
+        """Lines of agent.yaml."""
+        return ""
+
+    def claims_of_writes(self, lift_ended_at):
+        """What was acknowledged, compared with the database."""
+        return package_checker.writes(self)
+
     def agent_configuration(self, node):
-        script = REPOSITORY / "agents" / "migrate" / "alembic"
+        script = REPOSITORY / "agents" / "migrate" / self.site.kind
         return f"""{self.agent_places(node)}  shared: [{", ".join(self.site.shared)}]
 gate: {{longest_hold: 5m}}
 actions:
@@ -232,7 +264,7 @@ actions:
   smoke-test:
     command: [/usr/bin/test, "!", -e, "{node.faults}/smoke-test"]
     repeatable: true
-health:
+{self.more_actions(node)}health:
 {self.site.health}"""
 
 

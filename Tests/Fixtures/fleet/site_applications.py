@@ -109,10 +109,11 @@ def make_bundles(site):
 
 
 def virtual_environment(site):
-    """What the site needs from PyPI, installed once and kept below the user's cache, or, for root, below /var/cache."""
+    """What the application is installed from, downloaded once and kept below the user's cache, or, for root, below /var/cache."""
     cache = pathlib.Path("/var/cache/sluice") if os.geteuid() == 0 else pathlib.Path(
         os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sluice"
-    made_of = (site.fixture / "make-bundle").read_bytes() + (site.fixture / "common" / "requirements.txt").read_bytes()
+    parts = [site.fixture / "make-bundle", site.fixture / "common" / "requirements.txt"]
+    made_of = b"".join(part.read_bytes() for part in parts if part.exists())
     target = cache / ("%s-%s" % (site.name, hashlib.sha256(made_of).hexdigest()[:12]))
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
