@@ -86,7 +86,7 @@ def window(journal, start=None):
 
 
 _REPLICATION = {
-    "settings": "SELECT name, setting, coalesce(sourcefile, ''), pending_restart FROM pg_settings"
+    "settings": "SELECT name, setting, coalesce(sourcefile, '') FROM pg_settings"
                 " WHERE source NOT IN ('client', 'session') ORDER BY 1",
     "slots": "SELECT slot_name, plugin, slot_type, temporary, active, wal_status FROM pg_replication_slots ORDER BY 1",
     "senders": "SELECT application_name, usename, state, sync_state FROM pg_stat_replication ORDER BY 1",
