@@ -86,6 +86,30 @@ import UpgradeModel
         await upgrade.close()
     }
 
+    /// What the census has written cuts a standby off that is started again: the way back waits for nobody who would confirm its commits.
+    @Test func aSynchronousStandbyThatIsStartedAgainBeforeTheFreezeHoldsNobodyUp() async throws {
+        let frozen = try await FrozenSite.make()
+        for command in [
+            "ALTER SYSTEM SET synchronous_standby_names = 's1'", "SELECT pg_reload_conf()",
+        ] { try await frozen.site.asSuperuser(command) }
+        let synchronous = "SELECT FROM pg_stat_replication WHERE sync_state = 'sync'"
+        try await poll { try await !frozen.site.asSuperuser(synchronous).isEmpty }
+        let before = try await frozen.settings()
+        let upgrade = frozen.upgrade(try .guestbook())
+        for kind in [DatabaseTask.Kind.preflight, .expand, .raiseFence, .census] {
+            try await upgrade.done(kind)
+        }
+        // Otherwise what follows would wait for ever.
+        try #require(try await frozen.site.asSuperuser(synchronous).isEmpty)
+        try frozen.standby.stop(crash: true)
+        try frozen.standby.start()
+        try await upgrade.done(.lowerFence)
+        try await upgrade.done(.feedStandby)
+        #expect(try await frozen.settings() == before)
+        try await poll { try await !frozen.site.asSuperuser(synchronous).isEmpty }
+        await upgrade.close()
+    }
+
     /// A budget of the log that the primary keeps for the standby is not exceeded: the migration fails in time, whole.
     @Test func aMigrationThatWritesMoreLogThanThePlanAllowsIsUndone() async throws {
         let frozen = try await FrozenSite.make()

@@ -120,8 +120,8 @@ extension SchemaUpgrade {
         return (own.text(2), own.isTrue(3), names.without(own.text(0), others: others))
     }
 
-    /// Commits would wait for a standby that hears nothing.
-    private func leaveSynchronousNames(_ row: FrozenRow) async throws -> [String] {
+    /// Commits would wait for a standby that hears nothing, and whoever waits has its locks still. Safe to repeat.
+    func leaveSynchronousNames(_ row: FrozenRow) async throws -> [String] {
         guard let before = row.synchronous, let meanwhile = row.synchronousMeanwhile else {
             return []
         }

@@ -28,7 +28,10 @@ extension SchemaUpgrade {
                 UPDATE sluice.fence SET census_transaction = pg_current_xact_id()::text
                 RETURNING census_transaction
                 """)[0].text(0)
-        // What that has kept of the standby may be changed now.
+        // What that has kept of the standby may be changed now. A restart would cut it off from then on, so commits wait for it no more.
+        if configuration.standby != nil, !isAtStandby, let row = try await frozenRow(open()) {
+            _ = try await leaveSynchronousNames(row)
+        }
         async let armed: Void = armStandby()
         try await waitUntilOldest(isPast: transaction, task, until: deadline)
         var report = try await report(transaction)
