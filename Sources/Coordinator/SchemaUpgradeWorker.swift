@@ -56,6 +56,7 @@ public struct SchemaUpgradeWorker: DatabaseWorker {
                 sparesReaders: plan.drain.readers == .leave,
                 readers: Set(assignment.database.readers),
                 endsOldSessions: plan.drain.sessions == .end, sessionWatch: .seconds(1),
+                holdsSessions: plan.sessions?.hold != nil,
                 tool: assignment.database.tool.map { SchemaUpgradeWorker.tool($0, plan) },
                 level: assignment.database.fence, accepted: Set(assignment.database.accepted),
                 schemas: shelf.schemas, standby: standby))

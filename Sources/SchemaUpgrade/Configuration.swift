@@ -56,6 +56,8 @@ extension SchemaUpgrade {
         public var endsOldSessions: Bool
         /// How long, after the lift, it is looked who of the old release may still be connected, or comes again.
         public var sessionWatch: Span
+        /// Whether the plan holds the reads of who has a session: preflight need not warn of what these write.
+        public var holdsSessions: Bool
         /// The application's own migration tool, if one migrates.
         public var tool: ToolAccess?
         /// What the fence has to hold. A migrator who is a superuser always holds everything.
@@ -100,7 +102,8 @@ extension SchemaUpgrade {
             owner: String? = nil, searchPath: String? = nil,
             readOnlyDefault: Bool = false, trustedSuperusers: Set<String> = [],
             mayBeInClear: Bool = false, sparesReaders: Bool = true, readers: Set<String> = [],
-            endsOldSessions: Bool = false, sessionWatch: Span = .zero, tool: ToolAccess? = nil,
+            endsOldSessions: Bool = false, sessionWatch: Span = .zero, holdsSessions: Bool = false,
+            tool: ToolAccess? = nil,
             level: FenceLevel = .complete, accepted: Set<FenceGap> = [],
             schemas: SchemaMemory = SchemaMemory(), standby: StandbyAccess? = nil
         ) {
@@ -123,6 +126,7 @@ extension SchemaUpgrade {
             self.readers = readers
             self.endsOldSessions = endsOldSessions
             self.sessionWatch = sessionWatch
+            self.holdsSessions = holdsSessions
             self.tool = tool
             self.level = level
             self.accepted = accepted

@@ -139,7 +139,7 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
         let site = try await Site.make(
             """
             ;ALTER ROLE $app CONNECTION LIMIT 3;
-            CREATE TABLE member (id serial, last_seen_at timestamptz); INSERT INTO member DEFAULT VALUES;
+            CREATE TABLE member (id serial, last_seen_at timestamptz, view_count integer); INSERT INTO member DEFAULT VALUES;
             CREATE TABLE user_sessions (id integer); CREATE SCHEMA pgbouncer;
             UPDATE member SET last_seen_at = now(); 
             """)
@@ -162,7 +162,12 @@ private func lowering(_ proof: CensusProof?, attempt: Int = 1) -> DatabaseTask {
                 "\(code): \(found.map(\.message))")
         }
         #expect(found.count { $0.code == "connection-limit" } == 1)
-        for session in pool { await session.close() }
         await upgrade.close()
+        // Where the plan holds who has a session, only what everybody writes is left.
+        let held = site.upgrade { $0.holdsSessions = true }
+        let left = try await held.done(.preflight).warnings.filter { $0.code == "session-table" }
+        #expect(left.map { $0.message.contains("member.view_count") } == [true], "\(left)")
+        await held.close()
+        for session in pool { await session.close() }
     }
 }

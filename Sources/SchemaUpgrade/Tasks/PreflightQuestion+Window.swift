@@ -53,7 +53,7 @@ extension PreflightQuestion {
                         WHERE o.nspname = 'sluice' AND k.relname = 'epoch')
                 """),
         PreflightQuestion(
-            severity: .warning, code: "session-table",
+            severity: .warning, code: "session-table", isAnsweredByHeldSessions: true,
             sql: """
                 SELECT format('table %s looks like one that page views write to (%s writes so far): while the fence is up, they get 25006',
                         c.oid::regclass, pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)),
@@ -61,15 +61,15 @@ extension PreflightQuestion {
                 FROM pg_class AS c WHERE c.relkind IN ('r', 'p')
                     AND c.relname ~* '^(django_session|(ci_|http_|user_|web_|app_|spring_|flask_)?sessions?)$'
                     AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
-                UNION ALL SELECT format('column %s.%s looks like one that page views write to: while the fence is up, they get 25006',
-                        c.oid::regclass, quote_ident(a.attname)),
-                    'let the application serve such a page without writing, or let the plan hold the reads of who has a session (reads.sessions)'
-                FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE c.relkind IN ('r', 'p')
-                    AND a.attnum > 0 AND NOT a.attisdropped AND NOT c.relispartition
-                    AND a.attname ~* '^(last_(seen|active|activity|request|access|visit)(_at|_on)?|(page_?)?views?_count|hit_?count)$'
-                    AND pg_stat_get_tuples_updated(c.oid) > 0
-                    AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+                UNION ALL \(writtenColumns("last_(seen|active|activity|request|access|visit)(_at|_on)?",
+                    advice: "let the application serve such a page without writing, or let the plan hold the reads of who has a session (reads.sessions)"))
                 """),
+        // Of everybody, with a session or without.
+        PreflightQuestion(
+            severity: .warning, code: "session-table",
+            sql: writtenColumns(
+                "(page_?)?views?_count|hit_?count",
+                advice: "let the application serve such a page without writing")),
         PreflightQuestion(
             severity: .warning, code: "connection-limit",
             sql: connectionLimits),
@@ -91,6 +91,18 @@ extension PreflightQuestion {
                 HAVING count(*) > 0
                 """),
     ]
+
+    /// Columns of such a name that have been written to since statistics began.
+    private static func writtenColumns(_ names: String, advice: String) -> String {
+        """
+        SELECT format('column %s.%s looks like one that page views write to: while the fence is up, they get 25006',
+                c.oid::regclass, quote_ident(a.attname)), '\(advice)'
+        FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid WHERE c.relkind IN ('r', 'p')
+            AND a.attnum > 0 AND NOT a.attisdropped AND NOT c.relispartition AND a.attname ~* '^(\(names))$'
+            AND pg_stat_get_tuples_updated(c.oid) > 0
+            AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname IN \(FenceSchema.foreignSchemas))
+        """
+    }
 
     /// A new release that is warmed beside the old one opens as many connections again.
     private static let connectionLimits = """

@@ -9,6 +9,8 @@ struct PreflightQuestion: Sendable {
     var code: String
     /// The kind of fence that it is about; `nil`: any.
     var level: FenceLevel?
+    /// Whether there is nothing to say where the plan holds the reads of who has a session.
+    var isAnsweredByHeldSessions = false
     /// Rows of a message and an advice.
     var sql: String
 
@@ -19,10 +21,11 @@ struct PreflightQuestion: Sendable {
         }
     }
 
-    /// The questions for a fence of this level.
-    static func about(_ level: FenceLevel) -> [PreflightQuestion] {
+    /// The questions for a fence of this level, and a plan that holds the reads of sessions or does not.
+    static func about(_ level: FenceLevel, holdsSessions: Bool) -> [PreflightQuestion] {
         (all + window + (level == .owner ? PreflightQuestion.owner : [])).filter {
-            $0.level == nil || $0.level == level
+            ($0.level == nil || $0.level == level)
+                && !(holdsSessions && $0.isAnsweredByHeldSessions)
         }
     }
 

@@ -15,7 +15,8 @@ extension SchemaUpgrade {
         try await refuseOtherRuns(task)
         let isInstalled = try await isInstalled()
         let mayBeInClear = configuration.mayBeInClear
-        let questions = PreflightQuestion.about(level)
+        let questions = PreflightQuestion.about(
+            level, holdsSessions: configuration.holdsSessions)
         let findings = try await open().perform { session in
             var findings = try PreflightQuestion.server(session)
             findings += PreflightQuestion.transport(
