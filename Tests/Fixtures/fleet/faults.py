@@ -220,6 +220,20 @@ class SlowMigrationKill(Kill):
             super().on_fact(fleet, {"type": "step-began", "phase": self.phase, "direction": "forward"})
 
 
+def restart_agent(fleet, node, meanwhile=lambda: None):
+    """kill -9; it is there again as soon as systemd would have it."""
+    fleet.kill_agent(node)
+    meanwhile()
+    time.sleep(1)
+    fleet.start_agent(node)
+
+
+def restart_coordinator(fleet):
+    fleet.kill_coordinator()
+    time.sleep(1)
+    fleet.start_coordinator()
+
+
 def failing(phase, start="warm"):
     """The fault that stands for a failure in that phase."""
     if phase == "rollout" and start == "after-migration":

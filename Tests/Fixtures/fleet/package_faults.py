@@ -6,10 +6,9 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import time
 
 from checker import Claim
-from faults import DONE, ROLLED_BACK, Fault
+from faults import DONE, ROLLED_BACK, Fault, restart_agent, restart_coordinator
 from processes import wait_until
 
 
@@ -127,7 +126,7 @@ class KilledAgentAndTool(Killed):
     writes = "either"
 
     def kill(self, fleet, process):
-        restart_agent(fleet, lambda: os.kill(process, signal.SIGKILL))
+        restart_agent(fleet, fleet.nodes[0], lambda: os.kill(process, signal.SIGKILL))
 
 
 class KilledAgent(Killed):
@@ -139,7 +138,7 @@ class KilledAgent(Killed):
     writes = "either"
 
     def kill(self, fleet, process):
-        restart_agent(fleet)
+        restart_agent(fleet, fleet.nodes[0])
 
 
 class KilledCoordinator(Killed):
@@ -157,22 +156,7 @@ class KilledCoordinatorAndAgent(KilledAgent):
 
     def kill(self, fleet, process):
         restart_coordinator(fleet)
-        restart_agent(fleet)
-
-
-def restart_agent(fleet, meanwhile=lambda: None):
-    node = fleet.nodes[0]
-    fleet.kill_agent(node)
-    meanwhile()
-    # As soon as systemd would.
-    time.sleep(1)
-    fleet.start_agent(node)
-
-
-def restart_coordinator(fleet):
-    fleet.kill_coordinator()
-    time.sleep(1)
-    fleet.start_coordinator()
+        restart_agent(fleet, fleet.nodes[0])
 
 
 class KilledRedmineTool(KilledTool):

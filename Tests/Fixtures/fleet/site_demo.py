@@ -43,7 +43,7 @@ def everything(fleet, faults, mishap, say, figures=False):
             site_checker.errors(fleet.notes),
             *(site_checker.mode(fleet.notes, fleet.seen_page()) if fleet.site.shows_mode else []),
             *site_checker.writes(fleet.notes, fleet.postgres, fleet.directory / "media", fleet.site.table),
-            checker.refused(fleet.notes, "hold"),
+            checker.refused(fleet.notes, mishap.writes),
             *([site_checker.images(fleet.notes, fleet.postgres, fleet.directory / "media")] if fleet.site.has_editors else []),
             *([site_checker.cron(fleet.notes)] if fleet.site.has_cron else []),
             *(site_checker.jobs(fleet.postgres, fleet.site.queue, lift_ended_at) if fleet.site.queue else [])]
@@ -86,7 +86,7 @@ def upgrade(fleet, mishap, say, figures):
     say("\nsluice apply; on the way goes wrong: %s" % mishap.text)
     plan = mishap.prepare(fleet)
     own = site_figures.own_start(fleet) if figures and fleet.tool else None
-    code, run = fleet.apply(plan, say=say)
+    code, run = fleet.apply(plan, on_fact=lambda body: mishap.on_fact(fleet, body), say=say)
     mishap.remove(fleet)
     for line in fleet.operator("report", run)[1]:
         say("  " + line)

@@ -8,7 +8,8 @@ import signal
 import threading
 
 from checker import Claim
-from faults import DONE, ROLLED_BACK, WAITING, Fault
+from faults import DONE, ROLLED_BACK, WAITING, Fault, restart_agent, restart_coordinator
+from processes import wait_until
 from site_applications import DJANGO
 
 WSGI = "bookshelf/wsgi.py"
@@ -87,6 +88,10 @@ class UnhealthyWagtail(UnhealthyRelease):
     wrong = "1 / (to_regclass('wagtailcore_groupsitepermission') IS NULL)::integer"
 
 
+class UnhealthyAlembic(UnhealthyRelease):
+    page, right, wrong = "wsgi.py", 'query("SELECT count(%s) FROM book" % AUTHOR)', 'query("SELECT count(author) FROM book")'
+
+
 class UnhealthyRails(UnhealthyRelease):
     page, right, wrong = "app/controllers/health_controller.rb", "#{Book::AUTHOR}", "author"
 
@@ -135,6 +140,32 @@ class KilledWagtailTool(KilledTool):
             (step, step + "        migrations.RunPython(fill, migrations.RunPython.noop),\n")]
 
 
+class KilledAlembic(Fault):
+    """The first time, the last revision says which process it is and waits; the one before has been committed."""
+
+    text = "alembic upgrade waits between two revisions; kill -9 of the coordinator, of the agent of its node, and of itself"
+    codes = (DONE,)
+    tool_runs_once = False
+    # Those that an agent held are refused politely: nginx finds the flag and answers in its place.
+    writes = "either"
+    killed = False
+
+    def prepare(self, fleet):
+        self.mark = fleet.directory / "migrating"
+        path = "alembic/versions/0023_slugs.py"
+        text = (fleet.bundle("v2") / path).read_text()
+        waits = WAIT % str(self.mark) + "\n\ndef upgrade():\n    fill(None, None)\n"
+        return fleet.variant("killed", replace=[fleet.changed_bundle("killed", {path: text.replace("def upgrade():\n", waits)})])
+
+    def on_fact(self, fleet, body):
+        if body["type"] == "step-began" and body["step"] == "nodes:tool" and not self.killed:
+            self.killed = True
+            wait_until("the tool waits", self.mark.exists, deadline=120.0)
+            restart_coordinator(fleet)
+            restart_agent(fleet, fleet.nodes[0])
+            os.kill(int(self.mark.read_text()), signal.SIGKILL)
+
+
 WAIT = """def fill(apps, _):
     import os, pathlib, time
     mark = pathlib.Path(%r)
@@ -151,6 +182,7 @@ FAULTS = {
     ("django", True): {"unhealthy": UnhealthyRelease},
     ("wagtail", True): {"unhealthy": UnhealthyWagtail},
     ("rails", True): {"unhealthy": UnhealthyRails},
+    ("alembic", True): {"unhealthy": UnhealthyAlembic},
 }
 # What happens in the upgrade itself, where failures are asked for.
-MISHAPS = {("django", True): KilledTool, ("wagtail", True): KilledWagtailTool}
+MISHAPS = {("django", True): KilledTool, ("wagtail", True): KilledWagtailTool, ("alembic", True): KilledAlembic}
