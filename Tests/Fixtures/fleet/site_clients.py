@@ -230,8 +230,10 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--table", required=True, help="where the books are")
     parser.add_argument("--admin", action="store_true", help="the site has Django's admin")
+    parser.add_argument("--timeout", type=float, default=clients.TIMEOUT, help="seconds, longer than requests are held")
     parser.add_argument("--job", nargs="+", help="what cron runs")
     arguments = parser.parse_args()
+    clients.TIMEOUT = arguments.timeout
     client = CLIENTS[arguments.kind]
     threads = []
     for number in range(arguments.threads):

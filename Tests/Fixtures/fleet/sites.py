@@ -130,6 +130,9 @@ class SiteFleet(SluiceFleet):
         # Lines of `.env` besides the usual. Sessions are left alone by the application, or else their reads are held.
         self.more_environment = site.environment + (
             "SESSION_ENGINE=django.contrib.sessions.backends.db\n" if self.holds_sessions else "")
+        # A release that starts after the migration starts in the window.
+        self.held_for = 100 if site.name == "alembic" else 40
+        self.balancer.reads_tried_for = "%ds" % (self.held_for - 1)
         # What the action `look` asks for a page with, and what it got; whether plans have it.
         self.cookie, self.seen, self.looks = self.directory / "cookie", self.directory / "seen", False
         for node in self.nodes:
@@ -152,7 +155,7 @@ class SiteFleet(SluiceFleet):
         text = self.site.plan.read_text().replace(fixture + "/bundle/v2", str(self.bundle("v2")))
         if self.tool:
             # What is proved is that nobody is refused meanwhile, however slow this machine is.
-            text = text.replace("hold_for: 30s", "hold_for: 40s")
+            text = text.replace("hold_for: 30s", "hold_for: %ds" % self.held_for)
         if self.tool:
             text = text.replace("  migrations: %s/migrations\n" % fixture, MIGRATE_WITH % self.site.kind)
         if self.holds_sessions:
@@ -254,7 +257,7 @@ class SiteFleet(SluiceFleet):
             "client %s" % kind,
             ["/usr/bin/python3", "-s", "-E", HERE / "site_clients.py", kind, "--out", self.notes, "--rate", rate,
              "--threads", threads, "--url", self.balancer.url(), "--table", self.site.table,
-             *(["--admin"] if self.site.has_admin else []), *more],
+             "--timeout", self.held_for + 30, *(["--admin"] if self.site.has_admin else []), *more],
             self.directory / ("%s.log" % kind), {"PATH": os.environ["PATH"]})
 
     def start_clients(self, stragglers=False):
