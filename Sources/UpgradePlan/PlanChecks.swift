@@ -84,7 +84,7 @@ struct PlanChecks {
     var isByActions: Bool { values.text("release.by") == "actions" }
 
     private mutating func checkSource() {
-        guard values.isGiven("release"), values.isPresent("release.by") else { return }
+        guard values.isGiven("release"), values.text("release.by") != nil else { return }
         let needed = isByActions ? "release.version" : "release.bundle"
         if !values.isPresent(needed), !values.isFaulty(needed) {
             findings.error(
