@@ -28,7 +28,8 @@ extension SchemaUpgrade {
         if let claim = settings.sluice, claim.run != task.run.rawValue {
             throw SchemaUpgrade.held(claim)
         }
-        let leader = try await expectLeaderHere(patroni)
+        // One that has just been started again says so in a moment, and writers do not wait yet.
+        let leader = try await expectLeaderHere(patroni, within: .seconds(10))
         if settings.sluice == nil || settings.pause != true {
             try await refuseReplacedLeader(task)
             let claim = settings.sluice ?? PatroniAnswer.Claim(of: task.run, settings)
@@ -128,7 +129,22 @@ extension SchemaUpgrade {
 
     /// - Returns: the leader's name, which is the server that the session is with.
     @discardableResult
-    func expectLeaderHere(_ patroni: Patroni) async throws -> String {
+    func expectLeaderHere(_ patroni: Patroni, within patience: Span = .zero) async throws
+        -> String
+    {
+        let end = deadline(patience)
+        while true {
+            do {
+                return try await leaderHere(patroni)
+            } catch let failure as DatabaseFailure where failure.code == "manager-leader" {
+                try checkCancellation()
+                if ContinuousClock.now >= end { throw failure }
+                try await Task.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
+    private func leaderHere(_ patroni: Patroni) async throws -> String {
         let cluster = try await patroni.cluster()
         guard let leader = cluster.leader else {
             throw DatabaseFailure(
@@ -139,8 +155,9 @@ extension SchemaUpgrade {
         guard own?.name == leader.name else {
             throw DatabaseFailure(
                 code: "manager-leader",
-                "Patroni's leader is \(leader.name), and the database's address leads to another server"
-                    + (own.map { " (\($0.name))" } ?? ""),
+                "Patroni's leader is \(leader.name), and "
+                    + (own.map { "the database's address leads to another server (\($0.name))" }
+                        ?? "none of its members says that it looks after the server at the database's address"),
                 advice:
                     "give the coordinator the leader's address and that of a standby; or `patronictl switchover`"
             )
