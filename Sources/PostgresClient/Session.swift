@@ -148,7 +148,8 @@ public struct Session: ~Copyable {
         default:
             let error = ServerError(result, secrets)
             if PQstatus(handle) == CONNECTION_BAD { throw lost(error) }
-            guard let error else { throw .misuse("libpq gave a result without a meaning") }
+            // Said by libpq itself: it could not send to a server that has just ended, and has not read yet that it has.
+            guard let error else { throw lost(nil) }
             throw .server(error)
         }
     }
