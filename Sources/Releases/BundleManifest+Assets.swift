@@ -7,8 +7,8 @@ extension BundleManifest {
     ///
     /// A page that was loaded before the flip asks for such a name after it, and a browser keeps what it got for a year.
     ///
-    /// A compressed copy (`.gz`, `.br`, `.zst`) of an asset that is the same in both is no conflict, for either says the same: packers
-    /// write the time of the build into it, Sprockets for one.
+    /// A compressed copy (`.gz`, `.br`, `.zst`) or a source map (`.map`) of an asset that is the same in both is no conflict, for either
+    /// says the same: packers write the time of the build into the one, Sprockets for example, and the places of sources into the other.
     ///
     /// - Parameter others: releases by identifier, with what they are.
     /// - Returns: one sentence with all names, 20 at most in words; `nil` when there is no conflict.
@@ -24,9 +24,9 @@ extension BundleManifest {
             let others = other.manifest.assetContents
             for (path, entry) in other.manifest.assetEntries {
                 guard let own = wanted[path], own != entry.digest else { continue }
-                if let plain = path.compressedFrom, let content = contents[plain],
-                    content == others[plain]
-                {
+                // A source map may have a compressed copy.
+                let origins = [path.madeFrom, path.madeFrom?.madeFrom].compactMap { $0 }
+                if origins.contains(where: { contents[$0] != nil && contents[$0] == others[$0] }) {
                     continue
                 }
                 conflicts.append("\(path) (as in \(other.identifier))")

@@ -60,9 +60,9 @@ public struct BundlePath: Hashable, Comparable, Sendable, CustomStringConvertibl
         return BundlePath(unchecked: Substring(text.utf8.dropFirst(prefix.count + 1)))
     }
 
-    /// The file of which this one is a compressed copy beside it, by its name; `nil` for others.
-    public var compressedFrom: BundlePath? {
-        for ending in [".gz", ".br", ".zst"] where text.utf8.count > ending.utf8.count {
+    /// The file beside this one that it is a compressed copy or the source map of, by its name; `nil` for others.
+    public var madeFrom: BundlePath? {
+        for ending in [".gz", ".br", ".zst", ".map"] where text.utf8.count > ending.utf8.count {
             let kept = text.utf8.count - ending.utf8.count
             guard text.utf8.dropFirst(kept).elementsEqual(ending.utf8) else { continue }
             return BundlePath(unchecked: Substring(text.utf8.prefix(kept)))

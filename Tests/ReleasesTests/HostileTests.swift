@@ -115,9 +115,9 @@ import UpgradeModel
         #expect(try listing(directory.path) == before)
     }
 
-    /// Sprockets writes the time of the build into them.
-    @Test(arguments: ["gz", "br", "zst"])
-    func aCompressedCopyMayDifferWhereWhatItCompressesIsTheSame(ending: String) async throws {
+    /// Sprockets writes the time of the build into compressed copies, webpack the places of sources into maps.
+    @Test(arguments: ["gz", "br", "zst", "map", "map.gz"])
+    func aCopyOrAMapMayDifferWhereWhatItIsMadeFromIsTheSame(ending: String) async throws {
         let (same, changed) = ("static/a-0123abcd.css", "static/b-89abcdef.css")
         try await store.stage(
             try TestRelease(
