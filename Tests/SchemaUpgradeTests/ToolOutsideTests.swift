@@ -46,7 +46,11 @@ import UpgradeModel
         await session.close()
         let done = try await upgrade.done(.judgeExpand)
         #expect(done.change == ToolChange(isSchemaChanged: true, added: ["2"], removed: []))
-        #expect(done.lines == ["other than before the tool: table public.entry is another"])
+        #expect(
+            done.lines == [
+                "new in the tool's ledger: 2",
+                "other than before the tool: table public.entry is another",
+            ])
         // A fence keeps its own of what was there before, and takes that away with it.
         let fence: [DatabaseTask.Kind] = [
             .raiseFence, .census, .openPass, .settlePass, .lowerFence,

@@ -70,6 +70,12 @@ extension SchemaUpgrade {
         }
         let (change, differences) = try await present(tool).change(from: before)
         report.change = change
+        for (what, entries) in [("new in", change.added), ("gone from", change.removed)]
+        where !entries.isEmpty {
+            let more = entries.count > 20 ? ["and \(entries.count - 20) more"] : []
+            let shown = (Array(entries.prefix(20)) + more).joined(separator: ", ")
+            report.lines.append("\(what) the tool's ledger: \(shown)")
+        }
         report.lines += differences.prefix(20).map { "other than before the tool: \($0)" }
         if differences.count > 20 { report.lines.append("and \(differences.count - 20) more") }
     }
