@@ -49,6 +49,10 @@ public final class PrivateNginx: Sendable {
             [Self.program, "-p", prefix, "-e", prefix + "/error.log", "-c", file],
             output: prefix + "/output")
         let isUp = await eventually {
+            // Written once it listens everywhere: at the sockets that a test has added, too.
+            guard FileManager.default.fileExists(atPath: prefix + "/nginx.pid") else {
+                return false
+            }
             guard let descriptor = try? connectTCP(address, Self.port) else { return false }
             close(descriptor)
             return true
