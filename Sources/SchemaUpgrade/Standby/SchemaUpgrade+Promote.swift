@@ -112,8 +112,8 @@ extension SchemaUpgrade {
             guard isPromoted else { throw await reasonNotToPromote(error) }
             if !error.isUnanswered, await answers() { throw error }
             lines.append(
-                "the primary does not answer; it was shut before the standby was promoted, or whoever promoted the standby by hand has taken it "
-                    + "for lost"
+                "the primary does not answer, so nobody has seen whether sessions are left there: its fence was to stay up for good before the standby was "
+                    + "promoted, or whoever promoted the standby by hand has taken the primary for lost; stop it, and let nothing start it as it is"
             )
         }
         do {
